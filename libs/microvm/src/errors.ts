@@ -1,0 +1,34 @@
+import type { ExitReport } from './exit-report';
+
+/** Thrown by `launch` when no process could be started: bad spec, missing file, or the kernel refused. Nothing is left behind. */
+export class VmmLaunchError extends Error {
+  override readonly name = 'VmmLaunchError';
+  constructor(
+    message: string,
+    /** errno name such as `ENOMEM`, when a system call failed. */
+    readonly code?: string,
+  ) {
+    super(message);
+  }
+}
+
+/** Thrown by commands to a VMM when it refused, did not answer within the deadline, or its control socket is gone. */
+export class VmmControlError extends Error {
+  override readonly name = 'VmmControlError';
+}
+
+/** Rejection of `booted` when the VMM ended before its guest had booted. */
+export class VmmExitedError extends Error {
+  override readonly name = 'VmmExitedError';
+  constructor(readonly report: ExitReport) {
+    super(`the VMM ended before the guest booted: ${report.message}`);
+  }
+}
+
+/** Thrown by `adopt` when the remembered process no longer runs; carries the reason found in its page file. */
+export class VmmGoneError extends Error {
+  override readonly name = 'VmmGoneError';
+  constructor(readonly report: ExitReport) {
+    super(`the VMM is gone: ${report.message}`);
+  }
+}

@@ -1,0 +1,103 @@
+import type { ExitReport } from './exit-report';
+import type { MicrovmStats } from './microvm-stats';
+
+/** How a kernel image is entered; see `volley_boot_protocol` in native/abi. */
+export type BootProtocol = 'flat' | 'linux';
+
+/** `split` is cheap and enough for guests with MSI-only interrupts; `full` is what a stock kernel expects. */
+export type Irqchip = 'split' | 'full';
+
+/** All that is needed to start one VMM process. Paths are opened by the binding and inherited as descriptors. */
+export interface LaunchSpec {
+  /** microVM id, at most 63 bytes. */
+  id: string;
+  /** An existing, empty directory of this incarnation, on tmpfs; the binding makes `pages` and `control.sock` in it. */
+  directory: string;
+  kernelPath: string;
+  initrdPath?: string;
+  bootProtocol: BootProtocol;
+  irqchip: Irqchip;
+  vcpus: number;
+  memoryMiB: number;
+  /** Kernel command line, at most 2047 bytes of printable ASCII. */
+  cmdline: string;
+}
+
+/**
+ * What the agent must remember of a running VMM to find it again: the process id alone is not enough, since ids are
+ * reused; together with the start time it names one process for as long as the host is up.
+ */
+export interface VmmIdentity {
+  pid: number;
+  /** Start time in clock ticks since boot: field 22 of /proc/<pid>/stat. */
+  startTicks: string;
+  /** /proc/sys/kernel/random/boot_id: an identity of another boot names no process. */
+  bootId: string;
+  directory: string;
+}
+
+/**
+ * One VMM process, launched or adopted. Lifecycle as seen from here:
+ * - launched: the process exists; `booted` resolves at the guest's boot-timer write or rejects if it ends before.
+ * - running <-> paused: by `pause` and `resume`.
+ * - exited: `exited` resolves, exactly once, also for adopted processes and for a process killed from outside.
+ */
+export interface MicrovmProcess {
+  readonly id: string;
+  readonly identity: VmmIdentity;
+  /** Resolves with CLOCK_MONOTONIC ns when the guest has written its boot timer; at once for an adopted, booted guest. Rejects with {@link VmmExitedError}. */
+  readonly booted: Promise<bigint>;
+  /** Resolves when the process has ended and its page file was read. Never rejects. */
+  readonly exited: Promise<ExitReport>;
+  /** Parks all vCPUs. Rejects with {@link VmmControlError} when the VMM does not answer within the deadline. */
+  pause(deadlineMs?: number): Promise<void>;
+  resume(deadlineMs?: number): Promise<void>;
+  /** Presses the guest's power button. The guest may ignore it. */
+  pressPowerButton(deadlineMs?: number): Promise<void>;
+  /** SIGKILL through the pidfd. Await `exited` for the end. Does nothing after the end. */
+  kill(): void;
+  /** Reads the statistics page: no message to the VMM, safe at any time until {@link release}. */
+  stats(): MicrovmStats;
+  /** The last bytes of the guest's serial output, oldest first, at most 64 KiB. `since` = stats.serialBytes of an earlier read. */
+  serial(maxBytes?: number, since?: number): SerialRead;
+  /** Closes descriptors and mappings held for this process; the process and its directory stay. */
+  release(): void;
+}
+
+export interface SerialRead {
+  text: string;
+  /** Byte number, counted from the start of the microVM, of the first byte of `text`. */
+  from: number;
+  /** Byte number after the last byte of `text`; pass it as `since` to go on. */
+  to: number;
+}
+
+/** What this host's KVM can do. */
+export interface KvmProbe {
+  available: boolean;
+  /** Why not, and what to do about it, when `available` is false. */
+  reason?: string;
+  apiVersion?: number;
+  /** `hardware`: VMX or SVM. `software`: guest supervisor code is emulated or restricted, stock kernels do not boot. */
+  kind?: 'hardware' | 'software';
+  module?: string;
+  maxVcpus?: number;
+  capabilities?: Record<string, number>;
+}
+
+/** The typed face of native/binding. One per agent process. */
+export interface MicrovmDriver {
+  probe(): KvmProbe;
+  /**
+   * Launches a VMM (clone3 with a pidfd, exec by descriptor) off the JavaScript thread. Resolves when the process exists.
+   * Rejects with {@link VmmLaunchError}; nothing is left behind then.
+   */
+  launch(spec: LaunchSpec): Promise<MicrovmProcess>;
+  /**
+   * Takes over a VMM that another agent process launched. Rejects with {@link VmmGoneError} when that very process no
+   * longer runs; its error then carries the exit report found in the page file.
+   */
+  adopt(id: string, identity: VmmIdentity): Promise<MicrovmProcess>;
+  /** Ends the binding's threads. VMMs go on running. */
+  close(): void;
+}
