@@ -1,0 +1,58 @@
+import type { ArchiveEntry } from './cpio-archive';
+import type { EmulatedHostOptions } from './emulated-host';
+import type { EmulatedHostTools } from './emulated-host.requirements';
+import { kernelModules } from './kernel-modules';
+
+/** The root file system of an emulated host: busybox, the modules to load, the caller's files and an init. */
+export function hostFileSystem(tools: EmulatedHostTools, options: EmulatedHostOptions): ArchiveEntry[] {
+  const modules = kernelModules(tools.kernel, ['kvm-amd', ...(options.modules ?? [])]);
+  return [
+    ...busyboxFileSystem(tools.busybox),
+    ...modules.map(({ name, content }) => ({ path: `/modules/${name}.ko`, content })),
+    ...(options.files ?? []),
+    { path: '/script', mode: 0o755, content: options.script },
+    { path: '/init', mode: 0o755, content: initOf(modules.map(({ name }) => name)) },
+  ];
+}
+
+/** The smallest file system in which a shell script works: busybox, a console and the folders to mount on. */
+export function busyboxFileSystem(busybox: string): ArchiveEntry[] {
+  return [
+    { path: '/dev', folder: true },
+    { path: '/proc', folder: true },
+    { path: '/sys', folder: true },
+    { path: '/tmp', folder: true },
+    // The kernel opens it for the first process before anything is mounted.
+    { path: '/dev/console', characterDevice: { major: 5, minor: 1 } },
+    { path: '/bin/busybox', mode: 0o755, from: busybox },
+    { path: '/bin/sh', linkTo: 'busybox' },
+  ];
+}
+
+function initOf(modules: readonly string[]): string {
+  return `#!/bin/sh
+export PATH=/bin:/sbin:/usr/bin:/usr/sbin HOME=/
+/bin/busybox mkdir -p /sbin /usr/bin /usr/sbin
+/bin/busybox --install -s
+mount -t proc proc /proc
+mount -t sysfs sysfs /sys
+mount -t devtmpfs devtmpfs /dev
+mkdir -p /dev/pts /dev/shm
+mount -t devpts devpts /dev/pts
+mount -t tmpfs tmpfs /dev/shm
+mount -t tmpfs tmpfs /tmp
+mount -t cgroup2 cgroup2 /sys/fs/cgroup
+ip link set lo up
+status=0
+for module in ${modules.join(' ')}; do
+  insmod /modules/$module.ko || status=$?
+done
+if [ $status = 0 ]; then
+  echo "volley-host: kvm is ready"
+  sh /script
+  status=$?
+fi
+echo "volley-host: script ended with status $status"
+poweroff -f
+`;
+}
