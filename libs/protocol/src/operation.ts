@@ -31,7 +31,9 @@ export function subjectFor(template: string, values: Record<string, string> = {}
   return template.replace(/\{(\w+)\}/g, (_, name: string) => {
     const value = values[name];
     if (value === undefined || !/^[A-Za-z0-9_-]+$/.test(value)) {
-      throw new RangeError(`subject ${template}: ${name} must be letters, digits, '-' or '_', got ${JSON.stringify(value)}`);
+      throw new RangeError(
+        `subject ${template}: ${name} must be letters, digits, '-' or '_', got ${JSON.stringify(value)}`,
+      );
     }
     return value;
   });

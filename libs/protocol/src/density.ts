@@ -1,0 +1,71 @@
+import { z } from 'zod';
+import { HostId } from './ids';
+import { Instant } from './microvm-events';
+
+const Pressure = z.strictObject({
+  /** PSI avg10, percent; null where the kernel has no PSI. */
+  cpuSome: z.number().nullable(),
+  memorySome: z.number().nullable(),
+  memoryFull: z.number().nullable(),
+  ioSome: z.number().nullable(),
+});
+
+/** One microVM as its host measures it; the guest is not asked. */
+export const MicrovmSample = z.strictObject({
+  id: z.string(),
+  epoch: z.int(),
+  /** Proportional set size of the VMM process, guest pages included, KiB. */
+  proportionalKiB: z.number(),
+  /** Private pages of the VMM process, guest pages included, KiB. */
+  privateKiB: z.number(),
+  /** Private pages of the VMM process that are not guest memory, KiB. */
+  overheadKiB: z.number(),
+  /** CPU used by the VMM process since the sample before, as cores. */
+  cpuCores: z.number(),
+  /** run_delay / (run + run_delay) of the vCPU threads since the sample before, percent. */
+  vcpuWaitPercent: z.number(),
+});
+export type MicrovmSample = z.infer<typeof MicrovmSample>;
+
+/** How full a host is; sent every report interval on core NATS and never used for admission. Formulas: docs/density.md. */
+export const DensityReport = z.strictObject({
+  hostId: HostId,
+  at: Instant,
+  microvms: z.int(),
+  slots: z.strictObject({ total: z.int(), used: z.int() }),
+  capacity: z.strictObject({ cpus: z.number(), memoryMiB: z.number(), reserveMiB: z.number() }),
+  /** Promised to admitted microVMs. */
+  commitment: z.strictObject({ vcpus: z.number(), memoryMiB: z.number() }),
+  /** Really taken. memoryMiB = sum of proportional sizes; hostMemoryMiB = MemTotal - MemAvailable. */
+  used: z.strictObject({
+    cpuCores: z.number(),
+    memoryMiB: z.number(),
+    privateMiB: z.number(),
+    overheadMiB: z.number(),
+    hostMemoryMiB: z.number(),
+  }),
+  /** commitment / (capacity - reserve) now, and the limits admission enforces. */
+  overcommit: z.strictObject({ cpu: z.number(), memory: z.number(), cpuLimit: z.number(), memoryLimit: z.number() }),
+  /** What admission would still grant, and how many microVMs of the mean size that is. */
+  headroom: z.strictObject({ vcpus: z.number(), memoryMiB: z.number(), slots: z.int(), microvms: z.int() }),
+  vcpuWaitPercent: z.strictObject({ p50: z.number(), p99: z.number() }),
+  pressure: Pressure,
+  /** ms of CPU one sampling round took, so that the cost of measuring is itself measured. */
+  samplingCpuMs: z.number(),
+});
+export type DensityReport = z.infer<typeof DensityReport>;
+
+/** The fleet's density: the latest report of every host and their sums. */
+export const FleetDensity = z.strictObject({
+  at: Instant,
+  hosts: z.array(DensityReport),
+  fleet: z.strictObject({
+    microvms: z.int(),
+    slots: z.strictObject({ total: z.int(), used: z.int() }),
+    commitment: z.strictObject({ vcpus: z.number(), memoryMiB: z.number() }),
+    used: z.strictObject({ cpuCores: z.number(), memoryMiB: z.number() }),
+    overcommit: z.strictObject({ cpu: z.number(), memory: z.number() }),
+    headroom: z.strictObject({ vcpus: z.number(), memoryMiB: z.number(), slots: z.int() }),
+  }),
+});
+export type FleetDensity = z.infer<typeof FleetDensity>;

@@ -1,0 +1,115 @@
+import { z } from 'zod';
+import { HostDescription, HostStateName } from './host';
+import { HostId, MicrovmId } from './ids';
+import { Instant, MicrovmEvent } from './microvm-events';
+import { MicrovmSpec } from './microvm-spec';
+import { operation } from './operation';
+import { Receipt } from './placement';
+
+const Incarnation = { microvmId: MicrovmId, epoch: z.int().positive() };
+
+/**
+ * controller -> host. `commandId` names the effect; the host does it once per incarnation and answers repeats with what it
+ * answered first. A lower epoch than one the host has seen for this microVM is refused.
+ */
+export const hostCommand = operation({
+  subject: 'volley.v1.hosts.{hostId}.command',
+  request: z.discriminatedUnion('type', [
+    z.strictObject({ type: z.literal('start'), commandId: z.string(), ...Incarnation, spec: MicrovmSpec }),
+    z.strictObject({ type: z.literal('pause'), commandId: z.string(), ...Incarnation }),
+    z.strictObject({ type: z.literal('resume'), commandId: z.string(), ...Incarnation }),
+    /** timeoutMs 0: kill at once. */
+    z.strictObject({ type: z.literal('stop'), commandId: z.string(), ...Incarnation, timeoutMs: z.int() }),
+    /** End it if it runs, remove everything of it, and never start this or a lower epoch again. */
+    z.strictObject({ type: z.literal('erase'), commandId: z.string(), ...Incarnation }),
+    /** Tell by a fact what this incarnation does now: observed, exited or absent. */
+    z.strictObject({ type: z.literal('verify'), commandId: z.string(), ...Incarnation }),
+  ]),
+  /** accepted: journalled and under way; the outcome follows as a fact. */
+  reply: z.strictObject({ accepted: z.boolean(), reason: z.string().optional() }),
+  deadlineMs: 2_000,
+  summary: 'Orders of the controller to one host.',
+});
+
+/** Reads the serial console of a microVM from its host. */
+export const hostLog = operation({
+  subject: 'volley.v1.hosts.{hostId}.log',
+  request: z.strictObject({
+    microvmId: MicrovmId,
+    maxBytes: z.int().min(1).max(65_536).default(65_536),
+    since: z.int().optional(),
+  }),
+  reply: z.strictObject({ text: z.string(), from: z.int(), to: z.int() }),
+  deadlineMs: 2_000,
+  summary: 'The end of its serial console.',
+});
+
+/** Facts a host may report: the host half of the events of a history. */
+export const HostFact = z.union(
+  MicrovmEvent.options.filter((option) =>
+    ['started', 'pausedOnHost', 'resumedOnHost', 'commandFailed', 'observed', 'exited', 'absent', 'erased'].includes(
+      option.shape.type.value,
+    ),
+  ) as [(typeof MicrovmEvent.options)[number], ...(typeof MicrovmEvent.options)[number][]],
+);
+export type HostFact = Extract<
+  MicrovmEvent,
+  { type: 'started' | 'pausedOnHost' | 'resumedOnHost' | 'commandFailed' | 'observed' | 'exited' | 'absent' | 'erased' }
+>;
+
+/** host -> controller, repeated by the host until answered. */
+export const reportFact = operation({
+  subject: 'volley.v1.controller.fact',
+  queue: 'controller',
+  request: z.strictObject({ factId: z.string(), microvmId: MicrovmId, at: Instant, fact: HostFact }),
+  /** recorded: part of the history now (or already). Otherwise it was stale and the host may forget it. */
+  reply: z.strictObject({ recorded: z.boolean() }),
+  deadlineMs: 3_000,
+  summary: 'A fact about one incarnation on a host.',
+});
+
+/** host -> controller, when its agent starts and after every loss of connection. */
+export const registerHost = operation({
+  subject: 'volley.v1.controller.register',
+  queue: 'controller',
+  request: z.strictObject({
+    description: HostDescription,
+    /** Every incarnation the host holds, with what it does. `ended`: process gone, remains kept for the log. */
+    inventory: z.array(
+      z.strictObject({
+        ...Incarnation,
+        as: z.enum(['starting', 'running', 'paused', 'ended']),
+        pid: z.int().optional(),
+      }),
+    ),
+  }),
+  reply: z.strictObject({ state: HostStateName, leaseMs: z.int().positive(), heartbeatMs: z.int().positive() }),
+  deadlineMs: 5_000,
+  summary: 'Registers a host and compares what it holds with the histories.',
+});
+
+/** host -> controller; renews the lease. `unknown` true: register again. */
+export const heartbeat = operation({
+  subject: 'volley.v1.controller.heartbeat',
+  queue: 'controller',
+  request: z.strictObject({ hostId: HostId, at: Instant }),
+  reply: z.strictObject({ unknown: z.boolean(), state: HostStateName.optional(), leaseMs: z.int().positive() }),
+  deadlineMs: 1_000,
+  summary: 'Renews the lease of a host.',
+});
+
+/** controller -> placement. */
+export const placeMicrovm = operation({
+  subject: 'volley.v1.placement.place',
+  queue: 'placement',
+  request: z.strictObject({
+    ...Incarnation,
+    /** Names the decision: asked again, the same receipt is given. */
+    decisionId: z.string(),
+    spec: MicrovmSpec,
+    excluded: z.array(HostId),
+  }),
+  reply: z.strictObject({ receipt: Receipt }),
+  deadlineMs: 2_000,
+  summary: 'Chooses a host and stores the receipt.',
+});

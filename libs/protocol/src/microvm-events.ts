@@ -1,0 +1,122 @@
+import { z } from 'zod';
+import { HostId } from './ids';
+import { MicrovmSpec } from './microvm-spec';
+
+export const MICROVM_STATES = [
+  'requested',
+  'placing',
+  'starting',
+  'running',
+  'pausing',
+  'paused',
+  'resuming',
+  'stopping',
+  'stopped',
+  'failed',
+  'unreachable',
+  'deleting',
+  'deleted',
+] as const;
+export const MicrovmStateName = z.enum(MICROVM_STATES);
+export type MicrovmStateName = z.infer<typeof MicrovmStateName>;
+
+/** Milliseconds since 1970, with fraction where the clock gives it. */
+export const Instant = z.number().nonnegative();
+
+/** How an incarnation ended; `requested` = ended by Volley on request, `lost` = the host found it gone without a reason. */
+export const Exit = z.strictObject({
+  reason: z.enum([
+    'powerOff',
+    'reboot',
+    'panic',
+    'tripleFault',
+    'killed',
+    'outOfMemory',
+    'jailViolation',
+    'vmmError',
+    'requested',
+    'lost',
+  ]),
+  message: z.string().max(1024),
+  at: Instant,
+});
+export type Exit = z.infer<typeof Exit>;
+
+/** When each step of one start was reached, on the host's clock. */
+export const StartTimings = z.strictObject({
+  /** hostd read the start command. */
+  receivedAt: Instant,
+  /** Slot, memory and vCPUs were granted and journalled. */
+  admittedAt: Instant,
+  /** clone3 of the VMM process. */
+  launchedAt: Instant,
+  /** The VMM's main() was entered. */
+  vmmEnteredAt: Instant,
+  /** First KVM_RUN. */
+  guestRunAt: Instant,
+  /** The guest wrote its boot timer. */
+  guestBootedAt: Instant,
+});
+export type StartTimings = z.infer<typeof StartTimings>;
+
+const event = <T extends string, S extends z.ZodRawShape>(type: T, shape: S) =>
+  z.strictObject({ type: z.literal(type), ...shape });
+const placement = { hostId: HostId, epoch: z.int().positive() };
+
+/** Every fact a microVM's history can hold. Facts from hosts name the epoch they speak of; facts of another epoch are refused. */
+export const MicrovmEvent = z.discriminatedUnion('type', [
+  // decisions of the controller and its callers
+  event('requested', { spec: MicrovmSpec, requestedAt: Instant, specHash: z.string() }),
+  event('placementStarted', {}),
+  event('placed', { ...placement, receiptId: z.string(), decidedAt: Instant }),
+  event('placementFailed', { reason: z.string(), receiptId: z.string().optional(), final: z.boolean() }),
+  event('pauseRequested', {}),
+  event('resumeRequested', {}),
+  event('stopRequested', { timeoutMs: z.int().min(0).max(600_000) }),
+  event('killRequested', {}),
+  event('startRequested', { requestedAt: Instant }),
+  event('deleteRequested', { reason: z.string().optional() }),
+  event('deadlinePassed', { timer: z.string() }),
+  event('hostLost', { hostId: HostId }),
+  event('hostGone', { hostId: HostId, reason: z.string() }),
+  // facts of a host
+  event('refused', { ...placement, reason: z.string() }),
+  event('started', { ...placement, pid: z.int(), timings: StartTimings }),
+  event('pausedOnHost', placement),
+  event('resumedOnHost', placement),
+  event('commandFailed', { ...placement, command: z.enum(['pause', 'resume', 'stop']), reason: z.string() }),
+  event('observed', {
+    ...placement,
+    as: z.enum(['starting', 'running', 'paused']),
+    pid: z.int().optional(),
+    reason: z.string(),
+  }),
+  event('exited', { ...placement, exit: Exit }),
+  event('absent', { ...placement, reason: z.string() }),
+  event('erased', placement),
+]);
+export type MicrovmEvent = z.infer<typeof MicrovmEvent>;
+export type MicrovmEventType = MicrovmEvent['type'];
+
+/** Who or what made a record happen. */
+export const Cause = z.strictObject({
+  kind: z.enum(['operator', 'placement', 'host', 'timer', 'controller']),
+  /** Who: token name, host id, timer name or component. */
+  by: z.string(),
+});
+export type Cause = z.infer<typeof Cause>;
+
+/** One message of a microVM's history: what one accepted command did, all of it or nothing. */
+export const MicrovmRecord = z.strictObject({
+  /** Version of the machine that accepted it. */
+  machine: z.int().positive(),
+  microvmId: z.string(),
+  /** Identity of the command, also the key of de-duplication. */
+  commandId: z.string(),
+  cause: Cause,
+  at: Instant,
+  from: MicrovmStateName.nullable(),
+  to: MicrovmStateName,
+  events: z.array(MicrovmEvent).min(1),
+});
+export type MicrovmRecord = z.infer<typeof MicrovmRecord>;

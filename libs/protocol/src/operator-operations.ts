@@ -1,0 +1,133 @@
+import { z } from 'zod';
+import { FleetDensity } from './density';
+import { Host } from './host';
+import { HostId, MicrovmId } from './ids';
+import { MicrovmStateName } from './microvm-events';
+import { MicrovmSpec } from './microvm-spec';
+import { HistoryEntry, Microvm } from './microvm-view';
+import { operation } from './operation';
+import { Receipt } from './placement';
+
+/** Name of a retried command: the same id is done once and answered with the same outcome. */
+const CommandId = z.string().regex(/^[\x21-\x7e]{1,128}$/, 'must be 1..128 visible ASCII characters');
+/** Who asks, for the history; the gateway fills it from the token. */
+const By = z.string().min(1).max(128);
+
+const Reply = z.strictObject({ microvm: Microvm });
+const command = <S extends z.ZodRawShape>(name: string, summary: string, extra: S) =>
+  operation({
+    subject: `volley.v1.microvm.${name}`,
+    queue: 'controller',
+    request: z.strictObject({ id: MicrovmId, commandId: CommandId.optional(), by: By.optional(), ...extra }),
+    reply: Reply,
+    deadlineMs: 5_000,
+    summary,
+  });
+
+/** Create: durable when answered. With `idempotencyKey`, repeated requests make one microVM; the key with another spec is a `conflict`. */
+export const createMicrovm = operation({
+  subject: 'volley.v1.microvm.create',
+  queue: 'controller',
+  request: z.strictObject({
+    spec: MicrovmSpec,
+    idempotencyKey: CommandId.optional(),
+    by: By.optional(),
+    /** When the caller's request arrived, ms since 1970; for the timings. */
+    requestedAt: z.number().optional(),
+  }),
+  reply: z.strictObject({ microvm: Microvm, created: z.boolean() }),
+  deadlineMs: 5_000,
+  summary: 'Creates a microVM and starts it. Answered as soon as the request is durable.',
+});
+export const pauseMicrovm = command('pause', 'Parks its vCPUs; memory stays.', {});
+export const resumeMicrovm = command('resume', 'Lets a paused microVM go on.', {});
+export const stopMicrovm = command(
+  'stop',
+  'Presses the power button and kills it when the guest has not powered off in time.',
+  {
+    timeoutMs: z.int().min(0).max(600_000).default(10_000),
+  },
+);
+export const startMicrovm = command('start', 'Starts a stopped or failed microVM again, as a new incarnation.', {});
+export const killMicrovm = command('kill', 'Ends its VMM at once.', {});
+export const deleteMicrovm = command(
+  'delete',
+  'Ends it whatever its state and frees everything; its history stays.',
+  {},
+);
+
+export const getMicrovm = operation({
+  subject: 'volley.v1.microvm.get',
+  queue: 'controller',
+  request: z.strictObject({ id: MicrovmId }),
+  reply: Reply,
+  deadlineMs: 2_000,
+  summary: 'Reads one microVM, deleted ones included.',
+});
+export const listMicrovms = operation({
+  subject: 'volley.v1.microvm.list',
+  queue: 'controller',
+  request: z.strictObject({
+    state: z.array(MicrovmStateName).optional(),
+    hostId: HostId.optional(),
+    tenant: z.string().optional(),
+    image: z.string().optional(),
+    name: z.string().optional(),
+    /** Every given label must match. */
+    labels: z.record(z.string(), z.string()).optional(),
+    limit: z.int().min(1).max(1000).default(100),
+    cursor: z.string().optional(),
+  }),
+  reply: z.strictObject({ items: z.array(Microvm), nextCursor: z.string().nullable() }),
+  deadlineMs: 5_000,
+  summary: 'Lists microVMs in order of age; deleted ones only when asked for by state.',
+});
+export const microvmHistoryOf = operation({
+  subject: 'volley.v1.microvm.history',
+  queue: 'controller',
+  request: z.strictObject({ id: MicrovmId, at: z.number().optional() }),
+  reply: z.strictObject({ id: z.string(), entries: z.array(HistoryEntry), microvm: Microvm.nullable() }),
+  deadlineMs: 5_000,
+  summary: 'Every step of its life; with `at` (ms since 1970) only up to that instant, and the state it was in then.',
+});
+export const placementOf = operation({
+  subject: 'volley.v1.placement.receipts',
+  queue: 'placement',
+  request: z.strictObject({ microvmId: MicrovmId }),
+  reply: z.strictObject({ receipts: z.array(Receipt) }),
+  deadlineMs: 5_000,
+  summary: 'The receipts of its placements, oldest first.',
+});
+
+export const listHosts = operation({
+  subject: 'volley.v1.host.list',
+  queue: 'controller',
+  request: z.strictObject({}),
+  reply: z.strictObject({ items: z.array(Host) }),
+  deadlineMs: 2_000,
+  summary: 'Lists hosts.',
+});
+const hostCommand = (name: string, summary: string) =>
+  operation({
+    subject: `volley.v1.host.${name}`,
+    queue: 'controller',
+    request: z.strictObject({ hostId: HostId, commandId: CommandId.optional(), by: By.optional() }),
+    reply: z.strictObject({ host: Host }),
+    deadlineMs: 5_000,
+    summary,
+  });
+export const cordonHost = hostCommand('cordon', 'No new microVMs on this host; those there stay.');
+export const uncordonHost = hostCommand('uncordon', 'Takes new microVMs again.');
+export const retireHost = hostCommand(
+  'retire',
+  'Declares that a lost host never returns; what was being deleted there is deleted.',
+);
+
+export const fleetDensity = operation({
+  subject: 'volley.v1.density.get',
+  queue: 'placement',
+  request: z.strictObject({}),
+  reply: FleetDensity,
+  deadlineMs: 2_000,
+  summary: 'The latest density report of every host and the sums of the fleet.',
+});

@@ -1,0 +1,18 @@
+import { partitionOf } from './ids';
+
+/** JetStream streams and the subjects they hold. */
+export const MICROVM_STREAM = { name: 'MICROVM_HISTORY', subjects: ['volley.history.microvm.>'] } as const;
+export const HOST_STREAM = { name: 'HOST_HISTORY', subjects: ['volley.history.host.>'] } as const;
+export const RECEIPT_STREAM = { name: 'RECEIPTS', subjects: ['volley.receipts.>'] } as const;
+
+/** KV bucket: idempotency key of a create -> microVM id and hash of the body. Entries live 24 h. */
+export const IDEMPOTENCY_BUCKET = { name: 'idempotency', ttlMs: 24 * 3_600_000 } as const;
+
+export const microvmHistory = (id: string): string => `volley.history.microvm.${partitionOf(id)}.${id}`;
+export const hostHistory = (hostId: string): string => `volley.history.host.${hostId}`;
+export const receipts = (microvmId: string): string => `volley.receipts.${microvmId}`;
+
+/** Density reports of one host, or of all with `*`. Core NATS, newest wins. */
+export const densityReport = (hostId: string): string => `volley.v1.hosts.${hostId}.density`;
+/** Samples of single microVMs of one host, in chunks. Core NATS. */
+export const microvmSamples = (hostId: string): string => `volley.v1.hosts.${hostId}.samples`;
