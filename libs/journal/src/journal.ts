@@ -1,0 +1,359 @@
+import {
+  AckPolicy,
+  DeliverPolicy,
+  JetStreamApiError,
+  jetstream,
+  jetstreamManager,
+  type JetStreamClient,
+  type JetStreamManager,
+  type PubAck,
+  type StoredMsg,
+} from '@nats-io/jetstream';
+import { createInbox, nanos, type Msg, type MsgHdrs, type NatsConnection } from 'nats';
+import { ConnectionWatch } from './connection-watch';
+import { StreamFollower, type FollowOptions, type Follower } from './follower';
+import {
+  commandIdOf,
+  messageId,
+  parseDelivery,
+  timestampToMs,
+  type Delivery,
+  type JournalEntry,
+  type UnreadableMessage,
+} from './journal-entry';
+import {
+  JournalError,
+  JournalUnavailableError,
+  RecordTooLargeError,
+  SequenceConflictError,
+  UnreadableRecordError,
+} from './journal-errors';
+import { ensureStream, streamConfig, type StreamOptions } from './stream-config';
+
+export interface JournalOptions<Record> extends StreamOptions {
+  /** Makes a record of parsed JSON; throws when it is none. Upcasting of old records belongs here. Default: takes it as it is. */
+  decode?: (json: unknown, subject: string) => Record;
+  /**
+   * Called for a message that is not a record, which is then skipped. It still moves its subject's last sequence. Default:
+   * reading fails with UnreadableRecordError.
+   */
+  onUnreadable?: (message: UnreadableMessage) => void;
+  /** How long an operation tries before it gives up, in ms. Default 10 s. */
+  deadlineMs?: number;
+}
+
+export interface AppendOptions {
+  /** Names the command that caused the record. An append repeated with the same id (within the duplicate window) writes nothing. */
+  commandId: string;
+  /** The last sequence that the caller knows of this subject; 0: there is none yet; 'any': no check. */
+  expectedSequence: number | 'any';
+  /** Overrides the journal's deadline, in ms. */
+  deadlineMs?: number;
+}
+
+export interface Appended {
+  readonly sequence: number;
+  /** True when this command's record was there already: `sequence` is its place. */
+  readonly duplicate: boolean;
+}
+
+/** All that is on record of one subject. */
+export interface History<Record> {
+  readonly entries: JournalEntry<Record>[];
+  /** What to expect when appending: the last message of the subject, readable or not. 0: there is none. */
+  readonly lastSequence: number;
+}
+
+const WRONG_LAST_SEQUENCE = 10071;
+/** No room: more attempts do not help. */
+const FULL_CODES = new Set([10023, 10047, 10077, 10122]);
+const TOO_LARGE = 10054;
+/** First wait for one answer; doubled with each attempt, so that a slow server is not drowned in retries. */
+const ATTEMPT_MS = 1_000;
+const RETRY_DELAY_MS = 50;
+
+/**
+ * An event store on one JetStream stream. A subject is one history: appends to it are ordered by the expected sequence, and
+ * a record acknowledged once is neither lost nor doubled when the server or this process dies at any point.
+ */
+export class Journal<Record> {
+  readonly #js: JetStreamClient;
+  readonly #watch: ConnectionWatch;
+
+  private constructor(
+    private readonly nc: NatsConnection,
+    private readonly jsm: JetStreamManager,
+    private readonly options: JournalOptions<Record>,
+  ) {
+    this.#js = jetstream(nc, { timeout: ATTEMPT_MS });
+    this.#watch = new ConnectionWatch(nc);
+  }
+
+  /**
+   * Opens the journal; creates its stream if it is missing.
+   *
+   * @throws StreamConfigError when the server does not honour a setting.
+   * @throws JournalUnavailableError when JetStream is not there within the deadline.
+   */
+  static async open<Record>(nc: NatsConnection, options: JournalOptions<Record>): Promise<Journal<Record>> {
+    const config = streamConfig(options);
+    const jsm = await retry(nc, options.deadlineMs ?? 10_000, `open stream ${options.stream}`, async () => {
+      const manager = await jetstreamManager(nc, { timeout: 2_000 });
+      await ensureStream(manager, config, nc.info?.version ?? 'of unknown version');
+      return manager;
+    });
+    return new Journal(nc, jsm, options);
+  }
+
+  get stream(): string {
+    return this.options.stream;
+  }
+
+  /**
+   * Appends one record. Lost answers are retried with the same command id until the deadline, which is safe.
+   *
+   * @throws SequenceConflictError when the subject's last sequence is another one. Nothing was written.
+   * @throws RecordTooLargeError Nothing was written.
+   * @throws JournalUnavailableError when there was no answer within the deadline; see its `outcome`.
+   */
+  async append(subject: string, record: Record, options: AppendOptions): Promise<Appended> {
+    const body = JSON.stringify(record);
+    const maxBytes = this.options.maxRecordBytes ?? this.nc.info?.max_payload ?? Infinity;
+    const bytes = Buffer.byteLength(body);
+    if (bytes > maxBytes) throw new RecordTooLargeError(subject, bytes, maxBytes);
+    const publishOptions = {
+      msgID: messageId(subject, options.commandId),
+      expect: {
+        streamName: this.stream,
+        ...(options.expectedSequence === 'any' ? {} : { lastSubjectSequence: options.expectedSequence }),
+      },
+    };
+
+    const deadlineMs = options.deadlineMs ?? this.options.deadlineMs ?? 10_000;
+    const deadline = performance.now() + deadlineMs;
+    let sent = false;
+    let cause: unknown;
+    for (let attemptMs = ATTEMPT_MS; ; attemptMs *= 2) {
+      const left = deadline - performance.now();
+      if (left <= 0) throw appendTimedOut(subject, deadlineMs, sent, cause);
+      if (this.nc.isClosed() || this.nc.isDraining()) {
+        throw new JournalUnavailableError('the NATS connection is closed', sent ? 'unknown' : 'notWritten', { cause });
+      }
+      if (!this.#watch.connected) {
+        // Not into the client's buffer: what is not sent yet can be given up without doubt about its outcome.
+        await this.#watch.reconnected(left);
+        continue;
+      }
+      sent = true;
+      try {
+        const ack = await this.#publish(subject, body, { ...publishOptions, timeout: Math.max(1, Math.min(attemptMs, left)) });
+        if (ack) return { sequence: ack.seq, duplicate: ack.duplicate };
+      } catch (error) {
+        cause = error;
+        this.#throwIfFinal(error, subject, bytes, options.expectedSequence);
+        await this.#watch.reconnected(Math.min(RETRY_DELAY_MS, left));
+      }
+    }
+  }
+
+  /** One attempt. Undefined: the connection came back meanwhile, so the answer may be lost; ask again at once. */
+  #publish(subject: string, body: string, options: Parameters<JetStreamClient['publish']>[2]): Promise<PubAck | undefined> {
+    return new Promise((resolve, reject) => {
+      const off = this.#watch.onReconnect(() => resolve(undefined));
+      this.#js
+        .publish(subject, body, options)
+        .then(resolve, reject)
+        .finally(off);
+    });
+  }
+
+  #throwIfFinal(error: unknown, subject: string, bytes: number, expected: number | 'any'): void {
+    if (!(error instanceof JetStreamApiError)) return;
+    if (error.code === WRONG_LAST_SEQUENCE && expected !== 'any') {
+      const actual = /(\d+)\s*$/.exec(error.message)?.[1];
+      throw new SequenceConflictError(subject, expected, actual === undefined ? undefined : Number(actual));
+    }
+    if (error.code === TOO_LARGE) throw new RecordTooLargeError(subject, bytes, this.options.maxRecordBytes ?? bytes - 1);
+    if (FULL_CODES.has(error.code) || error.status < 500) {
+      throw new JournalUnavailableError(`stream ${this.stream} refused a record of ${subject}: ${error.message}`, 'notWritten', {
+        cause: error,
+      });
+    }
+  }
+
+  /**
+   * Reads the whole history of one subject (no wildcards): every record that was acknowledged before the call.
+   *
+   * @throws UnreadableRecordError, JournalUnavailableError
+   */
+  async read(subject: string): Promise<History<Record>> {
+    return this.#retry(`read ${subject}`, async () => {
+      const history: { entries: JournalEntry<Record>[]; lastSequence: number } = { entries: [], lastSequence: 0 };
+      await this.#deliverAll(subject, (msg, delivery) => {
+        const entry = this.#entry(msg, delivery);
+        if (entry) history.entries.push(entry);
+        history.lastSequence = delivery.streamSequence;
+      });
+      return history;
+    });
+  }
+
+  /**
+   * The last record of one subject, or undefined when there is none.
+   *
+   * @throws UnreadableRecordError, JournalUnavailableError
+   */
+  async lastOf(subject: string): Promise<JournalEntry<Record> | undefined> {
+    const stored = await this.#lastMessage(subject);
+    if (!stored) return undefined;
+    return this.#decode(subject, stored.seq, timestampToMs(stored.timestamp), stored.data, stored.header);
+  }
+
+  /** The sequence to expect when appending to a subject; 0 when it has no message. */
+  async lastSequenceOf(subject: string): Promise<number> {
+    return (await this.#lastMessage(subject))?.seq ?? 0;
+  }
+
+  /** The stream's last sequence over all subjects; 0 when it is empty. */
+  async lastSequence(): Promise<number> {
+    return this.#retry('read the last sequence', async () => (await this.jsm.streams.info(this.stream)).state.last_seq);
+  }
+
+  /** Follows the journal: first what is there, then what comes, each record once and in order, whatever happens to the server. */
+  follow(options: FollowOptions<Record>): Follower {
+    return new StreamFollower<Record>(
+      {
+        nc: this.nc,
+        jsm: this.jsm,
+        watch: this.#watch,
+        stream: this.stream,
+        read: (msg, delivery) => this.#entry(msg, delivery),
+      },
+      options,
+    );
+  }
+
+  #lastMessage(subject: string): Promise<StoredMsg | null> {
+    // A direct get may be answered by a copy that lags behind; with several copies the leader is asked.
+    const source = (this.options.replicas ?? 1) > 1 ? this.jsm.streams : this.jsm.direct;
+    return this.#retry(`read the last record of ${subject}`, () =>
+      source.getMessage(this.stream, { last_by_subj: subject }),
+    );
+  }
+
+  /** Hands over what one subject holds, through a consumer that lives only for that. */
+  async #deliverAll(subject: string, onMessage: (msg: Msg, delivery: Delivery) => void): Promise<void> {
+    const inbox = createInbox();
+    let finish!: (error?: Error) => void;
+    const finished = new Promise<void>((resolve, reject) => (finish = (error) => (error ? reject(error) : resolve())));
+    finished.catch(() => undefined);
+    let delivered = 0;
+    const silence = setTimeout(() => finish(new Error('delivery stalled')), 2_000);
+    const off = this.#watch.onReconnect(() => finish(new Error('the connection was lost during the read')));
+    const subscription = this.nc.subscribe(inbox, {
+      callback: (error, msg) => {
+        if (error) return finish(error);
+        const delivery = parseDelivery(msg.reply);
+        if (!delivery) {
+          if (msg.reply) this.nc.publish(msg.reply); // flow control
+          return;
+        }
+        silence.refresh();
+        if (delivery.deliverySequence !== ++delivered) return finish(new Error('a delivery was lost'));
+        try {
+          onMessage(msg, delivery);
+        } catch (failure) {
+          return finish(failure as Error);
+        }
+        if (delivery.pending === 0) finish();
+      },
+    });
+    let consumer: string | undefined;
+    try {
+      const info = await this.jsm.consumers.add(this.stream, {
+        deliver_subject: inbox,
+        filter_subject: subject,
+        deliver_policy: DeliverPolicy.All,
+        ack_policy: AckPolicy.None,
+        flow_control: true,
+        idle_heartbeat: nanos(1_000),
+        inactive_threshold: nanos(5_000),
+        mem_storage: true,
+        num_replicas: 1,
+        max_deliver: 1,
+      });
+      consumer = info.name;
+      if (info.num_pending + info.delivered.consumer_seq === 0) return;
+      await finished;
+    } finally {
+      clearTimeout(silence);
+      off();
+      if (!this.nc.isClosed()) subscription.unsubscribe();
+      if (consumer) this.jsm.consumers.delete(this.stream, consumer).catch(() => undefined);
+    }
+  }
+
+  #entry(msg: Msg, delivery: Delivery): JournalEntry<Record> | undefined {
+    const { streamSequence, timeMs } = delivery;
+    try {
+      return this.#decode(msg.subject, streamSequence, timeMs, msg.data, msg.headers);
+    } catch (error) {
+      if (!(error instanceof UnreadableRecordError) || !this.options.onUnreadable) throw error;
+      this.options.onUnreadable({ subject: msg.subject, sequence: streamSequence, timeMs, error: error.cause });
+      return undefined;
+    }
+  }
+
+  #decode(subject: string, sequence: number, timeMs: number, data: Uint8Array, headers?: MsgHdrs): JournalEntry<Record> {
+    let record: Record;
+    try {
+      const json: unknown = JSON.parse(UTF8.decode(data));
+      record = this.options.decode ? this.options.decode(json, subject) : (json as Record);
+    } catch (cause) {
+      throw new UnreadableRecordError(subject, sequence, { cause });
+    }
+    return { subject, sequence, timeMs, record, commandId: commandIdOf(subject, headers) };
+  }
+
+  #retry<T>(what: string, attempt: () => Promise<T>): Promise<T> {
+    return retry(this.nc, this.options.deadlineMs ?? 10_000, what, attempt, this.#watch);
+  }
+}
+
+const UTF8 = new TextDecoder('utf-8', { fatal: true });
+
+/** Repeats something without effects until it succeeds, the error is final, or time is up. */
+async function retry<T>(
+  nc: NatsConnection,
+  deadlineMs: number,
+  what: string,
+  attempt: () => Promise<T>,
+  watch?: ConnectionWatch,
+): Promise<T> {
+  const deadline = performance.now() + deadlineMs;
+  for (;;) {
+    try {
+      return await attempt();
+    } catch (error) {
+      const final = error instanceof JournalError || (error instanceof JetStreamApiError && error.status < 500);
+      if (final) throw error;
+      const left = deadline - performance.now();
+      if (left <= 0 || nc.isClosed() || nc.isDraining()) {
+        throw new JournalUnavailableError(`could not ${what} within ${deadlineMs} ms: ${String(error)}`, 'notWritten', {
+          cause: error,
+        });
+      }
+      const pause = Math.min(RETRY_DELAY_MS, left);
+      await (watch ? watch.reconnected(pause) : new Promise((resolve) => setTimeout(resolve, pause)));
+    }
+  }
+}
+
+function appendTimedOut(subject: string, deadlineMs: number, sent: boolean, cause: unknown): JournalUnavailableError {
+  return new JournalUnavailableError(
+    `${subject}: no answer from JetStream within ${deadlineMs} ms` +
+      (sent ? '; the record may be there, append again with the same command id' : '; nothing was sent'),
+    sent ? 'unknown' : 'notWritten',
+    { cause },
+  );
+}
