@@ -155,6 +155,7 @@ struct volley_message {
 #define VOLLEY_PORT_I8042_COMMAND 0x64u  // 0xFE resets
 #define VOLLEY_PORT_PVPANIC 0x505u       // bit 0: panicked
 #define VOLLEY_PORT_ACPI_SLEEP 0x604u    // sleep control register: SLP_TYP 5 with SLP_EN powers off
+#define VOLLEY_POWER_BUTTON_VECTOR 0x40u // flat guests: local APIC interrupt on vCPU 0 when the power button is pressed
 
 #ifdef __cplusplus
 }

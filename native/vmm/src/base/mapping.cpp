@@ -1,0 +1,39 @@
+#include "base/mapping.h"
+
+#include <sys/mman.h>
+
+#include <cerrno>
+
+namespace volley {
+
+Mapping& Mapping::operator=(Mapping&& other) noexcept {
+  if (this != &other) {
+    unmap();
+    data_ = std::exchange(other.data_, nullptr);
+    size_ = std::exchange(other.size_, 0);
+  }
+  return *this;
+}
+
+Status Mapping::map_shared(int fd, size_t size, const char* what) { return map(size, MAP_SHARED, fd, what); }
+
+Status Mapping::map_anonymous(size_t size, const char* what) {
+  return map(size, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, what);
+}
+
+Status Mapping::map(size_t size, int flags, int fd, const char* what) {
+  unmap();
+  void* address = mmap(nullptr, size, PROT_READ | PROT_WRITE, flags, fd, 0);
+  if (address == MAP_FAILED) return Status::system_error(errno, "cannot map %zu bytes of %s", size, what);
+  data_ = static_cast<uint8_t*>(address);
+  size_ = size;
+  return Status::ok();
+}
+
+void Mapping::unmap() {
+  if (data_ != nullptr) munmap(data_, size_);
+  data_ = nullptr;
+  size_ = 0;
+}
+
+}  // namespace volley

@@ -1,0 +1,56 @@
+#pragma once
+
+#include <cstdint>
+
+#include "base/status.h"
+#include "devices/guest_end_sink.h"
+#include "devices/io_bus.h"
+#include "devices/power_button.h"
+#include "kvm/kvm_system.h"
+#include "kvm/vcpu.h"
+#include "kvm/vm.h"
+#include "memory/guest_memory.h"
+
+namespace volley {
+
+// What to boot. Everything here was validated against the size of guest memory.
+struct BootSource {
+  int kernel_fd;
+  uint64_t kernel_size;
+  int initrd_fd;  // valid only if initrd_size is not 0
+  uint64_t initrd_size;
+  const char* cmdline;  // NUL terminated
+  uint32_t cmdline_length;
+  uint32_t vcpus;
+};
+
+// What the machine offers to a boot protocol that brings devices of its own.
+struct BootPlatform {
+  const Vm& vm;
+  IoBus& ports;
+  IoBus& mmio;
+  GuestEndSink& end;
+};
+
+// One way to bring a guest to its first instruction. The machine calls the steps in this order, once each, before any
+// vCPU runs; a failed step ends the VMM with its message. Serial console, i8042, pvpanic, ACPI sleep register and boot
+// timer are the machine's own and always there.
+class BootProtocol {
+ public:
+  // Attaches the devices that only guests of this protocol need.
+  virtual Status attach_devices(const BootPlatform& platform) = 0;
+  // Writes kernel, command line, page tables and firmware tables into guest memory.
+  virtual Status load(const BootSource& source, const GuestMemory& memory) = 0;
+  // Sets CPUID, MSRs and registers of one vCPU.
+  virtual Status prepare_vcpu(const KvmSystem& kvm, const Vcpu& vcpu) = 0;
+  // How VOLLEY_CMD_STOP reaches a guest of this protocol.
+  virtual PowerButton& power_button() = 0;
+
+ protected:
+  ~BootProtocol() = default;
+};
+
+// Writes the command line, NUL included, to VOLLEY_CMDLINE_ADDRESS. Same for every protocol.
+Status load_cmdline(const BootSource& source, const GuestMemory& memory);
+
+}  // namespace volley

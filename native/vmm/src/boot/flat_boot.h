@@ -1,0 +1,24 @@
+#pragma once
+
+#include "boot/boot_protocol.h"
+#include "devices/msi_power_button.h"
+
+namespace volley {
+
+// A flat 64-bit binary, loaded and entered at VOLLEY_KERNEL_BASE. Only vCPU 0 is started. Registers at entry: rdi =
+// bytes of guest memory, rsi = VOLLEY_CMDLINE_ADDRESS, interrupts off.
+class FlatBoot final : public BootProtocol {
+ public:
+  explicit FlatBoot(const Vm& vm) : power_button_(vm) {}
+
+  Status attach_devices(const BootPlatform& platform) override;
+  Status load(const BootSource& source, const GuestMemory& memory) override;
+  Status prepare_vcpu(const KvmSystem& kvm, const Vcpu& vcpu) override;
+  PowerButton& power_button() override { return power_button_; }
+
+ private:
+  MsiPowerButton power_button_;
+  uint64_t memory_bytes_ = 0;
+};
+
+}  // namespace volley

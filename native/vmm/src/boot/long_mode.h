@@ -1,0 +1,25 @@
+#pragma once
+
+#include <cstdint>
+
+#include "base/status.h"
+#include "kvm/vcpu.h"
+#include "memory/guest_memory.h"
+
+namespace volley {
+
+// The state in which a guest is entered in 64-bit mode: flat segments from a GDT at kGdtAddress, the first GiB mapped
+// one to one by 2 MiB pages, interrupts off, no IDT.
+struct LongModeEntry {
+  uint64_t instruction_pointer;
+  uint64_t stack_pointer;
+  uint64_t boot_parameters;     // rsi
+  uint64_t first_argument = 0;  // rdi
+};
+
+// Writes page tables and GDT.
+Status load_long_mode_tables(const GuestMemory& memory);
+// Sets the registers of the vCPU that boots. (Other vCPUs wait in the kernel until the guest starts them.)
+Status enter_long_mode(const Vcpu& vcpu, const LongModeEntry& entry);
+
+}  // namespace volley

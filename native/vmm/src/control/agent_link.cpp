@@ -1,0 +1,84 @@
+#include "control/agent_link.h"
+
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#include <cerrno>
+
+namespace volley {
+namespace {
+
+bool may_command(int fd) {
+  ucred peer{};
+  socklen_t size = sizeof(peer);
+  if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) return false;
+  return peer.uid == 0 || peer.uid == geteuid();
+}
+
+}  // namespace
+
+Status AgentLink::check() const {
+  int type = 0;
+  socklen_t size = sizeof(type);
+  if (getsockopt(listening_fd_, SOL_SOCKET, SO_TYPE, &type, &size) != 0) {
+    return Status::system_error(errno, "descriptor %d is not a socket", listening_fd_);
+  }
+  int listening = 0;
+  size = sizeof(listening);
+  if (type != SOCK_SEQPACKET || getsockopt(listening_fd_, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) != 0 ||
+      listening == 0) {
+    return Status::error("descriptor %d is not a listening SOCK_SEQPACKET socket", listening_fd_);
+  }
+  const int flags = fcntl(listening_fd_, F_GETFL);
+  if (flags < 0 || fcntl(listening_fd_, F_SETFL, flags | O_NONBLOCK) < 0) {
+    return Status::system_error(errno, "cannot make the control socket non-blocking");
+  }
+  return Status::ok();
+}
+
+bool AgentLink::accept_newest() {
+  bool accepted = false;
+  for (;;) {
+    UniqueFd connection(accept4(listening_fd_, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+    if (!connection.is_open()) {
+      if (errno == EINTR || errno == ECONNABORTED) continue;
+      return accepted;
+    }
+    if (!may_command(connection.get())) continue;
+    connection_ = static_cast<UniqueFd&&>(connection);
+    accepted = true;
+  }
+}
+
+AgentLink::Received AgentLink::receive(volley_message* message) {
+  for (;;) {
+    iovec part{message, sizeof(*message)};
+    msghdr header{};
+    header.msg_iov = &part;
+    header.msg_iovlen = 1;
+    const ssize_t got = recvmsg(connection_.get(), &header, MSG_DONTWAIT);
+    if (got < 0) {
+      if (errno == EINTR) continue;
+      if (errno == EAGAIN) return Received::kNothing;
+    }
+    if (got <= 0) {
+      connection_.reset();
+      return Received::kClosed;
+    }
+    if (got != sizeof(*message) || (header.msg_flags & MSG_TRUNC) != 0) return Received::kMalformed;
+    return Received::kMessage;
+  }
+}
+
+void AgentLink::send(const volley_message& message) {
+  if (!connected()) return;
+  for (;;) {
+    if (::send(connection_.get(), &message, sizeof(message), MSG_DONTWAIT | MSG_NOSIGNAL) >= 0) return;
+    if (errno == EINTR) continue;
+    connection_.reset();
+    return;
+  }
+}
+
+}  // namespace volley

@@ -1,0 +1,32 @@
+#pragma once
+
+#include "abi/volley_abi.h"
+#include "base/wake_fd.h"
+#include "control/agent_link.h"
+#include "machine/machine.h"
+
+namespace volley {
+
+// The main thread's work once the machine runs: wait for the agent and for the machine, answer the one, report the
+// other.
+class ControlLoop {
+ public:
+  ControlLoop(AgentLink& link, Machine& machine, const WakeFd& wake) : link_(link), machine_(machine), wake_(wake) {}
+
+  // Returns when the microVM has ended, with the vCPUs stopped.
+  void run();
+  // Carries out one command. Public for tests.
+  void handle(const volley_message& command);
+
+ private:
+  void reply(const volley_message& command, int status);
+  void serve_connection();
+  void report_boot(bool new_connection);
+
+  AgentLink& link_;
+  Machine& machine_;
+  const WakeFd& wake_;
+  bool boot_reported_ = false;
+};
+
+}  // namespace volley

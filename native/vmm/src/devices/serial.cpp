@@ -1,0 +1,164 @@
+#include "devices/serial.h"
+
+#include <algorithm>
+
+namespace volley {
+namespace {
+
+enum Register : uint64_t {
+  kData,
+  kInterruptEnable,
+  kInterruptId,
+  kLineControl,
+  kModemControl,
+  kLineStatus,
+  kModemStatus,
+  kScratch
+};
+
+constexpr uint8_t kEnableReceive = 0x01;
+constexpr uint8_t kEnableTransmit = 0x02;
+constexpr uint8_t kEnableMask = 0x0f;
+constexpr uint8_t kNoInterrupt = 0x01;
+constexpr uint8_t kTransmitPending = 0x02;
+constexpr uint8_t kReceivePending = 0x04;
+constexpr uint8_t kFifosOn = 0xc0;
+constexpr uint8_t kFifoEnable = 0x01;
+constexpr uint8_t kFifoClearReceive = 0x02;
+constexpr uint8_t kDivisorLatch = 0x80;
+constexpr uint8_t kOut2 = 0x08;
+constexpr uint8_t kLoopback = 0x10;
+constexpr uint8_t kModemControlMask = 0x1f;
+constexpr uint8_t kDataReady = 0x01;
+constexpr uint8_t kTransmitterEmpty = 0x60;
+constexpr uint8_t kClearToSend = 0x10;
+constexpr uint8_t kDataSetReady = 0x20;
+constexpr uint8_t kRing = 0x40;
+constexpr uint8_t kCarrier = 0x80;
+
+}  // namespace
+
+void Serial::read(uint64_t offset, std::span<uint8_t> data) {
+  // Registers are one byte wide; a wider access sees the register and an empty bus beside it.
+  std::fill(data.begin(), data.end(), uint8_t{0xff});
+  data[0] = read_register(offset);
+}
+
+void Serial::write(uint64_t offset, std::span<const uint8_t> data) { write_register(offset, data[0]); }
+
+void Serial::write_run(std::span<const uint8_t> data) {
+  if (divisor_selected() || (modem_control_ & kLoopback) != 0) {
+    for (const uint8_t byte : data) write_register(kData, byte);
+    return;
+  }
+  ring_.append(data);
+  transmit_interrupt_ = true;
+  update_line();
+}
+
+bool Serial::divisor_selected() const { return (line_control_ & kDivisorLatch) != 0; }
+
+uint8_t Serial::read_register(uint64_t offset) {
+  switch (offset) {
+    case kData:
+      if (divisor_selected()) return divisor_low_;
+      loopback_full_ = false;
+      update_line();
+      return loopback_byte_;
+    case kInterruptEnable:
+      return divisor_selected() ? divisor_high_ : interrupt_enable_;
+    case kInterruptId:
+      return interrupt_identification();
+    case kLineControl:
+      return line_control_;
+    case kModemControl:
+      return modem_control_;
+    case kLineStatus:
+      return static_cast<uint8_t>(kTransmitterEmpty | (loopback_full_ ? kDataReady : 0));
+    case kModemStatus:
+      return modem_status();
+    default:
+      return scratch_;
+  }
+}
+
+void Serial::write_register(uint64_t offset, uint8_t value) {
+  switch (offset) {
+    case kData:
+      if (divisor_selected()) {
+        divisor_low_ = value;
+        return;
+      }
+      if ((modem_control_ & kLoopback) != 0) {
+        loopback_byte_ = value;
+        loopback_full_ = true;
+      } else {
+        ring_.append({&value, 1});
+      }
+      transmit_interrupt_ = true;  // sent at once: the transmitter is empty again
+      update_line();
+      return;
+    case kInterruptEnable:
+      if (divisor_selected()) {
+        divisor_high_ = value;
+        return;
+      }
+      // Enabling the transmit interrupt while the transmitter is empty raises it: drivers start sending this way.
+      if ((value & kEnableTransmit) != 0 && (interrupt_enable_ & kEnableTransmit) == 0) transmit_interrupt_ = true;
+      interrupt_enable_ = value & kEnableMask;
+      update_line();
+      return;
+    case kInterruptId:
+      fifo_control_ = value;
+      if ((value & kFifoClearReceive) != 0) loopback_full_ = false;
+      update_line();
+      return;
+    case kLineControl:
+      line_control_ = value;
+      return;
+    case kModemControl:
+      modem_control_ = value & kModemControlMask;
+      update_line();
+      return;
+    case kScratch:
+      scratch_ = value;
+      return;
+    default:
+      return;  // the status registers cannot be written
+  }
+}
+
+uint8_t Serial::interrupt_identification() {
+  const uint8_t fifos = (fifo_control_ & kFifoEnable) != 0 ? kFifosOn : uint8_t{0};
+  if ((interrupt_enable_ & kEnableReceive) != 0 && loopback_full_) return fifos | kReceivePending;
+  if ((interrupt_enable_ & kEnableTransmit) != 0 && transmit_interrupt_) {
+    // Reading the identification of a transmit interrupt acknowledges it.
+    transmit_interrupt_ = false;
+    update_line();
+    return fifos | kTransmitPending;
+  }
+  return fifos | kNoInterrupt;
+}
+
+uint8_t Serial::modem_status() const {
+  if ((modem_control_ & kLoopback) == 0) return kClearToSend | kDataSetReady | kCarrier;
+  // In loop-back the four modem outputs come back as the four inputs.
+  uint8_t status = 0;
+  if ((modem_control_ & 0x01) != 0) status |= kDataSetReady;
+  if ((modem_control_ & 0x02) != 0) status |= kClearToSend;
+  if ((modem_control_ & 0x04) != 0) status |= kRing;
+  if ((modem_control_ & 0x08) != 0) status |= kCarrier;
+  return status;
+}
+
+void Serial::update_line() {
+  const bool pending = ((interrupt_enable_ & kEnableTransmit) != 0 && transmit_interrupt_) ||
+                       ((interrupt_enable_ & kEnableReceive) != 0 && loopback_full_);
+  // OUT2 gates the interrupt on a PC.
+  const bool level = pending && (modem_control_ & kOut2) != 0 && (modem_control_ & kLoopback) == 0;
+  if (level == line_level_) return;
+  line_level_ = level;
+  line_.set(level);
+}
+
+}  // namespace volley

@@ -1,0 +1,38 @@
+#include "kvm/kvm_system.h"
+
+#include <sys/ioctl.h>
+
+#include <cerrno>
+
+#include "abi/volley_abi.h"
+
+namespace volley {
+
+Status KvmSystem::check() const {
+  const int version = ioctl(fd_, KVM_GET_API_VERSION, 0);
+  if (version < 0) {
+    return Status::system_error(errno, "descriptor %d is not /dev/kvm opened read-write", fd_);
+  }
+  if (version != KVM_API_VERSION) {
+    return Status::error("/dev/kvm speaks API version %d, this VMM needs %d", version, KVM_API_VERSION);
+  }
+  return Status::ok();
+}
+
+Status KvmSystem::vcpu_mapping_size(size_t* size) const {
+  const int bytes = ioctl(fd_, KVM_GET_VCPU_MMAP_SIZE, 0);
+  if (bytes < 0) return Status::system_error(errno, "KVM_GET_VCPU_MMAP_SIZE failed");
+  *size = static_cast<size_t>(bytes);
+  return Status::ok();
+}
+
+Status KvmSystem::supported_cpuid(CpuidTable* table) const {
+  table->count = CpuidTable::kCapacity;
+  table->padding = 0;
+  if (ioctl(fd_, KVM_GET_SUPPORTED_CPUID, table) < 0) {
+    return Status::system_error(errno, "KVM_GET_SUPPORTED_CPUID failed");
+  }
+  return Status::ok();
+}
+
+}  // namespace volley

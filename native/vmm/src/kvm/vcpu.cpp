@@ -1,0 +1,54 @@
+#include "kvm/vcpu.h"
+
+#include <sys/ioctl.h>
+
+#include <cerrno>
+
+namespace volley {
+
+Status Vcpu::create(const Vm& vm, uint32_t index, size_t mapping_size) {
+  const int fd = ioctl(vm.fd(), KVM_CREATE_VCPU, static_cast<unsigned long>(index));
+  if (fd < 0) return Status::system_error(errno, "cannot create vCPU %u", index);
+  fd_.reset(fd);
+  index_ = index;
+  return run_.map_shared(fd, mapping_size, "a vCPU's run page");
+}
+
+Status Vcpu::set_cpuid(const CpuidTable& table) const {
+  if (ioctl(fd_.get(), KVM_SET_CPUID2, &table) < 0) {
+    return Status::system_error(errno, "cannot set CPUID of vCPU %u", index_);
+  }
+  return Status::ok();
+}
+
+Status Vcpu::get_special_registers(kvm_sregs* registers) const {
+  if (ioctl(fd_.get(), KVM_GET_SREGS, registers) < 0) {
+    return Status::system_error(errno, "cannot read the special registers of vCPU %u", index_);
+  }
+  return Status::ok();
+}
+
+Status Vcpu::set_special_registers(const kvm_sregs& registers) const {
+  if (ioctl(fd_.get(), KVM_SET_SREGS, &registers) < 0) {
+    return Status::system_error(errno, "cannot set the special registers of vCPU %u", index_);
+  }
+  return Status::ok();
+}
+
+Status Vcpu::set_registers(const kvm_regs& registers) const {
+  if (ioctl(fd_.get(), KVM_SET_REGS, &registers) < 0) {
+    return Status::system_error(errno, "cannot set the registers of vCPU %u", index_);
+  }
+  return Status::ok();
+}
+
+bool Vcpu::get_registers(kvm_regs* registers) const {
+  *registers = {};
+  return ioctl(fd_.get(), KVM_GET_REGS, registers) == 0;
+}
+
+int Vcpu::run() const { return ioctl(fd_.get(), KVM_RUN, 0) < 0 ? errno : 0; }
+
+void Vcpu::mark_guest_paused() const { ioctl(fd_.get(), KVM_KVMCLOCK_CTRL, 0); }
+
+}  // namespace volley

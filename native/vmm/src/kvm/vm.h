@@ -1,0 +1,36 @@
+#pragma once
+
+#include <cstdint>
+
+#include "base/status.h"
+#include "base/unique_fd.h"
+#include "kvm/kvm_system.h"
+#include "memory/guest_memory.h"
+
+namespace volley {
+
+// One KVM virtual machine. The order of the set-up calls matters for speed: memory slots first, then the irqchip. An
+// I/O device registered in the kernel (PIC, IOAPIC, PIT, ioeventfd) before a memory slot makes the slot wait for a
+// grace period of several milliseconds.
+class Vm {
+ public:
+  // KVM_CREATE_VM, again for as long as it is interrupted (it may say EINTR on a loaded host without any signal).
+  Status create(const KvmSystem& kvm);
+  Status add_memory(const GuestMemory& memory);
+  // Local APICs only; `routes` GSIs are left to user space.
+  Status enable_split_irqchip(uint64_t routes);
+  // PIC, IOAPIC, local APICs and PIT in the kernel.
+  Status create_full_irqchip();
+
+  // Sets the level of an interrupt line of the full irqchip. An edge is a raise and a lower.
+  void set_irq_line(uint32_t gsi, bool level) const;
+  // Sends a fixed, edge-triggered interrupt to the local APIC with id `apic_id`. Errno, or 0.
+  int signal_msi(uint32_t apic_id, uint8_t vector) const;
+
+  int fd() const { return fd_.get(); }
+
+ private:
+  UniqueFd fd_;
+};
+
+}  // namespace volley

@@ -1,0 +1,84 @@
+#pragma once
+
+#include <atomic>
+#include <span>
+
+#include "abi/volley_abi.h"
+#include "base/wake_fd.h"
+#include "boot/boot_protocol.h"
+#include "boot/flat_boot.h"
+#include "boot/linux_boot.h"
+#include "devices/acpi_sleep.h"
+#include "devices/boot_timer.h"
+#include "devices/gsi_line.h"
+#include "devices/i8042.h"
+#include "devices/io_bus.h"
+#include "devices/pvpanic.h"
+#include "devices/serial.h"
+#include "kvm/kvm_system.h"
+#include "kvm/vm.h"
+#include "machine/end_record.h"
+#include "machine/exit_dispatch.h"
+#include "machine/vcpu_gate.h"
+#include "machine/vcpu_thread.h"
+#include "memory/guest_memory.h"
+
+namespace volley {
+
+// The microVM: memory, devices and vCPUs, put together. Built and commanded by the control thread; the vCPU threads
+// only use what does not change after start().
+class Machine final : public BootListener {
+ public:
+  // `wake` is signalled when the guest has booted and when the microVM has ended.
+  Machine(int kvm_fd, volley_stats& stats, SerialRing ring, const WakeFd& wake);
+
+  // Creates everything, in the order that is cheap for KVM, and loads the guest.
+  Status build(const volley_config& config, const BootSource& source);
+  // Starts the vCPU threads; they stop at once in front of the gate if `paused`.
+  Status start(bool paused);
+
+  // Stops every vCPU outside the guest. 0, or ETIMEDOUT if a vCPU did not stop; the machine then runs on.
+  int pause();
+  void resume();
+  int press_power_button() { return boot_->power_button().press(); }
+  // Stops the vCPUs for good, so that nothing changes the page file any more. Gives up waiting after a second.
+  void halt();
+
+  EndRecord& end() { return end_; }
+  bool booted() const { return booted_.load(std::memory_order_acquire); }
+  uint64_t booted_ns() const { return stats_.booted_ns; }
+
+ private:
+  void guest_booted() override;
+  Status attach_devices();
+  void kick_all();
+
+  KvmSystem kvm_;
+  volley_stats& stats_;
+  const WakeFd& wake_;
+  GuestMemory memory_;
+  Vm vm_;
+  IoBus ports_;
+  IoBus mmio_;
+  EndRecord end_;
+  GsiLine serial_gsi_;
+  NoLine no_line_;
+  Serial serial_with_irq_;
+  Serial serial_polled_;
+  I8042 i8042_;
+  Pvpanic pvpanic_;
+  AcpiSleep acpi_sleep_;
+  BootTimer boot_timer_;
+  FlatBoot flat_boot_;
+  LinuxBoot linux_boot_;
+  BootProtocol* boot_ = nullptr;
+  ExitDispatch dispatch_;
+  VcpuGate gate_;
+  VcpuContext context_;
+  VcpuThread vcpus_[VOLLEY_MAX_VCPUS];
+  uint32_t vcpu_count_ = 0;
+  bool full_irqchip_ = false;
+  std::atomic<bool> booted_{false};
+};
+
+}  // namespace volley

@@ -1,0 +1,353 @@
+// volley-run: starts one VMM by hand, the way an agent does but without one, and tells how it ended.
+//
+// It opens what the VMM inherits (see volley_abi.h), writes the configuration, starts the VMM, copies the guest's
+// serial console to standard output while it runs, and prints one line of JSON at the end. Exit status: 0 when the VMM
+// wrote why it ended, 1 when it did not, 2 when nothing was started.
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <array>
+#include <atomic>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "abi/volley_abi.h"
+
+namespace {
+
+constexpr std::string_view kUsage =
+    "usage: volley-run --vmm FILE --kernel FILE [options]\n"
+    "  --initrd FILE            initial ram disk\n"
+    "  --protocol flat|linux    how the kernel is booted (linux)\n"
+    "  --irqchip split|full     where interrupt controllers live (full for linux, split for flat)\n"
+    "  --memory MIB             guest memory (128)\n"
+    "  --vcpus N                virtual processors (1)\n"
+    "  --cmdline TEXT           kernel command line\n"
+    "  --power-button SECONDS   press the guest's power button after this time\n"
+    "  --timeout SECONDS        kill the VMM after this time (60)\n";
+
+[[noreturn]] void refuse(const std::string& problem) {
+  std::fprintf(stderr, "volley-run: %s\n", problem.c_str());
+  std::exit(2);
+}
+
+[[noreturn]] void refuse_with_errno(const std::string& doing) { refuse(doing + ": " + std::strerror(errno)); }
+
+uint64_t now_ns() {
+  timespec time{};
+  clock_gettime(CLOCK_MONOTONIC, &time);
+  return static_cast<uint64_t>(time.tv_sec) * 1'000'000'000u + static_cast<uint64_t>(time.tv_nsec);
+}
+
+// A descriptor that is closed with its owner. Held above the numbers the VMM inherits, so that putting one in its place
+// never overwrites another.
+class Descriptor {
+ public:
+  Descriptor(int number, const std::string& doing) {
+    if (number < 0) refuse_with_errno(doing);
+    number_ = fcntl(number, F_DUPFD_CLOEXEC, 16);
+    if (number_ < 0) refuse_with_errno(doing);
+    close(number);
+  }
+  Descriptor(Descriptor&& other) noexcept : number_(std::exchange(other.number_, -1)) {}
+  Descriptor& operator=(Descriptor&&) = delete;
+  ~Descriptor() {
+    if (number_ >= 0) close(number_);
+  }
+  int number() const { return number_; }
+
+ private:
+  int number_ = -1;
+};
+
+Descriptor open_file(const std::string& path, int flags) {
+  return Descriptor(open(path.c_str(), flags | O_CLOEXEC), "open " + path);
+}
+
+uint64_t size_of(const Descriptor& file, const std::string& path) {
+  struct stat status {};
+  if (fstat(file.number(), &status) != 0) refuse_with_errno("stat " + path);
+  return static_cast<uint64_t>(status.st_size);
+}
+
+// The page file, mapped; see volley_abi.h.
+class Pages {
+ public:
+  Pages() : file_(memfd_create("volley-pages", MFD_CLOEXEC), "memfd_create") {
+    if (ftruncate(file_.number(), VOLLEY_PAGES_SIZE) != 0) refuse_with_errno("size the page file");
+    void* mapped = mmap(nullptr, VOLLEY_PAGES_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, file_.number(), 0);
+    if (mapped == MAP_FAILED) refuse_with_errno("map the page file");
+    base_ = static_cast<char*>(mapped);
+  }
+  Pages(const Pages&) = delete;
+  Pages& operator=(const Pages&) = delete;
+  ~Pages() { munmap(base_, VOLLEY_PAGES_SIZE); }
+
+  int number() const { return file_.number(); }
+  volley_config& config() { return *reinterpret_cast<volley_config*>(base_ + VOLLEY_CONFIG_OFFSET); }
+  volley_stats& stats() { return *reinterpret_cast<volley_stats*>(base_ + VOLLEY_STATS_OFFSET); }
+
+  // Copies what the guest wrote since the last call to standard output.
+  void show_serial() {
+    const uint64_t head = std::atomic_ref<uint64_t>(stats().serial_bytes).load(std::memory_order_acquire);
+    if (head - shown_ > VOLLEY_SERIAL_RING) {
+      std::printf("\n[%llu bytes of serial output were overwritten]\n",
+                  static_cast<unsigned long long>(head - shown_ - VOLLEY_SERIAL_RING));
+      shown_ = head - VOLLEY_SERIAL_RING;
+    }
+    for (; shown_ < head; ++shown_) std::putchar(base_[VOLLEY_SERIAL_OFFSET + shown_ % VOLLEY_SERIAL_RING]);
+    std::fflush(stdout);
+  }
+
+ private:
+  Descriptor file_;
+  char* base_ = nullptr;
+  uint64_t shown_ = 0;
+};
+
+struct Options {
+  std::string vmm;
+  std::string kernel;
+  std::string initrd;
+  std::string cmdline;
+  uint32_t protocol = VOLLEY_BOOT_LINUX;
+  uint32_t irqchip = 0;
+  uint64_t memory_mib = 128;
+  uint32_t vcpus = 1;
+  uint64_t power_button_s = 0;
+  uint64_t timeout_s = 60;
+};
+
+uint64_t number_of(std::string_view name, const std::string& text) {
+  char* end = nullptr;
+  errno = 0;
+  const unsigned long long value = std::strtoull(text.c_str(), &end, 10);
+  if (errno != 0 || text.empty() || *end != '\0' || value > 1u << 30) {
+    refuse(std::string(name) + " wants a number, not \"" + text + "\"");
+  }
+  return value;
+}
+
+uint32_t choice_of(std::string_view name, const std::string& text, std::string_view first, uint32_t first_value,
+                   std::string_view second, uint32_t second_value) {
+  if (text == first) return first_value;
+  if (text == second) return second_value;
+  refuse(std::string(name) + " is " + std::string(first) + " or " + std::string(second) + ", not \"" + text + "\"");
+}
+
+Options parse(int count, char** arguments) {
+  Options options;
+  for (int i = 1; i < count; i += 2) {
+    const std::string_view name = arguments[i];
+    if (i + 1 == count) refuse(std::string(name) + " wants a value\n" + std::string(kUsage));
+    const std::string value = arguments[i + 1];
+    if (name == "--vmm") {
+      options.vmm = value;
+    } else if (name == "--kernel") {
+      options.kernel = value;
+    } else if (name == "--initrd") {
+      options.initrd = value;
+    } else if (name == "--cmdline") {
+      options.cmdline = value;
+    } else if (name == "--protocol") {
+      options.protocol = choice_of(name, value, "flat", VOLLEY_BOOT_FLAT, "linux", VOLLEY_BOOT_LINUX);
+    } else if (name == "--irqchip") {
+      options.irqchip = choice_of(name, value, "split", VOLLEY_IRQCHIP_SPLIT, "full", VOLLEY_IRQCHIP_FULL);
+    } else if (name == "--memory") {
+      options.memory_mib = number_of(name, value);
+    } else if (name == "--vcpus") {
+      options.vcpus = static_cast<uint32_t>(number_of(name, value));
+    } else if (name == "--power-button") {
+      options.power_button_s = number_of(name, value);
+    } else if (name == "--timeout") {
+      options.timeout_s = number_of(name, value);
+    } else {
+      refuse("unknown option " + std::string(name) + "\n" + std::string(kUsage));
+    }
+  }
+  if (options.vmm.empty() || options.kernel.empty()) refuse("--vmm and --kernel are needed\n" + std::string(kUsage));
+  if (options.cmdline.size() >= VOLLEY_CMDLINE_MAX) refuse("--cmdline is too long");
+  if (options.irqchip == 0) {
+    options.irqchip = options.protocol == VOLLEY_BOOT_FLAT ? VOLLEY_IRQCHIP_SPLIT : VOLLEY_IRQCHIP_FULL;
+  }
+  return options;
+}
+
+// A listening socket under a name that the kernel chooses, so that nothing is left in a file system.
+Descriptor listen_for_agent(sockaddr_un& address, socklen_t& length) {
+  Descriptor listening(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0), "make the control socket");
+  address.sun_family = AF_UNIX;
+  if (bind(listening.number(), reinterpret_cast<sockaddr*>(&address), sizeof(sa_family_t)) != 0 ||
+      listen(listening.number(), 4) != 0) {
+    refuse_with_errno("listen on the control socket");
+  }
+  length = sizeof address;
+  getsockname(listening.number(), reinterpret_cast<sockaddr*>(&address), &length);
+  return listening;
+}
+
+pid_t start_vmm(const Options& options, const std::array<int, 5>& inherited) {
+  const pid_t child = fork();
+  if (child < 0) refuse_with_errno("fork");
+  if (child > 0) return child;
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  int target = VOLLEY_FD_KVM;
+  for (const int number : inherited) {
+    if (number >= 0 && dup2(number, target) < 0) _exit(127);
+    ++target;
+  }
+  // What this program inherited itself is not the VMM's business.
+  syscall(SYS_close_range, inherited[4] >= 0 ? VOLLEY_FD_INITRD + 1 : VOLLEY_FD_INITRD, ~0u, 0u);
+  char name[] = "volley-vmm";
+  char* const arguments[] = {name, nullptr};
+  char* const environment[] = {nullptr};
+  execve(options.vmm.c_str(), arguments, environment);
+  std::fprintf(stderr, "volley-run: execute %s: %s\n", options.vmm.c_str(), std::strerror(errno));
+  _exit(127);
+}
+
+void press_power_button(const sockaddr_un& address, socklen_t length) {
+  const int agent = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+  volley_message message{};
+  message.type = VOLLEY_CMD_STOP;
+  message.request_id = 1;
+  message.time_ns = now_ns();
+  if (connect(agent, reinterpret_cast<const sockaddr*>(&address), length) != 0 ||
+      send(agent, &message, sizeof message, MSG_NOSIGNAL) != sizeof message) {
+    std::fprintf(stderr, "volley-run: press the power button: %s\n", std::strerror(errno));
+  }
+  close(agent);
+}
+
+const char* name_of(uint32_t reason) {
+  switch (reason) {
+    case VOLLEY_EXIT_NONE:
+      return "NONE";
+    case VOLLEY_EXIT_POWER_OFF:
+      return "POWER_OFF";
+    case VOLLEY_EXIT_REBOOT:
+      return "REBOOT";
+    case VOLLEY_EXIT_PANIC:
+      return "PANIC";
+    case VOLLEY_EXIT_TRIPLE_FAULT:
+      return "TRIPLE_FAULT";
+    case VOLLEY_EXIT_KILLED:
+      return "KILLED";
+    case VOLLEY_EXIT_OUT_OF_MEMORY:
+      return "OUT_OF_MEMORY";
+    case VOLLEY_EXIT_JAIL_VIOLATION:
+      return "JAIL_VIOLATION";
+    case VOLLEY_EXIT_VMM_ERROR:
+      return "VMM_ERROR";
+    case VOLLEY_EXIT_REQUESTED:
+      return "REQUESTED";
+    default:
+      return "UNKNOWN";
+  }
+}
+
+std::string json_text(const char* text, size_t limit) {
+  std::string quoted = "\"";
+  for (size_t i = 0; i < limit && text[i] != '\0'; ++i) {
+    const char c = text[i];
+    if (c == '"' || c == '\\') quoted += '\\';
+    quoted += c >= ' ' && c < 127 ? c : ' ';
+  }
+  return quoted + '"';
+}
+
+void report(const volley_stats& stats, uint32_t reason, int wait_status, uint64_t launched_ns) {
+  const auto since_launch_us = [launched_ns](uint64_t time_ns) {
+    return time_ns <= launched_ns ? 0ull : static_cast<unsigned long long>((time_ns - launched_ns) / 1000u);
+  };
+  const auto number = [](uint64_t value) { return static_cast<unsigned long long>(value); };
+  std::printf(
+      "\nvolley-run {\"exit\":\"%s\",\"detail\":%llu,\"message\":%s,\"status\":%d,\"signal\":%d,"
+      "\"enteredUs\":%llu,\"vmCreatedUs\":%llu,\"memoryUs\":%llu,\"loadedUs\":%llu,\"vcpusUs\":%llu,\"runUs\":%llu,"
+      "\"bootedUs\":%llu,\"exitedUs\":%llu,\"exits\":%llu,\"pio\":%llu,\"mmio\":%llu,\"hlt\":%llu,\"unknownIo\":%llu,"
+      "\"serialBytes\":%llu}\n",
+      name_of(reason), number(stats.exit_detail), json_text(stats.exit_message, VOLLEY_MESSAGE_MAX).c_str(),
+      WIFEXITED(wait_status) ? WEXITSTATUS(wait_status) : -1, WIFSIGNALED(wait_status) ? WTERMSIG(wait_status) : 0,
+      since_launch_us(stats.entered_ns), since_launch_us(stats.vm_created_ns), since_launch_us(stats.memory_ns),
+      since_launch_us(stats.loaded_ns), since_launch_us(stats.vcpus_ns), since_launch_us(stats.run_ns),
+      since_launch_us(stats.booted_ns), since_launch_us(stats.exited_ns), number(stats.exits_total),
+      number(stats.exits_pio), number(stats.exits_mmio), number(stats.exits_hlt), number(stats.unknown_io),
+      number(stats.serial_bytes));
+}
+
+int run(const Options& options) {
+  const Descriptor kvm = open_file("/dev/kvm", O_RDWR);
+  const Descriptor kernel = open_file(options.kernel, O_RDONLY);
+  // Without an initial ram disk the number it would have stays closed.
+  std::optional<Descriptor> initrd;
+  if (!options.initrd.empty()) initrd.emplace(open_file(options.initrd, O_RDONLY));
+  sockaddr_un address{};
+  socklen_t address_length = 0;
+  const Descriptor control = listen_for_agent(address, address_length);
+
+  Pages pages;
+  volley_config& config = pages.config();
+  config.magic = VOLLEY_CONFIG_MAGIC;
+  config.abi_version = VOLLEY_ABI_VERSION;
+  config.boot_protocol = options.protocol;
+  config.irqchip = options.irqchip;
+  config.vcpus = options.vcpus;
+  config.memory_bytes = options.memory_mib << 20;
+  config.kernel_size = size_of(kernel, options.kernel);
+  config.initrd_size = initrd ? size_of(*initrd, options.initrd) : 0;
+  config.cmdline_length = static_cast<uint32_t>(options.cmdline.size());
+  std::memcpy(config.cmdline, options.cmdline.data(), options.cmdline.size());
+  std::snprintf(config.id, sizeof config.id, "by-hand-%d", static_cast<int>(getpid()));
+  const uint64_t launched_ns = now_ns();
+  config.launched_ns = launched_ns;
+
+  const pid_t vmm = start_vmm(
+      options, {kvm.number(), control.number(), pages.number(), kernel.number(), initrd ? initrd->number() : -1});
+  const Descriptor process(static_cast<int>(syscall(SYS_pidfd_open, vmm, 0u)), "pidfd_open");
+
+  bool pressed = options.power_button_s == 0;
+  for (;;) {
+    pollfd ended{process.number(), POLLIN, 0};
+    const bool done = poll(&ended, 1, 20) > 0;
+    pages.show_serial();
+    if (done) break;
+    const uint64_t age_s = (now_ns() - launched_ns) / 1'000'000'000u;
+    if (!pressed && age_s >= options.power_button_s) {
+      pressed = true;
+      press_power_button(address, address_length);
+    }
+    if (age_s >= options.timeout_s) kill(vmm, SIGKILL);
+  }
+  int wait_status = 0;
+  while (waitpid(vmm, &wait_status, 0) < 0 && errno == EINTR) {
+  }
+
+  const volley_stats& stats = pages.stats();
+  uint32_t reason = stats.exit_reason;
+  const bool written = stats.state == VOLLEY_VMM_EXITED && reason != VOLLEY_EXIT_NONE;
+  if (!written && WIFSIGNALED(wait_status)) {
+    reason = WTERMSIG(wait_status) == SIGSYS ? VOLLEY_EXIT_JAIL_VIOLATION : VOLLEY_EXIT_KILLED;
+  }
+  report(stats, reason, wait_status, launched_ns);
+  return written ? 0 : 1;
+}
+
+}  // namespace
+
+int main(int count, char** arguments) { return run(parse(count, arguments)); }
