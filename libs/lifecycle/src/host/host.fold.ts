@@ -1,0 +1,79 @@
+import type { Cause, Host, HostEvent, HostRecord, HostStateName } from '#protocol';
+import { EventRefusedError, IllegalHistoryError } from '../support/errors';
+import { advance, beginLife, type Advance, type Life } from '../support/life';
+import { stateOf } from '../support/step';
+import { HOST_MACHINE_VERSION, hostMachine, type HostContext, type HostEffect } from './host.machine';
+
+/** The folded history of one host. */
+export interface HostLife extends Life<HostEffect> {
+  readonly id: string;
+  readonly revision: number;
+}
+
+export const hostState = (life: Life<HostEffect>): HostStateName => stateOf<HostStateName>(life.snapshot);
+export const hostContext = (life: Life<HostEffect>): HostContext => life.snapshot.context as HostContext;
+
+function applyHostEvents(life: HostLife | null, events: readonly HostEvent[], at: number): Advance<HostEffect> {
+  if (life) return advance(hostMachine, life, events, at);
+  const [birth, ...rest] = events;
+  if (birth?.type !== 'registered') throw new EventRefusedError(birth?.type ?? 'nothing', 'nothing');
+  const born = beginLife<HostEffect>(hostMachine, birth, at);
+  return { ...advance(hostMachine, born.life, rest, at), changed: true };
+}
+
+export type HostDecision =
+  | { kind: 'record'; record: HostRecord; advance: Advance<HostEffect> }
+  | { kind: 'nothing' }
+  | { kind: 'refused'; state: HostStateName | null };
+
+/** Decides events of a host, all or none. */
+export function decideHostEvents(
+  life: HostLife | null,
+  events: HostEvent[],
+  occasion: { hostId: string; commandId: string; cause: Cause; at: number },
+): HostDecision {
+  let next: Advance<HostEffect>;
+  try {
+    next = applyHostEvents(life, events, occasion.at);
+  } catch (error) {
+    if (error instanceof EventRefusedError) return { kind: 'refused', state: life ? hostState(life) : null };
+    throw error;
+  }
+  if (!next.changed) return { kind: 'nothing' };
+  const record: HostRecord = {
+    machine: HOST_MACHINE_VERSION,
+    ...occasion,
+    from: life ? hostState(life) : null,
+    to: hostState(next.life),
+    events,
+  };
+  return { kind: 'record', record, advance: next };
+}
+
+/** Folds one stored record. Throws {@link IllegalHistoryError} when the machine would not have accepted it. */
+export function foldHostRecord(life: HostLife | null, record: HostRecord, sequence: number): HostLife {
+  try {
+    const { life: next } = applyHostEvents(life, record.events, record.at);
+    if (hostState(next) !== record.to) throw new EventRefusedError(`a record to ${record.to}`, hostState(next));
+    return { ...next, id: record.hostId, revision: sequence };
+  } catch (error) {
+    if (error instanceof EventRefusedError) {
+      throw new IllegalHistoryError(`host ${record.hostId} #${sequence}: ${error.message}`);
+    }
+    throw error;
+  }
+}
+
+/** What readers see of a host. */
+export function viewHost(life: HostLife): Host {
+  const { description } = hostContext(life);
+  if (!description) throw new IllegalHistoryError(`host ${life.id} has no description`);
+  return {
+    id: life.id,
+    state: hostState(life),
+    description,
+    createdAt: new Date(life.createdAt).toISOString(),
+    updatedAt: new Date(life.updatedAt).toISOString(),
+    revision: life.revision,
+  };
+}

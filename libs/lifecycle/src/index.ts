@@ -1,0 +1,12 @@
+export * from './host/host.fold';
+export * from './host/host.machine';
+export * from './microvm/microvm.context';
+export * from './microvm/microvm.decider';
+export * from './microvm/microvm.effects';
+export * from './microvm/microvm.fold';
+export * from './microvm/microvm.limits';
+export * from './microvm/microvm.machine';
+export * from './support/errors';
+export * from './support/life';
+export * from './support/mermaid';
+export { stateOf } from './support/step';

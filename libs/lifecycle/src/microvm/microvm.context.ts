@@ -1,0 +1,54 @@
+import type { Exit, MicrovmSpec, MicrovmTimings } from '#protocol';
+
+/** What a microVM's machine remembers besides its state. Changed only by events. */
+export interface MicrovmContext {
+  spec: MicrovmSpec;
+  specHash: string;
+  /** Host of the current incarnation; kept after its end, for the log and for cleaning up. */
+  hostId: string | null;
+  /** Number of the latest placement. */
+  epoch: number;
+  pid: number | null;
+  /** Placements tried since it was last asked to start. */
+  attempts: number;
+  /** Hosts that refused it since it was last asked to start. */
+  excluded: readonly string[];
+  /** Starts by the restart policy since it was last asked to start. */
+  restarts: number;
+  /** How long `requested` lasts, ms. */
+  waitMs: number;
+  /** How long the guest may take to power off in `stopping`, ms; 0 = kill. */
+  stopTimeoutMs: number;
+  /** True in `unreachable` when the host's lease ended, so that its agent has fenced itself by now or soon will. */
+  leaseEnded: boolean;
+  /** Why it is in this state, for people. */
+  reason: string | null;
+  exit: Exit | null;
+  timings: MicrovmTimings;
+}
+
+export interface MicrovmInput {
+  spec: MicrovmSpec;
+  specHash: string;
+  requestedAt: number;
+  at: number;
+}
+
+export function initialContext(input: MicrovmInput): MicrovmContext {
+  return {
+    spec: input.spec,
+    specHash: input.specHash,
+    hostId: null,
+    epoch: 0,
+    pid: null,
+    attempts: 0,
+    excluded: [],
+    restarts: 0,
+    waitMs: 1_000,
+    stopTimeoutMs: 0,
+    leaseEnded: false,
+    reason: null,
+    exit: null,
+    timings: { requestedAt: input.requestedAt, acceptedAt: input.at },
+  };
+}

@@ -1,0 +1,27 @@
+import type { MicrovmSpec } from '#protocol';
+
+/**
+ * Work a transition asks for: done at least once, idempotent, by whoever runs the machine. While a state waits for
+ * somebody, the effect of its entry is outstanding and is done again after a restart of the controller.
+ */
+export type MicrovmEffect =
+  | { type: 'place'; epoch: number; attempt: number; excluded: readonly string[]; spec: MicrovmSpec }
+  | { type: 'startOnHost'; hostId: string; epoch: number; spec: MicrovmSpec }
+  | { type: 'pauseOnHost'; hostId: string; epoch: number }
+  | { type: 'resumeOnHost'; hostId: string; epoch: number }
+  | { type: 'stopOnHost'; hostId: string; epoch: number; timeoutMs: number }
+  | { type: 'eraseOnHost'; hostId: string; epoch: number }
+  /** Ask the host what the incarnation does now. */
+  | { type: 'verifyOnHost'; hostId: string; epoch: number };
+
+export type MicrovmEffectType = MicrovmEffect['type'];
+
+export const MICROVM_EFFECTS: readonly MicrovmEffectType[] = [
+  'place',
+  'startOnHost',
+  'pauseOnHost',
+  'resumeOnHost',
+  'stopOnHost',
+  'eraseOnHost',
+  'verifyOnHost',
+];

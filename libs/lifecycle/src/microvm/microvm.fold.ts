@@ -1,0 +1,85 @@
+import type { Microvm, MicrovmEvent, MicrovmRecord, MicrovmStateName } from '#protocol';
+import { EventRefusedError, IllegalHistoryError } from '../support/errors';
+import { advance, beginLife, type Advance, type Life } from '../support/life';
+import { stateOf } from '../support/step';
+import type { MicrovmContext } from './microvm.context';
+import type { MicrovmEffect } from './microvm.effects';
+import { microvmMachine } from './microvm.machine';
+
+/** The folded history of one microVM. */
+export interface MicrovmLife extends Life<MicrovmEffect> {
+  readonly id: string;
+  /** Stream sequence of its last record: what the next append must expect. */
+  readonly revision: number;
+}
+
+export const microvmState = (life: Life<MicrovmEffect>): MicrovmStateName => stateOf<MicrovmStateName>(life.snapshot);
+export const microvmContext = (life: Life<MicrovmEffect>): MicrovmContext => life.snapshot.context as MicrovmContext;
+
+/** Applies the events of one record, accepted or proposed, to a life (null: not born yet). Throws {@link EventRefusedError}. */
+export function applyMicrovmEvents(
+  life: MicrovmLife | null,
+  events: readonly MicrovmEvent[],
+  at: number,
+): Advance<MicrovmEffect> {
+  if (life) return advance(microvmMachine, life, events, at);
+  const [birth, ...rest] = events;
+  if (birth?.type !== 'requested') throw new EventRefusedError(birth?.type ?? 'nothing', 'nothing');
+  const born = beginLife<MicrovmEffect>(microvmMachine, { ...birth, at }, at);
+  const grown = advance<MicrovmEffect>(microvmMachine, born.life, rest, at);
+  return { life: grown.life, effects: [...born.effects, ...grown.effects], changed: true };
+}
+
+/** Folds one stored record. Throws {@link IllegalHistoryError} when the machine would not have accepted it. */
+export function foldMicrovmRecord(life: MicrovmLife | null, record: MicrovmRecord, sequence: number): MicrovmLife {
+  const from = life ? microvmState(life) : null;
+  if (record.from !== from) {
+    throw new IllegalHistoryError(`${record.microvmId} #${sequence}: recorded in ${record.from}, folded ${from}`);
+  }
+  let next;
+  try {
+    next = applyMicrovmEvents(life, record.events, record.at).life;
+  } catch (error) {
+    if (error instanceof EventRefusedError) {
+      throw new IllegalHistoryError(`${record.microvmId} #${sequence}: ${error.message}`);
+    }
+    throw error;
+  }
+  const to = microvmState(next);
+  if (to !== record.to) {
+    throw new IllegalHistoryError(`${record.microvmId} #${sequence}: recorded as ${record.to}, folds to ${to}`);
+  }
+  return { ...next, id: record.microvmId, revision: sequence };
+}
+
+const iso = (ms: number): string => new Date(ms).toISOString();
+
+/** What readers see of a life. */
+export function viewMicrovm(life: MicrovmLife): Microvm {
+  const context = microvmContext(life);
+  const { spec } = context;
+  return {
+    id: life.id,
+    name: spec.name ?? null,
+    image: spec.image,
+    tenant: spec.tenant,
+    state: microvmState(life),
+    reason: context.reason,
+    hostId: context.hostId,
+    epoch: context.epoch,
+    pid: context.pid,
+    ...(context.exit ? { exit: context.exit } : {}),
+    timings: context.timings,
+    vcpus: spec.vcpus,
+    memoryMiB: spec.memoryMiB,
+    cmdline: spec.cmdline,
+    labels: spec.labels,
+    restartPolicy: spec.restartPolicy,
+    onHostLoss: spec.onHostLoss,
+    ttlSeconds: spec.ttlSeconds ?? null,
+    restarts: context.restarts,
+    createdAt: iso(life.createdAt),
+    updatedAt: iso(life.updatedAt),
+    revision: life.revision,
+  };
+}
