@@ -41,7 +41,6 @@ int finish(volley_stats& stats, AgentLink& link, const EndRecord& end) {
 Status build_and_start(const volley_config& config, AgentLink& link, Machine& machine) {
   if (Status status = validate_config(config); !status.is_ok()) return status;
   if (Status status = link.check(); !status.is_ok()) return status;
-  harden_process(config);
   const BootSource source = {.kernel_fd = VOLLEY_FD_KERNEL,
                              .kernel_size = config.kernel_size,
                              .initrd_fd = VOLLEY_FD_INITRD,
@@ -68,6 +67,7 @@ int run(uint64_t entered_ns) {
   use_crash_stack(0);
 
   const volley_config config = pages.read_config();
+  harden_process(config);  // closes what leaked in, so it comes before the first descriptor of our own
   WakeFd wake;
   AgentLink link(VOLLEY_FD_CONTROL);
   Status wake_status = wake.create();

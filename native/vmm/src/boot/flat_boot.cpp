@@ -14,7 +14,7 @@ Status FlatBoot::load(const BootSource& source, const GuestMemory& memory) {
     return status;
   }
   if (Status status = load_cmdline(source, memory); !status.is_ok()) return status;
-  return load_long_mode_tables(memory);
+  return load_long_mode_tables(memory, BootMapping::kUserWithDevices);
 }
 
 Status FlatBoot::prepare_vcpu(const KvmSystem&, const Vcpu& vcpu) {

@@ -10,6 +10,8 @@ namespace {
 constexpr uint64_t kPresentWritable = 0x03;
 constexpr uint64_t kLargePage = 0x80;
 constexpr uint64_t kLargePageSize = 2ull << 20;
+constexpr uint64_t kUserAccessible = 0x04;
+constexpr uint64_t kGib = 1ull << 30;
 constexpr uint32_t kEntries = 512;
 
 constexpr uint16_t kCodeSelector = 0x10;
@@ -36,18 +38,29 @@ kvm_segment segment(uint16_t selector, uint8_t type, bool code) {
   return result;
 }
 
+// Fills one page directory: a GiB of 2 MiB pages, one to one.
+bool fill_directory(const GuestMemory& memory, uint64_t at, uint64_t first_mapped, uint64_t rights) {
+  const std::span<uint8_t> directory = memory.range(at, kEntries * sizeof(uint64_t));
+  if (directory.empty()) return false;
+  auto* entries = reinterpret_cast<uint64_t*>(directory.data());
+  for (uint64_t i = 0; i < kEntries; ++i) entries[i] = (first_mapped + i * kLargePageSize) | rights | kLargePage;
+  return true;
+}
+
 }  // namespace
 
-Status load_long_mode_tables(const GuestMemory& memory) {
-  const std::span<uint8_t> directory = memory.range(kPageDirectoryAddress, kEntries * sizeof(uint64_t));
-  if (directory.empty() || !memory.write_value(kPml4Address, kPdptAddress | kPresentWritable) ||
-      !memory.write_value(kPdptAddress, kPageDirectoryAddress | kPresentWritable) ||
-      !memory.write_value(kGdtAddress, kGdt)) {
-    return Status::error("boot tables do not fit into guest memory");
+Status load_long_mode_tables(const GuestMemory& memory, BootMapping mapping) {
+  const bool user = mapping == BootMapping::kUserWithDevices;
+  const uint64_t rights = kPresentWritable | (user ? kUserAccessible : 0);
+  bool fits = memory.write_value(kGdtAddress, kGdt) && memory.write_value(kPml4Address, kPdptAddress | rights) &&
+              memory.write_value(kPdptAddress, kPageDirectoryAddress | rights) &&
+              fill_directory(memory, kPageDirectoryAddress, 0, rights);
+  if (user) {
+    const uint64_t pdpt_entry = kPdptAddress + kMmioGapStart / kGib * sizeof(uint64_t);
+    fits = fits && memory.write_value(pdpt_entry, kDevicePageDirectoryAddress | rights) &&
+           fill_directory(memory, kDevicePageDirectoryAddress, kMmioGapStart, rights);
   }
-  auto* entries = reinterpret_cast<uint64_t*>(directory.data());
-  for (uint64_t i = 0; i < kEntries; ++i) entries[i] = (i * kLargePageSize) | kPresentWritable | kLargePage;
-  return Status::ok();
+  return fits ? Status::ok() : Status::error("the boot tables do not fit into guest memory");
 }
 
 Status enter_long_mode(const Vcpu& vcpu, const LongModeEntry& entry) {

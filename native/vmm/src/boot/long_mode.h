@@ -17,8 +17,14 @@ struct LongModeEntry {
   uint64_t first_argument = 0;  // rdi
 };
 
+// Who may use the boot mapping, and how far it reaches.
+enum class BootMapping {
+  kSupervisor,       // the first GiB, for ring 0 only: what the Linux boot protocol asks for
+  kUserWithDevices,  // the first GiB and the GiB of the device windows, for ring 3 too: what flat guests are promised
+};
+
 // Writes page tables and GDT.
-Status load_long_mode_tables(const GuestMemory& memory);
+Status load_long_mode_tables(const GuestMemory& memory, BootMapping mapping = BootMapping::kSupervisor);
 // Sets the registers of the vCPU that boots. (Other vCPUs wait in the kernel until the guest starts them.)
 Status enter_long_mode(const Vcpu& vcpu, const LongModeEntry& entry);
 
