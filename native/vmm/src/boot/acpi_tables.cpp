@@ -89,7 +89,7 @@ size_t write_dsdt(ByteWriter& out) {
       panic_port(aml);
       power_button(aml);
     });
-    constexpr uint8_t kSoftOff[] = {VOLLEY_ACPI_SOFT_OFF, VOLLEY_ACPI_SOFT_OFF, 0, 0};
+    constexpr uint8_t kSoftOff[] = {5, 5, 0, 0};  // the SLP_TYP that devices/acpi_sleep.cpp understands
     aml.name_package("_S5_", kSoftOff);
   });
 }

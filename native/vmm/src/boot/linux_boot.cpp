@@ -1,17 +1,176 @@
 #include "boot/linux_boot.h"
 
+#include <asm/bootparam.h>
+#include <unistd.h>
+
+#include <algorithm>
 #include <cerrno>
+#include <cinttypes>
+
+#include "boot/acpi_tables.h"
+#include "boot/long_mode.h"
+#include "kvm/guest_cpuid.h"
+#include "memory/layout.h"
 
 namespace volley {
+namespace {
 
-int LinuxBoot::Button::press() { return ENOSYS; }
+constexpr uint8_t kUnregisteredLoader = 0xff;
+constexpr uint16_t kBootFlag = 0xaa55;
+constexpr uint32_t kMagicHdrS = 0x53726448;
+constexpr uint16_t kElfProtocol = 0x020f;
+constexpr uint32_t kElfAlignment = 0x1000000;
+constexpr uint32_t kE820Ram = 1;
+constexpr uint32_t kE820Reserved = 2;
+constexpr uint64_t kPageSize = 4096;
+// Until the kernel has tables of its own it can only use what load_long_mode_tables maps.
+constexpr uint64_t kMappedAtEntry = 1ull << 30;
+
+constexpr uint32_t kMsrMiscEnable = 0x1a0;
+constexpr uint64_t kMiscEnableFastStrings = 1;
+constexpr uint32_t kMsrMtrrDefaultType = 0x2ff;
+constexpr uint64_t kMtrrEnabledWriteBack = 0x800 | 6;
+
+Status read_head(int fd, uint64_t file_size, std::span<uint8_t> head) {
+  size_t done = 0;
+  while (done < head.size()) {
+    const ssize_t got = pread(fd, head.data() + done, head.size() - done, static_cast<off_t>(done));
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return Status::system_error(errno, "cannot read the kernel");
+    if (got == 0) {
+      return Status::error("the kernel ends after %zu bytes, %" PRIu64 " were announced", done, file_size);
+    }
+    done += static_cast<size_t>(got);
+  }
+  return Status::ok();
+}
+
+// Guest memory below the MMIO gap: all that the boot protocol's 32-bit fields are used for.
+uint64_t low_memory_end(const GuestMemory& memory) { return memory.regions()[0].size; }
+
+void add_e820(boot_params* zero_page, uint64_t start, uint64_t end, uint32_t type) {
+  boot_e820_entry entry{};
+  entry.addr = start;
+  entry.size = end - start;
+  entry.type = type;
+  zero_page->e820_table[zero_page->e820_entries++] = entry;
+}
+
+void describe_memory(boot_params* zero_page, const GuestMemory& memory) {
+  add_e820(zero_page, 0, kLowRamEnd, kE820Ram);
+  add_e820(zero_page, kRsdpAddress, kAcpiEnd, kE820Reserved);
+  add_e820(zero_page, kAcpiEnd, low_memory_end(memory), kE820Ram);
+  for (const GuestRegion& region : memory.regions().subspan(1)) {
+    add_e820(zero_page, region.guest_address, region.guest_address + region.size, kE820Ram);
+  }
+}
+
+}  // namespace
+
+LinuxBoot::Button::Button(const Vm& vm) : line_(vm, kPowerButtonGsi) {}
+
+int LinuxBoot::Button::press() {
+  line_.pulse();
+  return 0;
+}
+
+Status load_linux_image(const LinuxImage& image, int kernel_fd, const GuestMemory& memory) {
+  const uint64_t limit = std::min(low_memory_end(memory), kMappedAtEntry);
+  if (image.memory_end > limit) {
+    return Status::error("the kernel needs memory up to %" PRIu64 " MiB to start, the guest has %" PRIu64
+                         " MiB (at most 1024 count)",
+                         (image.memory_end + (1u << 20) - 1) >> 20, limit >> 20);
+  }
+  for (size_t i = 0; i < image.segment_count; ++i) {
+    const LinuxSegment& segment = image.segments[i];
+    Status status = memory.read_from(kernel_fd, segment.file_offset, segment.address, segment.file_bytes, "the kernel");
+    if (!status.is_ok()) return status;
+  }
+  return Status::ok();
+}
+
+Status load_linux_initrd(const LinuxImage& image, const BootSource& source, const GuestMemory& memory,
+                         uint64_t* address) {
+  *address = 0;
+  if (source.initrd_size == 0) return Status::ok();
+  // As high as it may be, so that it is in nobody's way.
+  const uint64_t end = std::min(low_memory_end(memory), image.initrd_limit);
+  const uint64_t room = end > image.memory_end ? end - image.memory_end : 0;
+  if (source.initrd_size > room) {
+    return Status::error("the initial ram disk (%" PRIu64
+                         " bytes) does not fit between the kernel, which needs memory up to "
+                         "%#" PRIx64 ", and %#" PRIx64,
+                         source.initrd_size, image.memory_end, end);
+  }
+  *address = (end - source.initrd_size) & ~(kPageSize - 1);
+  if (*address < image.memory_end) {
+    return Status::error("the initial ram disk (%" PRIu64 " bytes) leaves no room for a page boundary above %#" PRIx64,
+                         source.initrd_size, image.memory_end);
+  }
+  return memory.read_from(source.initrd_fd, 0, *address, source.initrd_size, "the initial ram disk");
+}
+
+Status write_zero_page(const LinuxImage& image, const BootSource& source, uint64_t initrd_address,
+                       const GuestMemory& memory) {
+  static_assert(offsetof(boot_params, hdr) == 0x1f1 && sizeof(boot_params) == kPageSize);
+  if (source.cmdline_length > image.cmdline_limit) {
+    return Status::error("the command line has %u characters, this kernel takes %u", source.cmdline_length,
+                         image.cmdline_limit);
+  }
+  boot_params zero_page{};
+  if (image.setup_header_size != 0) {
+    memcpy(reinterpret_cast<uint8_t*>(&zero_page) + offsetof(boot_params, hdr), image.setup_header,
+           image.setup_header_size);
+  } else {
+    zero_page.hdr.boot_flag = kBootFlag;
+    zero_page.hdr.header = kMagicHdrS;
+    zero_page.hdr.version = kElfProtocol;
+    zero_page.hdr.kernel_alignment = kElfAlignment;
+  }
+  zero_page.hdr.type_of_loader = kUnregisteredLoader;
+  zero_page.hdr.loadflags |= LOADED_HIGH;
+  zero_page.hdr.cmd_line_ptr = static_cast<uint32_t>(VOLLEY_CMDLINE_ADDRESS);
+  zero_page.hdr.ramdisk_image = static_cast<uint32_t>(initrd_address);
+  zero_page.hdr.ramdisk_size = static_cast<uint32_t>(source.initrd_size);
+  zero_page.acpi_rsdp_addr = kRsdpAddress;
+  describe_memory(&zero_page, memory);
+  if (!memory.write_value(kZeroPageAddress, zero_page)) {
+    return Status::error("the zero page does not fit into guest memory");
+  }
+  return Status::ok();
+}
 
 Status LinuxBoot::attach_devices(const BootPlatform&) { return Status::ok(); }
 
-Status LinuxBoot::load(const BootSource&, const GuestMemory&) {
-  return Status::error("the linux boot protocol is not built into this VMM");
+Status LinuxBoot::load(const BootSource& source, const GuestMemory& memory) {
+  vcpus_ = source.vcpus;
+  uint8_t head[kLinuxImageHead];
+  const std::span<uint8_t> used_head(head, std::min<uint64_t>(source.kernel_size, sizeof head));
+  if (Status status = read_head(source.kernel_fd, source.kernel_size, used_head); !status.is_ok()) return status;
+  LinuxImage image;
+  if (Status status = parse_linux_image(used_head, source.kernel_size, &image); !status.is_ok()) return status;
+  entry_ = image.entry;
+
+  if (Status status = load_linux_image(image, source.kernel_fd, memory); !status.is_ok()) return status;
+  uint64_t initrd_address = 0;
+  if (Status status = load_linux_initrd(image, source, memory, &initrd_address); !status.is_ok()) return status;
+  if (Status status = load_cmdline(source, memory); !status.is_ok()) return status;
+  if (Status status = write_zero_page(image, source, initrd_address, memory); !status.is_ok()) return status;
+  if (Status status = write_acpi_tables(memory, vcpus_); !status.is_ok()) return status;
+  return load_long_mode_tables(memory);
 }
 
-Status LinuxBoot::prepare_vcpu(const KvmSystem&, const Vcpu&) { return Status::ok(); }
+Status LinuxBoot::prepare_vcpu(const KvmSystem& kvm, const Vcpu& vcpu) {
+  CpuidTable cpuid;
+  if (Status status = kvm.supported_cpuid(&cpuid); !status.is_ok()) return status;
+  adapt_cpuid(&cpuid, {vcpu.index(), vcpus_, kvm.has_tsc_deadline_timer()});
+  if (Status status = vcpu.set_cpuid(cpuid); !status.is_ok()) return status;
+  // Firmware would have left memory cacheable; without it a kernel may run without caches.
+  if (Status status = vcpu.set_msr(kMsrMtrrDefaultType, kMtrrEnabledWriteBack); !status.is_ok()) return status;
+  if (Status status = vcpu.set_msr(kMsrMiscEnable, kMiscEnableFastStrings); !status.is_ok()) return status;
+  if (vcpu.index() != 0) return Status::ok();
+  return enter_long_mode(
+      vcpu, {.instruction_pointer = entry_, .stack_pointer = kBootStackTop, .boot_parameters = kZeroPageAddress});
+}
 
 }  // namespace volley

@@ -1,10 +1,13 @@
 #pragma once
 
 #include "boot/boot_protocol.h"
+#include "boot/linux_image.h"
+#include "devices/gsi_line.h"
 
 namespace volley {
 
-// A stock Linux kernel (bzImage or ELF vmlinux) by the 64-bit boot protocol, zero page in rsi.
+// A stock Linux kernel (bzImage or ELF vmlinux) by the 64-bit boot protocol, zero page in rsi. Only vCPU 0 is started;
+// the kernel finds the others in the ACPI tables and wakes them through the local APICs. Needs the full irqchip.
 class LinuxBoot final : public BootProtocol {
  public:
   explicit LinuxBoot(const Vm& vm) : power_button_(vm) {}
@@ -15,15 +18,27 @@ class LinuxBoot final : public BootProtocol {
   PowerButton& power_button() override { return power_button_; }
 
  private:
+  // An edge on the line that the ACPI tables give to the generic event device.
   class Button final : public PowerButton {
    public:
-    explicit Button(const Vm& vm) : vm_(vm) {}
+    explicit Button(const Vm& vm);
     int press() override;
 
    private:
-    [[maybe_unused]] const Vm& vm_;
+    GsiLine line_;
   };
+
   Button power_button_;
+  uint32_t vcpus_ = 1;
+  uint64_t entry_ = 0;
 };
+
+// The steps of LinuxBoot::load that write kernel, initial ram disk and zero page, for tests. `image` must come from
+// parse_linux_image of the same kernel.
+Status load_linux_image(const LinuxImage& image, int kernel_fd, const GuestMemory& memory);
+Status load_linux_initrd(const LinuxImage& image, const BootSource& source, const GuestMemory& memory,
+                         uint64_t* address);
+Status write_zero_page(const LinuxImage& image, const BootSource& source, uint64_t initrd_address,
+                       const GuestMemory& memory);
 
 }  // namespace volley

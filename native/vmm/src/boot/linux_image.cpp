@@ -80,7 +80,7 @@ Status parse_bzimage(std::span<const uint8_t> head, uint64_t file_size, LinuxIma
   }
   const uint64_t aligned_base = (VOLLEY_KERNEL_BASE + alignment - 1) & ~(alignment - 1);
   const uint64_t runs_at = head[kRelocatable] != 0 ? std::max(aligned_base, preferred) : preferred;
-  image->memory_end = std::max(runs_at + needed, VOLLEY_KERNEL_BASE + image->segments[0].file_bytes);
+  image->memory_end = std::max<uint64_t>(runs_at + needed, VOLLEY_KERNEL_BASE + image->segments[0].file_bytes);
   image->initrd_limit = uint64_t{read_at<uint32_t>(head, kInitrdAddressMax)} + 1;
   image->cmdline_limit = read_at<uint32_t>(head, kCmdlineSize);
 

@@ -35,4 +35,8 @@ Status KvmSystem::supported_cpuid(CpuidTable* table) const {
   return Status::ok();
 }
 
+bool KvmSystem::has_tsc_deadline_timer() const {
+  return ioctl(fd_, KVM_CHECK_EXTENSION, KVM_CAP_TSC_DEADLINE_TIMER) > 0;
+}
+
 }  // namespace volley

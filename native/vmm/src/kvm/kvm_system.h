@@ -33,6 +33,8 @@ class KvmSystem {
   Status vcpu_mapping_size(size_t* size) const;
   // What the host and KVM can give to guests.
   Status supported_cpuid(CpuidTable* table) const;
+  // Whether the in-kernel local APIC has the TSC deadline timer, which KVM_GET_SUPPORTED_CPUID does not tell.
+  bool has_tsc_deadline_timer() const;
 
  private:
   int fd_;

@@ -21,6 +21,22 @@ Status Vcpu::set_cpuid(const CpuidTable& table) const {
   return Status::ok();
 }
 
+Status Vcpu::set_msr(uint32_t number, uint64_t value) const {
+  // struct kvm_msrs with one entry.
+  struct {
+    uint32_t count = 1;
+    uint32_t padding = 0;
+    kvm_msr_entry entry{};
+  } request;
+  request.entry.index = number;
+  request.entry.data = value;
+  // The answer is how many registers were set.
+  const int done = ioctl(fd_.get(), KVM_SET_MSRS, &request);
+  if (done < 0) return Status::system_error(errno, "cannot set MSR %#x of vCPU %u", number, index_);
+  if (done == 0) return Status::error("KVM refused to set MSR %#x of vCPU %u", number, index_);
+  return Status::ok();
+}
+
 Status Vcpu::get_special_registers(kvm_sregs* registers) const {
   if (ioctl(fd_.get(), KVM_GET_SREGS, registers) < 0) {
     return Status::system_error(errno, "cannot read the special registers of vCPU %u", index_);
