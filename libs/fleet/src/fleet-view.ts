@@ -1,20 +1,10 @@
-import type { Host, Microvm, MicrovmRecord, HostRecord } from '#protocol';
+import type { Host, HostRecord, Microvm, MicrovmRecord } from '#protocol';
+import type { MicrovmFilter } from './fleet-index';
 
 /** One change of the fleet, as told to listeners in order of sequence. */
 export type FleetChange =
   | { kind: 'microvm'; sequence: number; microvm: Microvm; record: MicrovmRecord }
   | { kind: 'host'; sequence: number; host: Host; record: HostRecord };
-
-export interface MicrovmFilter {
-  state?: string[];
-  hostId?: string;
-  tenant?: string;
-  image?: string;
-  name?: string;
-  labels?: Record<string, string>;
-  limit: number;
-  cursor?: string;
-}
 
 /**
  * The fleet folded from its histories, in memory: what a reader sees. Every process that needs it folds it for itself
@@ -24,6 +14,8 @@ export interface FleetView {
   /** Deleted microVMs are kept out of lists but found by id while their tombstone is in memory. */
   microvm(id: string): Microvm | undefined;
   list(filter: MicrovmFilter): { items: Microvm[]; nextCursor: string | null };
+  /** Living microVMs by state. */
+  countByState(): Record<string, number>;
   host(id: string): Host | undefined;
   hosts(): Host[];
   /** Tells every later change; returns the way to stop. */
@@ -31,7 +23,12 @@ export interface FleetView {
   /** Resolves when the view holds the microVM record of this sequence (read your writes); rejects after the deadline. */
   waitForMicrovmSequence(sequence: number, deadlineMs: number): Promise<void>;
   /** Resolves with the first view of this microVM that satisfies the predicate, undefined when the deadline passes before. */
-  waitForMicrovm(id: string, satisfied: (microvm: Microvm) => boolean, deadlineMs: number): Promise<Microvm | undefined>;
+  waitForMicrovm(
+    id: string,
+    satisfied: (microvm: Microvm) => boolean,
+    deadlineMs: number,
+  ): Promise<Microvm | undefined>;
   /** Sequence of the last microVM record folded in. */
   readonly position: number;
+  close(): void;
 }

@@ -1,1 +1,4 @@
-export * from './fleet-view';
+export { FleetIndex, type MicrovmFilter } from './fleet-index';
+export type { FleetChange, FleetView } from './fleet-view';
+export { openHostJournal, openMicrovmJournal, openReceiptJournal } from './journals';
+export { openFleetView, type FleetViewOptions } from './open-fleet-view';

@@ -33,7 +33,6 @@ export const HostEvent = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('registered'), description: HostDescription }),
   z.strictObject({ type: z.literal('admitted') }),
   z.strictObject({ type: z.literal('leaseExpired') }),
-  z.strictObject({ type: z.literal('returned') }),
   z.strictObject({ type: z.literal('cordonRequested') }),
   z.strictObject({ type: z.literal('uncordonRequested') }),
   z.strictObject({ type: z.literal('retireRequested') }),

@@ -1,0 +1,126 @@
+import type { NatsConnection } from 'nats';
+import type { Follower, Journal, JournalEntry } from '#journal';
+import { foldHostRecord, foldMicrovmRecord, microvmState, viewHost, viewMicrovm, type HostLife } from '#lifecycle';
+import type { Host, HostRecord, Microvm, MicrovmRecord } from '#protocol';
+import { FleetIndex, type MicrovmFilter } from './fleet-index';
+import type { FleetChange, FleetView } from './fleet-view';
+import { openHostJournal, openMicrovmJournal } from './journals';
+
+export interface FleetViewOptions {
+  /** Called when the view can no longer be trusted (a history was lost or is illegal). The process should end. */
+  onFailure: (error: Error) => void;
+}
+
+/** Opens a view and resolves when it has folded everything that was on record at the time of the call. */
+export async function openFleetView(nc: NatsConnection, options: FleetViewOptions): Promise<FleetView> {
+  const [microvms, hosts] = await Promise.all([openMicrovmJournal(nc), openHostJournal(nc)]);
+  const view = new FoldedFleetView(microvms, hosts, options);
+  await view.caughtUp;
+  return view;
+}
+
+class FoldedFleetView implements FleetView {
+  readonly #index = new FleetIndex();
+  readonly #hosts = new Map<string, HostLife>();
+  readonly #listeners = new Set<(change: FleetChange) => void>();
+  readonly #waiters = new Map<string, Set<(microvm: Microvm) => void>>();
+  readonly #microvmFollower: Follower;
+  readonly #hostFollower: Follower;
+  readonly caughtUp: Promise<unknown>;
+
+  constructor(microvms: Journal<MicrovmRecord>, hosts: Journal<HostRecord>, { onFailure }: FleetViewOptions) {
+    this.#microvmFollower = microvms.follow({
+      onRecord: (entry) => this.#foldMicrovm(entry),
+      onFailure,
+    });
+    this.#hostFollower = hosts.follow({ onRecord: (entry) => this.#foldHost(entry), onFailure });
+    this.caughtUp = Promise.all([this.#microvmFollower.caughtUp, this.#hostFollower.caughtUp]);
+  }
+
+  get position(): number {
+    return this.#microvmFollower.position;
+  }
+
+  microvm(id: string): Microvm | undefined {
+    const life = this.#index.get(id);
+    return life && viewMicrovm(life);
+  }
+
+  list(filter: MicrovmFilter): { items: Microvm[]; nextCursor: string | null } {
+    return this.#index.list(filter);
+  }
+
+  countByState(): Record<string, number> {
+    const counts: Record<string, number> = {};
+    for (const life of this.#index.values()) {
+      const state = microvmState(life);
+      counts[state] = (counts[state] ?? 0) + 1;
+    }
+    return counts;
+  }
+
+  host(id: string): Host | undefined {
+    const life = this.#hosts.get(id);
+    return life && viewHost(life);
+  }
+
+  hosts(): Host[] {
+    return [...this.#hosts.values()].map(viewHost).sort((a, b) => (a.id < b.id ? -1 : 1));
+  }
+
+  onChange(listener: (change: FleetChange) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  waitForMicrovmSequence(sequence: number, deadlineMs: number): Promise<void> {
+    return this.#microvmFollower.waitFor(sequence, deadlineMs);
+  }
+
+  waitForMicrovm(
+    id: string,
+    satisfied: (microvm: Microvm) => boolean,
+    deadlineMs: number,
+  ): Promise<Microvm | undefined> {
+    const now = this.microvm(id);
+    if (now && satisfied(now)) return Promise.resolve(now);
+    return new Promise((resolve) => {
+      const waiters = this.#waiters.get(id) ?? new Set();
+      this.#waiters.set(id, waiters);
+      const done = (microvm: Microvm | undefined): void => {
+        clearTimeout(timer);
+        waiters.delete(look);
+        if (waiters.size === 0) this.#waiters.delete(id);
+        resolve(microvm);
+      };
+      const look = (microvm: Microvm): void => {
+        if (satisfied(microvm)) done(microvm);
+      };
+      const timer = setTimeout(() => done(undefined), deadlineMs);
+      waiters.add(look);
+    });
+  }
+
+  close(): void {
+    this.#microvmFollower.close();
+    this.#hostFollower.close();
+  }
+
+  #foldMicrovm({ record, sequence }: JournalEntry<MicrovmRecord>): void {
+    const life = foldMicrovmRecord(this.#index.get(record.microvmId) ?? null, record, sequence);
+    this.#index.set(life);
+    const waiters = this.#waiters.get(life.id);
+    if (this.#listeners.size === 0 && !waiters) return;
+    const microvm = viewMicrovm(life);
+    for (const listener of this.#listeners) listener({ kind: 'microvm', sequence, microvm, record });
+    if (waiters) for (const look of [...waiters]) look(microvm);
+  }
+
+  #foldHost({ record, sequence }: JournalEntry<HostRecord>): void {
+    const life = foldHostRecord(this.#hosts.get(record.hostId) ?? null, record, sequence);
+    this.#hosts.set(life.id, life);
+    if (this.#listeners.size === 0) return;
+    const host = viewHost(life);
+    for (const listener of this.#listeners) listener({ kind: 'host', sequence, host, record });
+  }
+}
