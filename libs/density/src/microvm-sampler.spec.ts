@@ -1,0 +1,125 @@
+import { readFileSync } from 'node:fs';
+import { MicrovmSampler, type SampleTarget } from './microvm-sampler';
+import { parseProcessStat } from './proc-files';
+import { BlockingProcReader, type ProcReader } from './proc-reader';
+import { SamplingCost } from './sampling-cost';
+import { readHost } from './density-report';
+
+/** A host of invented processes, each file read takes 1 ms of the invented clock. */
+class ScriptedProc implements ProcReader {
+  nowMs = 0;
+  readonly reads: string[] = [];
+  readonly files = new Map<string, string>();
+
+  read(path: string): string | undefined {
+    this.nowMs += 1;
+    this.reads.push(path);
+    return this.files.get(path);
+  }
+
+  process(pid: number, cpuTicks: number, runNs: number, delayNs: number, startTicks = '500'): void {
+    this.files.set(
+      `/proc/${pid}/stat`,
+      `${pid} (vmm) S 1 2 3 0 -1 0 0 0 0 0 ${cpuTicks} 0 0 0 20 0 3 0 ${startTicks} 0 0`,
+    );
+    this.files.set(
+      `/proc/${pid}/smaps`,
+      '1000-2000 rw-p\nPss: 30 kB\nPrivate_Dirty: 24 kB\n9000-a000 rw-p\nPss: 6 kB\nPrivate_Dirty: 4 kB\n',
+    );
+    this.files.set(`/proc/${pid}/task/${pid + 1}/schedstat`, `${runNs} ${delayNs} 3`);
+  }
+}
+
+const target = (pid: number): SampleTarget => ({
+  id: `vm${pid}`,
+  epoch: 1,
+  pid,
+  startTicks: '500',
+  guestMemoryAddress: 0x1000n,
+  guestMemoryBytes: 0x1000,
+  vcpuTids: [pid + 1],
+});
+
+describe('sampler', () => {
+  it('takes differences between two readings', () => {
+    const proc = new ScriptedProc();
+    const sampler = new MicrovmSampler(proc, { intervalMs: 0, budgetMs: 1000, nowMs: () => proc.nowMs });
+    proc.process(10, 100, 1_000_000, 0);
+    sampler.track(target(10));
+    sampler.round();
+    proc.nowMs = 10_000;
+    proc.process(10, 600, 31_000_000, 10_000_000);
+    const [sample] = sampler.round();
+    expect(sample).toMatchObject({
+      id: 'vm10',
+      proportionalKiB: 36,
+      privateKiB: 28,
+      overheadKiB: 4,
+      vcpuWaitPercent: 25,
+    });
+    expect(sample!.cpuCores).toBeCloseTo(0.5, 2);
+  });
+
+  it('keeps a round within its budget and reaches everyone in turn, newcomers first', () => {
+    const proc = new ScriptedProc();
+    const sampler = new MicrovmSampler(proc, { intervalMs: 0, budgetMs: 12, nowMs: () => proc.nowMs });
+    for (let pid = 100; pid < 120; pid += 2) {
+      proc.process(pid, 0, 0, 0);
+      sampler.track(target(pid));
+    }
+    const rounds: string[][] = [];
+    while (sampler.latest().length < 10) rounds.push(sampler.round().map((sample) => sample.id));
+    expect(Math.max(...rounds.map((round) => round.length))).toBeLessThanOrEqual(4);
+    expect(new Set(rounds.flat()).size).toBe(10);
+    proc.process(200, 0, 0, 0);
+    sampler.track(target(200));
+    expect(sampler.round()[0]!.id).toBe('vm200');
+  });
+
+  it('measures nobody again before the interval is over', () => {
+    const proc = new ScriptedProc();
+    const sampler = new MicrovmSampler(proc, { intervalMs: 5_000, budgetMs: 1000, nowMs: () => proc.nowMs });
+    proc.process(10, 0, 0, 0);
+    sampler.track(target(10));
+    expect(sampler.round()).toHaveLength(1);
+    expect(sampler.round()).toHaveLength(0);
+    proc.nowMs += 5_000;
+    expect(sampler.round()).toHaveLength(1);
+  });
+
+  it('does not take a stranger for a microVM whose number it inherited', () => {
+    const proc = new ScriptedProc();
+    const sampler = new MicrovmSampler(proc, { intervalMs: 0, budgetMs: 1000, nowMs: () => proc.nowMs });
+    proc.process(10, 0, 0, 0, '501');
+    sampler.track(target(10));
+    expect(sampler.round()).toEqual([]);
+    expect(sampler.latest()).toEqual([]);
+  });
+});
+
+describe('on this machine', () => {
+  it('measures a real process: this one', () => {
+    const startTicks = parseProcessStat(readFileSync('/proc/self/stat', 'latin1'))!.startTicks;
+    const proc = new BlockingProcReader();
+    const sampler = new MicrovmSampler(proc, { intervalMs: 0, budgetMs: 1000, nowMs: () => performance.now() });
+    const cost = new SamplingCost(proc);
+    cost.begin();
+    sampler.track({ ...target(process.pid), startTicks, vcpuTids: [process.pid] });
+    const [sample] = sampler.round();
+    expect(sample!.proportionalKiB).toBeGreaterThan(1000);
+    expect(sample!.overheadKiB).toBe(sample!.privateKiB);
+    expect(sample!.cpuCores).toBeGreaterThan(0);
+    expect(cost.end()).toBeGreaterThanOrEqual(0);
+  });
+
+  it('reads the host', () => {
+    const host = readHost(new BlockingProcReader());
+    expect(host.memory.totalKiB).toBeGreaterThan(host.memory.availableKiB);
+  });
+
+  it('gives null where the kernel has no PSI', () => {
+    const proc = new ScriptedProc();
+    proc.files.set('/proc/meminfo', 'MemTotal: 10 kB\nMemAvailable: 4 kB\n');
+    expect(readHost(proc).pressure).toEqual({ cpuSome: null, memorySome: null, memoryFull: null, ioSome: null });
+  });
+});
