@@ -2,11 +2,19 @@ import type { NatsConnection } from 'nats';
 
 /** Tells whether the connection is up, and calls back when it came back. */
 export class ConnectionWatch {
+  static readonly #watches = new WeakMap<NatsConnection, ConnectionWatch>();
   readonly #reconnected = new Set<() => void>();
   #connected = true;
 
-  constructor(nc: NatsConnection) {
+  private constructor(nc: NatsConnection) {
     void this.#watch(nc);
+  }
+
+  /** The watch of a connection; there is one per connection, however many ask. */
+  static of(nc: NatsConnection): ConnectionWatch {
+    let watch = ConnectionWatch.#watches.get(nc);
+    if (!watch) ConnectionWatch.#watches.set(nc, (watch = new ConnectionWatch(nc)));
+    return watch;
   }
 
   get connected(): boolean {

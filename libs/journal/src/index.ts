@@ -1,4 +1,5 @@
 export * from './clock';
+export * from './connection-watch';
 export * from './deadline-queue';
 export * from './fold';
 export { type FollowOptions, type Follower } from './follower';

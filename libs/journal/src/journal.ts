@@ -86,7 +86,7 @@ export class Journal<Record> {
     private readonly options: JournalOptions<Record>,
   ) {
     this.#js = jetstream(nc, { timeout: ATTEMPT_MS });
-    this.#watch = new ConnectionWatch(nc);
+    this.#watch = ConnectionWatch.of(nc);
   }
 
   /**

@@ -1,0 +1,34 @@
+import { Global, Module, type DynamicModule } from '@nestjs/common';
+import type { NatsConnection } from 'nats';
+import type { Logger } from 'pino';
+import { BusClient } from './bus-client';
+
+/** Injects the NATS connection. */
+export const NATS = Symbol('volley.nats');
+/** Injects the service's pino logger. */
+export const LOGGER = Symbol('volley.logger');
+/** Injects an AbortSignal that fires when the service begins to shut down: end what would go on for ever. */
+export const SHUTDOWN = Symbol('volley.shutdown');
+
+/** What every service has: provided to all its modules by {@link bootService}. */
+export interface ServiceContext {
+  readonly name: string;
+  readonly nats: NatsConnection;
+  readonly bus: BusClient;
+  readonly logger: Logger;
+  readonly shutdown: AbortSignal;
+}
+
+@Global()
+@Module({})
+export class BusModule {
+  static forRoot(context: Omit<ServiceContext, 'name'>): DynamicModule {
+    const providers = [
+      { provide: BusClient, useValue: context.bus },
+      { provide: NATS, useValue: context.nats },
+      { provide: LOGGER, useValue: context.logger },
+      { provide: SHUTDOWN, useValue: context.shutdown },
+    ];
+    return { module: BusModule, providers, exports: providers };
+  }
+}

@@ -1,0 +1,185 @@
+import { randomBytes } from 'node:crypto';
+import { Server, type CustomTransportStrategy, type MessageHandler } from '@nestjs/microservices';
+import { isObservable, lastValueFrom } from 'rxjs';
+import type { Msg, NatsConnection, Subscription } from 'nats';
+import type { Logger } from 'pino';
+import { OperationError, subjectFor, type ErrorReply, type Operation } from '#protocol';
+import { BusContext } from './bus-context';
+import type { HandlerExtras, ListenOptions } from './decorators';
+import { decodeMessage, parseJson } from './message-codec';
+
+export interface FleetBusOptions {
+  connection: NatsConnection;
+  logger: Logger;
+  /** Fills `{hostId}` and the like in subjects. */
+  values?: Record<string, string>;
+  /** Largest message taken, in bytes; larger ones are answered `invalid`. Default 256 KiB. */
+  maxMessageBytes?: number;
+  /** Requests handled at once; more are answered `unavailable` at once, so that overload sheds instead of piling up. Default 4096. */
+  maxInFlight?: number;
+  /** How long `close()` waits for handlers that still run, in ms. Default 10 s. */
+  drainMs?: number;
+}
+
+/**
+ * NestJS on NATS, with plain JSON and no envelope. Controllers' methods marked with `@Handles` answer operations, those marked
+ * with `@Listens` hear events. Whatever arrives, nothing but an answer comes of it: malformed messages and failing handlers
+ * never end the process.
+ */
+export class FleetBus extends Server implements CustomTransportStrategy {
+  override readonly transportId = Symbol('volley.fleet-bus');
+  readonly #options: Required<FleetBusOptions>;
+  readonly #subscriptions: Subscription[] = [];
+  readonly #inFlight = new Set<Promise<void>>();
+  #closing: Promise<void> | undefined;
+
+  constructor(options: FleetBusOptions) {
+    super();
+    this.#options = { values: {}, maxMessageBytes: 256 * 1024, maxInFlight: 4096, drainMs: 10_000, ...options };
+  }
+
+  /** Messages whose handlers have not finished yet. */
+  get inFlight(): number {
+    return this.#inFlight.size;
+  }
+
+  override addHandler(pattern: unknown, callback: MessageHandler, isEvent = false, extras: Record<string, unknown> = {}): void {
+    const other = this.messageHandlers.get(this.normalizePattern(pattern as string));
+    if (other && !(isEvent && other.isEventHandler)) {
+      throw new Error(`two handlers for ${String(pattern)}: one of them would never be called`);
+    }
+    super.addHandler(pattern, callback, isEvent, extras);
+  }
+
+  /** Called by Nest after every module has initialised: subscribes all handlers. */
+  listen(callback: (error?: unknown) => void): void {
+    this.#subscribeAll().then(
+      () => callback(),
+      (error: unknown) => callback(error),
+    );
+  }
+
+  /**
+   * Takes no more messages, then waits for the handlers of those it has, for at most `drainMs`. The connection stays open: what
+   * is left of the service may still need it.
+   */
+  close(): Promise<void> {
+    this.#closing ??= this.#drain();
+    return this.#closing;
+  }
+
+  // Part of Nest's Server; there is nothing to tell that the connection itself does not.
+  on(): void {}
+
+  unwrap<T>(): T {
+    return this.#options.connection as T;
+  }
+
+  async #subscribeAll(): Promise<void> {
+    const { connection, values } = this.#options;
+    for (const [pattern, handler] of this.messageHandlers) {
+      const extras = (handler.extras as Partial<HandlerExtras> | undefined)?.volley;
+      if (!extras) throw new Error(`${pattern}: use @Handles or @Listens on this bus, not @MessagePattern or @EventPattern`);
+      const subject = subjectFor(pattern, values);
+      const queue = 'operation' in extras ? extras.operation.queue : extras.listen.queue;
+      const callback = 'operation' in extras ? this.#requests(extras.operation, handler) : this.#events(extras.listen, handler);
+      const subscription = connection.subscribe(subject, { ...(queue ? { queue } : {}), callback });
+      this.#subscriptions.push(subscription);
+    }
+    await connection.flush(); // the server knows them all before anybody is told that we are ready
+  }
+
+  #requests(operation: Operation, handler: MessageHandler) {
+    return (error: Error | null, msg: Msg): void => {
+      if (error) return this.#options.logger.error({ err: error, subject: operation.subject }, 'subscription failed');
+      if (this.#inFlight.size >= this.#options.maxInFlight) {
+        return this.#reply(msg, { error: { code: 'unavailable', message: 'this service is busy; try again later' } });
+      }
+      this.#track(this.#answer(operation, handler, msg));
+    };
+  }
+
+  async #answer(operation: Operation, handler: MessageHandler, msg: Msg): Promise<void> {
+    try {
+      const request = decodeMessage(operation.request, msg.data, this.#options.maxMessageBytes);
+      this.#reply(msg, (await this.#run(handler, request, msg)) ?? {});
+    } catch (error) {
+      this.#reply(msg, this.#errorReply(error, msg));
+    }
+  }
+
+  #events(listen: ListenOptions, handler: MessageHandler) {
+    return (error: Error | null, msg: Msg): void => {
+      if (error) return this.#options.logger.error({ err: error }, 'subscription failed');
+      this.#track(this.#hear(listen, handler, msg));
+    };
+  }
+
+  async #hear(listen: ListenOptions, handler: MessageHandler, msg: Msg): Promise<void> {
+    const { logger, maxMessageBytes } = this.#options;
+    try {
+      const message = listen.schema
+        ? decodeMessage(listen.schema, msg.data, maxMessageBytes)
+        : parseJson(msg.data, maxMessageBytes);
+      // Nest keeps further handlers of one subject in a chain, and calls the first one only.
+      const chain: Promise<unknown>[] = [];
+      for (let one: MessageHandler | undefined = handler; one; one = one.next as MessageHandler | undefined) {
+        chain.push(this.#run(one, message, msg));
+      }
+      for (const { status, reason } of (await Promise.allSettled(chain)) as PromiseRejectedResult[]) {
+        if (status === 'rejected') logger.error({ err: reason as unknown, subject: msg.subject }, 'event handler failed');
+      }
+    } catch (error) {
+      logger.warn({ subject: msg.subject, reason: (error as Error).message }, 'malformed event dropped');
+    }
+  }
+
+  async #run(handler: MessageHandler, message: unknown, msg: Msg): Promise<unknown> {
+    const context = new BusContext(msg.subject, msg.headers, this.#options.values);
+    const result: unknown = await handler(message, context);
+    return isObservable(result) ? lastValueFrom(result, { defaultValue: undefined }) : result;
+  }
+
+  #errorReply(error: unknown, msg: Msg): ErrorReply {
+    if (error instanceof OperationError) return { error: error.toBody() };
+    const reference = randomBytes(4).toString('hex');
+    this.#options.logger.error({ err: error, subject: msg.subject, reference }, 'handler failed');
+    return { error: { code: 'internal', message: `internal error; the log of the service has it under ${reference}` } };
+  }
+
+  /** Never throws: a reply that cannot be sent is replaced by an error reply, and that one by a line in the log. */
+  #reply(msg: Msg, body: unknown): void {
+    if (!msg.reply) return; // sent without wanting an answer
+    try {
+      const text = JSON.stringify(body);
+      const limit = this.#options.connection.info?.max_payload ?? Infinity;
+      if (Buffer.byteLength(text) > limit) throw new RangeError(`the reply is larger than the ${limit} bytes NATS takes`);
+      msg.respond(text);
+    } catch (error) {
+      const closed = this.#options.connection.isClosed();
+      if (closed) this.#options.logger.warn({ subject: msg.subject }, 'reply lost: the connection is closed');
+      else msg.respond(JSON.stringify(this.#errorReply(error, msg)));
+    }
+  }
+
+  #track(work: Promise<void>): void {
+    const tracked = work
+      .catch((error: unknown) => this.#options.logger.error({ err: error }, 'the bus failed to handle a message'))
+      .finally(() => this.#inFlight.delete(tracked));
+    this.#inFlight.add(tracked);
+  }
+
+  async #drain(): Promise<void> {
+    const { connection, drainMs, logger } = this.#options;
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<'late'>((resolve) => (timer = setTimeout(() => resolve('late'), drainMs)));
+    const finish = async (): Promise<void> => {
+      if (!connection.isClosed()) await Promise.allSettled(this.#subscriptions.map((subscription) => subscription.drain()));
+      while (this.#inFlight.size > 0) await Promise.all(this.#inFlight);
+    };
+    if ((await Promise.race([finish(), late])) === 'late') {
+      logger.error({ inFlight: this.#inFlight.size, drainMs }, 'gave up waiting for handlers to finish');
+    }
+    clearTimeout(timer);
+  }
+}

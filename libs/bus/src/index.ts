@@ -1,0 +1,10 @@
+export * from './boot-service';
+export * from './bus-client';
+export * from './bus-context';
+export * from './bus.module';
+export * from './config';
+export { Handles, Listens, type ListenOptions } from './decorators';
+export * from './fleet-bus';
+export { decodeMessage } from './message-codec';
+export * from './nats-connection';
+export * from './nest-logger';
