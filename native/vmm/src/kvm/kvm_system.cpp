@@ -5,6 +5,7 @@
 #include <cerrno>
 
 #include "abi/volley_abi.h"
+#include "kvm/kvm_ioctls.h"
 
 namespace volley {
 
@@ -29,7 +30,7 @@ Status KvmSystem::vcpu_mapping_size(size_t* size) const {
 Status KvmSystem::supported_cpuid(CpuidTable* table) const {
   table->count = CpuidTable::kCapacity;
   table->padding = 0;
-  if (ioctl(fd_, KVM_GET_SUPPORTED_CPUID, table) < 0) {
+  if (ioctl(fd_, kKvmGetSupportedCpuid, table) < 0) {
     return Status::system_error(errno, "KVM_GET_SUPPORTED_CPUID failed");
   }
   return Status::ok();

@@ -4,6 +4,8 @@
 
 #include <cerrno>
 
+#include "kvm/kvm_ioctls.h"
+
 namespace volley {
 
 Status Vcpu::create(const Vm& vm, uint32_t index, size_t mapping_size) {
@@ -15,7 +17,7 @@ Status Vcpu::create(const Vm& vm, uint32_t index, size_t mapping_size) {
 }
 
 Status Vcpu::set_cpuid(const CpuidTable& table) const {
-  if (ioctl(fd_.get(), KVM_SET_CPUID2, &table) < 0) {
+  if (ioctl(fd_.get(), kKvmSetCpuid2, &table) < 0) {
     return Status::system_error(errno, "cannot set CPUID of vCPU %u", index_);
   }
   return Status::ok();
@@ -31,7 +33,7 @@ Status Vcpu::set_msr(uint32_t number, uint64_t value) const {
   request.entry.index = number;
   request.entry.data = value;
   // The answer is how many registers were set.
-  const int done = ioctl(fd_.get(), KVM_SET_MSRS, &request);
+  const int done = ioctl(fd_.get(), kKvmSetMsrs, &request);
   if (done < 0) return Status::system_error(errno, "cannot set MSR %#x of vCPU %u", number, index_);
   if (done == 0) return Status::error("KVM refused to set MSR %#x of vCPU %u", number, index_);
   return Status::ok();
