@@ -29,6 +29,7 @@ export interface FleetBusOptions {
 export class FleetBus extends Server implements CustomTransportStrategy {
   override readonly transportId = Symbol('volley.fleet-bus');
   readonly #options: Required<FleetBusOptions>;
+  readonly #handlers: { template: string; handler: MessageHandler; how: HandlerExtras['volley'] }[] = [];
   readonly #subscriptions: Subscription[] = [];
   readonly #inFlight = new Set<Promise<void>>();
   #closing: Promise<void> | undefined;
@@ -43,12 +44,15 @@ export class FleetBus extends Server implements CustomTransportStrategy {
     return this.#inFlight.size;
   }
 
-  override addHandler(pattern: unknown, callback: MessageHandler, isEvent = false, extras: Record<string, unknown> = {}): void {
-    const other = this.messageHandlers.get(this.normalizePattern(pattern as string));
-    if (other && !(isEvent && other.isEventHandler)) {
-      throw new Error(`two handlers for ${String(pattern)}: one of them would never be called`);
+  override addHandler(pattern: unknown, callback: MessageHandler, isEvent = false, extras: object = {}): void {
+    const template = String(pattern);
+    const how = (extras as Partial<HandlerExtras>).volley;
+    if (!how) throw new Error(`${template}: use @Handles or @Listens on this bus, not @MessagePattern or @EventPattern`);
+    if (!isEvent && this.#handlers.some((other) => 'operation' in other.how && other.template === template)) {
+      throw new Error(`two handlers for ${template}: each would answer some of the requests`);
     }
-    super.addHandler(pattern, callback, isEvent, extras);
+    // Not Nest's own map: it chains listeners of one subject together, so that all would share the first one's options.
+    this.#handlers.push({ template, handler: callback, how });
   }
 
   /** Called by Nest after every module has initialised: subscribes all handlers. */
@@ -77,14 +81,11 @@ export class FleetBus extends Server implements CustomTransportStrategy {
 
   async #subscribeAll(): Promise<void> {
     const { connection, values } = this.#options;
-    for (const [pattern, handler] of this.messageHandlers) {
-      const extras = (handler.extras as Partial<HandlerExtras> | undefined)?.volley;
-      if (!extras) throw new Error(`${pattern}: use @Handles or @Listens on this bus, not @MessagePattern or @EventPattern`);
-      const subject = subjectFor(pattern, values);
-      const queue = 'operation' in extras ? extras.operation.queue : extras.listen.queue;
-      const callback = 'operation' in extras ? this.#requests(extras.operation, handler) : this.#events(extras.listen, handler);
-      const subscription = connection.subscribe(subject, { ...(queue ? { queue } : {}), callback });
-      this.#subscriptions.push(subscription);
+    for (const { template, handler, how } of this.#handlers) {
+      const queue = 'operation' in how ? how.operation.queue : how.listen.queue;
+      const callback = 'operation' in how ? this.#requests(how.operation, handler) : this.#events(how.listen, handler);
+      const subject = subjectFor(template, values);
+      this.#subscriptions.push(connection.subscribe(subject, { ...(queue ? { queue } : {}), callback }));
     }
     await connection.flush(); // the server knows them all before anybody is told that we are ready
   }
@@ -117,20 +118,19 @@ export class FleetBus extends Server implements CustomTransportStrategy {
 
   async #hear(listen: ListenOptions, handler: MessageHandler, msg: Msg): Promise<void> {
     const { logger, maxMessageBytes } = this.#options;
+    let message: unknown;
     try {
-      const message = listen.schema
+      message = listen.schema
         ? decodeMessage(listen.schema, msg.data, maxMessageBytes)
         : parseJson(msg.data, maxMessageBytes);
-      // Nest keeps further handlers of one subject in a chain, and calls the first one only.
-      const chain: Promise<unknown>[] = [];
-      for (let one: MessageHandler | undefined = handler; one; one = one.next as MessageHandler | undefined) {
-        chain.push(this.#run(one, message, msg));
-      }
-      for (const { status, reason } of (await Promise.allSettled(chain)) as PromiseRejectedResult[]) {
-        if (status === 'rejected') logger.error({ err: reason as unknown, subject: msg.subject }, 'event handler failed');
-      }
     } catch (error) {
       logger.warn({ subject: msg.subject, reason: (error as Error).message }, 'malformed event dropped');
+      return;
+    }
+    try {
+      await this.#run(handler, message, msg);
+    } catch (error) {
+      logger.error({ err: error, subject: msg.subject }, 'event handler failed');
     }
   }
 
