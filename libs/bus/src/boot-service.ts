@@ -97,6 +97,7 @@ class Service {
   async start(): Promise<RunningService> {
     const { options, logger } = this;
     const startedMs = performance.now();
+    logger.info({ servers: options.nats.servers }, 'connecting to NATS');
     const nats = await connectNats({ ...options.nats, name: options.name, logger });
     void nats.closed().then((error) => {
       if (!error) return;

@@ -26,11 +26,12 @@ export function readConfig<Shape extends z.ZodRawShape>(
   for (let i = 0; i < argv.length; i++) {
     const [flag, inline] = splitFlag(argv[i]!);
     const field = fields.find((name) => flagName(name) === flag);
+    const next = argv[i + 1];
     if (!field) {
-      problems.push(`${argv[i]}: unknown; known are ${fields.map(flagName).join(', ')}`);
+      problems.push(`${flag}: unknown; known are ${fields.map(flagName).join(', ')}`);
+      if (inline === undefined && flag.startsWith('--') && next !== undefined && !next.startsWith('--')) i++;
       continue;
     }
-    const next = argv[i + 1];
     if (inline !== undefined) values[field] = inline;
     else if (next !== undefined && !next.startsWith('--')) values[field] = argv[++i]!;
     else values[field] = 'true';
