@@ -22,7 +22,8 @@ Status FlatBoot::prepare_vcpu(const KvmSystem&, const Vcpu& vcpu) {
   return enter_long_mode(vcpu, {.instruction_pointer = VOLLEY_KERNEL_BASE,
                                 .stack_pointer = kBootStackTop,
                                 .boot_parameters = VOLLEY_CMDLINE_ADDRESS,
-                                .first_argument = memory_bytes_});
+                                .first_argument = memory_bytes_,
+                                .third_argument = vcpu.tsc_khz()});
 }
 
 }  // namespace volley

@@ -5,8 +5,9 @@
 
 namespace volley {
 
-// A flat 64-bit binary, loaded and entered at VOLLEY_KERNEL_BASE. Only vCPU 0 is started. Registers at entry: rdi =
-// bytes of guest memory, rsi = VOLLEY_CMDLINE_ADDRESS, interrupts off.
+// A flat 64-bit binary, loaded and entered at VOLLEY_KERNEL_BASE. Only vCPU 0 is started. At entry: rdi = bytes of
+// guest memory, rsi = VOLLEY_CMDLINE_ADDRESS, rdx = TSC frequency in kHz (0 = unknown), interrupts off, the first GiB
+// and the GiB of the device windows mapped one to one and open to ring 3.
 class FlatBoot final : public BootProtocol {
  public:
   explicit FlatBoot(const Vm& vm) : power_button_(vm) {}

@@ -89,6 +89,7 @@ Status enter_long_mode(const Vcpu& vcpu, const LongModeEntry& entry) {
   registers.rbp = entry.stack_pointer;
   registers.rsi = entry.boot_parameters;
   registers.rdi = entry.first_argument;
+  registers.rdx = entry.third_argument;
   registers.rflags = 2;
   return vcpu.set_registers(registers);
 }

@@ -15,6 +15,7 @@ struct LongModeEntry {
   uint64_t stack_pointer;
   uint64_t boot_parameters;     // rsi
   uint64_t first_argument = 0;  // rdi
+  uint64_t third_argument = 0;  // rdx
 };
 
 // Who may use the boot mapping, and how far it reaches.

@@ -65,6 +65,11 @@ bool Vcpu::get_registers(kvm_regs* registers) const {
   return ioctl(fd_.get(), KVM_GET_REGS, registers) == 0;
 }
 
+uint64_t Vcpu::tsc_khz() const {
+  const int khz = ioctl(fd_.get(), KVM_GET_TSC_KHZ, 0);
+  return khz < 0 ? 0 : static_cast<uint64_t>(khz);
+}
+
 int Vcpu::run() const { return ioctl(fd_.get(), KVM_RUN, 0) < 0 ? errno : 0; }
 
 void Vcpu::mark_guest_paused() const { ioctl(fd_.get(), KVM_KVMCLOCK_CTRL, 0); }

@@ -26,6 +26,9 @@ class Vcpu {
   // Zeroes and false if the kernel refuses; for messages about a dying guest.
   bool get_registers(kvm_regs* registers) const;
 
+  // Frequency of the guest's time stamp counter, 0 if KVM does not know it.
+  uint64_t tsc_khz() const;
+
   // Enters the guest until something happens. 0, or an errno (EINTR and EAGAIN mean: look at the gate, come again).
   int run() const;
   // Tells a guest kernel that it was stopped, so that its watchdogs do not bark. Ignored by guests that never asked.

@@ -1,0 +1,30 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace canary {
+
+enum class End : uint8_t { kNone, kPowerOff, kReboot, kPanic, kTripleFault, kHang };
+
+// What the command line asks for.
+struct Orders {
+  uint64_t touch_mib = 0;
+  uint32_t burn_percent = 0;
+  uint64_t print_lines = 0;
+  End end = End::kNone;
+  uint64_t end_after_ms = 0;
+  bool no_stop = false;
+  bool quiet = false;
+};
+
+// A word that was not understood; length 0 if all were.
+struct BadWord {
+  const char* text = nullptr;
+  size_t length = 0;
+};
+
+// Reads words separated by blanks. The last of several equal words wins.
+BadWord parse_cmdline(const char* cmdline, Orders* orders);
+
+}  // namespace canary

@@ -1,0 +1,148 @@
+// The canary: boots, says so, does what its command line asks, and answers the power button. All of this runs in
+// ring 3.
+#include <cstdint>
+
+#include "abi/volley_abi.h"
+#include "cmdline.h"
+#include "console.h"
+#include "memory_work.h"
+#include "supervisor.h"
+
+namespace canary {
+namespace {
+
+constexpr uint64_t kMib = 1ull << 20;
+constexpr uint64_t kNsPerMs = 1'000'000;
+constexpr uint64_t kBurnPeriodNs = 20 * kNsPerMs;
+constexpr uint8_t kSoftOff = (5u << 2) | 0x20u;  // SLP_TYP 5, SLP_EN
+constexpr uint8_t kReset = 0xfe;
+constexpr uint8_t kPanicked = 0x01;
+
+// Nanoseconds by the time stamp counter, which needs no ring 0.
+class Clock {
+ public:
+  explicit Clock(uint64_t tsc_khz) : tsc_khz_(tsc_khz), start_(ticks()) {}
+
+  bool works() const { return tsc_khz_ != 0; }
+  uint64_t since_boot_ns() const {
+    const uint64_t passed = ticks() - start_;
+    return passed / tsc_khz_ * kNsPerMs + passed % tsc_khz_ * kNsPerMs / tsc_khz_;
+  }
+
+ private:
+  static uint64_t ticks() {
+    uint32_t low;
+    uint32_t high;
+    asm volatile("rdtsc" : "=a"(low), "=d"(high));
+    return (static_cast<uint64_t>(high) << 32) | low;
+  }
+
+  uint64_t tsc_khz_;
+  uint64_t start_;
+};
+
+[[noreturn]] void panic() {
+  out_byte(VOLLEY_PORT_PVPANIC, kPanicked);
+  hang();
+}
+
+[[noreturn]] void power_off() {
+  out_byte(VOLLEY_PORT_ACPI_SLEEP, kSoftOff);
+  hang();
+}
+
+[[noreturn]] void end_as(End end) {
+  switch (end) {
+    case End::kPowerOff:
+      power_off();
+    case End::kReboot:
+      out_byte(VOLLEY_PORT_I8042_COMMAND, kReset);
+      hang();
+    case End::kTripleFault:
+      triple_fault();
+    case End::kHang:
+      hang();
+    default:
+      panic();
+  }
+}
+
+void answer_power_button(const Orders& orders) {
+  if (power_button_pressed == 0) return;
+  power_button_pressed = 0;
+  if (orders.no_stop) {
+    Line().text("power button ignored").send();
+    return;
+  }
+  Line().text("power button, powering off").send();
+  power_off();
+}
+
+// Sleeps until `deadline_ns` or an interrupt. A deadline in the past returns at once.
+void sleep_until(const Clock& clock, uint64_t deadline_ns) {
+  const uint64_t now = clock.since_boot_ns();
+  if (now >= deadline_ns) return;
+  timer_fired = 0;
+  arm_timer(deadline_ns - now);
+  wait_for_interrupt();
+}
+
+[[noreturn]] void live(const Orders& orders, const Clock& clock) {
+  const uint64_t end_at = orders.end == End::kNone ? ~0ull : orders.end_after_ms * kNsPerMs;
+  const uint64_t busy_ns = kBurnPeriodNs * orders.burn_percent / 100;
+  uint64_t period_start = 0;
+  for (;;) {
+    answer_power_button(orders);
+    if (orders.burn_percent == 0 && end_at == ~0ull) {
+      timer_fired = 0;
+      wait_for_interrupt();
+      continue;
+    }
+    const uint64_t now = clock.since_boot_ns();
+    if (now >= end_at) end_as(orders.end);
+    // After a pause many periods may have passed: they are not made up for.
+    if (now >= period_start + kBurnPeriodNs) period_start = now - now % kBurnPeriodNs;
+    if (now < period_start + busy_ns) continue;
+    const uint64_t next = orders.burn_percent == 0 ? end_at : period_start + kBurnPeriodNs;
+    sleep_until(clock, next < end_at ? next : end_at);
+  }
+}
+
+void print_banner(uint64_t memory_bytes, const char* cmdline) {
+  Line().number(memory_bytes / kMib).text(" MiB, ").text(*cmdline == '\0' ? "idle" : cmdline).send();
+}
+
+void work(const Orders& orders, uint64_t memory_bytes) {
+  if (orders.touch_mib != 0) {
+    if (!touch_memory(memory_bytes, orders.touch_mib)) {
+      Line().text("touch=").number(orders.touch_mib).text(" does not fit").send();
+      panic();
+    }
+    Line().text("touched ").number(orders.touch_mib).text(" MiB").send();
+  }
+  for (uint64_t i = 1; i <= orders.print_lines; ++i) {
+    Line().text("line ").number(i).text(" of ").number(orders.print_lines).send();
+  }
+}
+
+}  // namespace
+}  // namespace canary
+
+extern "C" [[noreturn]] void canary_main(uint64_t memory_bytes, const char* cmdline, uint64_t tsc_khz) {
+  using namespace canary;
+  const Clock clock(tsc_khz);
+  Orders orders;
+  const BadWord bad = parse_cmdline(cmdline, &orders);
+  if (!orders.quiet || bad.length != 0) print_banner(memory_bytes, cmdline);
+  if (bad.length != 0) {
+    Line().text("unknown word '").text(bad.text, bad.length).text("'").send();
+    panic();
+  }
+  if ((orders.burn_percent != 0 || orders.end_after_ms != 0) && !clock.works()) {
+    Line().text("no clock: the VMM gave no TSC frequency").send();
+    panic();
+  }
+  report_booted();
+  work(orders, memory_bytes);
+  live(orders, clock);
+}

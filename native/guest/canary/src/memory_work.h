@@ -1,0 +1,10 @@
+#pragma once
+
+#include <cstdint>
+
+namespace canary {
+
+// Writes one word into each 4 KiB page of `mib` MiB of RAM, above the canary's own. False if there is not so much.
+bool touch_memory(uint64_t memory_bytes, uint64_t mib);
+
+}  // namespace canary
