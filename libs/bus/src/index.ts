@@ -8,3 +8,4 @@ export * from './fleet-bus';
 export { decodeMessage } from './message-codec';
 export * from './nats-connection';
 export * from './nest-logger';
+export * from './nats-settings';

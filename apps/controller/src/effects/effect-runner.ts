@@ -1,0 +1,106 @@
+import { Inject, Injectable, type OnApplicationBootstrap } from '@nestjs/common';
+import type { Logger } from 'pino';
+import { LOGGER, SHUTDOWN } from '#bus';
+import type { MicrovmEffect, MicrovmLife } from '#lifecycle';
+import { OperationError } from '#protocol';
+import { MicrovmHistories } from '../histories/microvm-histories';
+import { HostCommandEffect } from './host-command.effect';
+import { PlaceEffect } from './place.effect';
+import { Semaphore } from './semaphore';
+
+/** Pacing: more in flight makes every one of them slower and none of them sooner. */
+const LIMITS = { place: 32, host: 128 };
+const BACKOFF_MS = { first: 50, most: 2_000 };
+/** Tries of an effect that no state waits for (reviews, cleaning up): the next review or registration repeats it. */
+const UNAWAITED_TRIES = 3;
+
+/**
+ * Does effects at least once. An effect of the state a microVM is in is repeated until it was taken, the state was left, or
+ * this process ends; after a start of the controller every outstanding effect is done again.
+ */
+@Injectable()
+export class EffectRunner implements OnApplicationBootstrap {
+  readonly #placements = new Semaphore(LIMITS.place);
+  readonly #hostCommands = new Semaphore(LIMITS.host);
+  /** Effects under way, so that the same one is not done twice at a time. */
+  readonly #underWay = new Set<string>();
+  /** Effects waiting for their next try, by host, to be woken when the host is back. */
+  readonly #sleepers = new Map<string, Set<() => void>>();
+
+  constructor(
+    private readonly histories: MicrovmHistories,
+    private readonly placeEffect: PlaceEffect,
+    private readonly hostCommandEffect: HostCommandEffect,
+    @Inject(LOGGER) private readonly logger: Logger,
+    @Inject(SHUTDOWN) private readonly shutdown: AbortSignal,
+  ) {
+    histories.listen({ changed: () => {}, asked: (life, effects) => this.perform(life, effects) });
+  }
+
+  onApplicationBootstrap(): void {
+    for (const life of this.histories.index.values()) this.perform(life, life.outstanding);
+  }
+
+  perform(life: MicrovmLife, effects: readonly MicrovmEffect[]): void {
+    for (const effect of effects) void this.#performOnce(life, effect);
+  }
+
+  /** A host is back: what waits for it is tried now, and what its microVMs wait for is asked again. */
+  hostReturned(hostId: string, lives: Iterable<MicrovmLife>): void {
+    for (const wake of [...(this.#sleepers.get(hostId) ?? [])]) wake();
+    for (const life of lives) this.perform(life, life.outstanding);
+  }
+
+  async #performOnce(life: MicrovmLife, effect: MicrovmEffect): Promise<void> {
+    const key = `${life.id} ${effect.type} ${effect.epoch} ${life.enteredAt}`;
+    if (this.#underWay.has(key)) return;
+    this.#underWay.add(key);
+    try {
+      await this.#performUntilTaken(life, effect);
+    } finally {
+      this.#underWay.delete(key);
+    }
+  }
+
+  async #performUntilTaken(life: MicrovmLife, effect: MicrovmEffect): Promise<void> {
+    const awaited = life.outstanding.some(({ type, epoch }) => type === effect.type && epoch === effect.epoch);
+    let backoff = BACKOFF_MS.first;
+    for (let tries = 1; !this.shutdown.aborted; tries++) {
+      // enteredAt changes with every entry into a state, so equality means that the asking state was not left.
+      if (awaited && this.histories.index.get(life.id)?.enteredAt !== life.enteredAt) return;
+      try {
+        await (effect.type === 'place'
+          ? this.#placements.run(() => this.placeEffect.perform(life, effect))
+          : this.#hostCommands.run(() => this.hostCommandEffect.perform(life, effect)));
+        return;
+      } catch (error) {
+        if (this.shutdown.aborted) return;
+        const passing = error instanceof OperationError && (error.code === 'unavailable' || error.code === 'timeout');
+        this.logger[passing ? 'debug' : 'error'](
+          { err: error, microvmId: life.id, effect: effect.type, tries },
+          'effect not done yet',
+        );
+        if (!awaited && tries >= UNAWAITED_TRIES) return;
+        await this.#sleep(effect.type === 'place' ? undefined : effect.hostId, backoff);
+        backoff = Math.min(backoff * 2, BACKOFF_MS.most);
+      }
+    }
+  }
+
+  #sleep(hostId: string | undefined, ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      const sleepers = hostId === undefined ? undefined : (this.#sleepers.get(hostId) ?? new Set());
+      if (hostId !== undefined && sleepers) this.#sleepers.set(hostId, sleepers);
+      const wake = (): void => {
+        clearTimeout(timer);
+        this.shutdown.removeEventListener('abort', wake);
+        sleepers?.delete(wake);
+        if (hostId !== undefined && sleepers?.size === 0) this.#sleepers.delete(hostId);
+        resolve();
+      };
+      const timer = setTimeout(wake, ms);
+      this.shutdown.addEventListener('abort', wake, { once: true });
+      sleepers?.add(wake);
+    });
+  }
+}

@@ -1,0 +1,64 @@
+import { Injectable } from '@nestjs/common';
+import { BusClient } from '#bus';
+import { microvmState, type MicrovmEffect, type MicrovmLife } from '#lifecycle';
+import { hostCommand, type MicrovmEvent, type RequestOf } from '#protocol';
+import { MicrovmHistories } from '../histories/microvm-histories';
+
+type HostEffectOf = Exclude<MicrovmEffect, { type: 'place' }>;
+type HostCommandRequest = RequestOf<typeof hostCommand>;
+
+/** Sends a command to a host. Its outcome comes back as a fact; only a refusal is recorded here. */
+@Injectable()
+export class HostCommandEffect {
+  constructor(
+    private readonly bus: BusClient,
+    private readonly histories: MicrovmHistories,
+  ) {}
+
+  async perform(life: MicrovmLife, effect: HostEffectOf): Promise<void> {
+    const request = toRequest(life, effect);
+    const reply = await this.bus.call(hostCommand, request, { values: { hostId: effect.hostId } });
+    if (reply.accepted) return;
+    const event = refusal(effect, reply.reason ?? 'the host gave no reason');
+    if (event) {
+      const who = { commandId: `refused.${request.commandId}`, cause: { kind: 'host' as const, by: effect.hostId } };
+      await this.histories.record(life.id, who, [event]);
+    } else if (effect.type !== 'verifyOnHost') {
+      await this.perform(life, { type: 'verifyOnHost', hostId: effect.hostId, epoch: effect.epoch });
+    }
+  }
+}
+
+function toRequest(life: MicrovmLife, effect: HostEffectOf): HostCommandRequest {
+  const commandId = `${life.id}.${effect.epoch}.${effect.type}.${microvmState(life)}.${Math.round(life.enteredAt * 1000)}`;
+  const incarnation = { commandId, microvmId: life.id, epoch: effect.epoch };
+  switch (effect.type) {
+    case 'startOnHost':
+      return { type: 'start', ...incarnation, spec: effect.spec };
+    case 'pauseOnHost':
+      return { type: 'pause', ...incarnation };
+    case 'resumeOnHost':
+      return { type: 'resume', ...incarnation };
+    case 'stopOnHost':
+      return { type: 'stop', ...incarnation, timeoutMs: effect.timeoutMs };
+    case 'eraseOnHost':
+      return { type: 'erase', ...incarnation };
+    case 'verifyOnHost':
+      return { type: 'verify', ...incarnation };
+  }
+}
+
+/** What a refusal means for the microVM; undefined: nothing by itself, ask the host what is true. */
+function refusal(effect: HostEffectOf, reason: string): MicrovmEvent | undefined {
+  const { hostId, epoch } = effect;
+  switch (effect.type) {
+    case 'startOnHost':
+      return { type: 'refused', hostId, epoch, reason };
+    case 'pauseOnHost':
+      return { type: 'commandFailed', hostId, epoch, command: 'pause', reason };
+    case 'resumeOnHost':
+      return { type: 'commandFailed', hostId, epoch, command: 'resume', reason };
+    default:
+      return undefined;
+  }
+}

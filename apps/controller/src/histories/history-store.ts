@@ -1,0 +1,119 @@
+import { SequenceConflictError, type Follower, type Journal } from '#journal';
+import { KeyedQueue } from './keyed-queue';
+
+interface Folded {
+  readonly id: string;
+  readonly revision: number;
+}
+interface Recorded {
+  readonly commandId: string;
+}
+
+/** What a decider answered: a record to append, or any other kind, which is handed through. */
+type Accepted<Life, Record> = { kind: 'record'; record: Record; advance: { life: Omit<Life, 'id' | 'revision'> } };
+type AnyDecision<Life, Record> = Accepted<Life, Record> | { kind: 'effects' | 'nothing' | 'refused' };
+
+export interface HistoryStoreOptions<Life extends Folded, Record extends Recorded> {
+  journal: Journal<Record>;
+  subjectOf: (id: string) => string;
+  idOf: (record: Record) => string;
+  fold: (life: Life | null, record: Record, sequence: number) => Life;
+  /** Where folded lives are kept. */
+  lives: { get(id: string): Life | undefined; set(life: Life): void };
+  /** Called for every new life, whoever wrote its record. */
+  onChange: (life: Life) => void;
+}
+
+export interface Outcome<Life, Decision> {
+  decision: Decision;
+  /** The life after it; null when there is none. */
+  life: Life | null;
+  /** True when the decision's record is new in the history, so that its effects are ours to do. */
+  appended: boolean;
+}
+
+const MAX_CONFLICTS = 8;
+
+/**
+ * Histories of one kind, folded in memory, with the only way to change them: decide on the folded life, append with the
+ * expected sequence, fold. Several processes may do so at once; whoever loses reloads and decides again.
+ */
+export class HistoryStore<Life extends Folded, Record extends Recorded> {
+  readonly #queue = new KeyedQueue();
+  #follower: Follower | undefined;
+
+  constructor(private readonly options: HistoryStoreOptions<Life, Record>) {}
+
+  /** Folds everything on record, then keeps up with other writers. `onFailure`: the histories can no longer be trusted. */
+  async open(onFailure: (error: Error) => void): Promise<void> {
+    const { journal, idOf } = this.options;
+    this.#follower = journal.follow({
+      onFailure,
+      onRecord: ({ record, sequence }) => {
+        const life = this.options.lives.get(idOf(record));
+        if (life && life.revision >= sequence) return;
+        this.#keep(this.options.fold(life ?? null, record, sequence));
+      },
+    });
+    await this.#follower.caughtUp;
+  }
+
+  close(): void {
+    this.#follower?.close();
+  }
+
+  /** The life of `id`, from memory or else from its history. Null: it was never born. */
+  async find(id: string): Promise<Life | null> {
+    return this.options.lives.get(id) ?? (await this.#load(id));
+  }
+
+  /** Decides about one id; decisions of one id never overlap in this process. Throws what the journal throws. */
+  decide<Decision extends AnyDecision<Life, Record>>(
+    id: string,
+    decider: (life: Life | null) => Decision,
+  ): Promise<Outcome<Life, Decision>> {
+    return this.#queue.run(id, async () => {
+      let life = await this.find(id);
+      for (let conflicts = 0; ; conflicts++) {
+        const decision = decider(life);
+        if (decision.kind !== 'record') return { decision, life, appended: false };
+        try {
+          const { record } = decision;
+          const { sequence, duplicate } = await this.options.journal.append(this.options.subjectOf(id), record, {
+            commandId: record.commandId,
+            expectedSequence: life?.revision ?? 0,
+          });
+          if (duplicate) return { decision, life: await this.#reload(id), appended: false };
+          const known = this.options.lives.get(id);
+          const next =
+            known && known.revision >= sequence
+              ? known
+              : ({ ...decision.advance.life, id, revision: sequence } as unknown as Life);
+          if (next !== known) this.#keep(next);
+          return { decision, life: next, appended: true };
+        } catch (error) {
+          if (!(error instanceof SequenceConflictError) || conflicts >= MAX_CONFLICTS) throw error;
+          life = await this.#reload(id);
+        }
+      }
+    });
+  }
+
+  async #reload(id: string): Promise<Life | null> {
+    const life = await this.#load(id);
+    const known = this.options.lives.get(id);
+    if (known && life && known.revision >= life.revision) return known;
+    if (life) this.#keep(life);
+    return life;
+  }
+
+  async #load(id: string): Promise<Life | null> {
+    const { entries } = await this.options.journal.read(this.options.subjectOf(id));
+    return entries.reduce<Life | null>((life, { record, sequence }) => this.options.fold(life, record, sequence), null);
+  }
+
+  #keep(life: Life): void {
+    this.options.lives.set(life);
+    this.options.onChange(life);
+  }
+}

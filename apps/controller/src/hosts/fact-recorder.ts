@@ -1,0 +1,37 @@
+import { Injectable } from '@nestjs/common';
+import { microvmContext, microvmState, type MicrovmLife } from '#lifecycle';
+import type { MicrovmEvent, ReplyOf, RequestOf, reportFact } from '#protocol';
+import { EffectRunner } from '../effects/effect-runner';
+import { MicrovmHistories } from '../histories/microvm-histories';
+import { erase } from './host-registration';
+
+/** Facts that mean: something of this incarnation is alive on the host. */
+const ALIVE: readonly MicrovmEvent['type'][] = ['started', 'observed', 'pausedOnHost', 'resumedOnHost'];
+
+/** Records what hosts report. */
+@Injectable()
+export class FactRecorder {
+  constructor(
+    private readonly microvms: MicrovmHistories,
+    private readonly effects: EffectRunner,
+  ) {}
+
+  async report({ factId, microvmId, fact }: RequestOf<typeof reportFact>): Promise<ReplyOf<typeof reportFact>> {
+    const { hostId, epoch } = fact as { hostId: string; epoch: number };
+    const { decision, life } = await this.microvms.record(
+      microvmId,
+      { commandId: factId, cause: { kind: 'host', by: hostId } },
+      [fact as MicrovmEvent],
+    );
+    if (decision.kind === 'record') return { recorded: true };
+    // An incarnation that the history has left behind lives on: fence it.
+    if (life && ALIVE.includes(fact.type) && isSuperseded(life, hostId, epoch))
+      this.effects.perform(life, [erase(hostId, epoch)]);
+    return { recorded: false };
+  }
+}
+
+function isSuperseded(life: MicrovmLife, hostId: string, epoch: number): boolean {
+  const context = microvmContext(life);
+  return epoch < context.epoch || context.hostId !== hostId || microvmState(life) === 'deleted';
+}

@@ -1,0 +1,118 @@
+import { Inject, Injectable, type OnApplicationBootstrap, type OnModuleDestroy } from '@nestjs/common';
+import type { NatsConnection } from 'nats';
+import type { Logger } from 'pino';
+import { LOGGER, NATS } from '#bus';
+import { ConnectionWatch, DeadlineQueue } from '#journal';
+import { HOST_LIMITS, hostState, microvmContext, type HostLife } from '#lifecycle';
+import { HostHistories } from '../histories/host-histories';
+import { MicrovmHistories } from '../histories/microvm-histories';
+
+/**
+ * Who is there. A lease is renewed by heartbeats, which are not recorded; its end is. While this process itself is cut off from
+ * NATS nobody's lease ends, and when it is back (or has just started) every host gets a whole lease to be heard again.
+ */
+@Injectable()
+export class HostLeases implements OnApplicationBootstrap, OnModuleDestroy {
+  readonly #leases = new DeadlineQueue<string>({ due: (hostId) => void this.#leaseEnded(hostId) });
+  readonly #deadlines = new DeadlineQueue<string>({ due: (key, atMs) => void this.#deadlinePassed(key, atMs) });
+  readonly #watch: ConnectionWatch;
+  #offReconnect = (): void => {};
+
+  constructor(
+    private readonly hosts: HostHistories,
+    private readonly microvms: MicrovmHistories,
+    @Inject(NATS) nats: NatsConnection,
+    @Inject(LOGGER) private readonly logger: Logger,
+  ) {
+    this.#watch = ConnectionWatch.of(nats);
+    hosts.listen({
+      changed: (life) => this.#arm(life),
+      asked: (life, effects) => {
+        for (const effect of effects) {
+          if (effect.type === 'tellHostLost') this.#tellMicrovms(life.id, 'hostLost');
+          else this.#tellMicrovms(life.id, 'hostGone');
+        }
+      },
+    });
+  }
+
+  onApplicationBootstrap(): void {
+    this.#renewAll();
+    this.#offReconnect = this.#watch.onReconnect(() => this.#renewAll());
+    for (const life of this.hosts.all()) {
+      this.#arm(life);
+      // A crash may have come between the host's record and those of its microVMs.
+      if (hostState(life) === 'unreachable') this.#tellMicrovms(life.id, 'hostLost');
+      if (['lost', 'retired'].includes(hostState(life))) this.#tellMicrovms(life.id, 'hostGone');
+    }
+  }
+
+  onModuleDestroy(): void {
+    this.#offReconnect();
+    this.#leases.stop();
+    this.#deadlines.stop();
+  }
+
+  /** A host was heard. */
+  renew(hostId: string): void {
+    this.#leases.set(hostId, Date.now() + HOST_LIMITS.lease);
+  }
+
+  #renewAll(): void {
+    for (const life of this.hosts.all()) {
+      if (['ready', 'cordoned'].includes(hostState(life))) this.renew(life.id);
+    }
+  }
+
+  #arm(life: HostLife): void {
+    for (const { name, dueAt } of life.timers.values()) this.#deadlines.set(`${life.id} ${name}`, dueAt);
+    for (const name of ['joinDeadline', 'lostAfter']) {
+      if (!life.timers.has(name)) this.#deadlines.clear(`${life.id} ${name}`);
+    }
+    if (!['ready', 'cordoned'].includes(hostState(life))) this.#leases.clear(life.id);
+  }
+
+  async #leaseEnded(hostId: string): Promise<void> {
+    if (!this.#watch.connected) return this.renew(hostId);
+    this.logger.warn({ hostId, leaseMs: HOST_LIMITS.lease }, 'a host was not heard for the length of its lease');
+    await this.#record(hostId, `lease.${Date.now()}`, 'lease', { type: 'leaseExpired' }, () => this.renew(hostId));
+  }
+
+  async #deadlinePassed(key: string, atMs: number): Promise<void> {
+    const [hostId, timer] = key.split(' ') as [string, string];
+    const again = (): void => this.#deadlines.set(key, Date.now() + 1_000);
+    await this.#record(hostId, `timer.${timer}.${Math.round(atMs)}`, timer, { type: 'deadlinePassed', timer }, again);
+  }
+
+  async #record(
+    hostId: string,
+    commandId: string,
+    by: string,
+    event: { type: 'leaseExpired' } | { type: 'deadlinePassed'; timer: string },
+    again: () => void,
+  ): Promise<void> {
+    try {
+      await this.hosts.record(hostId, { commandId, cause: { kind: 'timer', by } }, [event]);
+    } catch (error) {
+      this.logger.warn({ err: error, hostId, event: event.type }, 'could not be recorded yet');
+      again();
+    }
+  }
+
+  #tellMicrovms(hostId: string, type: 'hostLost' | 'hostGone'): void {
+    const cause = { kind: 'controller', by: 'host-leases' } as const;
+    for (const life of this.microvms.index.values()) {
+      if (microvmContext(life).hostId !== hostId) continue;
+      const event =
+        type === 'hostLost'
+          ? ({ type, hostId } as const)
+          : ({ type, hostId, reason: `host ${hostId} is gone` } as const);
+      // Not accepted where it means nothing (stopped, failed, already told).
+      this.microvms
+        .record(life.id, { commandId: `${type}.${hostId}.${life.revision}`, cause }, [event])
+        .catch((error: unknown) => {
+          this.logger.warn({ err: error, microvmId: life.id }, `${type} could not be recorded`);
+        });
+    }
+  }
+}

@@ -1,0 +1,134 @@
+import { Controller } from '@nestjs/common';
+import { randomUUID } from 'node:crypto';
+import type { z } from 'zod';
+import { Handles } from '#bus';
+import { wallClockMs } from '#journal';
+import { decideCommand, foldMicrovmRecord, viewMicrovm, type MicrovmCommand, type MicrovmLife } from '#lifecycle';
+import {
+  createMicrovm,
+  deleteMicrovm,
+  getMicrovm,
+  killMicrovm,
+  listMicrovms,
+  microvmHistoryOf,
+  OperationError,
+  pauseMicrovm,
+  resumeMicrovm,
+  startMicrovm,
+  stopMicrovm,
+  type HistoryEntry,
+  type Microvm,
+  type Operation,
+} from '#protocol';
+import { MicrovmHistories } from '../histories/microvm-histories';
+import { CreateMicrovm } from './create-microvm';
+
+type RequestTo<O extends Operation> = z.output<O['request']>;
+
+/** What operators ask about microVMs, as messages. */
+@Controller()
+export class MicrovmController {
+  constructor(
+    private readonly histories: MicrovmHistories,
+    private readonly createMicrovm: CreateMicrovm,
+  ) {}
+
+  @Handles(createMicrovm)
+  create(request: RequestTo<typeof createMicrovm>) {
+    return this.createMicrovm.execute(request);
+  }
+
+  @Handles(pauseMicrovm)
+  pause(request: RequestTo<typeof pauseMicrovm>) {
+    return this.#command(request, { type: 'pause' });
+  }
+
+  @Handles(resumeMicrovm)
+  resume(request: RequestTo<typeof resumeMicrovm>) {
+    return this.#command(request, { type: 'resume' });
+  }
+
+  @Handles(stopMicrovm)
+  stop(request: RequestTo<typeof stopMicrovm>) {
+    return this.#command(request, { type: 'stop', timeoutMs: request.timeoutMs });
+  }
+
+  @Handles(startMicrovm)
+  start(request: RequestTo<typeof startMicrovm>) {
+    return this.#command(request, { type: 'start', requestedAt: wallClockMs() });
+  }
+
+  @Handles(killMicrovm)
+  kill(request: RequestTo<typeof killMicrovm>) {
+    return this.#command(request, { type: 'kill' });
+  }
+
+  @Handles(deleteMicrovm)
+  delete(request: RequestTo<typeof deleteMicrovm>) {
+    return this.#command(request, { type: 'delete' });
+  }
+
+  @Handles(getMicrovm)
+  async get({ id }: RequestTo<typeof getMicrovm>) {
+    return { microvm: viewMicrovm(await this.#find(id)) };
+  }
+
+  @Handles(listMicrovms)
+  list(filter: RequestTo<typeof listMicrovms>) {
+    return this.histories.index.list(filter);
+  }
+
+  @Handles(microvmHistoryOf)
+  async history({ id, at }: RequestTo<typeof microvmHistoryOf>) {
+    const records = await this.histories.read(id);
+    if (records.length === 0) throw unknown(id);
+    const entries: HistoryEntry[] = [];
+    let life: MicrovmLife | null = null;
+    for (const { record, sequence } of records) {
+      if (at !== undefined && record.at > at) break;
+      const before: number | undefined = life?.updatedAt;
+      life = foldMicrovmRecord(life, record, sequence);
+      entries.push({
+        sequence,
+        at: new Date(record.at).toISOString(),
+        commandId: record.commandId,
+        cause: record.cause,
+        from: record.from,
+        to: record.to,
+        latencyMs: before === undefined ? null : Math.round((record.at - before) * 1000) / 1000,
+        events: record.events,
+      });
+    }
+    const microvm: Microvm | null = life && viewMicrovm(life);
+    return { id, entries, microvm };
+  }
+
+  async #command(
+    request: { id: string; commandId?: string | undefined; by?: string | undefined },
+    command: MicrovmCommand,
+  ) {
+    const { id } = request;
+    const who = {
+      commandId: request.commandId ?? randomUUID(),
+      cause: { kind: 'operator' as const, by: request.by ?? 'operator' },
+    };
+    const { decision, life } = await this.histories.decide(id, who, (life, occasion) => {
+      if (!life) throw unknown(id);
+      return decideCommand(life, command, occasion);
+    });
+    if (decision.kind === 'refused') {
+      throw new OperationError('conflict', `microVM ${id} is ${decision.state}: it cannot ${command.type} now`);
+    }
+    return { microvm: viewMicrovm(life!) };
+  }
+
+  async #find(id: string): Promise<MicrovmLife> {
+    const life = await this.histories.find(id);
+    if (!life) throw unknown(id);
+    return life;
+  }
+}
+
+function unknown(id: string): OperationError {
+  return new OperationError('notFound', `there is no microVM ${id}`);
+}
