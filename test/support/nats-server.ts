@@ -12,6 +12,8 @@ export interface NatsServerOptions {
   port?: number;
   /** Default: a fresh folder, removed by `stop()`. */
   storeDir?: string;
+  /** Default true. */
+  jetstream?: boolean;
   /** More lines of configuration. */
   config?: string;
 }
@@ -52,10 +54,8 @@ export async function startNatsServer(options: NatsServerOptions = {}): Promise<
   const storeDir = options.storeDir ?? join(folder, 'store');
   const port = options.port ?? (await freePort());
   const configFile = join(folder, 'nats.conf');
-  await writeFile(
-    configFile,
-    `host: 127.0.0.1\nport: ${port}\njetstream { store_dir: ${JSON.stringify(storeDir)} }\n${options.config ?? ''}\n`,
-  );
+  const jetstream = options.jetstream === false ? '' : `jetstream { store_dir: ${JSON.stringify(storeDir)} }`;
+  await writeFile(configFile, ['host: 127.0.0.1', `port: ${port}`, jetstream, options.config ?? '', ''].join('\n'));
   let child = await launch(configFile, port);
   // A test run that is cut short must not leave servers behind.
   const killAtExit = (): void => void child.kill('SIGKILL');

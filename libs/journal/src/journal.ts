@@ -234,11 +234,14 @@ export class Journal<Record> {
   }
 
   #lastMessage(subject: string): Promise<StoredMsg | null> {
-    // A direct get may be answered by a copy that lags behind; with several copies the leader is asked.
-    const source = (this.options.replicas ?? 1) > 1 ? this.jsm.streams : this.jsm.direct;
-    return this.#retry(`read the last record of ${subject}`, () =>
-      source.getMessage(this.stream, { last_by_subj: subject }),
-    );
+    const { jsm, stream } = this;
+    const query = { last_by_subj: subject };
+    return this.#retry(`read the last record of ${subject}`, () => {
+      // A direct get may be answered by a copy that lags behind; with several copies the leader is asked.
+      if ((this.options.replicas ?? 1) > 1) return jsm.streams.getMessage(stream, query);
+      // It also takes a message with a status in its headers, which anybody may send, for a failure of its own.
+      return jsm.direct.getMessage(stream, query).catch(() => jsm.streams.getMessage(stream, query));
+    });
   }
 
   /** Hands over what one subject holds, through a consumer that lives only for that. */
