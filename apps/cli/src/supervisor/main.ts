@@ -1,0 +1,51 @@
+import { parseArgs } from 'node:util';
+import { repositoryRoot } from '../repository-root';
+import { DataFolder } from './data-folder';
+import { settingsOf } from './settings';
+import { Supervisor } from './supervisor';
+import { FolderInUseError } from './supervisor-lock';
+import { volleyProcesses } from './volley-processes';
+
+/** Exit code when another supervisor holds the folder. */
+export const IN_USE = 75;
+
+/** The supervisor's own process: `main.js --data DIR --host HOST --port PORT`, started by `volley up`, stopped by SIGTERM. */
+async function main(): Promise<void> {
+  const { values } = parseArgs({
+    options: { data: { type: 'string' }, host: { type: 'string' }, port: { type: 'string' } },
+    strict: true,
+  });
+  const { data, host, port } = values;
+  if (data === undefined || host === undefined || port === undefined) throw new Error('--data, --host and --port are required');
+  process.chdir('/');
+  const folder = DataFolder.create(data);
+  process.title = `volley-supervisor ${folder.path}`;
+  const listen = { host, port: Number(port) };
+  const supervisor = await Supervisor.of({
+    folder,
+    url: `http://${host.includes(':') ? `[${host}]` : host}:${port}`,
+    processes: async () =>
+      volleyProcesses({ folder, settings: await settingsOf(folder), listen, root: repositoryRoot() }),
+    note,
+  });
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+    process.on(signal, () => {
+      note(`${signal}: stopping every process; microVMs go on`);
+      void supervisor.stop().then(() => process.exit(0), die);
+    });
+  }
+  process.on('SIGHUP', () => {}); // the terminal that started it may close
+  await supervisor.start();
+}
+
+function note(text: string): void {
+  process.stdout.write(`${new Date().toISOString()} ${text}\n`);
+}
+
+function die(error: unknown): never {
+  note(`fatal: ${error instanceof Error ? error.message : String(error)}`);
+  process.exit(error instanceof FolderInUseError ? IN_USE : 1);
+}
+
+process.on('uncaughtException', die);
+main().catch(die);

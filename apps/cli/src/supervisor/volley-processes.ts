@@ -1,0 +1,78 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { type DataFolder, secretIn, writeWhole } from './data-folder';
+import { natsConfig } from './nats-config';
+import type { ProcessSpec } from './process-spec';
+import type { Settings } from './settings';
+import { tcpReady } from './tcp-ready';
+
+/** A little more than the 15 s in which a service drains. */
+const SERVICE_STOP_MS = 16_000;
+const NATS_STOP_MS = 10_000;
+
+export interface VolleyProcessesOptions {
+  folder: DataFolder;
+  settings: Settings;
+  listen: { host: string; port: number };
+  /** The checkout, or wherever `dist` and `native/build` lie. */
+  root: string;
+}
+
+/** The processes of one control plane with its host, in the groups in which they start. Writes the files they are given. */
+export function volleyProcesses({ folder, settings, listen, root }: VolleyProcessesOptions): ProcessSpec[][] {
+  const token = secretIn(folder.natsTokenFile);
+  secretIn(folder.operatorTokenFile);
+  writeWhole(folder.natsConfigFile, natsConfig({ port: settings.natsPort, token, storeDir: folder.nats }));
+
+  const inherited = Object.fromEntries(
+    Object.entries(process.env).filter((entry): entry is [string, string] => entry[1] !== undefined),
+  );
+  const common = {
+    ...inherited,
+    NODE_ENV: 'production',
+    VOLLEY_NATS_URL: `nats://127.0.0.1:${settings.natsPort}`,
+    VOLLEY_NATS_TOKEN_FILE: folder.natsTokenFile,
+  };
+  const service = (app: string, env: Record<string, string>): ProcessSpec => ({
+    name: `volley-${app}`,
+    command: process.execPath,
+    args: ['--enable-source-maps', join(root, 'dist', 'apps', app, 'src', 'main.js')],
+    env: { ...common, ...env },
+    stopDeadlineMs: SERVICE_STOP_MS,
+  });
+  const native = join(root, 'native', 'build');
+  return [
+    [
+      {
+        name: 'nats-server',
+        command: natsServer(),
+        args: ['-c', folder.natsConfigFile],
+        env: inherited,
+        ready: (signal) => tcpReady('127.0.0.1', settings.natsPort, signal),
+        stopDeadlineMs: NATS_STOP_MS,
+      },
+    ],
+    [
+      service('controller', {}),
+      service('placement', {}),
+      service('hostd', {
+        VOLLEY_HOST_ID: settings.hostId,
+        VOLLEY_HOST_DIR: folder.host,
+        VOLLEY_RUN_DIR: settings.runDir,
+        VOLLEY_NATIVE_DIR: native,
+      }),
+      service('gateway', {
+        VOLLEY_LISTEN: `${listen.host.includes(':') ? `[${listen.host}]` : listen.host}:${listen.port}`,
+        VOLLEY_TOKEN_FILE: folder.operatorTokenFile,
+        VOLLEY_CONSOLE_DIR: join(root, 'dist', 'console'),
+      }),
+    ],
+  ];
+}
+
+/** Debian puts it where only root's PATH leads. */
+function natsServer(): string {
+  const chosen = process.env['VOLLEY_NATS_SERVER'];
+  if (chosen) return chosen;
+  return ['/usr/sbin/nats-server', '/usr/local/bin/nats-server', '/usr/bin/nats-server'].find(existsSync) ?? 'nats-server';
+}
