@@ -25,7 +25,7 @@ export class BlockingProcReader implements ProcReader {
       for (;;) {
         if (length === this.#buffer.length) this.#buffer = Buffer.concat([this.#buffer], this.#buffer.length * 2);
         const count = readSync(fd, this.#buffer, length, this.#buffer.length - length, null);
-        if (count === 0) return this.#buffer.latin1Slice(0, length);
+        if (count === 0) return this.#buffer.toString('latin1', 0, length);
         length += count;
       }
     } catch {

@@ -1,0 +1,82 @@
+import type { VmmIdentity } from '#microvm';
+import type { Exit, HostFact, MicrovmSpec } from '#protocol';
+
+/** A command that waits to be done on an incarnation that is here. */
+export type PendingCommand =
+  | { type: 'pause' | 'resume'; commandId: string }
+  /** killAt: wall clock, ms. */
+  | { type: 'stop'; commandId: string; killAt: number };
+
+/** What an incarnation does, as far as the journal knows. `admitted`: granted, its process may or may not exist yet. */
+export type Phase = 'admitted' | 'launched' | 'running' | 'paused' | 'ended';
+
+/** One incarnation of a microVM that this host holds, alive or as remains. */
+export interface IncarnationRecord {
+  microvmId: string;
+  epoch: number;
+  spec: MicrovmSpec;
+  phase: Phase;
+  /** Wall clock, ms. */
+  receivedAt: number;
+  admittedAt: number;
+  /** From `launched` on. */
+  identity?: VmmIdentity;
+  /** When `ended`. */
+  exit?: Exit;
+  /** Accepted and not done yet, in order. */
+  pending: PendingCommand[];
+  /** An erase was accepted: it is being ended and removed, under this command. */
+  erasing?: string;
+}
+
+/** A fact that the controller has not acknowledged yet. `factId` names it for ever, also when it is told twice. */
+export interface OutboxFact {
+  factId: string;
+  microvmId: string;
+  at: number;
+  fact: HostFact;
+}
+
+export interface Answer {
+  accepted: boolean;
+  reason?: string;
+}
+
+interface OfIncarnation {
+  microvmId: string;
+  epoch: number;
+}
+
+export type Change =
+  | (OfIncarnation & { type: 'admitted'; spec: MicrovmSpec; receivedAt: number; admittedAt: number })
+  | (OfIncarnation & { type: 'launched'; identity: VmmIdentity })
+  | (OfIncarnation & { type: 'running' })
+  | (OfIncarnation & { type: 'paused' })
+  | (OfIncarnation & { type: 'ended'; exit: Exit })
+  | (OfIncarnation & { type: 'erasing'; commandId: string })
+  /** Nothing of it is left here, and this epoch and lower ones never start here again. */
+  | (OfIncarnation & { type: 'gone' })
+  /** This epoch and lower ones never start here again. */
+  | (OfIncarnation & { type: 'fenced' });
+
+/** One line of the journal: everything in it happens, or nothing. */
+export interface HostRecord {
+  /** Wall clock, ms; for people. */
+  at: number;
+  change?: Change;
+  /** The answer given to a command, so that a repeat gets the same. */
+  answer?: Answer & { commandId: string };
+  pending?: OfIncarnation & { command: PendingCommand };
+  /** A pending command was done, or failed for good. */
+  done?: OfIncarnation & { commandId: string };
+  facts?: OutboxFact[];
+  /** Ids of facts that the controller has acknowledged. */
+  acked?: string[];
+  /** Parts of a compacted journal. */
+  snapshot?: {
+    incarnations?: IncarnationRecord[];
+    fences?: [microvmId: string, epoch: number][];
+    answers?: [commandId: string, answer: Answer][];
+    outbox?: OutboxFact[];
+  };
+}
