@@ -134,7 +134,7 @@ enum volley_message_type {
   VOLLEY_CMD_PING = 5,    // answered at once
   // VMM -> agent
   VOLLEY_REPLY = 64,         // request_id and type of the command answered in `argument`; `status` 0 or an errno
-  VOLLEY_NOTE_BOOTED = 65,   // the guest wrote the boot timer
+  VOLLEY_NOTE_BOOTED = 65,   // the guest wrote the boot timer; sent again at once to an agent that connects after that
   VOLLEY_NOTE_EXITING = 66,  // exit_reason in `argument`; the page file is complete, the process ends next
 };
 

@@ -1,0 +1,79 @@
+// The binding without JavaScript: launcher threads, the monitor and the table of VMMs.
+#ifndef VOLLEY_BINDING_ENGINE_H
+#define VOLLEY_BINDING_ENGINE_H
+
+#include <atomic>
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "child_launcher.h"
+#include "event_queue.h"
+#include "launch.h"
+#include "monitor.h"
+#include "result.h"
+
+namespace volley {
+
+struct EngineOptions {
+  std::string vmm_path;
+  unsigned launch_threads = 4;
+};
+
+class Engine {
+ public:
+  /// `wake` is called from any thread when events wait to be taken.
+  static Result<std::unique_ptr<Engine>> Open(const EngineOptions& options, std::function<void()> wake);
+  ~Engine() { Close(); }
+
+  // Answers come as events with the same request number.
+  void Launch(uint32_t request, LaunchOrder order);
+  void Adopt(uint32_t request, AdoptOrder order);
+  void Find(uint32_t request, std::string id, std::string directory);
+
+  /// Sends a command without waiting. Returns 0 or an errno: ENOTCONN without a connection, EAGAIN when the VMM does
+  /// not read its messages, ESRCH for an unknown handle.
+  int Send(uint32_t handle, uint32_t type, uint32_t request);
+  /// Gives up waiting for an answer.
+  void Abandon(uint32_t handle, uint32_t request);
+  /// SIGKILL through the pidfd. Returns 0 (also after the end) or an errno.
+  int Kill(uint32_t handle);
+  std::shared_ptr<Vmm> Get(uint32_t handle) { return monitor_.Find(handle); }
+  void Release(uint32_t handle) { monitor_.Release(handle); }
+
+  std::vector<Event> TakeEvents() { return events_.Take(); }
+  const std::string& boot_id() const { return boot_id_; }
+
+  /// Ends all threads; VMMs go on running. A launch whose answer nobody will take any more is undone.
+  void Close();
+
+ private:
+  using Job = std::function<void(ChildLauncher&)>;
+
+  explicit Engine(std::function<void()> wake) : events_(std::move(wake)), monitor_(events_) {}
+  void Enqueue(Job job);
+  void RunJobs(ChildLauncher& launcher);
+  void Hold(uint32_t request, HeldVmm held, const std::string& directory);
+
+  UniqueFd executable_;
+  std::string boot_id_;
+  EventQueue events_;
+  Monitor monitor_;
+  std::atomic<uint32_t> next_handle_{1};
+
+  std::mutex mutex_;
+  std::condition_variable work_;
+  std::deque<Job> jobs_;
+  bool closing_ = false;
+  std::vector<std::unique_ptr<ChildLauncher>> launchers_;
+  std::vector<std::thread> threads_;
+};
+
+}  // namespace volley
+
+#endif

@@ -1,0 +1,77 @@
+// Launching a VMM, taking over one that another agent launched, and finding one whose identity was lost.
+// All of it blocks for a little while and runs on launcher threads.
+#ifndef VOLLEY_BINDING_LAUNCH_H
+#define VOLLEY_BINDING_LAUNCH_H
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <variant>
+
+#include "child_launcher.h"
+#include "events.h"
+#include "page_file.h"
+#include "result.h"
+#include "unique_fd.h"
+
+namespace volley {
+
+struct LaunchOrder {
+  std::string id;
+  std::string directory;
+  std::string kernel_path;
+  std::string initrd_path;  // empty = none
+  std::string cgroup_path;  // empty = the agent's own cgroup
+  std::string cmdline;
+  uint32_t boot_protocol = 0;
+  uint32_t irqchip = 0;
+  uint32_t vcpus = 0;
+  uint64_t memory_bytes = 0;
+};
+
+struct AdoptOrder {
+  std::string id;
+  std::string directory;
+  std::string start_ticks;
+  std::string boot_id;
+  pid_t pid = 0;
+};
+
+/// A running VMM in our hands.
+struct HeldVmm {
+  pid_t pid = 0;
+  bool is_child = false;
+  std::string start_ticks;
+  uint64_t launched_ns = 0;
+  uint64_t booted_ns = 0;
+  UniqueFd pidfd;
+  UniqueFd control;  // absent when an adopted VMM does not answer: it can still be watched and killed
+  std::shared_ptr<const PageFile> pages;
+};
+
+/// On failure nothing is left: no file, no process.
+Result<HeldVmm> LaunchVmm(ChildLauncher& launcher, int executable, const LaunchOrder& order);
+
+/// The evidence is there when the remembered process no longer runs.
+std::variant<HeldVmm, ExitEvidence> AdoptVmm(const AdoptOrder& order, const std::string& boot_id);
+
+struct FoundVmm {
+  pid_t pid = 0;
+  std::string start_ticks;
+};
+/// Finds the process that the page file in `directory` was handed to, if it still runs as this microVM's VMM.
+std::optional<FoundVmm> FindVmm(const std::string& id, const std::string& directory);
+
+/// What the page file says about the end of its VMM.
+ExitEvidence ReadExitEvidence(const PageFile& pages);
+
+/// Whether the process behind a pidfd has ended.
+bool HasEnded(int pidfd);
+
+/// Ends a child at once and waits for it.
+void KillAndReap(int pidfd);
+
+}  // namespace volley
+
+#endif

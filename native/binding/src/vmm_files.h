@@ -1,0 +1,54 @@
+// The files of one VMM in its directory: the page file and the control socket.
+#ifndef VOLLEY_BINDING_VMM_FILES_H
+#define VOLLEY_BINDING_VMM_FILES_H
+
+#include <string>
+
+#include "result.h"
+#include "unique_fd.h"
+#include "volley_abi.h"
+
+namespace volley {
+
+/// Opens a directory of a VMM. Everything in it is reached through the descriptor, so that moving a parent folder or a
+/// path longer than a socket address makes no difference.
+Result<UniqueFd> OpenVmmDirectory(const std::string& path);
+
+Result<UniqueFd> OpenPages(int directory);
+
+/// Connects to the control socket in `directory` without waiting.
+Result<UniqueFd> ConnectControl(int directory);
+
+/// `pages` and `control.sock` of a VMM that is being launched; removed again unless kept.
+class NewVmmFiles {
+ public:
+  static Result<NewVmmFiles> Make(const std::string& path);
+  ~NewVmmFiles();
+  NewVmmFiles(NewVmmFiles&& other) noexcept;
+  NewVmmFiles& operator=(NewVmmFiles&&) = delete;
+
+  /// Writes the configuration and makes room for the statistics, so that a full tmpfs shows now and not as a SIGBUS.
+  Result<bool> WriteConfig(const volley_config& config);
+
+  int directory() const { return directory_.get(); }
+  int pages() const { return pages_.get(); }
+  int listener() const { return listener_.get(); }
+  UniqueFd TakePages() { return std::move(pages_); }
+  void Keep();
+
+ private:
+  NewVmmFiles() = default;
+
+  UniqueFd directory_;
+  UniqueFd pages_;
+  UniqueFd listener_;
+  bool made_pages_ = false;
+  bool made_socket_ = false;
+};
+
+/// Removes what NewVmmFiles made, for a launch that is given up after it succeeded.
+void RemoveVmmFiles(const std::string& path);
+
+}  // namespace volley
+
+#endif
