@@ -8,5 +8,6 @@ export * from './microvm/microvm.limits';
 export * from './microvm/microvm.machine';
 export * from './support/errors';
 export * from './support/life';
+export { machinesDocument } from './support/machines-document';
 export * from './support/mermaid';
 export { stateOf } from './support/step';

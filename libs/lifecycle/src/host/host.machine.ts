@@ -82,7 +82,7 @@ export const hostMachine = machineSetup.createMachine({
       description: 'Its lease has ended.',
       on: {
         registered: BACK,
-       
+
         retireRequested: { target: 'retired', actions: 'tellHostGone' },
         ...CORDON_REMEMBERED,
       },
@@ -92,7 +92,7 @@ export const hostMachine = machineSetup.createMachine({
       description: 'Unreachable for so long that nobody counts on it; it may still return.',
       on: {
         registered: BACK,
-       
+
         retireRequested: { target: 'retired', actions: 'tellHostGone' },
         ...CORDON_REMEMBERED,
       },

@@ -1,0 +1,232 @@
+import { getShortestPaths } from 'xstate/graph';
+import { MICROVM_STATES, type MicrovmEvent } from '#protocol';
+import { microvmContext, microvmState } from './microvm.fold';
+import { EVENTS, HOST, live, liveUntilRunning, spec, T0 } from './microvm.fixtures';
+import { microvmMachine } from './microvm.machine';
+
+const HERE = { hostId: HOST, epoch: 1 };
+
+/** One of each event as it may come for the first incarnation, so that the graph is finite. */
+const ALPHABET: MicrovmEvent[] = [
+  { type: 'placementStarted' },
+  EVENTS.placed,
+  { type: 'placementFailed', reason: 'no capacity', final: true },
+  { type: 'pauseRequested' },
+  { type: 'resumeRequested' },
+  { type: 'stopRequested', timeoutMs: 1_000 },
+  { type: 'killRequested' },
+  { type: 'deleteRequested' },
+  EVENTS.hostLost,
+  EVENTS.started,
+  { type: 'pausedOnHost', ...HERE },
+  { type: 'resumedOnHost', ...HERE },
+  EVENTS.exited('powerOff'),
+  EVENTS.exited('panic'),
+  { type: 'absent', ...HERE, reason: 'not here' },
+  { type: 'erased', ...HERE },
+];
+
+function walk() {
+  const paths = getShortestPaths(microvmMachine, {
+    input: { spec: spec(), specHash: 'hash', requestedAt: T0, at: T0 },
+    events: ALPHABET.map((event) => ({ ...event, at: T0 })),
+    // Attempts, reasons and the like do not make another state.
+    serializeState: (snapshot) => `${String(snapshot.value)} ${snapshot.context.hostId ? 'placed' : 'nowhere'}`,
+  });
+  return paths.map((path) => ({ path, state: path.state }));
+}
+
+describe('the microVM machine', () => {
+  it('reaches every state by legal events', () => {
+    const reached = new Set(walk().map(({ state }) => String(state.value)));
+    expect([...reached].sort()).toEqual([...MICROVM_STATES].sort());
+  });
+
+  it('leads from every reachable state to deleted, by a delete and a word from the host', () => {
+    for (const { path } of walk()) {
+      const events = path.steps
+        .map(({ event }) => event as unknown as MicrovmEvent)
+        .filter(({ type }) => !type.startsWith('xstate'));
+      const life = live([EVENTS.requested(), ...events]);
+      if (microvmState(life) === 'deleted') continue;
+      const deleting = microvmState(life) === 'deleting' ? life : live([{ type: 'deleteRequested' }], life);
+      if (microvmState(deleting) === 'deleted') continue;
+      expect(microvmState(deleting)).toBe('deleting');
+      expect(deleting.outstanding).toEqual([{ type: 'eraseOnHost', hostId: HOST, epoch: microvmContext(life).epoch }]);
+      expect(microvmState(live([{ type: 'erased', ...HERE }], deleting))).toBe('deleted');
+    }
+  });
+
+  it('has a deadline in every state but deleted', () => {
+    for (const { path, state } of walk()) {
+      const events = path.steps
+        .map(({ event }) => event as unknown as MicrovmEvent)
+        .filter(({ type }) => !type.startsWith('xstate'));
+      const life = live([EVENTS.requested(), ...events]);
+      if (state.value === 'deleted') expect([...life.timers.keys()]).toEqual([]);
+      else expect(life.timers.size).toBeGreaterThan(0);
+    }
+  });
+
+  it('asks somebody in every state that waits for somebody', () => {
+    const asked = {
+      placing: 'place',
+      starting: 'startOnHost',
+      pausing: 'pauseOnHost',
+      resuming: 'resumeOnHost',
+      stopping: 'stopOnHost',
+    };
+    for (const { path } of walk()) {
+      const events = path.steps
+        .map(({ event }) => event as unknown as MicrovmEvent)
+        .filter(({ type }) => !type.startsWith('xstate'));
+      const life = live([EVENTS.requested(), ...events]);
+      const effect = asked[microvmState(life) as keyof typeof asked];
+      if (effect) expect(life.outstanding.map(({ type }) => type)).toEqual([effect]);
+    }
+  });
+});
+
+describe('a start', () => {
+  it('goes through placement and host to running', () => {
+    const life = liveUntilRunning();
+    expect(microvmState(life)).toBe('running');
+    expect(microvmContext(life)).toMatchObject({ hostId: HOST, epoch: 1, pid: 4711 });
+  });
+
+  it('moves on to another placement when the host refuses, and never asks that host again in this round', () => {
+    const life = live([
+      EVENTS.requested(),
+      EVENTS.placementStarted,
+      EVENTS.placed,
+      { type: 'refused', ...HERE, reason: 'full' },
+    ]);
+    expect(microvmState(life)).toBe('placing');
+    expect(life.outstanding).toMatchObject([{ type: 'place', epoch: 2, attempt: 2, excluded: [HOST] }]);
+  });
+
+  it('is given up after a bounded number of attempts, with the last reason', () => {
+    let life = live([EVENTS.requested(), EVENTS.placementStarted]);
+    let rounds = 0;
+    while (microvmState(life) !== 'failed') {
+      life = live([{ type: 'placementFailed', reason: 'no host has registered', final: false }], life);
+      if (microvmState(life) === 'requested') life = live([{ type: 'deadlinePassed', timer: 'wait' }], life);
+      expect(++rounds).toBeLessThan(50);
+    }
+    expect(microvmContext(life).reason).toBe('not placed after 8 attempts: no host has registered');
+  });
+
+  it('that nobody reports becomes unreachable, not failed: it may be running', () => {
+    const life = live([
+      EVENTS.requested(),
+      EVENTS.placementStarted,
+      EVENTS.placed,
+      { type: 'deadlinePassed', timer: 'startDeadline' },
+    ]);
+    expect(microvmState(life)).toBe('unreachable');
+    expect(microvmState(live([EVENTS.started], life))).toBe('running');
+  });
+});
+
+describe('an end nobody asked for', () => {
+  it.each([
+    ['never', 'powerOff', 'stopped'],
+    ['never', 'panic', 'failed'],
+    ['on-failure', 'powerOff', 'stopped'],
+    ['on-failure', 'panic', 'requested'],
+    ['always', 'powerOff', 'requested'],
+  ] as const)('with restart policy %s and exit %s leads to %s', (restartPolicy, reason, state) => {
+    expect(microvmState(live([EVENTS.exited(reason)], liveUntilRunning({ restartPolicy })))).toBe(state);
+  });
+
+  it('restarts with growing waits', () => {
+    const once = live([EVENTS.exited('panic')], liveUntilRunning({ restartPolicy: 'always' }));
+    expect(once.timers.get('wait')?.delayMs).toBe(500);
+    const again = live(
+      [
+        { type: 'deadlinePassed', timer: 'wait' },
+        { ...EVENTS.placed, epoch: 2 },
+        { ...EVENTS.started, epoch: 2 },
+        EVENTS.exited('panic', 2),
+      ],
+      once,
+    );
+    expect(again.timers.get('wait')?.delayMs).toBe(1_000);
+    expect(microvmContext(again).restarts).toBe(2);
+  });
+
+  it('of an earlier incarnation changes nothing', () => {
+    const second = live(
+      [
+        { type: 'startRequested', requestedAt: T0 },
+        { ...EVENTS.placed, epoch: 2 },
+        { ...EVENTS.started, epoch: 2 },
+      ],
+      live([EVENTS.exited('powerOff')], liveUntilRunning()),
+    );
+    expect(() => live([EVENTS.exited('panic', 1)], second)).toThrow('exited is not accepted in state running');
+  });
+});
+
+describe('a host that vanishes', () => {
+  const lost = (onHostLoss: 'keep' | 'reschedule') => live([EVENTS.hostLost], liveUntilRunning({ onHostLoss }));
+
+  it('keeps its microVMs unreachable by default', () => {
+    expect(() => live([{ type: 'deadlinePassed', timer: 'leaseMargin' }], lost('keep'))).toThrow('not accepted');
+    const back = live([{ type: 'observed', ...HERE, as: 'running', reason: 'found' }], lost('keep'));
+    expect(microvmState(back)).toBe('running');
+    expect(microvmContext(back).epoch).toBe(1);
+  });
+
+  it('gives up those that may move, after the margin, with the next epoch', () => {
+    const moving = live([{ type: 'deadlinePassed', timer: 'leaseMargin' }], lost('reschedule'));
+    expect(moving.outstanding).toMatchObject([{ type: 'place', epoch: 2, excluded: [HOST] }]);
+  });
+
+  it('does not move what is only overdue: its host still holds a lease', () => {
+    const overdue = live([
+      EVENTS.requested({ onHostLoss: 'reschedule' }),
+      EVENTS.placementStarted,
+      EVENTS.placed,
+      { type: 'deadlinePassed', timer: 'startDeadline' },
+    ]);
+    expect(() => live([{ type: 'deadlinePassed', timer: 'leaseMargin' }], overdue)).toThrow('not accepted');
+    expect(microvmState(live([EVENTS.hostLost, { type: 'deadlinePassed', timer: 'leaseMargin' }], overdue))).toBe(
+      'placing',
+    );
+  });
+
+  it('for good lets what is being deleted there be deleted', () => {
+    const deleting = live([{ type: 'deleteRequested' }], lost('keep'));
+    expect(microvmState(live([{ type: 'hostGone', hostId: HOST, reason: 'retired' }], deleting))).toBe('deleted');
+  });
+});
+
+describe('time to live', () => {
+  it('counts from creation and ends in deleting from any state', () => {
+    const life = liveUntilRunning({ ttlSeconds: 60 });
+    expect(life.timers.get('timeToLive')?.dueAt).toBe(T0 + 60_000);
+    expect(microvmState(live([{ type: 'deadlinePassed', timer: 'timeToLive' }], life))).toBe('deleting');
+    const stopped = live([EVENTS.exited('powerOff')], life);
+    expect(stopped.timers.get('timeToLive')?.dueAt).toBe(T0 + 60_000);
+    const waiting = live([EVENTS.requested({ ttlSeconds: 60 })]);
+    expect(microvmState(live([{ type: 'deadlinePassed', timer: 'timeToLive' }], waiting))).toBe('deleted');
+  });
+});
+
+describe('an incarnation on another host', () => {
+  it('has what the one before left cleaned up', () => {
+    const stopped = live([EVENTS.exited('powerOff')], liveUntilRunning());
+    const elsewhere = live(
+      [
+        { type: 'startRequested', requestedAt: T0 },
+        { ...EVENTS.placed, hostId: 'host-b', epoch: 2 },
+      ],
+      stopped,
+    );
+    expect(elsewhere.outstanding).toMatchObject([
+      { type: 'eraseOnHost', hostId: HOST, epoch: 1 },
+      { type: 'startOnHost', hostId: 'host-b', epoch: 2 },
+    ]);
+  });
+});
