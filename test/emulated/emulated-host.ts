@@ -131,7 +131,7 @@ function qemuArguments(tools: EmulatedHostTools, options: EmulatedHostOptions, a
   return [
     ...['-nodefaults', '-no-user-config', '-no-reboot', '-display', 'none', '-monitor', 'none', '-serial', 'stdio'],
     ...['-accel', 'tcg,thread=multi'],
-    ...['-cpu', 'EPYC,+svm,+npt', '-smp', String(options.cpus ?? 2), '-m', String(options.memoryMiB)],
+    ...['-cpu', `EPYC,+svm,+npt,-xsave`, '-smp', String(options.cpus ?? 2), '-m', String(options.memoryMiB)],
     ...['-kernel', tools.kernel.image, '-initrd', archive],
     // Mitigations cost much time under emulation and protect nothing here.
     ...['-append', 'console=ttyS0 reboot=k panic=1 mitigations=off quiet loglevel=1'],

@@ -39,7 +39,7 @@ constexpr std::string_view kUsage =
     "  --memory MIB             guest memory (128)\n"
     "  --vcpus N                virtual processors (1)\n"
     "  --cmdline TEXT           kernel command line\n"
-    "  --power-button SECONDS   press the guest's power button after this time\n"
+    "  --power-button-on TEXT   press the guest's power button when its console says this\n"
     "  --timeout SECONDS        kill the VMM after this time (60)\n";
 
 [[noreturn]] void refuse(const std::string& problem) {
@@ -111,14 +111,21 @@ class Pages {
                   static_cast<unsigned long long>(head - shown_ - VOLLEY_SERIAL_RING));
       shown_ = head - VOLLEY_SERIAL_RING;
     }
-    for (; shown_ < head; ++shown_) std::putchar(base_[VOLLEY_SERIAL_OFFSET + shown_ % VOLLEY_SERIAL_RING]);
+    for (; shown_ < head; ++shown_) {
+      const char character = base_[VOLLEY_SERIAL_OFFSET + shown_ % VOLLEY_SERIAL_RING];
+      std::putchar(character);
+      text_ += character;
+    }
     std::fflush(stdout);
   }
+
+  bool has_shown(const std::string& words) const { return text_.find(words) != std::string::npos; }
 
  private:
   Descriptor file_;
   char* base_ = nullptr;
   uint64_t shown_ = 0;
+  std::string text_;
 };
 
 struct Options {
@@ -130,7 +137,7 @@ struct Options {
   uint32_t irqchip = 0;
   uint64_t memory_mib = 128;
   uint32_t vcpus = 1;
-  uint64_t power_button_s = 0;
+  std::string power_button_on;
   uint64_t timeout_s = 60;
 };
 
@@ -173,8 +180,8 @@ Options parse(int count, char** arguments) {
       options.memory_mib = number_of(name, value);
     } else if (name == "--vcpus") {
       options.vcpus = static_cast<uint32_t>(number_of(name, value));
-    } else if (name == "--power-button") {
-      options.power_button_s = number_of(name, value);
+    } else if (name == "--power-button-on") {
+      options.power_button_on = value;
     } else if (name == "--timeout") {
       options.timeout_s = number_of(name, value);
     } else {
@@ -222,17 +229,29 @@ pid_t start_vmm(const Options& options, const std::array<int, 5>& inherited) {
   _exit(127);
 }
 
+// Sends VOLLEY_CMD_STOP and waits for its answer: a VMM drops what an agent that is gone has asked for.
 void press_power_button(const sockaddr_un& address, socklen_t length) {
-  const int agent = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+  const Descriptor agent(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0), "make an agent's socket");
+  const timeval patience{5, 0};
+  setsockopt(agent.number(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
   volley_message message{};
   message.type = VOLLEY_CMD_STOP;
   message.request_id = 1;
   message.time_ns = now_ns();
-  if (connect(agent, reinterpret_cast<const sockaddr*>(&address), length) != 0 ||
-      send(agent, &message, sizeof message, MSG_NOSIGNAL) != sizeof message) {
+  if (connect(agent.number(), reinterpret_cast<const sockaddr*>(&address), length) != 0 ||
+      send(agent.number(), &message, sizeof message, MSG_NOSIGNAL) != sizeof message) {
     std::fprintf(stderr, "volley-run: press the power button: %s\n", std::strerror(errno));
+    return;
   }
-  close(agent);
+  do {
+    if (recv(agent.number(), &message, sizeof message, 0) != sizeof message) {
+      std::fprintf(stderr, "volley-run: the VMM did not answer to the power button\n");
+      return;
+    }
+  } while (message.type != VOLLEY_REPLY);
+  if (message.status != 0) {
+    std::fprintf(stderr, "volley-run: this guest has no power button: %s\n", std::strerror(message.status));
+  }
 }
 
 const char* name_of(uint32_t reason) {
@@ -321,14 +340,14 @@ int run(const Options& options) {
       options, {kvm.number(), control.number(), pages.number(), kernel.number(), initrd ? initrd->number() : -1});
   const Descriptor process(static_cast<int>(syscall(SYS_pidfd_open, vmm, 0u)), "pidfd_open");
 
-  bool pressed = options.power_button_s == 0;
+  bool pressed = options.power_button_on.empty();
   for (;;) {
     pollfd ended{process.number(), POLLIN, 0};
     const bool done = poll(&ended, 1, 20) > 0;
     pages.show_serial();
     if (done) break;
     const uint64_t age_s = (now_ns() - launched_ns) / 1'000'000'000u;
-    if (!pressed && age_s >= options.power_button_s) {
+    if (!pressed && pages.has_shown(options.power_button_on)) {
       pressed = true;
       press_power_button(address, address_length);
     }

@@ -58,8 +58,8 @@ void add_e820(boot_params* zero_page, uint64_t start, uint64_t end, uint32_t typ
 
 void describe_memory(boot_params* zero_page, const GuestMemory& memory) {
   add_e820(zero_page, 0, kLowRamEnd, kE820Ram);
-  add_e820(zero_page, kRsdpAddress, kAcpiEnd, kE820Reserved);
-  add_e820(zero_page, kAcpiEnd, low_memory_end(memory), kE820Ram);
+  add_e820(zero_page, kRsdpAddress, kFirmwareEnd, kE820Reserved);
+  add_e820(zero_page, kFirmwareEnd, low_memory_end(memory), kE820Ram);
   for (const GuestRegion& region : memory.regions().subspan(1)) {
     add_e820(zero_page, region.guest_address, region.guest_address + region.size, kE820Ram);
   }
@@ -140,6 +140,19 @@ Status write_zero_page(const LinuxImage& image, const BootSource& source, uint64
   return Status::ok();
 }
 
+Status write_reset_vector(const GuestMemory& memory) {
+  constexpr uint8_t kReset[] = {
+      0xb0, 0xfe,                       // mov $0xfe, %al
+      0xe6, VOLLEY_PORT_I8042_COMMAND,  // out %al, $0x64
+      0xf4,                             // hlt
+      0xeb, 0xfd,                       // jmp to the hlt
+  };
+  if (!memory.write(kResetVectorAddress, kReset)) {
+    return Status::error("the reset vector does not fit into guest memory");
+  }
+  return Status::ok();
+}
+
 Status LinuxBoot::attach_devices(const BootPlatform&) { return Status::ok(); }
 
 Status LinuxBoot::load(const BootSource& source, const GuestMemory& memory) {
@@ -157,6 +170,7 @@ Status LinuxBoot::load(const BootSource& source, const GuestMemory& memory) {
   if (Status status = load_cmdline(source, memory); !status.is_ok()) return status;
   if (Status status = write_zero_page(image, source, initrd_address, memory); !status.is_ok()) return status;
   if (Status status = write_acpi_tables(memory, vcpus_); !status.is_ok()) return status;
+  if (Status status = write_reset_vector(memory); !status.is_ok()) return status;
   return load_long_mode_tables(memory);
 }
 

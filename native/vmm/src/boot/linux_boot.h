@@ -40,5 +40,8 @@ Status load_linux_initrd(const LinuxImage& image, const BootSource& source, cons
                          uint64_t* address);
 Status write_zero_page(const LinuxImage& image, const BootSource& source, uint64_t initrd_address,
                        const GuestMemory& memory);
+// The only firmware there is: on a hardware-reduced machine without EFI a stock kernel that is not told how to reset
+// goes back to real mode and jumps to the reset vector, so there is code which asks for a reset.
+Status write_reset_vector(const GuestMemory& memory);
 
 }  // namespace volley

@@ -16,7 +16,9 @@ inline constexpr uint64_t kPageDirectoryAddress = 0xb000;        // 1 GiB of 2 M
 inline constexpr uint64_t kDevicePageDirectoryAddress = 0xc000;  // flat guests: the GiB of the device windows
 inline constexpr uint64_t kLowRamEnd = 0x9fc00;    // a PC's video memory and firmware follow, RAM again at 1 MiB
 inline constexpr uint64_t kRsdpAddress = 0xe0000;  // ACPI tables lie in [kRsdpAddress, kAcpiEnd)
-inline constexpr uint64_t kAcpiEnd = 0x100000;
+inline constexpr uint64_t kAcpiEnd = 0xff000;
+inline constexpr uint64_t kResetVectorAddress = 0xffff0;  // where an x86 CPU looks for firmware
+inline constexpr uint64_t kFirmwareEnd = 0x100000;
 
 // RAM is [0, kMmioGapStart) and, for what does not fit there, [kMmioGapEnd, ...).
 inline constexpr uint64_t kMmioGapStart = 0xC0000000;
