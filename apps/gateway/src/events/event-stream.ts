@@ -1,0 +1,212 @@
+import type { FleetView } from '#fleet';
+import { HistoryLostError } from '#journal';
+import { frameOf, type ChangeLog, type LoggedChange } from './change-log';
+import type { HistoryPages } from './history-pages';
+import { formatPosition, type Position } from './position';
+
+/** What a stream writes to: the raw response, or anything that pushes back like one. */
+export interface Outlet {
+  /** False: enough for now, wait for `drain`. */
+  write(text: string): boolean;
+  end(text?: string): void;
+  destroy(): void;
+  on(event: 'drain' | 'close', listener: () => void): unknown;
+  off(event: 'drain' | 'close', listener: () => void): unknown;
+}
+
+export interface EventStreamOptions {
+  /** The client's last position; absent: from now on. */
+  from?: Position | undefined;
+  /** Only this microVM, and no hosts. */
+  microvmId?: string | undefined;
+  /** How often a quiet stream says that it is alive, in ms. */
+  heartbeatMs: number;
+  /** How long a client may take to read what fills its buffer, in ms. */
+  stallMs: number;
+  /** Ends the stream politely. */
+  shutdown: AbortSignal;
+}
+
+/** closed: the client left. slow: it did not read and was cut off. shutdown: we are leaving. */
+export type StreamEnd = 'closed' | 'slow' | 'shutdown';
+
+const PAGE = 256;
+/** How long to wait for a position that another gateway has seen before us, in ms. */
+const AHEAD_MS = 2_000;
+/** After this, in ms, a client that lost us should try again. */
+const RETRY_MS = 1_000;
+
+/**
+ * One client's server-sent events. It holds a position and nothing else: what the client missed is read back from the
+ * histories page by page, then the log of changes is followed, always at the client's pace. Whoever does not read is cut off
+ * and may come back with its last event id.
+ */
+export class EventStream {
+  readonly #position: Position;
+  #ended: StreamEnd | undefined;
+  #wake: () => void = () => undefined;
+  #blocked = false;
+
+  constructor(
+    private readonly out: Outlet,
+    private readonly fleet: FleetView,
+    private readonly log: ChangeLog,
+    private readonly history: HistoryPages,
+    private readonly options: EventStreamOptions,
+  ) {
+    this.#position = { ...(options.from ?? log.head) };
+  }
+
+  /** Resolves when the stream has ended; never rejects for what a client does. */
+  async run(): Promise<StreamEnd> {
+    const { heartbeatMs, shutdown } = this.options;
+    const onClose = (): void => this.#end('closed');
+    const onShutdown = (): void => this.#end('shutdown');
+    const onDrain = (): void => {
+      this.#blocked = false;
+      this.#wake();
+    };
+    this.out.on('close', onClose);
+    this.out.on('drain', onDrain);
+    shutdown.addEventListener('abort', onShutdown, { once: true });
+    if (shutdown.aborted) onShutdown();
+    const offGrowth = this.log.onGrowth(() => this.#wake());
+    const heartbeat = setInterval(() => this.#heartbeat(), heartbeatMs);
+    heartbeat.unref();
+    try {
+      this.#blocked = !this.out.write(`retry: ${RETRY_MS}\n${this.#idLine()}`);
+      await this.#checkPosition();
+      while (!this.#ended) {
+        await this.#replay();
+        await this.#follow();
+      }
+      return this.#ended;
+    } finally {
+      clearInterval(heartbeat);
+      offGrowth();
+      shutdown.removeEventListener('abort', onShutdown);
+      this.out.off('close', onClose);
+      this.out.off('drain', onDrain);
+      if (this.#ended === 'shutdown') this.out.end(': the gateway is shutting down\n\n');
+      else this.out.destroy();
+    }
+  }
+
+  #end(reason: StreamEnd): void {
+    this.#ended ??= reason;
+    this.#wake();
+  }
+
+  /** An id without data moves the client's last event id and is not shown to it. */
+  #idLine(): string {
+    return `id: ${formatPosition(this.#position)}\n\n`;
+  }
+
+  #heartbeat(): void {
+    if (this.#blocked || this.#ended) return;
+    this.#blocked = !this.out.write(`: alive\n${this.#idLine()}`);
+  }
+
+  /** A position beyond ours comes from a gateway that is ahead, or from a fleet that is gone. */
+  async #checkPosition(): Promise<void> {
+    const at = this.#position;
+    at.host = Math.min(at.host, this.log.head.host);
+    if (at.microvm <= this.log.head.microvm) return;
+    try {
+      await this.fleet.waitForMicrovmSequence(at.microvm, AHEAD_MS);
+    } catch {
+      await this.#reset('the last event id is ahead of the histories; read everything anew');
+    }
+  }
+
+  async #reset(reason: string): Promise<void> {
+    Object.assign(this.#position, this.log.head);
+    await this.#write(`id: ${formatPosition(this.#position)}\nevent: reset\ndata: ${JSON.stringify({ reason })}\n\n`);
+  }
+
+  /** Reads from the histories until the log of changes has the rest. */
+  async #replay(): Promise<void> {
+    const { microvmId } = this.options;
+    const at = this.#position;
+    try {
+      while (!this.#ended && !this.log.covers(at)) {
+        // Not beyond what the view has seen, so that the microVM told with a record is never older than the record.
+        const { head } = this.log;
+        if (at.microvm < head.microvm) {
+          const page = await this.history.microvms(at.microvm, PAGE, microvmId);
+          for (const { sequence, record } of page) {
+            if (sequence > head.microvm || this.#ended) break;
+            at.microvm = sequence;
+            const microvm = this.fleet.microvm(record.microvmId) ?? null;
+            await this.#write(frameOf({ kind: 'microvm', sequence, microvm, record }, at));
+          }
+          if (page.length < PAGE) at.microvm = Math.max(at.microvm, head.microvm);
+        }
+        if (at.host < head.host) {
+          const page = microvmId === undefined ? await this.history.hosts(at.host, PAGE) : [];
+          for (const { sequence, record } of page) {
+            if (sequence > head.host || this.#ended) break;
+            at.host = sequence;
+            const host = this.fleet.host(record.hostId) ?? null;
+            await this.#write(frameOf({ kind: 'host', sequence, host, record }, at));
+          }
+          if (page.length < PAGE) at.host = Math.max(at.host, head.host);
+        }
+      }
+    } catch (error) {
+      if (!(error instanceof HistoryLostError)) throw error;
+      await this.#reset('the histories do not hold what the last event id speaks of; read everything anew');
+    }
+  }
+
+  /** Follows the log until the stream ends, or its place in the log is gone. */
+  async #follow(): Promise<void> {
+    const at = this.#position;
+    if (!this.log.covers(at)) return;
+    let next = this.log.first;
+    while (!this.#ended) {
+      if (next < this.log.first) return; // changes came faster than this process got to write: back to the histories
+      if (next === this.log.end) {
+        await this.#woken();
+        continue;
+      }
+      const change = this.log.at(next++);
+      if (change.sequence <= at[change.kind]) continue;
+      at[change.kind] = change.sequence;
+      if (!this.#wanted(change)) continue;
+      await this.#write(change.frame);
+      // A client that let its place in the log go while it did not read is too slow; it is not worth reading histories for.
+      if (this.#ended === undefined && this.#waitedForClient && next < this.log.first) this.#end('slow');
+    }
+  }
+
+  /** Whether the latest write had to wait for the client. */
+  #waitedForClient = false;
+
+  #wanted(change: LoggedChange): boolean {
+    const { microvmId } = this.options;
+    return microvmId === undefined || (change.kind === 'microvm' && change.subjectId === microvmId);
+  }
+
+  /** Writes and, when that is enough for now, waits until the client has read; cuts it off when it does not. */
+  async #write(text: string): Promise<void> {
+    this.#waitedForClient = this.#blocked;
+    if (this.#blocked) await this.#drained();
+    if (this.#ended) return;
+    this.#blocked = !this.out.write(text);
+    if (!this.#blocked) return;
+    this.#waitedForClient = true;
+    await this.#drained();
+  }
+
+  async #drained(): Promise<void> {
+    const stalled = setTimeout(() => this.#end('slow'), this.options.stallMs);
+    while (this.#blocked && !this.#ended) await this.#woken();
+    clearTimeout(stalled);
+  }
+
+  #woken(): Promise<void> {
+    if (this.#ended) return Promise.resolve();
+    return new Promise((resolve) => (this.#wake = resolve));
+  }
+}

@@ -1,0 +1,26 @@
+import { z } from 'zod';
+
+const Listen = z
+  .string()
+  .regex(/^(\[[0-9a-fA-F:]+\]|[^:\s]+):\d{1,5}$/, 'must be HOST:PORT, such as 127.0.0.1:7400 or [::1]:7400')
+  .transform((text) => {
+    const colon = text.lastIndexOf(':');
+    return { host: text.slice(0, colon).replace(/^\[|\]$/g, ''), port: Number(text.slice(colon + 1)) };
+  })
+  .refine(({ port }) => port <= 65_535, 'the port must be at most 65535');
+
+/** The gateway's settings, each from its flag or its `VOLLEY_` variable. */
+export const GatewayConfig = z.object({
+  /** Where the bus is; several servers of a cluster are separated by commas. */
+  natsUrl: z.string().min(1).default('nats://127.0.0.1:4222'),
+  /** Where REST and the console page are served. Port 0: any free one. */
+  listen: Listen.prefault('127.0.0.1:7400'),
+  /** File with the operator token; readable by its owner alone. */
+  tokenFile: z.string({ error: 'is needed: the file that holds the operator token' }).min(1),
+  /** The built console page. */
+  consoleDir: z.string().min(1).default('dist/console'),
+  /** True: /metrics needs no token. */
+  metricsOpen: z.stringbool().default(false),
+  logLevel: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace']).default('info'),
+});
+export type GatewayConfig = z.output<typeof GatewayConfig>;

@@ -1,0 +1,55 @@
+import type { INestApplication } from '@nestjs/common';
+import { FastifyAdapter } from '@nestjs/platform-fastify';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import type { Logger } from 'pino';
+import { acceptJsonOnly, BODY_LIMIT } from './http/body-parser';
+import { requireOperator, type AuthenticationOptions } from './http/authentication';
+import { answerClientError } from './http/client-errors';
+import { problemOf } from './http/problem';
+import { pathOf, ProblemFilter, PROBLEM_TYPE } from './http/problem.filter';
+import type { GatewayMetrics } from './metrics/gateway-metrics';
+import { ROUTES } from './routes';
+
+/** Leaves the parsers alone that {@link acceptJsonOnly} sets. */
+class GatewayAdapter extends FastifyAdapter {
+  override registerParserMiddleware(): void {}
+}
+
+/** Fastify with bounds on everything a client sends. */
+export function gatewayAdapter(): FastifyAdapter {
+  return new GatewayAdapter({
+    bodyLimit: BODY_LIMIT,
+    // How long a request may take to arrive; answers may take longer.
+    requestTimeout: 30_000,
+    keepAliveTimeout: 60_000,
+    routerOptions: { maxParamLength: 100 },
+    // Requests on open connections are still answered while we leave, and their connections closed with the answer.
+    return503OnClosing: false,
+    clientErrorHandler: answerClientError,
+    frameworkErrors: (error: Error, request: FastifyRequest, reply: FastifyReply) => {
+      const { status, headers, body } = problemOf(error, pathOf(request.url));
+      void reply.status(status).headers(headers).type(PROBLEM_TYPE).send(JSON.stringify(body));
+    },
+  });
+}
+
+export interface HttpOptions extends AuthenticationOptions {
+  logger: Logger;
+  metrics: GatewayMetrics;
+  shutdown: AbortSignal;
+}
+
+/** Everything around the routes, in the order in which a request meets it. */
+export function configureHttp(app: INestApplication, options: HttpOptions): void {
+  const adapter = app.getHttpAdapter() as unknown as FastifyAdapter;
+  const http = adapter.getInstance<FastifyInstance>();
+  options.metrics.observe(http);
+  requireOperator(http, options);
+  acceptJsonOnly(http);
+  http.addHook('onSend', (_request, reply, payload, done) => {
+    if (options.shutdown.aborted) reply.header('connection', 'close');
+    if (!reply.hasHeader('cache-control')) reply.header('cache-control', 'no-store');
+    done(null, payload);
+  });
+  app.useGlobalFilters(new ProblemFilter(ROUTES, options.logger));
+}

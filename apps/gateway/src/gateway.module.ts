@@ -1,0 +1,60 @@
+import { Module, type DynamicModule } from '@nestjs/common';
+import type { ServiceContext } from '#bus';
+import { openFleetView, openHostJournal, openMicrovmJournal } from '#fleet';
+import { ConsoleFiles } from './console/console-files';
+import { ConsoleController } from './console/console.controller';
+import { DensityController } from './density/density.controller';
+import { ChangeLog } from './events/change-log';
+import { EventsController } from './events/events.controller';
+import { JournalPages } from './events/history-pages';
+import { FLEET } from './fleet/fleet';
+import { HealthController } from './health/health.controller';
+import { Readiness } from './health/readiness';
+import { HostsController } from './hosts/hosts.controller';
+import { GatewayMetrics } from './metrics/gateway-metrics';
+import { MetricsController } from './metrics/metrics.controller';
+import { MicrovmWaiter } from './microvms/microvm-waiter';
+import { MicrovmsController } from './microvms/microvms.controller';
+import { OpenApiController } from './openapi/openapi.controller';
+
+export interface GatewayOptions {
+  consoleDir: string;
+  metrics: GatewayMetrics;
+}
+
+@Module({})
+export class GatewayModule {
+  /** Resolves when the fleet is folded: before that there is nothing to serve. */
+  static async open({ nats, logger }: ServiceContext, options: GatewayOptions): Promise<DynamicModule> {
+    const startedMs = performance.now();
+    const fleet = await openFleetView(nats, {
+      onFailure: (error) => {
+        throw error; // nothing in memory can be trusted any more: end, and fold anew
+      },
+    });
+    logger.info({ position: fleet.position, ms: Math.round(performance.now() - startedMs) }, 'the fleet is folded');
+    const [microvms, hosts] = await Promise.all([openMicrovmJournal(nats), openHostJournal(nats)]);
+    return {
+      module: GatewayModule,
+      controllers: [
+        MicrovmsController,
+        HostsController,
+        DensityController,
+        EventsController,
+        HealthController,
+        MetricsController,
+        OpenApiController,
+        ConsoleController,
+      ],
+      providers: [
+        { provide: FLEET, useValue: fleet },
+        { provide: ChangeLog, useValue: new ChangeLog(fleet) },
+        { provide: JournalPages, useValue: new JournalPages(microvms, hosts) },
+        { provide: ConsoleFiles, useValue: new ConsoleFiles(options.consoleDir) },
+        { provide: GatewayMetrics, useValue: options.metrics },
+        MicrovmWaiter,
+        Readiness,
+      ],
+    };
+  }
+}

@@ -1,0 +1,28 @@
+import { bootService, type RunningService } from '#bus';
+import type { GatewayConfig } from './gateway.config';
+import { configureHttp, gatewayAdapter } from './gateway.http';
+import { GatewayModule } from './gateway.module';
+import { GatewayMetrics } from './metrics/gateway-metrics';
+import { OperatorToken } from './operator-token';
+
+/**
+ * Starts the gateway in this process.
+ *
+ * @throws TokenFileError when the operator token cannot be used.
+ */
+export async function startGateway(config: GatewayConfig): Promise<RunningService> {
+  const token = await OperatorToken.fromFile(config.tokenFile);
+  const metrics = new GatewayMetrics();
+  return bootService({
+    name: 'gateway',
+    nats: { servers: config.natsUrl.split(',') },
+    logLevel: config.logLevel,
+    module: (context) => GatewayModule.open(context, { consoleDir: config.consoleDir, metrics }),
+    http: {
+      ...config.listen,
+      adapter: gatewayAdapter(),
+      configure: (app, { logger, shutdown }) =>
+        configureHttp(app, { token, metricsOpen: config.metricsOpen, logger, metrics, shutdown }),
+    },
+  });
+}

@@ -1,0 +1,39 @@
+import * as console from './console/console.routes';
+import * as density from './density/density.routes';
+import * as events from './events/events.routes';
+import * as health from './health/health.routes';
+import * as hosts from './hosts/hosts.routes';
+import type { RouteDefinition } from './http/route';
+import * as metrics from './metrics/metrics.routes';
+import * as microvms from './microvms/microvms.routes';
+import * as openapi from './openapi/openapi.routes';
+
+/** Every route of the gateway, in the order of the documentation. */
+export const ROUTES: readonly RouteDefinition[] = [
+  microvms.createRoute,
+  microvms.listRoute,
+  microvms.getRoute,
+  microvms.pauseRoute,
+  microvms.resumeRoute,
+  microvms.stopRoute,
+  microvms.startRoute,
+  microvms.killRoute,
+  microvms.deleteRoute,
+  microvms.historyRoute,
+  microvms.placementRoute,
+  microvms.logRoute,
+  hosts.listHostsRoute,
+  hosts.getHostRoute,
+  hosts.cordonRoute,
+  hosts.uncordonRoute,
+  hosts.retireRoute,
+  density.densityRoute,
+  events.eventsRoute,
+  health.healthRoute,
+  health.readyRoute,
+  metrics.metricsRoute,
+  openapi.openApiRoute,
+  console.consoleRoute,
+  console.consoleAssetRoute,
+  console.faviconRoute,
+];
