@@ -1,4 +1,4 @@
-import { commitmentOf, promisable, type Capacity, type Demand } from '#density';
+import { promisable, type Capacity, type Demand } from '#density';
 
 export type Admitted = { admitted: true } | { admitted: false; reason: string };
 
@@ -8,6 +8,8 @@ export type Admitted = { admitted: true } | { admitted: false; reason: string };
  */
 export class Admission {
   readonly #granted = new Map<string, Demand>();
+  /** Sum over #granted; whole numbers, so adding and taking away leaves no dirt. */
+  readonly #sum: Demand = { vcpus: 0, memoryMiB: 0 };
 
   constructor(readonly capacity: Capacity) {}
 
@@ -16,7 +18,7 @@ export class Admission {
   }
 
   commitment(): Demand {
-    return commitmentOf(this.#granted.values());
+    return { ...this.#sum };
   }
 
   /** Grants a slot, vCPUs and memory under this key, or says with numbers what is missing. Granting a key again changes nothing. */
@@ -40,18 +42,25 @@ export class Admission {
           `((${capacity.memoryMiB} - ${capacity.reserveMiB}) MiB x overcommit ${capacity.overcommit.memory})`,
       );
     }
-    this.#granted.set(key, demand);
+    this.restore(key, demand);
     return { admitted: true };
   }
 
   /** Counts what the journal says was granted before: it runs, whatever the limits say now. */
   restore(key: string, demand: Demand): void {
+    this.release(key);
     this.#granted.set(key, demand);
+    this.#sum.vcpus += demand.vcpus;
+    this.#sum.memoryMiB += demand.memoryMiB;
   }
 
   /** Gives back; to be called when the process has ended, not before. */
   release(key: string): void {
+    const demand = this.#granted.get(key);
+    if (!demand) return;
     this.#granted.delete(key);
+    this.#sum.vcpus -= demand.vcpus;
+    this.#sum.memoryMiB -= demand.memoryMiB;
   }
 }
 

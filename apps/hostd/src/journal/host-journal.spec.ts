@@ -38,7 +38,7 @@ const anyRecord: fc.Arbitrary<Omit<HostRecord, 'at'>> = fc
       case 4:
         return { change: { type: 'ended', ...of, exit: { reason: 'panic', message: '', at: n } }, facts: [fact] };
       case 5:
-        return { change: { type: 'erasing', ...of, commandId: `c${n}` } };
+        return { change: { type: 'erasing', ...of, upTo: epoch + (n % 2) } };
       case 6:
         return { change: { type: 'gone', ...of }, facts: [fact] };
       case 7:

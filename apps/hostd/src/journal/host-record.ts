@@ -25,8 +25,8 @@ export interface IncarnationRecord {
   exit?: Exit;
   /** Accepted and not done yet, in order. */
   pending: PendingCommand[];
-  /** An erase was accepted: it is being ended and removed, under this command. */
-  erasing?: string;
+  /** An erase was accepted: it is being ended and removed, and epochs up to this one never start here again. */
+  erasing?: number;
 }
 
 /** A fact that the controller has not acknowledged yet. `factId` names it for ever, also when it is told twice. */
@@ -48,13 +48,14 @@ interface OfIncarnation {
 }
 
 export type Change =
+  /** Takes the place of the remains of a lower epoch: a host holds one incarnation of a microVM. */
   | (OfIncarnation & { type: 'admitted'; spec: MicrovmSpec; receivedAt: number; admittedAt: number })
   | (OfIncarnation & { type: 'launched'; identity: VmmIdentity })
   | (OfIncarnation & { type: 'running' })
   | (OfIncarnation & { type: 'paused' })
   | (OfIncarnation & { type: 'ended'; exit: Exit })
-  | (OfIncarnation & { type: 'erasing'; commandId: string })
-  /** Nothing of it is left here, and this epoch and lower ones never start here again. */
+  | (OfIncarnation & { type: 'erasing'; upTo: number })
+  /** Nothing of this epoch or a lower one is left here, and none of them starts here again. */
   | (OfIncarnation & { type: 'gone' })
   /** This epoch and lower ones never start here again. */
   | (OfIncarnation & { type: 'fenced' });

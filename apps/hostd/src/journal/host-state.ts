@@ -7,7 +7,7 @@ export const FENCES_KEPT = 131_072;
 
 /** The journal, folded: what runs here, what never may again, what was answered and what is still to be told. */
 export interface HostState {
-  /** By {@link incarnationKey}. */
+  /** By microVM id: a host holds one incarnation of a microVM, alive or as remains. */
   incarnations: Map<string, IncarnationRecord>;
   /** microVM id -> this epoch and lower ones never start here (again). */
   fences: Map<string, number>;
@@ -15,8 +15,6 @@ export interface HostState {
   /** In the order of telling. */
   outbox: Map<string, OutboxFact>;
 }
-
-export const incarnationKey = (microvmId: string, epoch: number): string => `${microvmId}-${epoch}`;
 
 export function emptyHostState(): HostState {
   return { incarnations: new Map(), fences: new Map(), answers: new Map(), outbox: new Map() };
@@ -31,11 +29,11 @@ export function foldRecord(state: HostState, record: HostRecord): void {
   if (record.change) foldChange(state, record.change);
   if (record.pending) {
     const { microvmId, epoch, command } = record.pending;
-    state.incarnations.get(incarnationKey(microvmId, epoch))?.pending.push(command);
+    incarnationOf(state, microvmId, epoch)?.pending.push(command);
   }
   if (record.done) {
     const { microvmId, epoch, commandId } = record.done;
-    const incarnation = state.incarnations.get(incarnationKey(microvmId, epoch));
+    const incarnation = incarnationOf(state, microvmId, epoch);
     if (incarnation) incarnation.pending = incarnation.pending.filter((command) => command.commandId !== commandId);
   }
   if (record.answer) {
@@ -46,9 +44,15 @@ export function foldRecord(state: HostState, record: HostRecord): void {
   for (const factId of record.acked ?? []) state.outbox.delete(factId);
 }
 
+/** The incarnation of this very epoch, if it is here. */
+export function incarnationOf(state: HostState, microvmId: string, epoch: number): IncarnationRecord | undefined {
+  const incarnation = state.incarnations.get(microvmId);
+  return incarnation?.epoch === epoch ? incarnation : undefined;
+}
+
 function foldSnapshot(state: HostState, snapshot: NonNullable<HostRecord['snapshot']>): void {
   for (const incarnation of snapshot.incarnations ?? []) {
-    state.incarnations.set(incarnationKey(incarnation.microvmId, incarnation.epoch), structuredClone(incarnation));
+    state.incarnations.set(incarnation.microvmId, structuredClone(incarnation));
   }
   for (const [microvmId, epoch] of snapshot.fences ?? []) fence(state, microvmId, epoch);
   for (const [commandId, answer] of snapshot.answers ?? []) state.answers.set(commandId, answer);
@@ -57,18 +61,26 @@ function foldSnapshot(state: HostState, snapshot: NonNullable<HostRecord['snapsh
 
 function foldChange(state: HostState, change: Change): void {
   const { microvmId, epoch } = change;
-  const key = incarnationKey(microvmId, epoch);
   if (change.type === 'admitted') {
     const { spec, receivedAt, admittedAt } = change;
-    state.incarnations.set(key, { microvmId, epoch, spec, phase: 'admitted', receivedAt, admittedAt, pending: [] });
+    state.incarnations.set(microvmId, {
+      microvmId,
+      epoch,
+      spec,
+      phase: 'admitted',
+      receivedAt,
+      admittedAt,
+      pending: [],
+    });
     return fence(state, microvmId, epoch - 1);
   }
   if (change.type === 'fenced') return fence(state, microvmId, epoch);
   if (change.type === 'gone') {
-    state.incarnations.delete(key);
+    const held = state.incarnations.get(microvmId);
+    if (held && held.epoch <= epoch) state.incarnations.delete(microvmId);
     return fence(state, microvmId, epoch);
   }
-  const incarnation = state.incarnations.get(key);
+  const incarnation = incarnationOf(state, microvmId, epoch);
   if (!incarnation) return;
   switch (change.type) {
     case 'launched':
@@ -85,8 +97,8 @@ function foldChange(state: HostState, change: Change): void {
       incarnation.pending = [];
       return;
     case 'erasing':
-      incarnation.erasing = change.commandId;
-      return fence(state, microvmId, epoch);
+      incarnation.erasing = change.upTo;
+      return fence(state, microvmId, change.upTo);
   }
 }
 

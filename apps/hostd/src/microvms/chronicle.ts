@@ -1,0 +1,66 @@
+import { OperationError } from '#protocol';
+import { JournalWriteError, type HostJournal } from '../journal/host-journal';
+import type { Answer, HostRecord, OutboxFact } from '../journal/host-record';
+import type { HostState } from '../journal/host-state';
+
+export type Entry = Omit<HostRecord, 'at'>;
+
+/** The journal as the agent uses it, with the two ways in which a record that cannot be written is taken. */
+export class Chronicle {
+  #tell: (facts: readonly OutboxFact[]) => void = () => undefined;
+  #over = false;
+
+  constructor(
+    private readonly journal: Pick<HostJournal, 'append' | 'state'>,
+    /** The agent cannot go on: what happened can no longer be written down. It is to end and to start afresh. */
+    private readonly fatal: (error: Error) => void,
+  ) {}
+
+  get state(): HostState {
+    return this.journal.state;
+  }
+
+  /** Whoever tells facts to the controller. */
+  onFacts(tell: (facts: readonly OutboxFact[]) => void): void {
+    this.#tell = tell;
+  }
+
+  /** From now on outcomes are left for the next agent to find out. */
+  end(): void {
+    this.#over = true;
+  }
+
+  /**
+   * Writes down a command with its answer, before anything is done about it.
+   *
+   * @throws OperationError `unavailable` when it cannot be written; nothing was done then.
+   */
+  accept(commandId: string, answer: Answer, entry: Entry = {}): Answer {
+    if (this.#over) throw new OperationError('unavailable', 'this host agent is shutting down; ask again in a moment');
+    try {
+      this.journal.append({ ...entry, answer: { commandId, ...answer } });
+    } catch (error) {
+      if (!(error instanceof JournalWriteError)) throw error;
+      throw new OperationError('unavailable', `this host takes no orders: ${error.message}`);
+    }
+    if (entry.facts) this.#tell(entry.facts);
+    return answer;
+  }
+
+  /**
+   * Writes down what happened. Returns false when it could not: then the agent is ending, and the next one finds out by looking
+   * at the host.
+   */
+  record(entry: Entry): boolean {
+    if (this.#over) return false;
+    try {
+      this.journal.append(entry);
+    } catch (error) {
+      this.#over = true;
+      this.fatal(error as Error);
+      return false;
+    }
+    if (entry.facts) this.#tell(entry.facts);
+    return true;
+  }
+}

@@ -1,0 +1,97 @@
+import type { hostCommand } from '#protocol';
+import type { z } from 'zod';
+import type { Answer, IncarnationRecord } from '../journal/host-record';
+import type { HostState } from '../journal/host-state';
+
+/** A command as the controller sends it. */
+export type HostCommand = z.output<(typeof hostCommand)['request']>;
+export type StartCommand = Extract<HostCommand, { type: 'start' }>;
+
+/** What is to be done about a command. Pure: decided from the folded journal alone. */
+export type Verdict =
+  /** It was answered before: the same again. */
+  | { kind: 'answered'; answer: Answer }
+  | { kind: 'refuse'; reason: string }
+  /** Grant or refuse a place, then start it. */
+  | { kind: 'admit' }
+  /** A lower epoch of this microVM is alive here: end it, then decide again. */
+  | { kind: 'endFirst'; incarnation: IncarnationRecord }
+  /** That is so already, or under way. */
+  | { kind: 'known' }
+  /** It has ended: tell how, again. */
+  | { kind: 'ended'; incarnation: IncarnationRecord }
+  /** It is not here: say so, and see to it that it never starts here, or the saying would become a lie. */
+  | { kind: 'absent'; superseded?: IncarnationRecord }
+  /** Pause, resume or stop this one. */
+  | { kind: 'do'; incarnation: IncarnationRecord }
+  /** Tell what it does. */
+  | { kind: 'observe'; incarnation: IncarnationRecord }
+  /** End and remove this one. */
+  | { kind: 'erase'; incarnation: IncarnationRecord }
+  /** Nothing of it is here to erase. */
+  | { kind: 'erased' };
+
+export function decide(state: HostState, command: HostCommand): Verdict {
+  const answer = state.answers.get(command.commandId);
+  if (answer) return { kind: 'answered', answer };
+  switch (command.type) {
+    case 'start':
+      return decideStart(state, command);
+    case 'erase':
+      return decideErase(state, command);
+    case 'verify':
+      return decideVerify(state, command);
+    default:
+      return decideOrder(state, command);
+  }
+}
+
+const alive = (incarnation: IncarnationRecord): boolean => incarnation.phase !== 'ended';
+
+function seenEpoch(state: HostState, microvmId: string): number {
+  return Math.max(state.fences.get(microvmId) ?? 0, state.incarnations.get(microvmId)?.epoch ?? 0);
+}
+
+function tooLow(state: HostState, command: HostCommand): Verdict {
+  const seen = seenEpoch(state, command.microvmId);
+  return { kind: 'refuse', reason: `epoch ${command.epoch} is over on this host, which has seen epoch ${seen}` };
+}
+
+function decideStart(state: HostState, command: HostCommand): Verdict {
+  const held = state.incarnations.get(command.microvmId);
+  if (held?.epoch === command.epoch) {
+    if (held.erasing !== undefined) return tooLow(state, command);
+    return alive(held) ? { kind: 'known' } : { kind: 'ended', incarnation: held };
+  }
+  if (command.epoch <= seenEpoch(state, command.microvmId)) return tooLow(state, command);
+  return held && alive(held) ? { kind: 'endFirst', incarnation: held } : { kind: 'admit' };
+}
+
+/** pause, resume, stop. */
+function decideOrder(state: HostState, command: HostCommand): Verdict {
+  const held = state.incarnations.get(command.microvmId);
+  if (held?.epoch === command.epoch) {
+    if (!alive(held)) return { kind: 'ended', incarnation: held };
+    return held.erasing !== undefined && command.type !== 'stop'
+      ? { kind: 'refuse', reason: 'it is being erased' }
+      : { kind: 'do', incarnation: held };
+  }
+  if (held && held.epoch > command.epoch) return tooLow(state, command);
+  return absent(held);
+}
+
+function decideVerify(state: HostState, command: HostCommand): Verdict {
+  const held = state.incarnations.get(command.microvmId);
+  if (held?.epoch === command.epoch) return { kind: alive(held) ? 'observe' : 'ended', incarnation: held };
+  return held && held.epoch > command.epoch ? { kind: 'absent' } : absent(held);
+}
+
+/** Who speaks of a higher epoch knows that a lower one must not run any more. */
+function absent(held: IncarnationRecord | undefined): Verdict {
+  return held && alive(held) ? { kind: 'absent', superseded: held } : { kind: 'absent' };
+}
+
+function decideErase(state: HostState, command: HostCommand): Verdict {
+  const held = state.incarnations.get(command.microvmId);
+  return held && held.epoch <= command.epoch ? { kind: 'erase', incarnation: held } : { kind: 'erased' };
+}

@@ -1,0 +1,75 @@
+import type { Exit, HostFact, StartTimings } from '#protocol';
+import type { IncarnationRecord, OutboxFact } from '../journal/host-record';
+
+/**
+ * Makes the facts of one host. Their ids are derived from what they tell, so that a fact told twice, also after a crash in
+ * between, is one fact to the controller.
+ */
+export class Facts {
+  constructor(
+    private readonly hostId: string,
+    /** Wall clock, ms. */
+    private readonly now: () => number,
+  ) {}
+
+  started(incarnation: IncarnationRecord, pid: number, timings: StartTimings): OutboxFact {
+    return this.#fact(incarnation, 'started', { type: 'started', ...this.#of(incarnation), pid, timings });
+  }
+
+  exited(incarnation: IncarnationRecord, exit: Exit): OutboxFact {
+    return this.#fact(incarnation, 'exited', { type: 'exited', ...this.#of(incarnation), exit });
+  }
+
+  erased(microvmId: string, epoch: number): OutboxFact {
+    const of = { microvmId, epoch };
+    return this.#fact(of, 'erased', { type: 'erased', ...this.#of(of) });
+  }
+
+  pausedOnHost(incarnation: IncarnationRecord, commandId: string): OutboxFact {
+    return this.#fact(incarnation, `paused-${commandId}`, { type: 'pausedOnHost', ...this.#of(incarnation) });
+  }
+
+  resumedOnHost(incarnation: IncarnationRecord, commandId: string): OutboxFact {
+    return this.#fact(incarnation, `resumed-${commandId}`, { type: 'resumedOnHost', ...this.#of(incarnation) });
+  }
+
+  commandFailed(
+    incarnation: IncarnationRecord,
+    command: 'pause' | 'resume' | 'stop',
+    commandId: string,
+    reason: string,
+  ): OutboxFact {
+    const fact: HostFact = { type: 'commandFailed', ...this.#of(incarnation), command, reason };
+    return this.#fact(incarnation, `failed-${commandId}`, fact);
+  }
+
+  observed(
+    incarnation: IncarnationRecord,
+    commandId: string,
+    as: 'starting' | 'running' | 'paused',
+    pid: number | undefined,
+  ): OutboxFact {
+    const fact: HostFact = {
+      type: 'observed',
+      ...this.#of(incarnation),
+      as,
+      ...(pid === undefined ? {} : { pid }),
+      reason: 'the controller asked what it does',
+    };
+    return this.#fact(incarnation, `observed-${commandId}`, fact);
+  }
+
+  absent(microvmId: string, epoch: number, commandId: string): OutboxFact {
+    const of = { microvmId, epoch };
+    const reason = 'this host holds nothing of it and will not start it';
+    return this.#fact(of, `absent-${commandId}`, { type: 'absent', ...this.#of(of), reason });
+  }
+
+  #of({ epoch }: { epoch: number }): { hostId: string; epoch: number } {
+    return { hostId: this.hostId, epoch };
+  }
+
+  #fact(of: { microvmId: string; epoch: number }, what: string, fact: HostFact): OutboxFact {
+    return { factId: `${of.microvmId}-${of.epoch}-${what}`, microvmId: of.microvmId, at: this.now(), fact };
+  }
+}

@@ -1,0 +1,337 @@
+import type { Logger } from 'pino';
+import { VmmGoneError, type ExitReport, type MicrovmProcess, type VmmIdentity } from '#microvm';
+import type { StartTimings } from '#protocol';
+import type { IncarnationRecord, PendingCommand } from '../journal/host-record';
+import type { AgentContext, BootSource } from './agent-context';
+import { within } from './deadline';
+import { exitOf, type EndCause } from './exits';
+import type { Permit } from './pacer';
+import { UnadoptedProcess } from './unadopted-process';
+
+/** Aborts the wait for a place in the queue of launches. */
+class Cancelled extends Error {
+  override readonly name = 'Cancelled';
+}
+
+/**
+ * One incarnation that is granted and has not ended: carries out what is asked of it and writes down what becomes of it.
+ * Its jobs (launch, pause, resume, power button) are run one after another by the owner; {@link end} cuts in at any time.
+ */
+export class LiveIncarnation {
+  /** Resolves when the end is written down and the place given back. */
+  readonly ended: Promise<void>;
+  #process: MicrovmProcess | undefined;
+  #cause: EndCause | undefined;
+  #over = false;
+  #resolveEnded!: () => void;
+  #killTimer: NodeJS.Timeout | undefined;
+  #killAt = Infinity;
+  #insistTimer: NodeJS.Timeout | undefined;
+  #stopCommandId: string | undefined;
+  readonly #cancel = new AbortController();
+  readonly #log: Logger;
+
+  constructor(
+    private readonly context: AgentContext,
+    /** Lives in the folded journal: always as of now. */
+    readonly record: Readonly<IncarnationRecord>,
+  ) {
+    this.ended = new Promise((resolve) => (this.#resolveEnded = resolve));
+    this.#log = context.log.child({ microvmId: record.microvmId, epoch: record.epoch });
+  }
+
+  get process(): MicrovmProcess | undefined {
+    return this.#process;
+  }
+
+  /** What it does now, asked of the VMM's own page where there is one. */
+  get doing(): 'starting' | 'running' | 'paused' {
+    const { phase } = this.record;
+    if (phase !== 'running' && phase !== 'paused') return 'starting';
+    try {
+      const { state } = this.#process!.stats();
+      return state === 'paused' || state === 'running' ? state : phase;
+    } catch {
+      return phase;
+    }
+  }
+
+  /** Waits for its turn, starts the process and sees it booted. Never rejects. */
+  async launch(source: BootSource): Promise<void> {
+    let permit: Permit;
+    try {
+      permit = await this.context.pacer.acquire(this.#cancel.signal);
+    } catch {
+      return this.#finishWithoutProcess(this.#cause ?? { reason: 'requested', message: 'cancelled before its launch' });
+    }
+    try {
+      if (this.#cause) return this.#finishWithoutProcess(this.#cause);
+      const process = await this.#startProcess(source);
+      if (process) await this.#seeBooted(process, this.context.limits.bootMs, permit);
+    } finally {
+      permit();
+    }
+  }
+
+  async #startProcess(source: BootSource): Promise<MicrovmProcess | undefined> {
+    const { driver, folders, chronicle, limits } = this.context;
+    const { microvmId, epoch, spec } = this.record;
+    let process: MicrovmProcess;
+    try {
+      const directory = folders.create(microvmId, epoch);
+      const { vcpus, memoryMiB, cmdline } = spec;
+      const launching = driver.launch({ id: microvmId, directory, vcpus, memoryMiB, cmdline, ...source });
+      const late = await within(launching, limits.bootMs, 'late');
+      if (late === 'late') {
+        // It may still come to be, so it is not over: it is ended as soon as it is there.
+        this.#log.error({ ms: limits.bootMs }, 'a launch does not return');
+        this.end({ reason: 'vmmError', message: `the VMM was not launched within ${limits.bootMs} ms` });
+      }
+      process = await launching;
+    } catch (error) {
+      const cause: EndCause = {
+        reason: 'vmmError',
+        message: `the VMM could not be launched: ${(error as Error).message}`,
+      };
+      this.#log.warn({ err: error as Error }, 'launch failed');
+      this.#finishWithoutProcess(this.#cause ?? cause);
+      return undefined;
+    }
+    // A refusal to write means that the agent is ending: the next one finds the process by its folder.
+    if (!chronicle.record({ change: { type: 'launched', microvmId, epoch, identity: process.identity } }))
+      return undefined;
+    this.#attach(process);
+    return process;
+  }
+
+  /**
+   * Takes over the process that an earlier agent launched, dead or alive. Resolves when it is watched, or its end is written down;
+   * a boot that is not over is for {@link finishBoot} to wait for.
+   */
+  async adopt(identity: VmmIdentity): Promise<void> {
+    const { driver, limits } = this.context;
+    const adopting = driver.adopt(this.record.microvmId, identity);
+    let process: MicrovmProcess;
+    try {
+      const adopted = await within(adopting, limits.adoptMs, undefined);
+      if (!adopted) {
+        void adopting.then((late) => late.release()).catch(() => undefined);
+        throw new Error(`no answer within ${limits.adoptMs} ms`);
+      }
+      process = adopted;
+    } catch (error) {
+      if (error instanceof VmmGoneError) return this.#finish(error.report);
+      // It may be healthy: it goes on, is watched and can be ended, but not paused.
+      this.#log.error(
+        { err: error as Error, pid: identity.pid },
+        'a VMM could not be adopted; it is only watched from now on',
+      );
+      process = new UnadoptedProcess(this.record.microvmId, identity, (error as Error).message);
+    }
+    this.#attach(process);
+    if (this.record.phase === 'running' || this.record.phase === 'paused') this.#watch(process);
+  }
+
+  /** Sees an adopted process booted, when it had not booted before. Never rejects. */
+  async finishBoot(): Promise<void> {
+    const process = this.#process;
+    if (!process || this.#over || this.record.phase !== 'launched') return;
+    let elapsedMs = 0;
+    try {
+      const { launchedNs } = process.stats();
+      if (launchedNs > 0n) elapsedMs = this.context.clock.now() - this.context.clock.ofMonotonic(launchedNs);
+    } catch {
+      elapsedMs = 0;
+    }
+    await this.#seeBooted(process, Math.max(1_000, this.context.limits.bootMs - elapsedMs), () => undefined);
+  }
+
+  #attach(process: MicrovmProcess): void {
+    this.#process = process;
+    void process.exited.then((report) => this.#finish(report));
+    if (this.#cause) this.#kill();
+  }
+
+  async #seeBooted(process: MicrovmProcess, limitMs: number, permit: Permit): Promise<void> {
+    const { limits } = this.context;
+    const hold = setTimeout(permit, limits.launchHoldMs);
+    const booted = process.booted.then(
+      (atNs) => atNs,
+      () => 'ended' as const,
+    );
+    const outcome = await within(booted, limitMs, 'late');
+    clearTimeout(hold);
+    if (typeof outcome === 'bigint') return this.#noteBooted(process, outcome);
+    if (outcome === 'late') {
+      this.end({
+        reason: 'vmmError',
+        message: `the guest did not report that it had booted within ${Math.round(limitMs)} ms`,
+      });
+    }
+    await within(this.ended, limits.killMs, undefined);
+  }
+
+  #noteBooted(process: MicrovmProcess, bootedNs: bigint): void {
+    if (this.#over || this.record.phase !== 'launched') return;
+    const { chronicle, facts } = this.context;
+    const { microvmId, epoch } = this.record;
+    const { pid } = process.identity;
+    const fact = facts.started(this.record, pid, this.#timings(process, bootedNs));
+    if (chronicle.record({ change: { type: 'running', microvmId, epoch }, facts: [fact] })) this.#watch(process);
+  }
+
+  #timings(process: MicrovmProcess, bootedNs: bigint): StartTimings {
+    const { clock } = this.context;
+    const stats = process.stats();
+    const { receivedAt, admittedAt } = this.record;
+    // A step that an adopted process's page does not tell counts as reached with the one before.
+    let before = admittedAt;
+    const next = (ns: bigint): number => (before = ns > 0n ? clock.ofMonotonic(ns) : before);
+    const launchedAt = next(stats.launchedNs);
+    const vmmEnteredAt = next(stats.enteredNs);
+    const guestRunAt = next(stats.runNs);
+    return { receivedAt, admittedAt, launchedAt, vmmEnteredAt, guestRunAt, guestBootedAt: next(bootedNs) };
+  }
+
+  #watch(process: MicrovmProcess): void {
+    try {
+      const { guestMemoryAddress, guestMemoryBytes, vcpuTids } = process.stats();
+      const { pid, startTicks } = process.identity;
+      const { microvmId: id, epoch } = this.record;
+      this.context.watcher.began({ id, epoch, pid, startTicks, guestMemoryAddress, guestMemoryBytes, vcpuTids });
+    } catch (error) {
+      this.#log.debug({ err: error as Error }, 'not measured');
+    }
+  }
+
+  /** A job. Never rejects; the outcome is a fact. */
+  async pause(commandId: string): Promise<void> {
+    await this.#order('pause', commandId, async (process) => {
+      if (this.doing !== 'paused') await process.pause(this.context.limits.controlMs);
+    });
+  }
+
+  /** A job. Never rejects; the outcome is a fact. */
+  async resume(commandId: string): Promise<void> {
+    await this.#order('resume', commandId, async (process) => {
+      if (this.doing !== 'running') await process.resume(this.context.limits.controlMs);
+    });
+  }
+
+  async #order(
+    type: 'pause' | 'resume',
+    commandId: string,
+    act: (process: MicrovmProcess) => Promise<void>,
+  ): Promise<void> {
+    const { chronicle, facts, limits } = this.context;
+    const { microvmId, epoch } = this.record;
+    if (this.#over) return; // the end was told
+    const done = { microvmId, epoch, commandId };
+    try {
+      const process = this.#process;
+      if (!process || this.doing === 'starting') throw new Error('it has not booted');
+      // The VMM's own deadline should be first; this one is for a binding that never answers.
+      const outcome = await within(act(process), limits.controlMs + 500, 'late');
+      if (outcome === 'late') throw new Error(`no answer within ${limits.controlMs} ms`);
+    } catch (error) {
+      if (this.#over) return;
+      const fact = facts.commandFailed(this.record, type, commandId, (error as Error).message);
+      chronicle.record({ done, facts: [fact] });
+      return;
+    }
+    if (this.#over) return;
+    const change = { type: type === 'pause' ? ('paused' as const) : ('running' as const), microvmId, epoch };
+    const fact =
+      type === 'pause' ? facts.pausedOnHost(this.record, commandId) : facts.resumedOnHost(this.record, commandId);
+    chronicle.record({ change, done, facts: [fact] });
+  }
+
+  /** Sets the latest moment of its end. May be called again, to make it earlier. */
+  endBy({ commandId, killAt }: Extract<PendingCommand, { type: 'stop' }>): void {
+    this.#stopCommandId = commandId;
+    if (killAt >= this.#killAt) return;
+    this.#killAt = killAt;
+    clearTimeout(this.#killTimer);
+    const waitMs = killAt - this.context.clock.now();
+    if (waitMs <= 0) return this.end({ reason: 'requested', message: 'killed on request' });
+    const message = `killed on request: it had not powered off ${Math.round(waitMs)} ms after the power button`;
+    this.#killTimer = setTimeout(() => this.end({ reason: 'requested', message }), waitMs);
+  }
+
+  /** A job: asks the guest to power off. Never rejects; {@link endBy} takes care of a guest that does not. */
+  async pressPowerButton(): Promise<void> {
+    const process = this.#process;
+    if (!process || this.#over || this.#cause) return;
+    const { controlMs } = this.context.limits;
+    try {
+      if (this.doing === 'paused') await within(process.resume(controlMs), controlMs + 500, undefined);
+      await within(process.pressPowerButton(controlMs), controlMs + 500, undefined);
+    } catch (error) {
+      if (!this.#over) this.#log.warn({ err: error as Error }, 'the power button could not be pressed');
+    }
+  }
+
+  /** Ends it at once, in whatever it is doing. Await {@link ended}. Only the first cause counts. */
+  end(cause: EndCause): void {
+    if (this.#over) return;
+    this.#cause ??= cause;
+    this.#cancel.abort(new Cancelled(cause.message));
+    if (this.#process) this.#kill();
+  }
+
+  #kill(): void {
+    if (this.#insistTimer) return;
+    this.#process!.kill();
+    const { killMs } = this.context.limits;
+    this.#insistTimer = setInterval(() => {
+      const { pid } = this.#process!.identity;
+      const reason = `process ${pid} has not ended ${killMs} ms after SIGKILL; it may hang in the kernel`;
+      this.#log.error({ pid }, reason);
+      this.#process!.kill();
+      if (this.#stopCommandId === undefined) return;
+      const fact = this.context.facts.commandFailed(this.record, 'stop', this.#stopCommandId, reason);
+      this.context.chronicle.record({ facts: [fact] });
+    }, killMs);
+    this.#insistTimer.unref();
+  }
+
+  #finishWithoutProcess(cause: EndCause): void {
+    this.#finish({ ...cause, atNs: 0n });
+  }
+
+  /** The one place where an incarnation ends. */
+  #finish(report: ExitReport): void {
+    if (this.#over) return;
+    const { chronicle, facts, clock, admission, watcher } = this.context;
+    const { microvmId, epoch } = this.record;
+    const process = this.#process;
+    // A guest that booted and ended at once: its history says both, in this order.
+    if (process && this.record.phase === 'launched') {
+      const bootedNs = this.#bootedNs(process);
+      if (bootedNs > 0n) this.#noteBooted(process, bootedNs);
+    }
+    this.#over = true;
+    clearTimeout(this.#killTimer);
+    clearInterval(this.#insistTimer);
+    const now = clock.now();
+    const toldAt = report.atNs > 0n ? clock.ofMonotonic(report.atNs) : now;
+    const exit = exitOf(report, this.#cause, Math.min(now, Math.max(toldAt, this.record.admittedAt)));
+    if (
+      !chronicle.record({ change: { type: 'ended', microvmId, epoch, exit }, facts: [facts.exited(this.record, exit)] })
+    )
+      return;
+    watcher.ended(microvmId);
+    admission.release(microvmId);
+    process?.release();
+    this.#log.debug({ exit }, 'ended');
+    this.#resolveEnded();
+  }
+
+  #bootedNs(process: MicrovmProcess): bigint {
+    try {
+      return process.stats().bootedNs;
+    } catch {
+      return 0n;
+    }
+  }
+}
