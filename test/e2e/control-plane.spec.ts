@@ -1,0 +1,319 @@
+import type { NatsConnection } from 'nats';
+import { pino } from 'pino';
+import { BusClient, connectNats } from '#bus';
+import { openFleetView, type FleetView } from '#fleet';
+import {
+  createMicrovm,
+  deleteMicrovm,
+  getMicrovm,
+  killMicrovm,
+  microvmHistoryOf,
+  OperationError,
+  pauseMicrovm,
+  placementOf,
+  resumeMicrovm,
+  startMicrovm,
+  stopMicrovm,
+  type Microvm,
+  type MicrovmSpecInput,
+  type MicrovmStateName,
+} from '#protocol';
+import { describeWithNats, startNatsServer, type NatsServer } from '../support/nats-server';
+import { ScriptedHost } from '../support/scripted-host';
+import { ServiceProcess } from '../support/service-process';
+
+jest.setTimeout(90_000);
+
+describeWithNats('the control plane, with a scripted host', () => {
+  let server: NatsServer;
+  let controller: ServiceProcess;
+  let placement: ServiceProcess;
+  let nats: NatsConnection;
+  let bus: BusClient;
+  let view: FleetView;
+  let host: ScriptedHost;
+
+  beforeAll(async () => {
+    server = await startNatsServer();
+    const env = { VOLLEY_NATS_URL: server.url };
+    [controller, placement] = await Promise.all([
+      ServiceProcess.start('controller', env),
+      ServiceProcess.start('placement', env),
+    ]);
+    nats = await connectNats({ servers: server.url, name: 'test' });
+    bus = new BusClient(nats, pino({ level: 'silent' }));
+    view = await openFleetView(nats, {
+      onFailure: (error) => {
+        throw error;
+      },
+    });
+    host = await ScriptedHost.start(server.url, 'host-a');
+    // Placement has to hear of the host before it can choose it.
+    await until(async () => (await create()).state !== 'failed');
+  });
+
+  afterAll(async () => {
+    view?.close();
+    await host?.close();
+    await nats?.close();
+    await controller?.kill('SIGTERM');
+    await placement?.kill('SIGTERM');
+    await server?.stop();
+  });
+
+  beforeEach(() => {
+    host.script = () => 'obey';
+  });
+
+  async function create(change: Partial<MicrovmSpecInput> = {}): Promise<Microvm> {
+    const { microvm } = await bus.call(createMicrovm, { spec: { image: 'canary', ...change } });
+    return microvm;
+  }
+
+  async function reaches(id: string, state: MicrovmStateName, ms = 15_000): Promise<Microvm> {
+    const reached = await view.waitForMicrovm(id, (microvm) => microvm.state === state, ms);
+    if (!reached)
+      throw new Error(`${id} did not reach ${state}, it is ${JSON.stringify(view.microvm(id))}\n${controller.log}`);
+    return reached;
+  }
+
+  const running = async (change: Partial<MicrovmSpecInput> = {}) => reaches((await create(change)).id, 'running');
+  const code = (work: Promise<unknown>) =>
+    work.then(
+      () => 'no error',
+      (error: unknown) => (error instanceof OperationError ? error.code : String(error)),
+    );
+
+  it('creates, and tells the whole story of it', async () => {
+    const microvm = await running({ name: 'first', labels: { a: 'b' } });
+    expect(microvm).toMatchObject({ name: 'first', hostId: 'host-a', epoch: 1, image: 'canary', labels: { a: 'b' } });
+    const { entries } = await bus.call(microvmHistoryOf, { id: microvm.id });
+    expect(entries.map(({ to, cause }) => `${cause.kind} ${to}`)).toEqual([
+      'operator placing',
+      'placement starting',
+      'host running',
+    ]);
+    const { receipts } = await bus.call(placementOf, { microvmId: microvm.id });
+    expect(receipts).toHaveLength(1);
+    expect(receipts[0]).toMatchObject({ hostId: 'host-a', hosts: [{ hostId: 'host-a', verdict: 'chosen' }] });
+  });
+
+  it('pauses, resumes, stops, starts again and deletes; repeated commands are no error', async () => {
+    const { id } = await running();
+    for (let twice = 0; twice < 2; twice++) await bus.call(pauseMicrovm, { id });
+    await reaches(id, 'paused');
+    for (let twice = 0; twice < 2; twice++) await bus.call(resumeMicrovm, { id });
+    await reaches(id, 'running');
+    await bus.call(stopMicrovm, { id });
+    expect((await reaches(id, 'stopped')).exit).toMatchObject({ reason: 'requested' });
+    expect(await code(bus.call(pauseMicrovm, { id }))).toBe('conflict');
+    await bus.call(startMicrovm, { id });
+    expect(await reaches(id, 'running')).toMatchObject({ epoch: 2 });
+    await bus.call(killMicrovm, { id });
+    await reaches(id, 'stopped');
+    await bus.call(deleteMicrovm, { id });
+    await reaches(id, 'deleted');
+    expect(host.held.has(id)).toBe(false);
+    expect((await bus.call(getMicrovm, { id })).microvm.state).toBe('deleted');
+    expect(await code(bus.call(startMicrovm, { id }))).toBe('conflict');
+  });
+
+  it('makes one microVM of concurrent creates with one key, and refuses the key with another body', async () => {
+    const spec = { image: 'canary', memoryMiB: 16 };
+    const replies = await Promise.all(
+      Array.from({ length: 20 }, () => bus.call(createMicrovm, { spec, idempotencyKey: 'key-1' })),
+    );
+    expect(new Set(replies.map(({ microvm }) => microvm.id)).size).toBe(1);
+    expect(replies.filter(({ created }) => created)).toHaveLength(1);
+    await reaches(replies[0]!.microvm.id, 'running');
+    const starts = host.commands.filter(
+      ({ type, microvmId }) => type === 'start' && microvmId === replies[0]!.microvm.id,
+    );
+    expect(starts).toHaveLength(1);
+    const other = bus.call(createMicrovm, { spec: { ...spec, memoryMiB: 17 }, idempotencyKey: 'key-1' });
+    expect(await code(other)).toBe('conflict');
+  });
+
+  it.each<[string, Record<string, unknown>]>([
+    ['an unknown image', { image: 'nope' }],
+    ['no vcpu', { image: 'canary', vcpus: 0 }],
+    ['a pebibyte', { image: 'canary', memoryMiB: 2 ** 30 }],
+    ['a wrong type', { image: 7 }],
+    ['an unknown field', { image: 'canary', colour: 'red' }],
+  ])('refuses %s and leaves nothing behind', async (_, spec) => {
+    const before = view.position;
+    expect(await code(bus.call(createMicrovm, { spec } as never))).toBe('invalid');
+    expect(view.position).toBe(before);
+  });
+
+  it('tries the next placement when the host refuses, and gives up with the reason', async () => {
+    host.script = ({ type }) => (type === 'start' ? { refuse: 'no room on this host' } : 'obey');
+    const { id } = await create();
+    const failed = await reaches(id, 'failed', 30_000);
+    expect(failed.reason).toContain('not placed after');
+    expect(view.list({ limit: 1000, state: ['failed'] }).items.map((one) => one.id)).toContain(id);
+  });
+
+  it('deletes in every state', async () => {
+    const inState: [MicrovmStateName, () => Promise<string>][] = [
+      ['running', async () => (await running()).id],
+      [
+        'starting',
+        async () => {
+          host.script = ({ type }) => (type === 'start' ? 'silent' : 'obey');
+          return (await reaches((await create()).id, 'starting')).id;
+        },
+      ],
+      [
+        'paused',
+        async () => {
+          const { id } = await running();
+          await bus.call(pauseMicrovm, { id });
+          return (await reaches(id, 'paused')).id;
+        },
+      ],
+      [
+        'pausing',
+        async () => {
+          const { id } = await running();
+          host.script = ({ type }) => (type === 'pause' ? 'silent' : 'obey');
+          await bus.call(pauseMicrovm, { id });
+          return (await reaches(id, 'pausing')).id;
+        },
+      ],
+      [
+        'stopping',
+        async () => {
+          const { id } = await running();
+          host.script = ({ type }) => (type === 'stop' ? 'silent' : 'obey');
+          await bus.call(stopMicrovm, { id });
+          return (await reaches(id, 'stopping')).id;
+        },
+      ],
+      [
+        'stopped',
+        async () => {
+          const { id } = await running();
+          await bus.call(stopMicrovm, { id });
+          return (await reaches(id, 'stopped')).id;
+        },
+      ],
+    ];
+    for (const [state, make] of inState) {
+      host.script = () => 'obey';
+      const id = await make();
+      expect(view.microvm(id)?.state).toBe(state);
+      await bus.call(deleteMicrovm, { id });
+      await reaches(id, 'deleted');
+      expect(host.held.has(id)).toBe(false);
+    }
+  });
+
+  it('goes on after its controller was killed, from what is on record', async () => {
+    const kept = await Promise.all(Array.from({ length: 10 }, () => running()));
+    // A start whose command the host never answered is asked again by the next controller.
+    host.script = ({ type }) => (type === 'start' ? 'silent' : 'obey');
+    const { id } = await create();
+    await reaches(id, 'starting');
+    await controller.kill();
+    host.script = () => 'obey';
+    await controller.restart();
+    await reaches(id, 'running');
+    for (const { id: keptId, epoch } of kept) {
+      expect((await bus.call(getMicrovm, { id: keptId })).microvm).toMatchObject({ state: 'running', epoch });
+    }
+  });
+
+  it('survives the death of nats-server: what was accepted stays, and work goes on', async () => {
+    const before = await running();
+    await server.kill9();
+    await server.restart();
+    await until(async () => (await create()).id !== '');
+    expect((await bus.call(getMicrovm, { id: before.id })).microvm.state).toBe('running');
+    await running();
+  });
+
+  it('shows microVMs of a silent host as unreachable and takes them back as they are', async () => {
+    const kept = await running();
+    const paused = await running();
+    await bus.call(pauseMicrovm, { id: paused.id });
+    await reaches(paused.id, 'paused');
+    const gone = await running();
+    host.disconnect();
+    await Promise.all([kept, paused, gone].map(({ id }) => reaches(id, 'unreachable', 20_000)));
+    expect(view.host('host-a')?.state).toBe('unreachable');
+    host.held.delete(gone.id);
+    await host.connect();
+    await reaches(kept.id, 'running');
+    await reaches(paused.id, 'paused');
+    expect((await reaches(gone.id, 'failed')).exit).toMatchObject({ reason: 'lost' });
+    expect(view.host('host-a')?.state).toBe('ready');
+  });
+
+  it('ignores facts of another incarnation and has it erased', async () => {
+    const { id } = await running();
+    await bus.call(stopMicrovm, { id });
+    await reaches(id, 'stopped');
+    await bus.call(startMicrovm, { id });
+    await until(() => Promise.resolve(view.microvm(id)?.state === 'running' && view.microvm(id)?.epoch === 2));
+    const recorded = await host.tell(id, {
+      type: 'observed',
+      hostId: 'host-a',
+      epoch: 1,
+      as: 'running',
+      reason: 'a ghost',
+    });
+    expect(recorded).toBe(false);
+    await until(() =>
+      Promise.resolve(host.commands.some((c) => c.type === 'erase' && c.microvmId === id && c.epoch === 1)),
+    );
+    expect(view.microvm(id)).toMatchObject({ state: 'running', epoch: 2 });
+  });
+
+  it('takes a repeated fact once', async () => {
+    const { id } = await running();
+    const fact = {
+      type: 'exited',
+      hostId: 'host-a',
+      epoch: 1,
+      exit: { reason: 'panic', message: 'panicked', at: Date.now() },
+    } as const;
+    const answers = await Promise.all([
+      host.tell(id, fact, 'f1'),
+      host.tell(id, fact, 'f1'),
+      host.tell(id, fact, 'f1'),
+    ]);
+    expect(answers).toContain(true);
+    await reaches(id, 'failed');
+    const { entries } = await bus.call(microvmHistoryOf, { id });
+    expect(entries.filter(({ to }) => to === 'failed')).toHaveLength(1);
+  });
+
+  it('deletes what has outlived its time', async () => {
+    const { id } = await running({ ttlSeconds: 2 });
+    await reaches(id, 'deleted', 15_000);
+    const { entries } = await bus.call(microvmHistoryOf, { id });
+    expect(entries.at(-2)!.cause).toEqual({ kind: 'timer', by: 'timeToLive' });
+  });
+
+  it('restarts what its policy says', async () => {
+    const { id } = await running({ restartPolicy: 'on-failure' });
+    await host.tell(id, {
+      type: 'exited',
+      hostId: 'host-a',
+      epoch: 1,
+      exit: { reason: 'panic', message: 'panicked', at: Date.now() },
+    });
+    await until(() => Promise.resolve(view.microvm(id)?.state === 'running' && view.microvm(id)?.epoch === 2));
+    expect(view.microvm(id)).toMatchObject({ restarts: 1 });
+  });
+});
+
+/** Asks until it is so; for what has no event to wait for. */
+async function until(holds: () => Promise<boolean>, ms = 20_000): Promise<void> {
+  for (const end = Date.now() + ms; ;) {
+    if (await holds().catch(() => false)) return;
+    if (Date.now() > end) throw new Error(`not so within ${ms} ms`);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}

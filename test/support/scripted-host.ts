@@ -1,0 +1,195 @@
+import type { NatsConnection, Subscription } from 'nats';
+import { pino } from 'pino';
+import { BusClient, connectNats } from '#bus';
+import {
+  densityReport,
+  heartbeat,
+  hostCommand,
+  registerHost,
+  reportFact,
+  subjectFor,
+  type DensityReport,
+  type HostDescription,
+  type MicrovmEvent,
+  type RequestOf,
+} from '#protocol';
+
+type Command = RequestOf<typeof hostCommand>;
+type Fact = RequestOf<typeof reportFact>['fact'];
+
+/** What a scripted host says to a command. `silent`: nothing at all, as a host cut off would. */
+export type Script = (command: Command, host: ScriptedHost) => 'obey' | 'silent' | { refuse: string };
+
+/**
+ * A host that speaks the real protocol and runs nothing: obeys at once, unless its script says otherwise. For tests of the control
+ * plane alone.
+ */
+export class ScriptedHost {
+  readonly commands: Command[] = [];
+  readonly held = new Map<string, { epoch: number; as: 'starting' | 'running' | 'paused' | 'ended' }>();
+  script: Script = () => 'obey';
+  #factNumber = 0;
+  #timers: NodeJS.Timeout[] = [];
+  #subscription: Subscription | undefined;
+
+  private constructor(
+    readonly id: string,
+    private readonly nats: NatsConnection,
+    readonly bus: BusClient,
+  ) {}
+
+  static async start(url: string, id: string): Promise<ScriptedHost> {
+    const nats = await connectNats({ servers: url, name: `scripted-${id}` });
+    const host = new ScriptedHost(id, nats, new BusClient(nats, pino({ level: 'silent' })));
+    await host.connect();
+    return host;
+  }
+
+  /** Registers, listens and keeps its lease. */
+  async connect(): Promise<void> {
+    this.#subscription = this.nats.subscribe(subjectFor(hostCommand.subject, { hostId: this.id }), {
+      callback: (_, message) => {
+        const answer = this.#take(message.json<Command>());
+        if (answer) message.respond(JSON.stringify(answer));
+      },
+    });
+    this.#report();
+    await this.#persist(() => this.register());
+    this.#timers = [
+      setInterval(() => this.#report(), 300),
+      setInterval(() => {
+        this.bus
+          .call(heartbeat, { hostId: this.id, at: Date.now() })
+          .then(({ unknown }) => (unknown ? this.register() : undefined))
+          .catch(() => undefined);
+      }, 500),
+    ];
+  }
+
+  /** Falls silent, as if its network were cut. */
+  disconnect(): void {
+    this.#timers.forEach(clearInterval);
+    this.#subscription?.unsubscribe();
+  }
+
+  async close(): Promise<void> {
+    this.disconnect();
+    await this.nats.close();
+  }
+
+  async register(): Promise<void> {
+    const inventory = [...this.held].map(([microvmId, { epoch, as }]) => ({ microvmId, epoch, as }));
+    await this.bus.call(registerHost, { description: this.#description(), inventory });
+  }
+
+  /** Reports a fact until it is answered; resolves with what the controller made of it. */
+  async tell(microvmId: string, fact: Fact, factId = `${this.id}.${++this.#factNumber}`): Promise<boolean> {
+    const { recorded } = await this.#persist(() =>
+      this.bus.call(reportFact, { factId, microvmId, at: Date.now(), fact }),
+    );
+    return recorded;
+  }
+
+  #take(command: Command): { accepted: boolean; reason?: string } | undefined {
+    this.commands.push(command);
+    const verdict = this.script(command, this);
+    if (verdict === 'silent') return undefined;
+    if (verdict !== 'obey') return { accepted: false, reason: verdict.refuse };
+    void this.obey(command);
+    return { accepted: true };
+  }
+
+  /** Does what the command asks and tells. */
+  async obey({ type, microvmId, epoch }: Command): Promise<void> {
+    const here = { hostId: this.id, epoch };
+    const held = this.held.get(microvmId);
+    const now = Date.now();
+    const tell = (fact: MicrovmEvent) => this.tell(microvmId, fact);
+    switch (type) {
+      case 'start':
+        this.held.set(microvmId, { epoch, as: 'running' });
+        await tell({
+          type: 'started',
+          ...here,
+          pid: 1,
+          timings: {
+            receivedAt: now,
+            admittedAt: now,
+            launchedAt: now,
+            vmmEnteredAt: now,
+            guestRunAt: now,
+            guestBootedAt: now,
+          },
+        });
+        return;
+      case 'pause':
+        if (held) held.as = 'paused';
+        await tell({ type: 'pausedOnHost', ...here });
+        return;
+      case 'resume':
+        if (held) held.as = 'running';
+        await tell({ type: 'resumedOnHost', ...here });
+        return;
+      case 'stop':
+        if (held) held.as = 'ended';
+        await tell({ type: 'exited', ...here, exit: { reason: 'requested', message: 'stopped', at: now } });
+        return;
+      case 'erase':
+        this.held.delete(microvmId);
+        await tell({ type: 'erased', ...here });
+        return;
+      case 'verify':
+        if (!held || held.epoch !== epoch) await tell({ type: 'absent', ...here, reason: 'not here' });
+        else if (held.as === 'ended')
+          await tell({ type: 'exited', ...here, exit: { reason: 'killed', message: 'was killed', at: now } });
+        else await tell({ type: 'observed', ...here, as: held.as, reason: 'asked' });
+    }
+  }
+
+  async #persist<T>(work: () => Promise<T>): Promise<T> {
+    for (const until = Date.now() + 20_000; ;) {
+      try {
+        return await work();
+      } catch (error) {
+        if (Date.now() > until || this.nats.isClosed()) throw error;
+        await new Promise((resolve) => setTimeout(resolve, 50));
+      }
+    }
+  }
+
+  #description(): HostDescription {
+    return {
+      hostId: this.id,
+      hostname: this.id,
+      kernel: 'scripted',
+      agentVersion: '0.1.0',
+      bootId: 'boot',
+      kvm: { available: true, kind: 'software' },
+      cpus: 64,
+      memoryMiB: 1_000_000,
+      reserveMiB: 0,
+      slots: 10_000,
+      overcommit: { cpu: 100, memory: 1 },
+      images: ['canary'],
+      labels: {},
+    };
+  }
+
+  #report(): void {
+    const report: DensityReport = {
+      hostId: this.id,
+      at: Date.now(),
+      microvms: this.held.size,
+      slots: { total: 10_000, used: this.held.size },
+      capacity: { cpus: 64, memoryMiB: 1_000_000, reserveMiB: 0 },
+      commitment: { vcpus: 0, memoryMiB: 0 },
+      used: { cpuCores: 0, memoryMiB: 0, privateMiB: 0, overheadMiB: 0, hostMemoryMiB: 0 },
+      overcommit: { cpu: 0, memory: 0, cpuLimit: 100, memoryLimit: 1 },
+      headroom: { vcpus: 6_400, memoryMiB: 1_000_000, slots: 10_000 - this.held.size, microvms: 10_000 },
+      vcpuWaitPercent: { p50: 0, p99: 0 },
+      pressure: { cpuSome: 0, memorySome: 0, memoryFull: 0, ioSome: 0 },
+      samplingCpuMs: 0,
+    };
+    this.bus.publish(densityReport(this.id), report);
+  }
+}
