@@ -1,10 +1,7 @@
-import { execFile } from 'node:child_process';
+import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
 import { KernelUnavailableError } from './errors';
-
-const run = promisify(execFile);
 
 /** An unpacked, unmodified kernel of the distribution, and its modules. */
 export interface DistributionKernel {
@@ -18,7 +15,7 @@ export interface DistributionKernel {
 
 /** The distribution's package that always depends on its newest kernel for cloud machines. */
 const NEWEST_CLOUD_KERNEL = 'linux-image-cloud-amd64';
-const DOWNLOAD_DEADLINE_MS = 180_000;
+const DOWNLOAD_DEADLINE_MS = 120_000;
 
 /**
  * Fetches the distribution's newest cloud kernel with its own package tools and unpacks it under `cacheFolder`; it is
@@ -27,26 +24,35 @@ const DOWNLOAD_DEADLINE_MS = 180_000;
  *
  * Throws {@link KernelUnavailableError} when there is none in the cache and none can be fetched.
  */
-export async function fetchDistributionKernel(cacheFolder: string): Promise<DistributionKernel> {
+export function fetchDistributionKernel(cacheFolder: string): DistributionKernel {
   mkdirSync(cacheFolder, { recursive: true });
-  const wanted = await newestKernelPackage().catch((cause: unknown) => {
-    const cached = cachedPackages(cacheFolder).at(-1);
-    if (cached !== undefined) return cached;
+  const cached = cachedPackages(cacheFolder).at(-1);
+  try {
+    const newest = newestKernelPackage();
+    const folder = join(cacheFolder, newest);
+    if (!existsSync(folder)) downloadAndUnpack(newest, cacheFolder, folder);
+    return describeKernel(folder);
+  } catch (cause) {
+    if (cached === undefined) throw cause;
+    return describeKernel(join(cacheFolder, cached));
+  }
+}
+
+function newestKernelPackage(): string {
+  try {
+    const answer = run('apt-cache', ['depends', '--important', NEWEST_CLOUD_KERNEL], 30_000);
+    const name = /Depends: (linux-image-\S+)/.exec(answer)?.[1];
+    if (name === undefined) throw new Error('apt-cache names no dependency');
+    return name;
+  } catch (cause) {
     throw new KernelUnavailableError(
       `the package ${NEWEST_CLOUD_KERNEL} is not known here; on Debian, run \`apt-get update\` (${firstLine(cause)})`,
     );
-  });
-
-  const folder = join(cacheFolder, wanted);
-  if (!existsSync(folder)) await downloadAndUnpack(wanted, cacheFolder, folder);
-  return describeKernel(folder);
+  }
 }
 
-async function newestKernelPackage(): Promise<string> {
-  const { stdout } = await run('apt-cache', ['depends', '--important', NEWEST_CLOUD_KERNEL], { timeout: 30_000 });
-  const name = /Depends: (linux-image-\S+)/.exec(stdout)?.[1];
-  if (name === undefined) throw new Error(`apt-cache names no dependency of ${NEWEST_CLOUD_KERNEL}`);
-  return name;
+function run(program: string, argv: readonly string[], timeout: number, cwd?: string): string {
+  return execFileSync(program, argv, { timeout, cwd, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
 }
 
 function cachedPackages(cacheFolder: string): string[] {
@@ -56,17 +62,14 @@ function cachedPackages(cacheFolder: string): string[] {
     .sort((a, b) => numeric.compare(a, b));
 }
 
-async function downloadAndUnpack(name: string, cacheFolder: string, folder: string): Promise<void> {
+function downloadAndUnpack(name: string, cacheFolder: string, folder: string): void {
   const work = mkdtempSync(join(cacheFolder, 'fetch-'));
   try {
     // As root, apt downloads as the user _apt, who may not write here; the signature check does not depend on it.
-    await run('apt-get', ['-o', 'APT::Sandbox::User=root', 'download', name], {
-      cwd: work,
-      timeout: DOWNLOAD_DEADLINE_MS,
-    });
+    run('apt-get', ['-o', 'APT::Sandbox::User=root', 'download', name], DOWNLOAD_DEADLINE_MS, work);
     const archive = readdirSync(work).find((file) => file.endsWith('.deb'));
     if (archive === undefined) throw new Error('apt-get left no package behind');
-    await run('dpkg', ['-x', join(work, archive), join(work, 'unpacked')], { timeout: 120_000 });
+    run('dpkg', ['-x', join(work, archive), join(work, 'unpacked')], 120_000);
     describeKernel(join(work, 'unpacked'));
     // In one step, so that a second test process sees either nothing or all of it.
     if (!existsSync(folder)) renameSync(join(work, 'unpacked'), folder);

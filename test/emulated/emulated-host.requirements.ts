@@ -14,18 +14,21 @@ export type Availability =
   | { readonly available: true; readonly tools: EmulatedHostTools }
   | { readonly available: false; readonly reason: string };
 
+/** Kept between test runs, outside of version control. */
+const DEFAULT_CACHE = join(__dirname, '../../.volley/cache/kernels');
+
 /**
  * Looks for QEMU, busybox and the distribution's kernel (fetching it into `cacheFolder` the first time). Never throws:
  * what is missing is named in `reason`, together with the package to install, so that a test can be skipped aloud.
  */
-export async function findEmulatedHostTools(cacheFolder: string): Promise<Availability> {
+export function findEmulatedHostTools(cacheFolder: string = DEFAULT_CACHE): Availability {
   if (process.arch !== 'x64') return { available: false, reason: `no emulated host for ${process.arch}` };
   const qemu = findProgram('qemu-system-x86_64');
   if (qemu === undefined) return missing('qemu-system-x86_64', 'qemu-system-x86');
   const busybox = findProgram('busybox');
   if (busybox === undefined) return missing('busybox', 'busybox-static');
   try {
-    return { available: true, tools: { qemu, busybox, kernel: await fetchDistributionKernel(cacheFolder) } };
+    return { available: true, tools: { qemu, busybox, kernel: fetchDistributionKernel(cacheFolder) } };
   } catch (cause) {
     return { available: false, reason: cause instanceof Error ? cause.message : String(cause) };
   }

@@ -72,6 +72,11 @@ export class EmulatedHost {
     });
   }
 
+  /** Process id of the emulator. */
+  get pid(): number | undefined {
+    return this.qemu.pid;
+  }
+
   /** All that the host's console, and QEMU itself, have printed so far. */
   get console(): string {
     return this.text;
@@ -131,7 +136,8 @@ function qemuArguments(tools: EmulatedHostTools, options: EmulatedHostOptions, a
   return [
     ...['-nodefaults', '-no-user-config', '-no-reboot', '-display', 'none', '-monitor', 'none', '-serial', 'stdio'],
     ...['-accel', 'tcg,thread=multi'],
-    ...['-cpu', `EPYC,+svm,+npt,-xsave`, '-smp', String(options.cpus ?? 2), '-m', String(options.memoryMiB)],
+    // Without xsave: emulated SVM does not intercept xsetbv, so KVM would not learn what its guest enables.
+    ...['-cpu', 'EPYC,+svm,+npt,-xsave', '-smp', String(options.cpus ?? 2), '-m', String(options.memoryMiB)],
     ...['-kernel', tools.kernel.image, '-initrd', archive],
     // Mitigations cost much time under emulation and protect nothing here.
     ...['-append', 'console=ttyS0 reboot=k panic=1 mitigations=off quiet loglevel=1'],

@@ -3,8 +3,8 @@ import type { EmulatedHostTools } from './emulated-host.requirements';
 import { busyboxFileSystem } from './host-file-system';
 import { kernelModules } from './kernel-modules';
 
-/** What the guest does once it is in user space; given to it on its command line as `volley.end=`. */
-export type GuestEnd = 'poweroff' | 'reboot' | 'panic' | 'power-button';
+/** What the guest does once it is in user space. `panic-silent` panics without the driver of the panic port. */
+export type GuestEnd = 'poweroff' | 'reboot' | 'panic' | 'panic-silent' | 'power-button';
 
 /** Drivers that the distribution's kernel has as modules: the panic port, the power button and reading its key. */
 const MODULES = ['pvpanic-mmio', 'button', 'evdev'];
@@ -22,9 +22,11 @@ export function stockGuestFileSystem(tools: EmulatedHostTools): ArchiveEntry[] {
   ];
 }
 
-/** The command line of a stock guest that ends in the given way. */
+/**
+ * The command line of a stock guest that ends in the given way. It tells the kernel nothing about how to power off or
+ * reset: that has to come from the machine itself. `panic=1` asks for a reset one second after a panic.
+ */
 export function stockGuestCommandLine(end: GuestEnd): string {
-  // A stock kernel resets by itself one second after a panic when told `panic=1`.
   return `console=ttyS0 quiet panic=1 mitigations=off volley.end=${end}`;
 }
 
@@ -36,20 +38,23 @@ export PATH=/bin:/sbin:/usr/bin:/usr/sbin
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t devtmpfs devtmpfs /dev
+end=$(grep -o 'volley.end=[a-z-]*' /proc/cmdline | cut -d = -f 2)
 for module in ${modules.join(' ')}; do
-  insmod /modules/$module.ko
+  [ $end = panic-silent ] || insmod /modules/$module.ko
 done
 # Writing 123 to the boot timer's page says "booted" to the VMM.
 devmem 0xC0000000 8 123
-echo "guest: user space of $(uname -r) with $(nproc) processors and $(sed -n 's/MemTotal: *//p' /proc/meminfo)"
+echo "guest: kernel $(uname -r)"
+echo "guest: $(nproc) processors"
+echo "guest: $(sed -n 's/MemTotal: *//p' /proc/meminfo) of memory"
 echo "guest: clock $(cat /sys/devices/system/clocksource/clocksource0/current_clocksource)"
-case $(grep -o 'volley.end=[a-z-]*' /proc/cmdline) in
-  volley.end=poweroff) poweroff -f ;;
-  volley.end=reboot) reboot -f ;;
-  volley.end=panic) echo c > /proc/sysrq-trigger ;;
-  volley.end=power-button)
+case $end in
+  poweroff) poweroff -f ;;
+  reboot) reboot -f ;;
+  panic*) echo c > /proc/sysrq-trigger ;;
+  power-button)
     echo "guest: waiting for the power button"
-    # One event is 24 bytes long; the only input device is the button.
+    # One event is 24 bytes long; the button is the only input device.
     head -c 24 /dev/input/event0 > /dev/null
     echo "guest: the power button was pressed"
     poweroff -f ;;

@@ -1,0 +1,36 @@
+/** What `volley-run` prints when its VMM has ended. Times are microseconds after the launch, 0 = has not happened. */
+export interface MicrovmReport {
+  readonly exit: string;
+  readonly message: string;
+  /** The VMM's own exit status; -1 when a signal ended it. */
+  readonly status: number;
+  readonly bootedUs: number;
+  readonly exitedUs: number;
+  readonly exits: number;
+}
+
+/** One microVM's part of a host's console. */
+export interface MicrovmRun {
+  /** What the guest printed on its serial console, and whatever else appeared meanwhile. */
+  readonly console: string;
+  readonly report: MicrovmReport;
+}
+
+/** A line of shell that runs a microVM so that {@link microvmRun} finds it by its name. */
+export function runMicrovm(name: string, argv: readonly string[]): string {
+  const quoted = argv.map((word) => `'${word}'`).join(' ');
+  return `echo "microvm: ${name} starts"; volley-run --vmm /bin/volley-vmm ${quoted}; echo "microvm: ${name} is over"`;
+}
+
+/**
+ * Cuts one microVM's part out of a host's console.
+ *
+ * Throws when it is not there, or holds no report.
+ */
+export function microvmRun(hostConsole: string, name: string): MicrovmRun {
+  const [, after] = hostConsole.split(`microvm: ${name} starts`);
+  const [console] = (after ?? '').split(`microvm: ${name} is over`);
+  const report = /^volley-run (\{.*\})\r?$/m.exec(console ?? '')?.[1];
+  if (console === undefined || report === undefined) throw new Error(`${name} left no report:\n${hostConsole}`);
+  return { console, report: JSON.parse(report) as MicrovmReport };
+}

@@ -1,0 +1,137 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { writeCpioArchive } from './cpio-archive';
+import { EmulatedHost } from './emulated-host';
+import { findEmulatedHostTools } from './emulated-host.requirements';
+import { type MicrovmRun, microvmRun, runMicrovm } from './microvm-report';
+import { findNativeBuild } from './native-build';
+import { type GuestEnd, stockGuestCommandLine, stockGuestFileSystem } from './stock-guest';
+
+const found = findEmulatedHostTools();
+const build = findNativeBuild();
+const obstacle = found.available ? (typeof build === 'string' ? build : undefined) : found.reason;
+const suite = obstacle === undefined ? describe : describe.skip;
+
+/** For one microVM; generous, because everything in it is emulated twice, perhaps on a busy machine. */
+const GUEST_SECONDS = '100';
+const WHOLE_DEADLINE_MS = 240_000;
+
+const linux = (name: string, end: GuestEnd, ...more: string[]): string =>
+  runMicrovm(name, [
+    ...['--kernel', '/vmlinuz', '--initrd', '/guest.cpio', '--cmdline', stockGuestCommandLine(end)],
+    ...['--timeout', GUEST_SECONDS, ...more],
+  ]);
+const canary = (name: string, cmdline: string, ...more: string[]): string =>
+  runMicrovm(name, [
+    ...['--kernel', '/canary.bin', '--protocol', 'flat', '--memory', '32', '--cmdline', cmdline],
+    ...['--timeout', GUEST_SECONDS, ...more],
+  ]);
+
+const SCRIPT = [
+  canary('canary-poweroff', 'touch=8 exit=poweroff'),
+  canary('canary-reboot', 'exit=reboot'),
+  canary('canary-panic', 'exit=panic'),
+  canary('canary-triple-fault', 'exit=triplefault'),
+  canary('canary-button', 'idle', '--power-button-on', 'canary'),
+  linux('linux-poweroff', 'poweroff', '--memory', '256'),
+  linux('linux-reboot', 'reboot', '--memory', '256', '--vcpus', '2'),
+  linux('linux-panic', 'panic', '--memory', '4096'),
+  linux('linux-panic-silent', 'panic-silent', '--memory', '256'),
+  linux('linux-button', 'power-button', '--memory', '256', '--power-button-on', 'waiting for the power button'),
+  linux('linux-too-small', 'poweroff', '--memory', '32'),
+].join('\n');
+
+suite(`a host with hardware KVM${obstacle === undefined ? '' : ` (skipped: ${obstacle})`}`, () => {
+  let host: EmulatedHost | undefined;
+  let folder: string | undefined;
+  let runs: (name: string) => MicrovmRun;
+  let kernelRelease = '';
+
+  beforeAll(async () => {
+    if (!found.available || typeof build === 'string') return;
+    folder = mkdtempSync(join(tmpdir(), 'volley-stock-guest-'));
+    const guest = join(folder, 'guest.cpio');
+    writeCpioArchive(guest, stockGuestFileSystem(found.tools));
+    kernelRelease = found.tools.kernel.release;
+    host = EmulatedHost.start(found.tools, {
+      memoryMiB: 1024,
+      files: [
+        { path: '/bin/volley-vmm', mode: 0o755, from: build.vmm },
+        { path: '/bin/volley-run', mode: 0o755, from: build.run },
+        { path: '/canary.bin', from: build.canary },
+        { path: '/vmlinuz', from: found.tools.kernel.image },
+        { path: '/guest.cpio', from: guest },
+      ],
+      script: SCRIPT,
+      lifetimeMs: WHOLE_DEADLINE_MS,
+    });
+    await host.scriptStatus(WHOLE_DEADLINE_MS);
+    const { console } = host;
+    runs = (name) => microvmRun(console, name);
+  }, WHOLE_DEADLINE_MS + 10_000);
+
+  afterAll(async () => {
+    await host?.stop();
+    if (folder !== undefined) rmSync(folder, { recursive: true, force: true });
+  });
+
+  describe('runs the canary, which', () => {
+    it.each([
+      ['canary-poweroff', 'POWER_OFF'],
+      ['canary-reboot', 'REBOOT'],
+      ['canary-panic', 'PANIC'],
+      ['canary-triple-fault', 'TRIPLE_FAULT'],
+    ])('boots and ends: %s is %s', (name, exit) => {
+      const { report } = runs(name);
+      expect(report).toMatchObject({ exit, status: 0 });
+      expect(report.bootedUs).toBeGreaterThan(0);
+    });
+
+    it('touches its memory and powers off at the power button', () => {
+      expect(runs('canary-poweroff').console).toContain('touched 8 MiB');
+      expect(runs('canary-button').report).toMatchObject({ exit: 'POWER_OFF', status: 0 });
+    });
+  });
+
+  describe("boots the distribution's unmodified kernel, which", () => {
+    it('reaches user space, says "booted" and powers off', () => {
+      const { console, report } = runs('linux-poweroff');
+      expect(console).toContain(`guest: kernel ${kernelRelease}`);
+      expect(console).toContain('guest: 1 processors');
+      expect(console).toContain('guest: clock kvm-clock');
+      expect(report).toMatchObject({ exit: 'POWER_OFF', message: 'the guest powered off', status: 0 });
+      expect(report.bootedUs).toBeGreaterThan(0);
+      expect(report.exitedUs).toBeGreaterThan(report.bootedUs);
+    });
+
+    it('wakes its second processor, and reboots without being told how', () => {
+      const { console, report } = runs('linux-reboot');
+      expect(console).toContain('guest: 2 processors');
+      expect(report).toMatchObject({ exit: 'REBOOT', status: 0 });
+    });
+
+    it('uses memory on both sides of the device window, and reports a panic', () => {
+      const { console, report } = runs('linux-panic');
+      const memoryKiB = Number(/guest: (\d+) kB of memory/.exec(console)?.[1]);
+      expect(memoryKiB).toBeGreaterThan(3_900_000);
+      expect(report).toMatchObject({ exit: 'PANIC', status: 0 });
+    });
+
+    it('looks like a reboot when it panics without the driver of the panic port', () => {
+      expect(runs('linux-panic-silent').report).toMatchObject({ exit: 'REBOOT', status: 0 });
+    });
+
+    it('feels the power button', () => {
+      const { console, report } = runs('linux-button');
+      expect(console).toContain('guest: the power button was pressed');
+      expect(report).toMatchObject({ exit: 'POWER_OFF', status: 0 });
+    });
+
+    it('is refused with the reason when the guest is too small for it', () => {
+      const { report } = runs('linux-too-small');
+      expect(report).toMatchObject({ exit: 'VMM_ERROR', status: 1 });
+      expect(report.message).toContain('the kernel needs memory up to');
+    });
+  });
+});
