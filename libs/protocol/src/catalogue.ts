@@ -1,0 +1,15 @@
+import * as hostOperations from './host-operations';
+import type { Operation } from './operation';
+import * as operatorOperations from './operator-operations';
+
+function operationsOf(module: Record<string, unknown>): Operation[] {
+  return Object.values(module).filter(
+    (value): value is Operation =>
+      typeof value === 'object' && value !== null && 'subject' in value && 'summary' in value,
+  );
+}
+
+/** What operators and their programs may send. */
+export const OPERATOR_OPERATIONS: readonly Operation[] = operationsOf(operatorOperations);
+/** What controllers, placement and hosts send each other. */
+export const INTERNAL_OPERATIONS: readonly Operation[] = operationsOf(hostOperations);
