@@ -1,5 +1,14 @@
 // A service of its own process for boot-service.spec.ts. Tells its steps on the log as lines with a `step`.
-import { Controller, Get, Inject, Injectable, type OnApplicationBootstrap, type OnApplicationShutdown, type OnModuleInit } from '@nestjs/common';
+import {
+  Controller,
+  Get,
+  Inject,
+  Injectable,
+  type OnApplicationBootstrap,
+  type OnApplicationShutdown,
+  type OnModuleDestroy,
+  type OnModuleInit,
+} from '@nestjs/common';
 import type { Logger } from 'pino';
 import { z } from 'zod';
 import { bootService, BusClient, Handles, LOGGER, readConfig, SHUTDOWN } from '#bus';
@@ -16,14 +25,14 @@ const config = readConfig(
 
 const work = operation({
   subject: 'sample.work',
-  request: z.strictObject({ kind: z.enum(['quick', 'slow', 'hang', 'throwLater', 'rejectLater']) }),
+  request: z.strictObject({ kind: z.enum(['quick', 'slow', 'slower', 'hang', 'throwLater', 'rejectLater']) }),
   reply: z.strictObject({ recovered: z.boolean() }),
   deadlineMs: 5_000,
   summary: 'Works.',
 });
 
 @Injectable()
-class Recovery implements OnModuleInit, OnApplicationBootstrap, OnApplicationShutdown {
+class Recovery implements OnModuleInit, OnApplicationBootstrap, OnModuleDestroy, OnApplicationShutdown {
   done = false;
   constructor(
     @Inject(LOGGER) readonly logger: Logger,
@@ -41,6 +50,9 @@ class Recovery implements OnModuleInit, OnApplicationBootstrap, OnApplicationShu
     this.done = true;
     this.logger.info({ step: 'recovered' });
   }
+  onModuleDestroy(): void {
+    this.logger.info({ step: 'destroy hook' });
+  }
   onApplicationShutdown(): void {
     this.logger.info({ step: 'shutdown hook' });
     this.bus.publish('sample.bye', {}); // the connection must still be there
@@ -55,6 +67,7 @@ class SampleController {
   async work({ kind }: { kind: string }) {
     this.recovery.logger.info({ step: `began ${kind}` });
     if (kind === 'slow') await new Promise((resolve) => setTimeout(resolve, 500));
+    if (kind === 'slower') await new Promise((resolve) => setTimeout(resolve, 1_000));
     if (kind === 'hang') await new Promise(() => undefined);
     if (kind === 'throwLater') {
       setTimeout(() => {

@@ -8,6 +8,11 @@ const { transformSync } = require('@swc/core');
 const config = JSON.parse(readFileSync(join(__dirname, '../../.swcrc'), 'utf8'));
 
 Module._extensions['.ts'] = (module, filename) => {
-  const { code } = transformSync(readFileSync(filename, 'utf8'), { ...config, swcrc: false, sourceMaps: 'inline', filename });
+  const { code } = transformSync(readFileSync(filename, 'utf8'), {
+    ...config,
+    swcrc: false,
+    sourceMaps: 'inline',
+    filename,
+  });
   module._compile(code, filename);
 };

@@ -27,8 +27,9 @@ class ServiceProcess {
   constructor(args: string[]) {
     const run = ['--conditions=jest', '-r', './test/support/ts-register.cjs', 'test/support/sample-service.ts'];
     this.child = spawn(process.execPath, [...run, ...args], { cwd: ROOT, stdio: ['ignore', 'pipe', 'inherit'] });
-    this.exit = once(this.child, 'exit') as Promise<[number | null, string | null]>;
-    createInterface({ input: this.child.stdout! }).on('line', (text) => {
+    const lines = createInterface({ input: this.child.stdout! });
+    this.exit = Promise.all([once(this.child, 'exit'), once(lines, 'close')]).then(([exit]) => exit as never);
+    lines.on('line', (text) => {
       const line = JSON.parse(text) as Line;
       this.lines.push(line);
       this.#waiters = this.#waiters.filter(({ test, resolve }) => !test(line) || resolve(line));
@@ -85,31 +86,45 @@ describeWithNats('bootService', () => {
     expect(await exit).toEqual([0, null]);
   });
 
-  it.each(['SIGTERM', 'SIGINT'] as const)('on %s finishes what it does, then runs hooks, then leaves NATS', async (signal) => {
-    const { child, exit } = start();
-    await service!.ready();
-    const bye = new Promise((resolve) => caller.subscribe('sample.bye', { max: 1, callback: resolve }));
-    await caller.flush();
-    const slow = call('slow');
-    await service!.line(({ step }) => step === 'began slow');
-    child.kill(signal);
-    await service!.line(({ step }) => step === 'abort');
-    expect(await slow).toEqual({ recovered: true });
-    expect(await exit).toEqual([0, null]);
-    await bye;
-    expect(service!.steps).toEqual(['recovering', 'recovered', 'began slow', 'abort', 'ended slow', 'shutdown hook']);
-  });
+  it.each(['SIGTERM', 'SIGINT'] as const)(
+    'on %s finishes what it does, then runs hooks, then leaves NATS',
+    async (signal) => {
+      const { child, exit } = start();
+      await service!.ready();
+      const bye = new Promise((resolve) => caller.subscribe('sample.bye', { max: 1, callback: resolve }));
+      await caller.flush();
+      const slow = call('slow');
+      await service!.line(({ step }) => step === 'began slow');
+      child.kill(signal);
+      await service!.line(({ step }) => step === 'abort');
+      expect(await slow).toEqual({ recovered: true });
+      expect(await exit).toEqual([0, null]);
+      await bye;
+      expect(service!.steps).toEqual([
+        'recovering',
+        'recovered',
+        'began slow',
+        'abort',
+        'ended slow',
+        'destroy hook',
+        'shutdown hook',
+      ]);
+    },
+  );
 
   it('serves HTTP after recovery and finishes requests on SIGTERM', async () => {
     const { child, exit } = start('--http', 'true');
     const { url } = await service!.ready();
     const response = fetch(`${url}/slow`);
     await service!.line(({ step }) => step === 'began slow');
+    const reply = call('slower');
+    await service!.line(({ step }) => step === 'began slower');
     child.kill('SIGTERM');
-    await service!.line(({ step }) => step === 'abort');
     expect(await (await response).json()).toEqual({ recovered: true });
+    expect(await reply).toEqual({ recovered: true });
     expect(await exit).toEqual([0, null]);
-    expect(service!.steps.at(-1)).toBe('shutdown hook');
+    expect(service!.steps.slice(-5)).toEqual(['abort', 'ended slow', 'ended slower', 'destroy hook', 'shutdown hook']);
+    await expect(fetch(`${url}/slow`)).rejects.toThrow();
   });
 
   it('leaves a hanging handler behind after the drain time', async () => {

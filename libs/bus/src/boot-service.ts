@@ -113,7 +113,9 @@ class Service {
     };
     this.#bus = new FleetBus({ connection: nats, logger, drainMs: this.#drainMs, ...options.bus });
     const root = await rootModule(options.module, context);
-    const [app, url] = options.http ? await this.#startWithHttp(root, context, options.http) : [await this.#startPlain(root), undefined];
+    const [app, url] = options.http
+      ? await this.#startWithHttp(root, context, options.http)
+      : [await this.#startPlain(root), undefined];
     this.#running = { app, context, url, stop: (reason) => this.stop(reason ?? 'stop()') };
     logger.info({ url, ms: Math.round(performance.now() - startedMs) }, `${options.name} is ready`);
     return this.#running;
@@ -125,7 +127,11 @@ class Service {
     return app;
   }
 
-  async #startWithHttp(root: DynamicModule, context: ServiceContext, http: HttpOptions): Promise<[INestApplication, string]> {
+  async #startWithHttp(
+    root: DynamicModule,
+    context: ServiceContext,
+    http: HttpOptions,
+  ): Promise<[INestApplication, string]> {
     const adapter = http.adapter ?? (await fastify());
     const app = await NestFactory.create(root, adapter, this.#nestOptions());
     app.connectMicroservice({ strategy: this.#bus! }, { inheritAppConfig: true });
@@ -200,8 +206,10 @@ async function fastify(): Promise<AbstractHttpAdapter> {
 async function closeHttp(app: INestApplication, drainMs: number): Promise<void> {
   const server = app.getHttpServer() as HttpServer;
   const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-  server.closeIdleConnections();
+  // A kept-alive connection falls idle only after its last answer, and nothing tells when.
+  const sweep = setInterval(() => server.closeIdleConnections(), 20);
   await settled(closed, drainMs);
+  clearInterval(sweep);
   server.closeAllConnections();
 }
 

@@ -35,7 +35,10 @@ describeWithNats('BusClient', () => {
   }
 
   it('reports `unavailable` when nobody answers to the subject', async () => {
-    await expect(client.call(ask, { a: 1 }, { values })).rejects.toMatchObject({ name: 'OperationError', code: 'unavailable' });
+    await expect(client.call(ask, { a: 1 }, { values })).rejects.toMatchObject({
+      name: 'OperationError',
+      code: 'unavailable',
+    });
   });
 
   it('reports `timeout` when the deadline passes', async () => {
@@ -79,7 +82,9 @@ describeWithNats('BusClient', () => {
         for await (const status of nc.status()) if (status.type === 'reconnecting') return resolve();
       })();
     });
-    await expect(client.call(ask, { a: 1 }, { values, deadlineMs: 100 })).rejects.toMatchObject({ code: 'unavailable' });
+    await expect(client.call(ask, { a: 1 }, { values, deadlineMs: 100 })).rejects.toMatchObject({
+      code: 'unavailable',
+    });
     const call = client.call(ask, { a: 1 }, { values, deadlineMs: 10_000 });
     await server.restart();
     expect(await call).toEqual({ b: 1 });

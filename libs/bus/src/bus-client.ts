@@ -44,12 +44,14 @@ export class BusClient {
     options.signal?.throwIfAborted();
     if (!this.#watch.connected) {
       await abortable(this.#watch.reconnected(deadlineMs), options.signal);
-      if (!this.#watch.connected) throw new OperationError('unavailable', `${subject}: not connected to NATS; nothing was sent`);
+      if (!this.#watch.connected)
+        throw new OperationError('unavailable', `${subject}: not connected to NATS; nothing was sent`);
     }
     const timeout = Math.max(1, Math.round(deadline - performance.now()));
     let data: Uint8Array;
     try {
-      data = (await abortable(this.connection.request(subject, JSON.stringify(request), { timeout }), options.signal)).data;
+      data = (await abortable(this.connection.request(subject, JSON.stringify(request), { timeout }), options.signal))
+        .data;
     } catch (error) {
       if (options.signal?.aborted) throw error;
       throw callError(subject, deadlineMs, error);
@@ -73,7 +75,9 @@ export class BusClient {
       callback: (error, msg) => {
         if (error) return this.logger.error({ err: error, subject }, 'subscription failed');
         try {
-          const message = options.schema ? decodeMessage(options.schema, msg.data, Infinity) : parseJson(msg.data, Infinity);
+          const message = options.schema
+            ? decodeMessage(options.schema, msg.data, Infinity)
+            : parseJson(msg.data, Infinity);
           onMessage(message as z.output<S>, msg.subject);
         } catch (failure) {
           this.logger.error({ err: failure, subject: msg.subject }, 'event not handled');
@@ -98,7 +102,10 @@ export class BusClient {
     }
     const result = operation.reply.safeParse(reply);
     if (result.success) return result.data as ReplyOf<O>;
-    const { message, details } = invalidMessage(`${subject}: the reply is not what the operation promises`, result.error);
+    const { message, details } = invalidMessage(
+      `${subject}: the reply is not what the operation promises`,
+      result.error,
+    );
     throw new OperationError('internal', message, details);
   }
 }

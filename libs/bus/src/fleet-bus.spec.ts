@@ -200,16 +200,19 @@ describeWithNats('FleetBus', () => {
     });
   });
 
-  it.each(['throw', 'odd', 'circular', 'large'])('answers `internal` when a handler fails (%s), logs it, tells nothing', async (how) => {
-    await serve();
-    const error = (await client.call(fail, { how }).catch((e: unknown) => e)) as OperationError;
-    expect(error).toMatchObject({ code: 'internal' });
-    expect(error.message).not.toMatch(/secret|at /);
-    const reference = /under (\w+)/.exec(error.message)![1];
-    expect(logs.find((line) => line.msg === 'handler failed')).toMatchObject({ reference });
-    if (how === 'throw') expect(logs.find((line) => line.err)?.err?.stack).toContain('secret detail');
-    expect(await client.call(fail, { how: 'nothing' })).toEqual({});
-  });
+  it.each(['throw', 'odd', 'circular', 'large'])(
+    'answers `internal` when a handler fails (%s), logs it, tells nothing',
+    async (how) => {
+      await serve();
+      const error = (await client.call(fail, { how }).catch((e: unknown) => e)) as OperationError;
+      expect(error).toMatchObject({ code: 'internal' });
+      expect(error.message).not.toMatch(/secret|at /);
+      const reference = /under (\w+)/.exec(error.message)![1];
+      expect(logs.find((line) => line.msg === 'handler failed')).toMatchObject({ reference });
+      if (how === 'throw') expect(logs.find((line) => line.err)?.err?.stack).toContain('secret detail');
+      expect(await client.call(fail, { how: 'nothing' })).toEqual({});
+    },
+  );
 
   it('runs a request that wants no answer, and survives its failure', async () => {
     const { probe } = await serve();

@@ -47,7 +47,8 @@ export class FleetBus extends Server implements CustomTransportStrategy {
   override addHandler(pattern: unknown, callback: MessageHandler, isEvent = false, extras: object = {}): void {
     const template = String(pattern);
     const how = (extras as Partial<HandlerExtras>).volley;
-    if (!how) throw new Error(`${template}: use @Handles or @Listens on this bus, not @MessagePattern or @EventPattern`);
+    if (!how)
+      throw new Error(`${template}: use @Handles or @Listens on this bus, not @MessagePattern or @EventPattern`);
     if (!isEvent && this.#handlers.some((other) => 'operation' in other.how && other.template === template)) {
       throw new Error(`two handlers for ${template}: each would answer some of the requests`);
     }
@@ -153,7 +154,8 @@ export class FleetBus extends Server implements CustomTransportStrategy {
     try {
       const text = JSON.stringify(body);
       const limit = this.#options.connection.info?.max_payload ?? Infinity;
-      if (Buffer.byteLength(text) > limit) throw new RangeError(`the reply is larger than the ${limit} bytes NATS takes`);
+      if (Buffer.byteLength(text) > limit)
+        throw new RangeError(`the reply is larger than the ${limit} bytes NATS takes`);
       msg.respond(text);
     } catch (error) {
       const closed = this.#options.connection.isClosed();
@@ -174,7 +176,8 @@ export class FleetBus extends Server implements CustomTransportStrategy {
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<'late'>((resolve) => (timer = setTimeout(() => resolve('late'), drainMs)));
     const finish = async (): Promise<void> => {
-      if (!connection.isClosed()) await Promise.allSettled(this.#subscriptions.map((subscription) => subscription.drain()));
+      if (!connection.isClosed())
+        await Promise.allSettled(this.#subscriptions.map((subscription) => subscription.drain()));
       while (this.#inFlight.size > 0) await Promise.all(this.#inFlight);
     };
     if ((await Promise.race([finish(), late])) === 'late') {

@@ -27,7 +27,10 @@ export function parseJson(data: Uint8Array, maxBytes: number): unknown {
   try {
     return JSON.parse(UTF8.decode(data)) as unknown;
   } catch (error) {
-    throw new OperationError('invalid', `the message is not JSON in UTF-8: ${shorten(String((error as Error).message))}`);
+    throw new OperationError(
+      'invalid',
+      `the message is not JSON in UTF-8: ${shorten(String((error as Error).message))}`,
+    );
   }
 }
 

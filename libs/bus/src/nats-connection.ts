@@ -58,7 +58,8 @@ export function requireServerVersion(minimum: string): (server: ServerInfo) => v
   return ({ version }) => {
     const [have, need] = [numbers(version), numbers(minimum)];
     const difference = [0, 1, 2].map((i) => have[i]! - need[i]!).find((d) => d !== 0) ?? 0;
-    if (difference < 0) throw new Error(`nats-server is ${version}, but at least ${minimum} is needed; install a newer one`);
+    if (difference < 0)
+      throw new Error(`nats-server is ${version}, but at least ${minimum} is needed; install a newer one`);
   };
 }
 

@@ -1,4 +1,4 @@
-import { rm } from 'node:fs/promises';
+import { cp, rename, rm } from 'node:fs/promises';
 import { connect, type Msg, type NatsConnection, type SubscriptionOptions } from 'nats';
 import { describeWithNats, startNatsServer, type NatsServer } from '../../../test/support/nats-server';
 import type { FollowOptions, Follower } from './follower';
@@ -179,7 +179,8 @@ describeWithNats('Follower', () => {
     const { follower, sequences, restarts } = follow();
     await follower.caughtUp;
     process.kill(server.pid, 'SIGSTOP');
-    while (!restarts.some((reason) => reason.startsWith('silent'))) await new Promise((resolve) => setTimeout(resolve, 20));
+    while (!restarts.some((reason) => reason.startsWith('silent')))
+      await new Promise((resolve) => setTimeout(resolve, 20));
     process.kill(server.pid, 'SIGCONT');
     await follower.waitFor(await append(3), 10_000);
     expect(sequences()).toEqual([1, 2, 3]);
@@ -195,16 +196,41 @@ describeWithNats('Follower', () => {
   });
 
   it('ends when history went backwards: what was seen is not on record any more', async () => {
-    await append(10);
-    const failed = new Promise<Error>((onFailure) => follow({ onFailure, fromSequence: 1 }).follower.caughtUp);
+    await append(5);
+    await server.kill9();
+    const backup = `${server.storeDir}.backup`;
+    await cp(server.storeDir, backup, { recursive: true });
+    await server.restart();
+    await append(5, 'f.b');
+    const failed = new Promise<Error>((onFailure) => follow({ onFailure }));
+    await followers[0]!.caughtUp;
+    expect(followers[0]!.position).toBe(10);
+    await server.kill9();
+    await rm(server.storeDir, { recursive: true });
+    await rename(backup, server.storeDir);
+    await server.restart();
+    const failure = await failed;
+    expect(failure).toBeInstanceOf(HistoryLostError);
+    expect(failure.message).toContain('ends at 5, but 10 was seen');
+  });
+
+  it('ends when the stream was replaced by another one, even a longer one', async () => {
+    await append(5);
+    const failed = new Promise<Error>((onFailure) => follow({ onFailure }));
     await followers[0]!.caughtUp;
     await server.kill9();
     await rm(server.storeDir, { recursive: true });
-    await server.restart();
-    const other = await connect({ servers: server.url });
-    await Journal.open(other, { stream: 'F', subjects: ['f.>'], immutable: false });
+    // Elsewhere a new one of the same name fills up before our connection is back.
+    const elsewhere = await startNatsServer({ storeDir: server.storeDir });
+    const other = await connect({ servers: elsewhere.url });
+    const replaced = await Journal.open<Note>(other, { stream: 'F', subjects: ['f.>'], immutable: false });
+    for (let i = 0; i < 8; i++) await replaced.append('f.a', { n: i }, { commandId: `x${i}`, expectedSequence: 'any' });
     await other.close();
-    expect(await failed).toBeInstanceOf(HistoryLostError);
+    await elsewhere.stop();
+    await server.restart();
+    const failure = await failed;
+    expect(failure).toBeInstanceOf(HistoryLostError);
+    expect(failure.message).toContain('was replaced');
   });
 
   it('ends when what it still has to see was purged', async () => {

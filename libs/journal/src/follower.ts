@@ -95,7 +95,8 @@ export class StreamFollower<Record> implements Follower {
     this.#ticker = setInterval(() => this.#checkSilence(), HEARTBEAT_MS);
     this.#ticker.unref();
     void deps.nc.closed().then((error) => {
-      if (error) this.#fail(new JournalUnavailableError('the NATS connection was closed', 'notWritten', { cause: error }));
+      if (error)
+        this.#fail(new JournalUnavailableError('the NATS connection was closed', 'notWritten', { cause: error }));
       else this.close();
     });
     void this.#start(++this.#generation);
@@ -222,7 +223,9 @@ export class StreamFollower<Record> implements Follower {
     const { state, created } = await jsm.streams.info(stream);
     this.#streamCreated ??= created;
     if (created !== this.#streamCreated) {
-      throw new HistoryLostError(`stream ${stream} was replaced: it was created at ${this.#streamCreated}, now at ${created}`);
+      throw new HistoryLostError(
+        `stream ${stream} was replaced: it was created at ${this.#streamCreated}, now at ${created}`,
+      );
     }
     if (state.last_seq < this.#position) {
       throw new HistoryLostError(
@@ -264,7 +267,8 @@ export class StreamFollower<Record> implements Follower {
     const stalled = msg.headers?.get('Nats-Consumer-Stalled');
     if (stalled) this.deps.nc.publish(stalled);
     const last = msg.headers?.get('Nats-Last-Consumer');
-    if (last && Number(last) !== this.#delivered) this.#restart(`the server says ${last} were delivered, got ${this.#delivered}`);
+    if (last && Number(last) !== this.#delivered)
+      this.#restart(`the server says ${last} were delivered, got ${this.#delivered}`);
   }
 
   #checkCaughtUp(): void {
@@ -285,6 +289,7 @@ export class StreamFollower<Record> implements Follower {
     if (now - this.#lastTickMs > 2 * HEARTBEAT_MS) this.#lastActivityMs = now;
     this.#lastTickMs = now;
     if (!this.deps.watch.connected || !this.#consumer) return;
-    if (now - this.#lastActivityMs > SILENCE_MS) this.#restart(`silent for ${Math.round(now - this.#lastActivityMs)} ms`);
+    if (now - this.#lastActivityMs > SILENCE_MS)
+      this.#restart(`silent for ${Math.round(now - this.#lastActivityMs)} ms`);
   }
 }

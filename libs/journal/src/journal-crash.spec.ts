@@ -30,7 +30,12 @@ describeWithNats('Journal under SIGKILL of the server', () => {
   });
 
   async function openJournal(): Promise<Journal<Step>> {
-    const nc = await connect({ servers: server.url, maxReconnectAttempts: -1, reconnectTimeWait: 50, noAsyncTraces: true });
+    const nc = await connect({
+      servers: server.url,
+      maxReconnectAttempts: -1,
+      reconnectTimeWait: 50,
+      noAsyncTraces: true,
+    });
     connections.push(nc);
     return Journal.open<Step>(nc, { stream: 'CRASH', subjects: ['crash.>'], deadlineMs: 60_000 });
   }
@@ -46,10 +51,14 @@ describeWithNats('Journal under SIGKILL of the server', () => {
 
     const write = async (journal: Journal<Step>, writer: string, subject: string): Promise<void> => {
       let expectedSequence = 0;
-      for (let step = 0; step < STEPS; ) {
+      for (let step = 0; step < STEPS;) {
         const commandId = `${writer}-${step}`;
         try {
-          const { sequence, duplicate } = await journal.append(subject, { writer, step }, { commandId, expectedSequence });
+          const { sequence, duplicate } = await journal.append(
+            subject,
+            { writer, step },
+            { commandId, expectedSequence },
+          );
           const key = `${subject} ${commandId}`;
           expect(acknowledged.get(sequence) ?? key).toBe(key); // one place, one record
           acknowledged.set(sequence, key);
@@ -73,7 +82,8 @@ describeWithNats('Journal under SIGKILL of the server', () => {
       followers.push(
         watcher.follow({
           ...(filter === undefined ? {} : { filter }),
-          onRecord: ({ sequence, subject, commandId }) => void entries.push({ sequence, key: `${subject} ${commandId}` }),
+          onRecord: ({ sequence, subject, commandId }) =>
+            void entries.push({ sequence, key: `${subject} ${commandId}` }),
         }),
       );
     };

@@ -2,7 +2,12 @@ import { connect, headers, type NatsConnection } from 'nats';
 import { describeWithNats, startNatsServer, type NatsServer } from '../../../test/support/nats-server';
 import { Journal, type JournalOptions } from './journal';
 import type { UnreadableMessage } from './journal-entry';
-import { JournalUnavailableError, RecordTooLargeError, SequenceConflictError, StreamConfigError } from './journal-errors';
+import {
+  JournalUnavailableError,
+  RecordTooLargeError,
+  SequenceConflictError,
+  StreamConfigError,
+} from './journal-errors';
 
 interface Note {
   text: string;
@@ -60,7 +65,9 @@ describeWithNats('Journal', () => {
     it('refuses the second of two who expect the same, and says where history is', async () => {
       const { journal: it, a } = await journal();
       const { sequence } = await it.append(a, { text: '1' }, { commandId: 'c1', expectedSequence: 0 });
-      const error = await it.append(a, { text: '2' }, { commandId: 'c2', expectedSequence: 0 }).catch((e: unknown) => e);
+      const error = await it
+        .append(a, { text: '2' }, { commandId: 'c2', expectedSequence: 0 })
+        .catch((e: unknown) => e);
       expect(error).toBeInstanceOf(SequenceConflictError);
       expect(error).toMatchObject({ subject: a, expectedSequence: 0, actualSequence: sequence });
       expect((await it.read(a)).entries).toHaveLength(1);
@@ -69,7 +76,9 @@ describeWithNats('Journal', () => {
     it('lets exactly one of many concurrent writers win', async () => {
       const { journal: it, a } = await journal();
       const results = await Promise.allSettled(
-        Array.from({ length: 50 }, (_, i) => it.append(a, { text: `${i}` }, { commandId: `c${i}`, expectedSequence: 0 })),
+        Array.from({ length: 50 }, (_, i) =>
+          it.append(a, { text: `${i}` }, { commandId: `c${i}`, expectedSequence: 0 }),
+        ),
       );
       expect(results.filter(({ status }) => status === 'fulfilled')).toHaveLength(1);
       for (const result of results) {
@@ -122,7 +131,11 @@ describeWithNats('Journal', () => {
       const { journal: it, a } = await journal({ maxRecordBytes: 1_000 });
       const large = it.append(a, { text: 'x'.repeat(1_000) }, { commandId: 'c1', expectedSequence: 0 });
       await expect(large).rejects.toBeInstanceOf(RecordTooLargeError);
-      const beyondServer = (await journal()).journal.append(a, { text: 'x'.repeat(2_000_000) }, { commandId: 'c1', expectedSequence: 0 });
+      const beyondServer = (await journal()).journal.append(
+        a,
+        { text: 'x'.repeat(2_000_000) },
+        { commandId: 'c1', expectedSequence: 0 },
+      );
       await expect(beyondServer).rejects.toBeInstanceOf(RecordTooLargeError);
     });
 
@@ -156,7 +169,9 @@ describeWithNats('Journal', () => {
         await other.kill9();
         await gone;
         const options = { commandId: 'c1', expectedSequence: 0, deadlineMs: 100 };
-        const error = (await it.append('t.a', { text: '1' }, options).catch((e: unknown) => e)) as JournalUnavailableError;
+        const error = (await it
+          .append('t.a', { text: '1' }, options)
+          .catch((e: unknown) => e)) as JournalUnavailableError;
         expect(error).toBeInstanceOf(JournalUnavailableError);
         expect(error.outcome).toBe('notWritten');
         const later = it.append('t.a', { text: '1' }, { ...options, deadlineMs: 10_000 });
@@ -185,13 +200,18 @@ describeWithNats('Journal', () => {
         Array.from({ length: 20 }, async (_, subject) => {
           let expectedSequence = 0;
           for (let i = 0; i < 100; i++) {
-            const appended = await it.append(`${stream}.s${subject}`, { text: `${i}` }, { commandId: `c${i}`, expectedSequence });
+            const appended = await it.append(
+              `${stream}.s${subject}`,
+              { text: `${i}` },
+              { commandId: `c${i}`, expectedSequence },
+            );
             expectedSequence = appended.sequence;
           }
         }),
       );
       const histories = await Promise.all(Array.from({ length: 20 }, (_, subject) => it.read(`${stream}.s${subject}`)));
-      for (const { entries } of histories) expect(entries.map(({ record }) => record.text)).toEqual(Array.from({ length: 100 }, (_, i) => `${i}`));
+      for (const { entries } of histories)
+        expect(entries.map(({ record }) => record.text)).toEqual(Array.from({ length: 100 }, (_, i) => `${i}`));
     });
 
     it('leaves no consumers behind', async () => {

@@ -146,7 +146,10 @@ export class Journal<Record> {
       }
       sent = true;
       try {
-        const ack = await this.#publish(subject, body, { ...publishOptions, timeout: Math.max(1, Math.min(attemptMs, left)) });
+        const ack = await this.#publish(subject, body, {
+          ...publishOptions,
+          timeout: Math.max(1, Math.min(attemptMs, left)),
+        });
         if (ack) return { sequence: ack.seq, duplicate: ack.duplicate };
       } catch (error) {
         cause = error;
@@ -157,13 +160,14 @@ export class Journal<Record> {
   }
 
   /** One attempt. Undefined: the connection came back meanwhile, so the answer may be lost; ask again at once. */
-  #publish(subject: string, body: string, options: Parameters<JetStreamClient['publish']>[2]): Promise<PubAck | undefined> {
+  #publish(
+    subject: string,
+    body: string,
+    options: Parameters<JetStreamClient['publish']>[2],
+  ): Promise<PubAck | undefined> {
     return new Promise((resolve, reject) => {
       const off = this.#watch.onReconnect(() => resolve(undefined));
-      this.#js
-        .publish(subject, body, options)
-        .then(resolve, reject)
-        .finally(off);
+      this.#js.publish(subject, body, options).then(resolve, reject).finally(off);
     });
   }
 
@@ -173,11 +177,16 @@ export class Journal<Record> {
       const actual = /(\d+)\s*$/.exec(error.message)?.[1];
       throw new SequenceConflictError(subject, expected, actual === undefined ? undefined : Number(actual));
     }
-    if (error.code === TOO_LARGE) throw new RecordTooLargeError(subject, bytes, this.options.maxRecordBytes ?? bytes - 1);
+    if (error.code === TOO_LARGE)
+      throw new RecordTooLargeError(subject, bytes, this.options.maxRecordBytes ?? bytes - 1);
     if (FULL_CODES.has(error.code) || error.status < 500) {
-      throw new JournalUnavailableError(`stream ${this.stream} refused a record of ${subject}: ${error.message}`, 'notWritten', {
-        cause: error,
-      });
+      throw new JournalUnavailableError(
+        `stream ${this.stream} refused a record of ${subject}: ${error.message}`,
+        'notWritten',
+        {
+          cause: error,
+        },
+      );
     }
   }
 
@@ -307,7 +316,13 @@ export class Journal<Record> {
     }
   }
 
-  #decode(subject: string, sequence: number, timeMs: number, data: Uint8Array, headers?: MsgHdrs): JournalEntry<Record> {
+  #decode(
+    subject: string,
+    sequence: number,
+    timeMs: number,
+    data: Uint8Array,
+    headers?: MsgHdrs,
+  ): JournalEntry<Record> {
     let record: Record;
     try {
       const json: unknown = JSON.parse(UTF8.decode(data));

@@ -70,7 +70,8 @@ export async function ensureStream(
       actual = (await jsm.streams.add(wanted)).config;
     } catch (error) {
       // Another replica created it in between, perhaps with other settings.
-      if (!(error instanceof JetStreamApiError) || error.code !== STREAM_NAME_IN_USE) throw asConfigError(wanted.name, error);
+      if (!(error instanceof JetStreamApiError) || error.code !== STREAM_NAME_IN_USE)
+        throw asConfigError(wanted.name, error);
       actual = await currentConfig(jsm, wanted.name);
     }
   } else if (mismatches(wanted, actual).length > 0) {
