@@ -22,11 +22,12 @@ export interface FleetView {
   onChange(listener: (change: FleetChange) => void): () => void;
   /** Resolves when the view holds the microVM record of this sequence (read your writes); rejects after the deadline. */
   waitForMicrovmSequence(sequence: number, deadlineMs: number): Promise<void>;
-  /** Resolves with the first view of this microVM that satisfies the predicate, undefined when the deadline passes before. */
+  /** Resolves with the first view of this microVM that satisfies the predicate, undefined when the deadline passes or `signal` fires before. */
   waitForMicrovm(
     id: string,
     satisfied: (microvm: Microvm) => boolean,
     deadlineMs: number,
+    signal?: AbortSignal,
   ): Promise<Microvm | undefined>;
   /** Sequence of the last microVM record folded in. */
   readonly position: number;

@@ -81,14 +81,17 @@ class FoldedFleetView implements FleetView {
     id: string,
     satisfied: (microvm: Microvm) => boolean,
     deadlineMs: number,
+    signal?: AbortSignal,
   ): Promise<Microvm | undefined> {
     const now = this.microvm(id);
     if (now && satisfied(now)) return Promise.resolve(now);
+    if (signal?.aborted) return Promise.resolve(undefined);
     return new Promise((resolve) => {
       const waiters = this.#waiters.get(id) ?? new Set();
       this.#waiters.set(id, waiters);
       const done = (microvm: Microvm | undefined): void => {
         clearTimeout(timer);
+        signal?.removeEventListener('abort', giveUp);
         waiters.delete(look);
         if (waiters.size === 0) this.#waiters.delete(id);
         resolve(microvm);
@@ -96,7 +99,9 @@ class FoldedFleetView implements FleetView {
       const look = (microvm: Microvm): void => {
         if (satisfied(microvm)) done(microvm);
       };
-      const timer = setTimeout(() => done(undefined), deadlineMs);
+      const giveUp = (): void => done(undefined);
+      const timer = setTimeout(giveUp, deadlineMs);
+      signal?.addEventListener('abort', giveUp, { once: true });
       waiters.add(look);
     });
   }
