@@ -1,0 +1,56 @@
+import type { Host, Microvm } from '#protocol';
+
+/** Views for tests. */
+export function aMicrovm(overrides: Partial<Microvm> = {}): Microvm {
+  return {
+    id: '01jd0000000000000000000000',
+    name: null,
+    image: 'canary',
+    tenant: 'default',
+    state: 'running',
+    reason: null,
+    hostId: 'host-1',
+    epoch: 1,
+    pid: 4242,
+    timings: { requestedAt: 1_000, acceptedAt: 1_001 },
+    vcpus: 1,
+    memoryMiB: 32,
+    cmdline: '',
+    labels: {},
+    restartPolicy: 'never',
+    onHostLoss: 'keep',
+    ttlSeconds: null,
+    restarts: 0,
+    createdAt: '2026-03-04T12:00:00.000Z',
+    updatedAt: '2026-03-04T12:00:01.000Z',
+    revision: 1,
+    ...overrides,
+  };
+}
+
+export function aHost(overrides: Partial<Host> = {}): Host {
+  const id = overrides.id ?? 'host-1';
+  return {
+    id,
+    state: 'ready',
+    description: {
+      hostId: id,
+      hostname: id,
+      kernel: '6.1.0',
+      agentVersion: '0.1.0',
+      bootId: 'boot',
+      kvm: { available: true, kind: 'software' },
+      cpus: 2,
+      memoryMiB: 16_384,
+      reserveMiB: 1_024,
+      slots: 4_096,
+      overcommit: { cpu: 10, memory: 1.5 },
+      images: ['canary'],
+      labels: {},
+    },
+    createdAt: '2026-03-04T11:00:00.000Z',
+    updatedAt: '2026-03-04T11:00:00.000Z',
+    revision: 1,
+    ...overrides,
+  };
+}
