@@ -17,6 +17,14 @@ export class VmmControlError extends Error {
   override readonly name = 'VmmControlError';
 }
 
+/**
+ * Thrown by `stats` and `serial` when the page file cannot be trusted or read: the microVM was released, or its VMM (a
+ * less trusted process) damaged the file or is of another version. The process can still be watched and killed.
+ */
+export class VmmPageError extends Error {
+  override readonly name = 'VmmPageError';
+}
+
 /** Rejection of `booted` when the VMM ended before its guest had booted. */
 export class VmmExitedError extends Error {
   override readonly name = 'VmmExitedError';

@@ -2,3 +2,4 @@ export * from './errors';
 export * from './exit-report';
 export * from './microvm-driver';
 export * from './microvm-stats';
+export { createMicrovmDriver, type MicrovmDriverOptions } from './native-driver';

@@ -21,6 +21,8 @@ export interface LaunchSpec {
   memoryMiB: number;
   /** Kernel command line, at most 2047 bytes of printable ASCII. */
   cmdline: string;
+  /** A cgroup v2 directory that the VMM is born in (CLONE_INTO_CGROUP). Default: the agent's own cgroup. */
+  cgroupPath?: string;
 }
 
 /**
@@ -56,11 +58,21 @@ export interface MicrovmProcess {
   pressPowerButton(deadlineMs?: number): Promise<void>;
   /** SIGKILL through the pidfd. Await `exited` for the end. Does nothing after the end. */
   kill(): void;
-  /** Reads the statistics page: no message to the VMM, safe at any time until {@link release}. */
+  /**
+   * Reads the statistics page: no message to the VMM, safe at any time until {@link release}.
+   * Throws {@link VmmPageError} when the page is damaged or of another version.
+   */
   stats(): MicrovmStats;
-  /** The last bytes of the guest's serial output, oldest first, at most 64 KiB. `since` = stats.serialBytes of an earlier read. */
+  /**
+   * The guest's serial output as text, oldest first: its last `maxBytes` bytes or, with `since` (`to` of an earlier read),
+   * the first `maxBytes` after that. The ring keeps 64 KiB; a `from` greater than `since` tells that bytes in between are
+   * lost. Throws {@link VmmPageError} like {@link stats}.
+   */
   serial(maxBytes?: number, since?: number): SerialRead;
-  /** Closes descriptors and mappings held for this process; the process and its directory stay. */
+  /**
+   * Closes what is held for this process; the process and its directory stay. To be called after the end, too: until then
+   * `stats` and `serial` can still be read. Released before the end, `booted` and `exited` are not settled any more.
+   */
   release(): void;
 }
 
@@ -98,6 +110,11 @@ export interface MicrovmDriver {
    * longer runs; its error then carries the exit report found in the page file.
    */
   adopt(id: string, identity: VmmIdentity): Promise<MicrovmProcess>;
+  /**
+   * The VMM that was launched in `directory` for this microVM, if it still runs: for an agent that died between a launch
+   * and writing down the identity. `undefined` when there is none.
+   */
+  find(id: string, directory: string): Promise<VmmIdentity | undefined>;
   /** Ends the binding's threads. VMMs go on running. */
   close(): void;
 }

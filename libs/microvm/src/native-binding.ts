@@ -1,0 +1,106 @@
+import { existsSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { KvmProbe } from './microvm-driver';
+
+/** What native/binding knows about the end of a VMM; `concludeExit` draws the conclusion. */
+export interface ExitEvidence {
+  /** `volley_exit_reason` written by the VMM, 0 when it wrote none. */
+  pageReason: number;
+  /** KVM exit reason and suberror, or errno. */
+  pageDetail: bigint;
+  /** Bytes written by the VMM: a less trusted process. */
+  pageMessage: Uint8Array;
+  /** siginfo `si_code`: 1 exited, 2 killed, 3 killed with core; absent for processes that are not our children. */
+  statusCode?: number;
+  /** Exit code or signal number. */
+  status?: number;
+  killRequested: boolean;
+  oomKilled: boolean;
+  oomSuspected: boolean;
+  atNs: bigint;
+}
+
+export type NativeEvent =
+  | { kind: 'launched'; request: number; handle: number; pid: number; startTicks: string; bootedNs: bigint }
+  | { kind: 'refused'; request: number; errno: number; message: string }
+  | { kind: 'gone'; request: number; evidence: ExitEvidence }
+  | { kind: 'found'; request: number; pid: number; startTicks: string }
+  | { kind: 'booted'; handle: number; atNs: bigint }
+  | { kind: 'replied'; handle: number; request: number; status: number }
+  | { kind: 'disconnected'; handle: number; message: string }
+  | { kind: 'exited'; handle: number; evidence: ExitEvidence };
+
+export interface NativeLaunchOrder {
+  id: string;
+  directory: string;
+  kernelPath: string;
+  initrdPath?: string;
+  cgroupPath?: string;
+  cmdline: string;
+  bootProtocol: number;
+  irqchip: number;
+  vcpus: number;
+  memoryBytes: number;
+}
+
+export interface NativeAdoptOrder {
+  id: string;
+  directory: string;
+  startTicks: string;
+  bootId: string;
+  pid: number;
+}
+
+/** The class that native/binding exports: launcher threads, the monitor thread and the table of VMMs. */
+export interface NativeEngine {
+  readonly bootId: string;
+  launch(request: number, order: NativeLaunchOrder): void;
+  adopt(request: number, order: NativeAdoptOrder): void;
+  find(request: number, id: string, directory: string): void;
+  /** 0 or an errno. */
+  send(handle: number, type: number, request: number): number;
+  abandon(handle: number, request: number): void;
+  /** 0 or an errno. */
+  kill(handle: number): number;
+  /** Fills both arrays and returns how many vCPU thread ids follow the fields in `numbers`. */
+  readStats(handle: number, times: BigUint64Array, numbers: Float64Array): number;
+  readSerial(
+    handle: number,
+    maxBytes: number,
+    since: number | undefined,
+  ): { bytes: Uint8Array; from: number; to: number; ended: boolean };
+  release(handle: number): void;
+  /** Keeps the process alive until `unref`: called while answers are due. */
+  ref(): void;
+  unref(): void;
+  close(): void;
+}
+
+export interface NativeBinding {
+  Engine: new (vmmPath: string, launchThreads: number, onEvents: (events: NativeEvent[]) => void) => NativeEngine;
+  probe(device?: string): KvmProbe;
+  abiVersion: number;
+  timeFields: string[];
+  numberFields: string[];
+}
+
+const BUILT_AT = 'native/build/binding/volley.node';
+
+/** Path of the built addon in the repository that this file is part of, whether it runs from `libs` or from `dist`. */
+function builtPath(): string {
+  for (let folder = __dirname; ; folder = dirname(folder)) {
+    const path = join(folder, BUILT_AT);
+    if (existsSync(path)) return path;
+    if (folder === dirname(folder)) {
+      throw new Error(`the KVM binding is not built (no ${BUILT_AT}): run \`npm run build:native\``);
+    }
+  }
+}
+
+/** Loads the addon. Throws when it is not built or cannot be loaded into this Node. */
+export function loadNativeBinding(path: string = builtPath()): NativeBinding {
+  // A plain `require` would be subject to the module loader of the moment (bundlers, test runners).
+  const module: { exports: unknown } = { exports: {} };
+  process.dlopen(module, path);
+  return module.exports as NativeBinding;
+}

@@ -1,0 +1,213 @@
+import { getSystemErrorName } from 'node:util';
+import { concludeExit, type Witness } from './conclude-exit';
+import { decodeSerial } from './decode-serial';
+import { VmmControlError, VmmExitedError, VmmPageError } from './errors';
+import type { ExitReport } from './exit-report';
+import type { MicrovmProcess, SerialRead, VmmIdentity } from './microvm-driver';
+import type { MicrovmStats } from './microvm-stats';
+import type { ExitEvidence, NativeEngine } from './native-binding';
+import type { StatsReader } from './stats-reader';
+
+/** `volley_message_type` of native/abi. */
+const COMMANDS = { pause: 1, resume: 2, stop: 3 } as const;
+
+export const DEFAULT_COMMAND_DEADLINE_MS = 5_000;
+const SERIAL_RING_BYTES = 64 * 1024;
+
+/** Parts of the driver that its processes share. */
+export interface DriverContext {
+  readonly engine: NativeEngine;
+  readonly stats: StatsReader;
+  nextRequest(): number;
+  /** Keeps Node alive while an answer is due. */
+  hold(): void;
+  letGo(): void;
+  forget(handle: number): void;
+  isClosed(): boolean;
+}
+
+interface Pending {
+  settle(error?: VmmControlError): void;
+}
+
+/** Keeps Node alive from the first `begin` to `end`. */
+class Hold {
+  #state: 'idle' | 'held' | 'over' = 'idle';
+
+  constructor(private readonly context: DriverContext) {}
+
+  begin(): void {
+    if (this.#state !== 'idle') return;
+    this.#state = 'held';
+    this.context.hold();
+  }
+
+  end(): void {
+    if (this.#state === 'held') this.context.letGo();
+    this.#state = 'over';
+  }
+}
+
+function deferred<T>() {
+  let resolve!: (value: T) => void;
+  let reject!: (error: Error) => void;
+  const promise = new Promise<T>((yes, no) => {
+    resolve = yes;
+    reject = no;
+  });
+  return { promise, resolve, reject };
+}
+
+const errorName = (errno: number) => (errno > 0 ? getSystemErrorName(-errno) : `status ${errno}`);
+
+export class VmmProcess implements MicrovmProcess {
+  readonly #booted = deferred<bigint>();
+  readonly #exited = deferred<ExitReport>();
+  readonly #awaitBoot: Hold;
+  readonly #awaitExit: Hold;
+  readonly #pending = new Map<number, Pending>();
+  #end: ExitReport | undefined;
+  #released = false;
+
+  constructor(
+    private readonly context: DriverContext,
+    private readonly handle: number,
+    readonly id: string,
+    readonly identity: VmmIdentity,
+    private readonly witness: Witness,
+    bootedNs: bigint,
+  ) {
+    this.#awaitBoot = new Hold(context);
+    this.#awaitExit = new Hold(context);
+    // Nobody is obliged to look: an unheeded early end must not count as an unhandled rejection.
+    this.#booted.promise.catch(() => undefined);
+    if (bootedNs !== 0n) this.onBooted(bootedNs);
+  }
+
+  // Whoever asks for a promise means to wait for it, so asking keeps Node alive until it settles, or until release or
+  // close; a process that merely launched VMMs may end.
+  get booted(): Promise<bigint> {
+    this.#awaitBoot.begin();
+    return this.#booted.promise;
+  }
+
+  get exited(): Promise<ExitReport> {
+    this.#awaitExit.begin();
+    return this.#exited.promise;
+  }
+
+  pause(deadlineMs?: number): Promise<void> {
+    return this.#command('pause', deadlineMs);
+  }
+
+  resume(deadlineMs?: number): Promise<void> {
+    return this.#command('resume', deadlineMs);
+  }
+
+  pressPowerButton(deadlineMs?: number): Promise<void> {
+    return this.#command('stop', deadlineMs);
+  }
+
+  kill(): void {
+    if (this.#end !== undefined || this.context.isClosed()) return;
+    const errno = this.context.engine.kill(this.handle);
+    if (errno !== 0) throw new VmmControlError(`cannot kill process ${this.identity.pid}: ${errorName(errno)}`);
+  }
+
+  stats(): MicrovmStats {
+    return this.#fromPage(() => this.context.stats.read(this.handle, this.identity.pid));
+  }
+
+  serial(maxBytes: number = SERIAL_RING_BYTES, since?: number): SerialRead {
+    const chunk = this.#fromPage(() => this.context.engine.readSerial(this.handle, maxBytes, since));
+    return decodeSerial(chunk, since);
+  }
+
+  release(): void {
+    if (this.#released) return;
+    this.#released = true;
+    this.#stopWaiting('it was released');
+    this.context.forget(this.handle);
+    this.context.engine.release(this.handle);
+  }
+
+  /** @internal events of the binding, in the order in which they happened */
+  onBooted(atNs: bigint): void {
+    this.#awaitBoot.end();
+    this.#booted.resolve(atNs);
+  }
+
+  /** @internal */
+  onReply(request: number, status: number): void {
+    this.#pending
+      .get(request)
+      ?.settle(status === 0 ? undefined : new VmmControlError(`the VMM refused: ${errorName(status)}`));
+  }
+
+  /** @internal */
+  onDisconnected(message: string): void {
+    this.#failPending(message);
+  }
+
+  /** @internal */
+  onExited(evidence: ExitEvidence): void {
+    const report = concludeExit(evidence, this.witness);
+    this.#end = report;
+    this.#stopWaiting(`it ended: ${report.message}`);
+    this.#booted.reject(new VmmExitedError(report));
+    this.#exited.resolve(report);
+  }
+
+  /** @internal the driver was closed; the process goes on without us */
+  onClosed(): void {
+    this.#stopWaiting('the driver was closed');
+  }
+
+  #command(name: keyof typeof COMMANDS, deadlineMs = DEFAULT_COMMAND_DEADLINE_MS): Promise<void> {
+    const fail = (why: string) => Promise.reject(new VmmControlError(`cannot ${name} microVM ${this.id}: ${why}`));
+    if (this.#end !== undefined) return fail(`it ended: ${this.#end.message}`);
+    if (this.#released) return fail('it was released');
+    if (this.context.isClosed()) return fail('the driver was closed');
+    const request = this.context.nextRequest();
+    const errno = this.context.engine.send(this.handle, COMMANDS[name], request);
+    if (errno !== 0) {
+      const name = errorName(errno);
+      return fail(name === 'ENOTCONN' ? 'there is no control connection to its VMM' : `sending failed: ${name}`);
+    }
+
+    this.context.hold();
+    return new Promise<void>((resolve, reject) => {
+      const settle = (error?: VmmControlError) => {
+        if (!this.#pending.delete(request)) return;
+        clearTimeout(timer);
+        this.context.letGo();
+        if (error === undefined) resolve();
+        else reject(new VmmControlError(`cannot ${name} microVM ${this.id}: ${error.message}`));
+      };
+      const timer = setTimeout(() => {
+        this.context.engine.abandon(this.handle, request);
+        settle(new VmmControlError(`the VMM did not answer within ${deadlineMs} ms`));
+      }, deadlineMs);
+      this.#pending.set(request, { settle });
+    });
+  }
+
+  #stopWaiting(why: string): void {
+    this.#failPending(why);
+    this.#awaitBoot.end();
+    this.#awaitExit.end();
+  }
+
+  #failPending(why: string): void {
+    for (const pending of [...this.#pending.values()]) pending.settle(new VmmControlError(why));
+  }
+
+  #fromPage<T>(read: () => T): T {
+    if (this.#released) throw new VmmPageError(`microVM ${this.id} was released`);
+    try {
+      return read();
+    } catch (error) {
+      throw new VmmPageError(`microVM ${this.id}: ${(error as Error).message}`);
+    }
+  }
+}

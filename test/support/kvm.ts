@@ -1,0 +1,43 @@
+import { accessSync, constants, existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+const root = join(__dirname, '..', '..');
+
+/** Where the native build leaves what tests need (`npm run build:native`). */
+export const artefacts = {
+  vmm: join(root, 'native/build/vmm/volley-vmm'),
+  canary: join(root, 'native/build/guest/canary.bin'),
+  binding: join(root, 'native/build/binding/volley.node'),
+  /** Speaks the contract between agent and VMM without KVM, and misbehaves on request; see native/binding/test. */
+  fakeVmm: join(root, 'native/build/binding/fake-vmm'),
+};
+
+/** Why tests that launch VMMs cannot run here, or undefined when they can. */
+export function kvmMissing(needed: (keyof typeof artefacts)[] = ['vmm', 'canary', 'binding']): string | undefined {
+  const unbuilt = needed.filter((name) => !existsSync(artefacts[name]));
+  if (unbuilt.length > 0) return `${unbuilt.join(', ')} not built (npm run build:native)`;
+  try {
+    accessSync('/dev/kvm', constants.R_OK | constants.W_OK);
+    return undefined;
+  } catch (error) {
+    return `/dev/kvm cannot be used: ${(error as NodeJS.ErrnoException).code}`;
+  }
+}
+
+/** `describe`, or a skipped one that says aloud why. */
+export function describeWithKvm(title: string, body: () => void, needed?: (keyof typeof artefacts)[]): void {
+  const missing = kvmMissing(needed);
+  if (missing === undefined) {
+    describe(title, body);
+  } else {
+    process.stderr.write(`SKIPPED: ${title}: ${missing}\n`);
+    describe.skip(`${title} (skipped: ${missing})`, body);
+  }
+}
+
+/** A fresh directory on tmpfs, where page files belong; `remove` deletes it with all it holds. */
+export function makeTmpfsDirectory(prefix = 'volley-test-'): { path: string; remove(): void } {
+  const path = mkdtempSync(join(existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), prefix));
+  return { path, remove: () => rmSync(path, { recursive: true, force: true }) };
+}
