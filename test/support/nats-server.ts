@@ -1,5 +1,6 @@
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
+import { rmSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { connect as dial, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -58,7 +59,10 @@ export async function startNatsServer(options: NatsServerOptions = {}): Promise<
   await writeFile(configFile, ['host: 127.0.0.1', `port: ${port}`, jetstream, options.config ?? '', ''].join('\n'));
   let child = await launch(configFile, port);
   // A test run that is cut short must not leave servers behind.
-  const killAtExit = (): void => void child.kill('SIGKILL');
+  const killAtExit = (): void => {
+    child.kill('SIGKILL');
+    rmSync(folder, { recursive: true, force: true });
+  };
   process.once('exit', killAtExit);
 
   const end = async (signal: NodeJS.Signals): Promise<void> => {
