@@ -22,7 +22,7 @@ export function gatewayAdapter(): FastifyAdapter {
     // How long a request may take to arrive; answers may take longer.
     requestTimeout: 30_000,
     keepAliveTimeout: 60_000,
-    routerOptions: { maxParamLength: 100 },
+    routerOptions: { maxParamLength: 512 },
     // Requests on open connections are still answered while we leave, and their connections closed with the answer.
     return503OnClosing: false,
     clientErrorHandler: answerClientError,

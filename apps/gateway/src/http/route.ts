@@ -95,7 +95,7 @@ export function readInput<R extends RouteDefinition>(definition: R, request: Fas
   if (query) input.query = check(query, given, 'query.');
   else for (const name in given) throw invalid([{ path: `query.${name}`, message: 'this route takes no query parameters' }]);
   if (headers) input.headers = check(headers, request.headers, 'header.');
-  if (body) input.body = check(body, request.body ?? {}, '');
+  if (body) input.body = check(body, request.body === undefined ? {} : request.body, '');
   else if (request.body !== undefined) throw invalid([{ path: '', message: 'this route takes no body' }]);
   return input as InputOf<R>;
 }

@@ -1,3 +1,4 @@
+import type { EventEmitter } from 'node:events';
 import { Inject, Injectable } from '@nestjs/common';
 import { SHUTDOWN } from '#bus';
 import type { Microvm, MicrovmStateName } from '#protocol';
@@ -19,15 +20,24 @@ export class MicrovmWaiter {
   ) {}
 
   /**
-   * Waits for `target`, judging only what came after the command that `accepted` is the answer to. When time is up, or the
-   * gateway shuts down, it gives the current view.
+   * Waits for `target`, judging only what came after the command that `accepted` is the answer to. When time is up, the gateway
+   * shuts down or the client is gone, it gives the current view.
+   * `client` tells by `close` that nobody waits for the answer any more.
    *
    * @throws ProblemError 409 with the microVM, when it rests in another state.
    */
-  async wait(target: MicrovmStateName, accepted: Microvm, timeoutMs: number): Promise<WaitResult> {
+  async wait(target: MicrovmStateName, accepted: Microvm, timeoutMs: number, client: EventEmitter): Promise<WaitResult> {
     const rests = (microvm: Microvm) =>
       microvm.revision >= accepted.revision && progressTo(target, microvm) !== 'pending';
-    const settled = await unlessAborted(this.shutdown, this.fleet.waitForMicrovm(accepted.id, rests, timeoutMs));
+    const until = new AbortController();
+    const giveUp = (): void => until.abort();
+    this.shutdown.addEventListener('abort', giveUp);
+    client.once('close', giveUp);
+    if (this.shutdown.aborted) giveUp();
+    const settled = await this.fleet.waitForMicrovm(accepted.id, rests, timeoutMs, until.signal).finally(() => {
+      this.shutdown.removeEventListener('abort', giveUp);
+      client.off('close', giveUp);
+    });
     const microvm = settled ?? newer(accepted, this.fleet.microvm(accepted.id));
     const progress = progressTo(target, microvm);
     if (progress !== 'missed') return { microvm, reached: progress === 'reached' };
@@ -41,17 +51,4 @@ export class MicrovmWaiter {
 
 export function newer(one: Microvm, other: Microvm | undefined): Microvm {
   return other && other.revision > one.revision ? other : one;
-}
-
-/** The work's result, or undefined as soon as the signal fires. Leaves no listener behind. */
-async function unlessAborted<T>(signal: AbortSignal, work: Promise<T>): Promise<T | undefined> {
-  if (signal.aborted) return undefined;
-  let stop!: () => void;
-  const aborted = new Promise<undefined>((resolve) => (stop = () => resolve(undefined)));
-  signal.addEventListener('abort', stop, { once: true });
-  try {
-    return await Promise.race([work, aborted]);
-  } finally {
-    signal.removeEventListener('abort', stop);
-  }
 }

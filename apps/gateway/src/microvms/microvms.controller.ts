@@ -165,7 +165,8 @@ export class MicrovmsController {
       await seen(this.fleet, accepted.revision);
       return newer(accepted, this.fleet.microvm(accepted.id));
     }
-    const { microvm, reached } = await this.waiter.wait(query.wait, accepted, query.timeout ?? DEFAULT_WAIT_MS);
+    const timeoutMs = query.timeout ?? DEFAULT_WAIT_MS;
+    const { microvm, reached } = await this.waiter.wait(query.wait, accepted, timeoutMs, reply.raw);
     if (reached) reply.status(reachedStatus);
     return microvm;
   }
