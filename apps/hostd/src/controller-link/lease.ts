@@ -1,0 +1,80 @@
+import { readFileSync, renameSync, writeFileSync } from 'node:fs';
+
+/** Longest delay that a timer takes. */
+const TIMER_MAX_MS = 2 ** 31 - 1;
+
+export interface LeaseOptions {
+  /** File on tmpfs in which the end of the lease outlives the agent: an agent that was away must not believe it never ended. */
+  path: string;
+  /** Names this boot of the machine: monotonic time of another one means nothing. */
+  bootId: string;
+  /** Monotonic clock, ms. */
+  nowMs?: () => number;
+  /** Called each time the lease ends without having been renewed, and at once when it had ended before this agent began. */
+  onEnd: () => void;
+}
+
+/**
+ * How long this host may act without hearing from the controllers. Counted from the moment a renewal was *sent*, on the
+ * monotonic clock, so that the host lets go before the controllers stop waiting.
+ */
+export class Lease {
+  #until: number;
+  #timer: NodeJS.Timeout | undefined;
+  readonly #nowMs: () => number;
+
+  constructor(private readonly options: LeaseOptions) {
+    this.#nowMs = options.nowMs ?? (() => Number(process.hrtime.bigint()) / 1e6);
+    this.#until = this.#load();
+  }
+
+  /** Begins to watch: whoever is told of the end must be ready by now. */
+  watch(): void {
+    this.#arm();
+  }
+
+  held(): boolean {
+    return this.#nowMs() < this.#until;
+  }
+
+  /** What to pass to {@link renew}; to be read before the renewal is sent. */
+  now(): number {
+    return this.#nowMs();
+  }
+
+  renew(sentAtMs: number, leaseMs: number): void {
+    const until = sentAtMs + leaseMs;
+    if (until <= this.#until) return;
+    this.#until = until;
+    this.#store();
+    this.#arm();
+  }
+
+  stop(): void {
+    clearTimeout(this.#timer);
+  }
+
+  #arm(): void {
+    clearTimeout(this.#timer);
+    const leftMs = this.#until - this.#nowMs();
+    if (leftMs <= 0) return this.options.onEnd();
+    this.#timer = setTimeout(() => this.#arm(), Math.min(TIMER_MAX_MS, Math.ceil(leftMs)));
+    this.#timer.unref();
+  }
+
+  /** No file, another boot, or rubbish: no lease. */
+  #load(): number {
+    try {
+      const { bootId, untilMs } = JSON.parse(readFileSync(this.options.path, 'utf8')) as Record<string, unknown>;
+      return bootId === this.options.bootId && typeof untilMs === 'number' ? untilMs : -Infinity;
+    } catch {
+      return -Infinity;
+    }
+  }
+
+  #store(): void {
+    const { path, bootId } = this.options;
+    writeFileSync(`${path}.new`, JSON.stringify({ bootId, untilMs: this.#until }), { mode: 0o600 });
+    renameSync(`${path}.new`, path);
+  }
+}

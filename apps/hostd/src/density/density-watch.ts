@@ -1,0 +1,91 @@
+import { join } from 'node:path';
+import { Worker } from 'node:worker_threads';
+import type { Logger } from 'pino';
+import type { SampleTarget } from '#density';
+import type { AgentConfig } from '../host/agent-config';
+import type { RunWatcher } from '../microvms/agent-context';
+import type { SamplerOrder, SamplerRound } from './sampler-messages';
+
+export interface DensityWatchParts {
+  config: Pick<AgentConfig, 'reportIntervalMs' | 'sampleIntervalMs' | 'sampleBudgetMs'>;
+  log: Logger;
+}
+
+/** Heap of the sampler's thread, MiB. */
+const HEAP_MIB = 64;
+
+/** Keeps the sampler's thread told of what runs, and asks it for a round every report interval. Measures, decides nothing. */
+export class DensityWatch implements RunWatcher {
+  readonly #targets = new Map<string, SampleTarget>();
+  #worker: Worker | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #asked = 0;
+  #answered = 0;
+  #listener: ((round: SamplerRound) => void) | undefined;
+  #stopped = false;
+
+  constructor(private readonly parts: DensityWatchParts) {}
+
+  /** microVMs that are measured: those that have booted. */
+  get count(): number {
+    return this.#targets.size;
+  }
+
+  began(target: SampleTarget): void {
+    this.#targets.set(target.id, target);
+    this.#order({ type: 'track', target });
+  }
+
+  ended(microvmId: string): void {
+    if (this.#targets.delete(microvmId)) this.#order({ type: 'forget', id: microvmId });
+  }
+
+  /** Begins to measure; the listener gets every round. */
+  start(listener: (round: SamplerRound) => void): void {
+    this.#listener = listener;
+    this.#startWorker();
+    this.#timer = setInterval(() => this.#ask(), this.parts.config.reportIntervalMs);
+    this.#timer.unref();
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    clearInterval(this.#timer);
+    await this.#worker?.terminate();
+  }
+
+  #ask(): void {
+    // A round that takes longer than the interval is not asked for twice.
+    if (this.#asked > this.#answered) return;
+    this.#order({ type: 'round', number: ++this.#asked });
+  }
+
+  #order(order: SamplerOrder): void {
+    this.#worker?.postMessage(order);
+  }
+
+  #startWorker(): void {
+    const { sampleIntervalMs: intervalMs, sampleBudgetMs: budgetMs } = this.parts.config;
+    const worker = new Worker(join(__dirname, 'sampler.worker.js'), {
+      workerData: { intervalMs, budgetMs },
+      resourceLimits: { maxOldGenerationSizeMb: HEAP_MIB },
+      name: 'volley-sampler',
+    });
+    this.#worker = worker;
+    worker.unref();
+    for (const target of this.#targets.values()) this.#order({ type: 'track', target });
+    worker.on('message', (round: SamplerRound) => {
+      this.#answered = round.number;
+      this.#listener?.(round);
+    });
+    worker.on('error', (error) => this.parts.log.error({ err: error }, 'measuring failed'));
+    worker.on('exit', () => {
+      if (this.#stopped || this.#worker !== worker) return;
+      this.#worker = undefined;
+      this.#answered = this.#asked;
+      setTimeout(() => {
+        if (!this.#stopped) this.#startWorker();
+      }, 1_000).unref();
+    });
+  }
+}

@@ -1,0 +1,153 @@
+import { join } from 'node:path';
+import type { Server } from 'node:net';
+import type { Logger } from 'pino';
+import { createMicrovmDriver, type MicrovmDriver } from '#microvm';
+import type { HostDescription } from '#protocol';
+import { Admission } from './admission/admission';
+import { Lease } from './controller-link/lease';
+import { DensityWatch } from './density/density-watch';
+import type { AgentConfig } from './host/agent-config';
+import { HostClock } from './host/host-clock';
+import { capacityOf, describeHost } from './host/host-description';
+import { hostIdOf, lockHostDirectory } from './host/host-identity';
+import { HostJournal } from './journal/host-journal';
+import { ConsoleLog } from './log/console-log';
+import { DEFAULT_LIMITS } from './microvms/agent-context';
+import { BuiltinImageStore } from './microvms/builtin-images';
+import { Chronicle } from './microvms/chronicle';
+import { Facts } from './microvms/facts';
+import { MicrovmManager } from './microvms/microvm-manager';
+import { Pacer } from './microvms/pacer';
+import { defaultRunDirectory, digestOf, RunFolders } from './microvms/run-folders';
+import { reclaimOrphans } from './recovery/orphans';
+import { bootId } from './recovery/vmm-search';
+
+/** How long a shutdown waits for launches under way. */
+const DRAIN_MS = 3_000;
+const CLOCK_FOLLOW_MS = 10_000;
+
+/**
+ * Everything of the agent that does not need NATS: it takes over what runs, ends what must not run any more, and writes down what
+ * happens, whether or not anybody can be told. The bus is joined to it later.
+ */
+export class HostAgent {
+  private constructor(
+    readonly config: AgentConfig,
+    readonly description: HostDescription,
+    readonly clock: HostClock,
+    readonly chronicle: Chronicle,
+    readonly admission: Admission,
+    readonly manager: MicrovmManager,
+    readonly consoleLog: ConsoleLog,
+    readonly density: DensityWatch,
+    readonly lease: Lease,
+    readonly log: Logger,
+    private readonly parts: { journal: HostJournal; driver: MicrovmDriver; folders: RunFolders; lock: Server },
+  ) {}
+
+  get hostId(): string {
+    return this.description.hostId;
+  }
+
+  /**
+   * Opens the host directory and takes over its microVMs. `fatal` is called when the agent cannot go on.
+   *
+   * @throws HostDirectoryError, NoRunDirectoryError, or what the binding says when it cannot be loaded.
+   */
+  static async start(config: AgentConfig, log: Logger, fatal: (error: Error) => void): Promise<HostAgent> {
+    const hostId = hostIdOf(config.hostDir, config.hostId);
+    const digest = digestOf(config.hostDir);
+    const lock = await lockHostDirectory(config.hostDir, digest);
+    const folders = new RunFolders(join(config.runDir ?? defaultRunDirectory(), `volley-${digest}`));
+    const clock = new HostClock();
+    const journal = HostJournal.open({
+      directory: config.hostDir,
+      now: () => clock.now(),
+      log,
+      onSyncFailure: (error) => fatal(new Error(`the journal cannot be synced: ${error.message}`)),
+    });
+    const chronicle = new Chronicle(journal, fatal);
+    const capacity = capacityOf(config);
+    const launchesAtOnce = config.launchesAtOnce ?? 2 * capacity.cpus;
+    const driver = createMicrovmDriver({ vmmPath: config.vmmPath, launchThreads: Math.min(64, launchesAtOnce) });
+    const probe = driver.probe();
+    if (!probe.available) log.error({ reason: probe.reason }, 'this host cannot run microVMs');
+    const images = new BuiltinImageStore(
+      { canary: config.canaryPath },
+      probe.available ? undefined : (probe.reason ?? 'KVM is not available'),
+    );
+    const description = describeHost(hostId, capacity, probe, images.names, config.labels);
+    const admission = new Admission(capacity);
+    const density = new DensityWatch({ config, log });
+    const lease = new Lease({
+      path: join(folders.root, 'lease'),
+      bootId: bootId(),
+      onEnd: () => {
+        const message = 'ended by its host, which had not heard from the controllers until the end of its lease';
+        const count = manager.fence({ reason: 'killed', message });
+        if (count > 0) log.error({ count }, 'the lease is over: microVMs that may start elsewhere now were ended');
+      },
+    });
+    const manager = new MicrovmManager(
+      {
+        chronicle,
+        driver,
+        admission,
+        folders,
+        clock,
+        facts: new Facts(hostId, () => clock.now()),
+        pacer: new Pacer(launchesAtOnce),
+        images,
+        watcher: density,
+        limits: { ...DEFAULT_LIMITS, bootMs: config.bootDeadlineMs },
+        log,
+      },
+      () => lease.held(),
+    );
+    const consoleLog = new ConsoleLog(manager, chronicle.state, folders);
+    const agent = new HostAgent(
+      config,
+      description,
+      clock,
+      chronicle,
+      admission,
+      manager,
+      consoleLog,
+      density,
+      lease,
+      log,
+      { journal, driver, folders, lock },
+    );
+    await agent.#takeOver();
+    return agent;
+  }
+
+  async #takeOver(): Promise<void> {
+    const { manager, lease, clock, log, config } = this;
+    const startedMs = performance.now();
+    await manager.recover();
+    lease.watch();
+    setInterval(() => clock.follow(), CLOCK_FOLLOW_MS).unref();
+    const ms = Math.round(performance.now() - startedMs);
+    log.info({ hostId: this.hostId, hostDir: config.hostDir, microvms: manager.liveCount, ms }, 'microVMs taken over');
+  }
+
+  /** Ends and removes what no record owns. For later, in the background: serving comes first. */
+  async reclaim(): Promise<void> {
+    const { chronicle, log, parts } = this;
+    const report = await reclaimOrphans({ state: chronicle.state, folders: parts.folders, log });
+    log.debug({ processes: report.processes.length, folders: report.folders.length }, 'looked for orphans');
+  }
+
+  /** Finishes what is under way, syncs the journal and lets go. microVMs go on running. */
+  async stop(): Promise<void> {
+    const { manager, chronicle, density, lease, parts } = this;
+    await manager.drain(DRAIN_MS);
+    chronicle.end();
+    lease.stop();
+    await density.stop();
+    await parts.journal.close();
+    parts.driver.close();
+    await new Promise((resolve) => parts.lock.close(resolve));
+  }
+}

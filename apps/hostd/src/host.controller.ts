@@ -1,0 +1,21 @@
+import { Controller, Inject } from '@nestjs/common';
+import { Handles } from '#bus';
+import { hostCommand, hostLog, type ReplyOf } from '#protocol';
+import type { z } from 'zod';
+import { HostAgent } from './host-agent';
+
+/** What the bus may ask of this host. */
+@Controller()
+export class HostController {
+  constructor(@Inject(HostAgent) private readonly agent: HostAgent) {}
+
+  @Handles(hostCommand)
+  command(request: z.output<(typeof hostCommand)['request']>): Promise<ReplyOf<typeof hostCommand>> {
+    return this.agent.manager.command(request);
+  }
+
+  @Handles(hostLog)
+  log({ microvmId, maxBytes, since }: z.output<(typeof hostLog)['request']>): Promise<ReplyOf<typeof hostLog>> {
+    return this.agent.consoleLog.read(microvmId, maxBytes, since);
+  }
+}

@@ -1,0 +1,91 @@
+import { hostname } from 'node:os';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { z } from 'zod';
+import { HostId } from '#protocol';
+
+/** The repository or installation folder: what paths of built files start from. Same depth in source and build. */
+const INSTALLATION = join(__dirname, '..', '..', '..', '..');
+const ROOT = INSTALLATION.endsWith('/dist') ? join(INSTALLATION, '..') : INSTALLATION;
+
+const count = z.coerce.number().int().positive();
+const mebibytes = z.coerce.number().int().nonnegative();
+const ratio = z.coerce.number().positive().max(1_000);
+
+/** Settings of a host agent, each from a flag or from the environment: `--host-dir` or `VOLLEY_HOST_DIR`. */
+export const AgentConfig = z.object({
+  /** One or more NATS servers, separated by commas. */
+  natsUrl: z.string().min(1),
+  natsToken: z.string().optional(),
+  /** Default: made of the machine's name, and kept in the host directory. */
+  hostId: HostId.optional(),
+  /** Journal and identity; on a disk that survives a reboot. */
+  hostDir: z.string().min(1).default('/var/lib/volley/host'),
+  /** Where run folders go; must be a tmpfs. Default: /run/volley or /dev/shm. */
+  runDir: z.string().optional(),
+  slots: count.optional(),
+  /** Kept back for the host itself. */
+  reserveMib: mebibytes.optional(),
+  overcommitCpu: ratio.default(10),
+  overcommitMemory: ratio.default(1.5),
+  vmmPath: z.string().default(join(ROOT, 'native/build/vmm/volley-vmm')),
+  canaryPath: z.string().default(join(ROOT, 'native/build/guest/canary.bin')),
+  /** `name=value` pairs, separated by commas. */
+  labels: z
+    .string()
+    .default('')
+    .transform((text, context) => {
+      const labels: Record<string, string> = {};
+      for (const pair of text.split(',').filter((part) => part !== '')) {
+        const at = pair.indexOf('=');
+        if (at < 1) context.addIssue(`${JSON.stringify(pair)} is not of the form name=value`);
+        else labels[pair.slice(0, at)] = pair.slice(at + 1);
+      }
+      return labels;
+    }),
+  /** VMMs that are being started at the same time. Default: two per CPU. */
+  launchesAtOnce: count.optional(),
+  bootDeadlineMs: count.default(10_000),
+  reportIntervalMs: count.default(1_000),
+  /** A microVM's memory is measured again no sooner than this. */
+  sampleIntervalMs: count.default(2_000),
+  /** One round of measuring takes no longer than this. */
+  sampleBudgetMs: count.default(25),
+  logLevel: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal']).default('info'),
+});
+export type AgentConfig = z.output<typeof AgentConfig>;
+
+/** The most slots of a default: what has been shown to work on one host. */
+const SLOTS_MAX = 4_096;
+/** Host memory an idle microVM takes at least, the kernel's share included, MiB. */
+const LEAST_COST_MIB = 1.25;
+/** Descriptors the agent holds per microVM, and for itself. */
+const FILES_EACH = 3;
+const FILES_OWN = 256;
+
+/** How many slots a host of this size offers when nobody says how many. */
+export function defaultSlots(memoryMiB: number, reserveMiB: number, openFiles: number): number {
+  const byMemory = Math.floor((memoryMiB - reserveMiB) / LEAST_COST_MIB);
+  const byFiles = Math.floor((openFiles - FILES_OWN) / FILES_EACH);
+  return Math.max(1, Math.min(SLOTS_MAX, byMemory, byFiles));
+}
+
+/** What a host keeps for itself when nobody says how much: a twentieth of its memory, at least 256 MiB and at most half. */
+export function defaultReserveMiB(memoryMiB: number): number {
+  return Math.min(Math.floor(memoryMiB / 2), Math.max(256, Math.ceil(memoryMiB / 20)));
+}
+
+/** How many files this process may open (hard limit; the agent raises its own to that). */
+export function openFilesLimit(): number {
+  const match = /^Max open files +\S+ +(\d+|unlimited)/m.exec(readFileSync('/proc/self/limits', 'latin1'));
+  return match?.[1] === undefined || match[1] === 'unlimited' ? Infinity : Number(match[1]);
+}
+
+/** A host id made of the machine's name; `tail` keeps two machines of one name, or two agents on one machine, apart. */
+export function hostIdFrom(tail: string, name = hostname()): string {
+  const plain = name
+    .split('.')[0]!
+    .replace(/[^a-zA-Z0-9-]+/g, '-')
+    .replace(/^-+|-+$/g, '');
+  return `${plain.slice(0, 40) || 'host'}-${tail}`;
+}

@@ -1,0 +1,68 @@
+import { readFileSync } from 'node:fs';
+import { cpus, hostname, release } from 'node:os';
+import { join } from 'node:path';
+import { parseMeminfo, type Capacity } from '#density';
+import type { KvmProbe } from '#microvm';
+import type { HostDescription } from '#protocol';
+import { bootId } from '../recovery/vmm-search';
+import { defaultReserveMiB, defaultSlots, openFilesLimit, type AgentConfig } from './agent-config';
+
+/** What this machine has, and how far the settings let it be promised. */
+export function capacityOf(
+  config: Pick<AgentConfig, 'slots' | 'reserveMib' | 'overcommitCpu' | 'overcommitMemory'>,
+): Capacity {
+  const memoryMiB = Math.floor(parseMeminfo(readFileSync('/proc/meminfo', 'latin1')).totalKiB / 1024);
+  const reserveMiB = config.reserveMib ?? defaultReserveMiB(memoryMiB);
+  return {
+    slots: config.slots ?? defaultSlots(memoryMiB, reserveMiB, openFilesLimit()),
+    cpus: cpus().length,
+    memoryMiB,
+    reserveMiB,
+    overcommit: { cpu: config.overcommitCpu, memory: config.overcommitMemory },
+  };
+}
+
+export function describeHost(
+  hostId: string,
+  capacity: Capacity,
+  probe: KvmProbe,
+  images: string[],
+  labels: Record<string, string>,
+): HostDescription {
+  const { slots, cpus: count, memoryMiB, reserveMiB, overcommit } = capacity;
+  return {
+    hostId,
+    hostname: hostname(),
+    kernel: release(),
+    agentVersion: agentVersion(),
+    bootId: bootId(),
+    kvm: {
+      available: probe.available,
+      ...(probe.kind === undefined ? {} : { kind: probe.kind }),
+      ...(probe.reason === undefined ? {} : { reason: probe.reason }),
+    },
+    cpus: count,
+    memoryMiB,
+    reserveMiB,
+    slots,
+    overcommit,
+    images,
+    labels,
+  };
+}
+
+/** Version in the package file next to the sources or the build. */
+function agentVersion(): string {
+  for (let folder = __dirname; folder !== '/'; folder = join(folder, '..')) {
+    try {
+      const { name, version } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8')) as Record<
+        string,
+        string
+      >;
+      if (name === 'volley' && version !== undefined) return version;
+    } catch {
+      continue;
+    }
+  }
+  return 'unknown';
+}

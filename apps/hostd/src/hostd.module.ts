@@ -1,0 +1,17 @@
+import { Module, type DynamicModule } from '@nestjs/common';
+import { ControllerLink } from './controller-link/controller-link.service';
+import { DensityService } from './density/density.service';
+import { HostAgent } from './host-agent';
+import { HostController } from './host.controller';
+
+@Module({})
+export class HostdModule {
+  /** The agent has taken over its microVMs by now; this joins it to the bus. */
+  static of(agent: HostAgent): DynamicModule {
+    return {
+      module: HostdModule,
+      controllers: [HostController],
+      providers: [{ provide: HostAgent, useValue: agent }, ControllerLink, DensityService],
+    };
+  }
+}

@@ -1,0 +1,318 @@
+import { OperationError } from '#protocol';
+import type { Answer, IncarnationRecord, PendingCommand } from '../journal/host-record';
+import { unrecordedIdentity } from '../recovery/vmm-search';
+import type { AgentContext } from './agent-context';
+import { decide, type HostCommand, type StartCommand, type Verdict } from './command-rules';
+import { within } from './deadline';
+import type { EndCause } from './exits';
+import { KeyedQueue } from './keyed-queue';
+import { LiveIncarnation } from './live-incarnation';
+import { Pacer } from './pacer';
+
+export interface InventoryItem {
+  microvmId: string;
+  epoch: number;
+  as: 'starting' | 'running' | 'paused' | 'ended';
+  pid?: number;
+}
+
+/** How many VMMs are taken over at once after a restart. */
+const ADOPTIONS_AT_ONCE = 64;
+
+const ACCEPTED: Answer = { accepted: true };
+
+/**
+ * Carries out the controller's commands on this host. A command is decided and written down in one synchronous step, in the
+ * order of arrival; what it asks for is then done in the background, strictly in that order for each microVM, and its outcome
+ * told as a fact.
+ */
+export class MicrovmManager {
+  readonly #live = new Map<string, LiveIncarnation>();
+  readonly #queue = new KeyedQueue();
+  #ended = 0;
+  #draining = false;
+
+  constructor(
+    private readonly context: AgentContext,
+    /** Whether the controllers still count on this host: only then may something new start here. */
+    private readonly leaseHeld: () => boolean,
+  ) {
+    for (const { phase } of context.chronicle.state.incarnations.values()) if (phase === 'ended') this.#ended++;
+  }
+
+  /** VMMs that exist, or are about to. */
+  get liveCount(): number {
+    return this.#live.size;
+  }
+
+  /**
+   * Decides one command and writes the answer down.
+   *
+   * @throws OperationError `unavailable` when nothing was decided and the same command may be sent again.
+   */
+  async command(command: HostCommand): Promise<Answer> {
+    const receivedAt = this.context.clock.now();
+    for (;;) {
+      const verdict = decide(this.context.chronicle.state, command);
+      // No await between deciding and writing down: nothing can come in between.
+      if (verdict.kind !== 'endFirst') return this.#carryOut(command, verdict, receivedAt);
+      await this.#makeRoomFor(command, verdict.incarnation);
+    }
+  }
+
+  #carryOut(command: HostCommand, verdict: Exclude<Verdict, { kind: 'endFirst' }>, receivedAt: number): Answer {
+    const { chronicle, facts } = this.context;
+    const { commandId, microvmId, epoch } = command;
+    switch (verdict.kind) {
+      case 'answered':
+        return verdict.answer;
+      case 'known':
+        return ACCEPTED;
+      case 'refuse':
+        return chronicle.accept(commandId, { accepted: false, reason: verdict.reason });
+      case 'admit':
+        return this.#admit(command as StartCommand, receivedAt);
+      case 'ended':
+        return chronicle.accept(commandId, ACCEPTED, {
+          facts: [facts.exited(verdict.incarnation, verdict.incarnation.exit!)],
+        });
+      case 'absent': {
+        const entry = {
+          change: { type: 'fenced' as const, microvmId, epoch },
+          facts: [facts.absent(microvmId, epoch, commandId)],
+        };
+        const answer = chronicle.accept(commandId, ACCEPTED, entry);
+        if (verdict.superseded) this.#live.get(microvmId)?.end(supersededBy(epoch));
+        return answer;
+      }
+      case 'observe': {
+        const live = this.#live.get(microvmId);
+        const as = live?.doing ?? 'starting';
+        return chronicle.accept(commandId, ACCEPTED, {
+          facts: [facts.observed(verdict.incarnation, commandId, as, verdict.incarnation.identity?.pid)],
+        });
+      }
+      case 'erased': {
+        const entry = {
+          change: { type: 'fenced' as const, microvmId, epoch },
+          facts: [facts.erased(microvmId, epoch)],
+        };
+        return chronicle.accept(commandId, ACCEPTED, entry);
+      }
+      case 'erase': {
+        const change = { type: 'erasing' as const, microvmId, epoch: verdict.incarnation.epoch, upTo: epoch };
+        const answer = chronicle.accept(commandId, ACCEPTED, { change });
+        this.#erase(verdict.incarnation);
+        return answer;
+      }
+      case 'do':
+        return this.#order(command);
+    }
+  }
+
+  #admit(command: StartCommand, receivedAt: number): Answer {
+    const { chronicle, admission, images, clock, folders } = this.context;
+    const { commandId, microvmId, epoch, spec } = command;
+    if (this.#draining)
+      throw new OperationError('unavailable', 'this host agent is shutting down; ask again in a moment');
+    if (!this.leaseHeld()) {
+      throw new OperationError(
+        'unavailable',
+        'this host has lost touch with the controllers and registers first; ask again',
+      );
+    }
+    const source = images.resolve(spec);
+    if ('refused' in source) return chronicle.accept(commandId, { accepted: false, reason: source.refused });
+    const granted = admission.request(microvmId, spec);
+    if (!granted.admitted) return chronicle.accept(commandId, { accepted: false, reason: granted.reason });
+    const before = chronicle.state.incarnations.get(microvmId);
+    const change = { type: 'admitted' as const, microvmId, epoch, spec, receivedAt, admittedAt: clock.now() };
+    try {
+      chronicle.accept(commandId, ACCEPTED, { change });
+    } catch (error) {
+      admission.release(microvmId);
+      throw error;
+    }
+    if (before) {
+      this.#ended--;
+      this.#job(microvmId, () => folders.remove(microvmId, before.epoch));
+    }
+    const live = this.#bringToLife(chronicle.state.incarnations.get(microvmId)!);
+    this.#job(microvmId, () => live.launch(source));
+    return ACCEPTED;
+  }
+
+  #bringToLife(record: IncarnationRecord): LiveIncarnation {
+    const { microvmId } = record;
+    const live = new LiveIncarnation(this.context, record);
+    this.#live.set(microvmId, live);
+    void live.ended.then(() => {
+      if (this.#live.get(microvmId) === live) this.#live.delete(microvmId);
+      this.#ended++;
+      this.#dropOldRemains();
+    });
+    return live;
+  }
+
+  /** Ends a lower epoch that is alive, so that the higher one can start. @throws OperationError `unavailable` when it will not end. */
+  async #makeRoomFor(command: HostCommand, lower: IncarnationRecord): Promise<void> {
+    const live = this.#live.get(command.microvmId);
+    if (!live) return; // ended this very moment
+    live.end(supersededBy(command.epoch));
+    const { replaceMs } = this.context.limits;
+    if ((await within(live.ended, replaceMs, 'late')) === 'late') {
+      const message = `epoch ${lower.epoch} of it still runs here and did not end within ${replaceMs} ms; ask again`;
+      throw new OperationError('unavailable', message);
+    }
+  }
+
+  /** pause, resume, stop of an incarnation that is alive. */
+  #order(command: HostCommand): Answer {
+    const { chronicle, clock } = this.context;
+    const { commandId, microvmId, epoch } = command;
+    const pending: PendingCommand =
+      command.type === 'stop'
+        ? { type: 'stop', commandId, killAt: clock.now() + command.timeoutMs }
+        : { type: command.type as 'pause' | 'resume', commandId };
+    const answer = chronicle.accept(commandId, ACCEPTED, { pending: { microvmId, epoch, command: pending } });
+    const live = this.#live.get(microvmId);
+    if (live) this.#do(live, pending);
+    return answer;
+  }
+
+  #do(live: LiveIncarnation, command: PendingCommand): void {
+    const { microvmId } = live.record;
+    if (command.type === 'stop') {
+      live.endBy(command);
+      return this.#job(microvmId, () => live.pressPowerButton());
+    }
+    const { type, commandId } = command;
+    this.#job(microvmId, () => (type === 'pause' ? live.pause(commandId) : live.resume(commandId)));
+  }
+
+  /** Ends it at once and removes everything of it when it has ended. */
+  #erase(record: IncarnationRecord): void {
+    const { microvmId } = record;
+    const live = this.#live.get(microvmId);
+    live?.end({ reason: 'requested', message: 'ended to be erased' });
+    void (live?.ended ?? Promise.resolve()).then(() => this.#job(microvmId, () => this.#removeErased(microvmId)));
+  }
+
+  async #removeErased(microvmId: string): Promise<void> {
+    const { chronicle, folders, facts } = this.context;
+    const record = chronicle.state.incarnations.get(microvmId);
+    if (record?.phase !== 'ended' || record.erasing === undefined) return; // an erase before this one did it
+    await folders.remove(microvmId, record.epoch);
+    const epoch = record.erasing;
+    this.#ended--;
+    chronicle.record({ change: { type: 'gone', microvmId, epoch }, facts: [facts.erased(microvmId, epoch)] });
+  }
+
+  /** Remains are kept for the log until they are erased; but not without bound, if the controller never asks. */
+  #dropOldRemains(): void {
+    const { chronicle, folders, limits, log } = this.context;
+    if (this.#ended <= limits.endedKept) return;
+    const told = (record: IncarnationRecord): boolean =>
+      !chronicle.state.outbox.has(this.context.facts.exited(record, record.exit!).factId);
+    for (const record of chronicle.state.incarnations.values()) {
+      if (record.phase !== 'ended' || record.erasing !== undefined || !told(record)) continue;
+      const { microvmId, epoch } = record;
+      if (!chronicle.record({ change: { type: 'gone', microvmId, epoch } })) return;
+      this.#job(microvmId, () => folders.remove(microvmId, epoch));
+      log.debug({ microvmId, epoch }, 'old remains dropped');
+      if (--this.#ended <= limits.endedKept) return;
+    }
+  }
+
+  #job(microvmId: string, job: () => Promise<void>): void {
+    this.#queue.run(microvmId, job).catch((error: unknown) => {
+      this.context.log.error({ err: error, microvmId }, 'a job failed in a way that nobody foresaw');
+      this.#live.get(microvmId)?.end({ reason: 'vmmError', message: `the host agent failed: ${String(error)}` });
+    });
+  }
+
+  /**
+   * Takes over what the journal says is alive: adopts VMMs that run, writes down the end of those that do not, and goes on with
+   * commands that were accepted and not done. Resolves when all processes are known; commands go on in the background.
+   */
+  async recover(): Promise<void> {
+    const { chronicle, admission } = this.context;
+    const records = [...chronicle.state.incarnations.values()];
+    const alive = records.filter(({ phase }) => phase !== 'ended');
+    // All places first: nothing may be granted that is taken.
+    for (const { microvmId, spec } of alive) admission.restore(microvmId, spec);
+    const pacer = new Pacer(ADOPTIONS_AT_ONCE);
+    await Promise.all(
+      alive.map(async (record) => {
+        const permit = await pacer.acquire();
+        try {
+          await this.#recoverOne(record);
+        } finally {
+          permit();
+        }
+      }),
+    );
+    for (const record of records) if (record.erasing !== undefined) this.#erase(record);
+  }
+
+  async #recoverOne(record: IncarnationRecord): Promise<void> {
+    const { chronicle, driver, images, folders } = this.context;
+    const { microvmId, epoch } = record;
+    const pending = [...record.pending];
+    const live = this.#bringToLife(record);
+    let { identity } = record;
+    if (!identity) {
+      // Granted, but the agent ended before it wrote down the process: there may be one, or have been one.
+      identity = await unrecordedIdentity(driver, microvmId, folders.pathOf(microvmId, epoch));
+      if (identity) chronicle.record({ change: { type: 'launched', microvmId, epoch, identity } });
+    }
+    if (identity) {
+      await live.adopt(identity);
+      this.#job(microvmId, () => live.finishBoot());
+    } else {
+      const source = images.resolve(record.spec);
+      if ('refused' in source) live.end({ reason: 'vmmError', message: source.refused });
+      // A cancelled launch only writes down the end.
+      this.#job(microvmId, () =>
+        live.launch('refused' in source ? { kernelPath: '', bootProtocol: 'flat', irqchip: 'split' } : source),
+      );
+    }
+    for (const command of pending) if (record.phase !== 'ended') this.#do(live, command);
+  }
+
+  /** Ends everything that wants to move when its host is lost: the lease is over, and it may start elsewhere any moment now. */
+  fence(cause: EndCause): number {
+    let count = 0;
+    for (const live of this.#live.values()) {
+      if (live.record.spec.onHostLoss !== 'reschedule') continue;
+      live.end(cause);
+      count++;
+    }
+    return count;
+  }
+
+  /** Everything this host holds. */
+  inventory(): InventoryItem[] {
+    const items: InventoryItem[] = [];
+    for (const { microvmId, epoch, phase, identity } of this.context.chronicle.state.incarnations.values()) {
+      const as = phase === 'ended' ? 'ended' : (this.#live.get(microvmId)?.doing ?? 'starting');
+      items.push({ microvmId, epoch, as, ...(identity && phase !== 'ended' ? { pid: identity.pid } : {}) });
+    }
+    return items;
+  }
+
+  /** The running VMM of a microVM, if there is one. */
+  liveOf(microvmId: string): LiveIncarnation | undefined {
+    return this.#live.get(microvmId);
+  }
+
+  /** Takes no more starts, and waits for what is under way, for at most `ms`. microVMs go on running. */
+  async drain(ms: number): Promise<void> {
+    this.#draining = true;
+    await within(this.#queue.settled(), ms, undefined);
+  }
+}
+
+function supersededBy(epoch: number): EndCause {
+  return { reason: 'requested', message: `ended because epoch ${epoch} of it takes its place` };
+}

@@ -1,0 +1,47 @@
+import { basename } from 'node:path';
+import type { Logger } from 'pino';
+import type { HostState } from '../journal/host-state';
+import { incarnationOf } from '../journal/host-state';
+import type { RunFolders } from '../microvms/run-folders';
+import { isRunning } from '../microvms/unadopted-process';
+import { vmmsUnder, type FoundVmm } from './vmm-search';
+
+export interface OrphanParts {
+  state: HostState;
+  folders: RunFolders;
+  /** Default: all that run. */
+  vmms?: (root: string) => FoundVmm[];
+  log: Logger;
+  kill?: (pid: number) => void;
+}
+
+/** A VMM or a folder under our run folder that no record of the journal owns. */
+export interface OrphanReport {
+  processes: FoundVmm[];
+  folders: string[];
+}
+
+/**
+ * Finds what lies under our run folder and belongs to no record of the journal, reports it, and ends and removes it. Only what
+ * provably was made by an agent on this host directory is touched: a VMM proves it by the page file it holds open.
+ */
+export async function reclaimOrphans(parts: OrphanParts): Promise<OrphanReport> {
+  const { state, folders, log, vmms = vmmsUnder } = parts;
+  const report: OrphanReport = { processes: [], folders: [] };
+  for (const vmm of vmms(folders.root)) {
+    const epoch = Number(basename(vmm.directory).slice(vmm.microvmId.length + 1));
+    const owner = incarnationOf(state, vmm.microvmId, epoch);
+    const owned = owner && owner.phase !== 'ended' && (owner.identity === undefined || owner.identity.pid === vmm.pid);
+    if (owned || !isRunning(vmm)) continue;
+    report.processes.push(vmm);
+    log.error({ ...vmm, epoch }, 'a VMM runs here that no record of the journal owns: it is ended');
+    (parts.kill ?? ((pid: number) => void process.kill(pid, 'SIGKILL')))(vmm.pid);
+  }
+  for (const { microvmId, epoch, path } of folders.list()) {
+    if (incarnationOf(state, microvmId, epoch)) continue;
+    report.folders.push(path);
+    log.warn({ path }, 'a run folder that no record of the journal owns is removed');
+    await folders.remove(microvmId, epoch);
+  }
+  return report;
+}

@@ -1,0 +1,17 @@
+/**
+ * What the agent reads of a VMM without the binding: of folders whose process is gone or was never written down. Offsets are those
+ * of native/abi/volley_abi.h, version 1; a test compares them with what the compiler says.
+ */
+export const VMM_ARGV0 = 'volley-vmm';
+
+export const STATS_OFFSET = 4096;
+export const STATS_MAGIC = 0x31415453594c4c56n;
+export const STATS_ABI_VERSION = 1;
+
+/** Offsets from the start of the page file. */
+export const statsAbiVersionOffset = STATS_OFFSET + 8;
+export const claimedPidOffset = STATS_OFFSET + 12;
+export const serialBytesOffset = STATS_OFFSET + 152;
+
+export const SERIAL_OFFSET = 8192;
+export const SERIAL_RING = 65_536;
