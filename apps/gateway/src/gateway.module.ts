@@ -27,13 +27,19 @@ export class GatewayModule {
   /** Resolves when the fleet is folded: before that there is nothing to serve. */
   static async open({ nats, logger }: ServiceContext, options: GatewayOptions): Promise<DynamicModule> {
     const startedMs = performance.now();
+    const skip = (subject: string, sequence: number, error: unknown): void =>
+      logger.error({ subject, sequence, err: error }, 'a message on a history is skipped');
     const fleet = await openFleetView(nats, {
+      onSkipped: skip,
       onFailure: (error) => {
         throw error; // nothing in memory can be trusted any more: end, and fold anew
       },
     });
     logger.info({ position: fleet.position, ms: Math.round(performance.now() - startedMs) }, 'the fleet is folded');
-    const [microvms, hosts] = await Promise.all([openMicrovmJournal(nats), openHostJournal(nats)]);
+    const [microvms, hosts] = await Promise.all([
+      openMicrovmJournal(nats, ({ subject, sequence, error }) => skip(subject, sequence, error)),
+      openHostJournal(nats, ({ subject, sequence, error }) => skip(subject, sequence, error)),
+    ]);
     return {
       module: GatewayModule,
       controllers: [
