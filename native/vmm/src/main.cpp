@@ -30,6 +30,7 @@ int finish(volley_stats& stats, AgentLink& link, const EndRecord& end) {
   publish(stats.exited_ns, monotonic_ns());
   publish_state(stats, VOLLEY_VMM_EXITED);
   link.accept_newest();
+  link.close_incoming();
   link.send({.type = VOLLEY_NOTE_EXITING,
              .request_id = 0,
              .status = 0,
@@ -38,9 +39,8 @@ int finish(volley_stats& stats, AgentLink& link, const EndRecord& end) {
   return end.reason() == VOLLEY_EXIT_VMM_ERROR ? 1 : 0;
 }
 
-Status build_and_start(const volley_config& config, AgentLink& link, Machine& machine) {
+Status build_and_start(const volley_config& config, Machine& machine) {
   if (Status status = validate_config(config); !status.is_ok()) return status;
-  if (Status status = link.check(); !status.is_ok()) return status;
   const BootSource source = {.kernel_fd = VOLLEY_FD_KERNEL,
                              .kernel_size = config.kernel_size,
                              .initrd_fd = VOLLEY_FD_INITRD,
@@ -70,11 +70,14 @@ int run(uint64_t entered_ns) {
   harden_process(config);  // closes what leaked in, so it comes before the first descriptor of our own
   WakeFd wake;
   AgentLink link(VOLLEY_FD_CONTROL);
-  Status wake_status = wake.create();
+  const Status wake_status = wake.create();
+  const Status link_status = link.open();
   Machine machine(VOLLEY_FD_KVM, stats, pages.serial_ring(), wake);
   if (!wake_status.is_ok()) {
     machine.end().fail(wake_status);
-  } else if (Status status = build_and_start(config, link, machine); !status.is_ok()) {
+  } else if (!link_status.is_ok()) {
+    machine.end().fail(link_status);
+  } else if (Status status = build_and_start(config, machine); !status.is_ok()) {
     machine.end().fail(status);
   } else {
     ControlLoop(link, machine, wake).run();

@@ -1,1 +1,62 @@
-int main() { return 0; }
+#include "cmdline.h"
+
+#include <string>
+
+#include "vmm/test/support/check.h"
+
+namespace canary {
+namespace {
+
+Orders parsed(const char* cmdline) {
+  Orders orders;
+  CHECK_EQ(parse_cmdline(cmdline, &orders).length, 0u);
+  return orders;
+}
+
+std::string refused(const char* cmdline) {
+  Orders orders;
+  const BadWord bad = parse_cmdline(cmdline, &orders);
+  return std::string(bad.text == nullptr ? "" : bad.text, bad.length);
+}
+
+TEST(nothing_means_idle) {
+  for (const char* cmdline : {"", "   ", "idle", " idle \n"}) {
+    const Orders orders = parsed(cmdline);
+    CHECK_EQ(orders.touch_mib, 0u);
+    CHECK_EQ(orders.burn_percent, 0u);
+    CHECK(orders.end == End::kNone);
+  }
+}
+
+TEST(every_word_is_understood) {
+  const Orders orders = parsed("touch=64 burn=25 print=3 exit=panic after=1500 nostop quiet");
+  CHECK_EQ(orders.touch_mib, 64u);
+  CHECK_EQ(orders.burn_percent, 25u);
+  CHECK_EQ(orders.print_lines, 3u);
+  CHECK(orders.end == End::kPanic);
+  CHECK_EQ(orders.end_after_ms, 1500u);
+  CHECK(orders.no_stop);
+  CHECK(orders.quiet);
+}
+
+TEST(every_end_is_understood) {
+  CHECK(parsed("exit=poweroff").end == End::kPowerOff);
+  CHECK(parsed("exit=reboot").end == End::kReboot);
+  CHECK(parsed("exit=triplefault").end == End::kTripleFault);
+  CHECK(parsed("exit=hang").end == End::kHang);
+}
+
+TEST(the_last_word_wins) { CHECK_EQ(parsed("touch=1 touch=2").touch_mib, 2u); }
+
+TEST(bad_words_are_returned_whole) {
+  for (const char* bad : {"bogus", "idl", "idlex", "touch", "touch=", "touch=1x", "touch=-1", "burn=101", "burn=a",
+                          "exit=", "exit=panics", "exit=pani", "after=99999999999999999999", "=", "quiet=1"}) {
+    CHECK_EQ(refused(bad), bad);
+    CHECK_EQ(refused((std::string("touch=1 ") + bad + " idle").c_str()), bad);
+  }
+}
+
+}  // namespace
+}  // namespace canary
+
+int main(int argc, char** argv) { return check::run(argc, argv); }

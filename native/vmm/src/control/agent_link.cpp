@@ -18,22 +18,23 @@ bool may_command(int fd) {
 
 }  // namespace
 
-Status AgentLink::check() const {
+Status AgentLink::open() {
   int type = 0;
   socklen_t size = sizeof(type);
-  if (getsockopt(listening_fd_, SOL_SOCKET, SO_TYPE, &type, &size) != 0) {
-    return Status::system_error(errno, "descriptor %d is not a socket", listening_fd_);
+  if (getsockopt(socket_fd_, SOL_SOCKET, SO_TYPE, &type, &size) != 0) {
+    return Status::system_error(errno, "descriptor %d is not a socket", socket_fd_);
   }
   int listening = 0;
   size = sizeof(listening);
-  if (type != SOCK_SEQPACKET || getsockopt(listening_fd_, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) != 0 ||
+  if (type != SOCK_SEQPACKET || getsockopt(socket_fd_, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) != 0 ||
       listening == 0) {
-    return Status::error("descriptor %d is not a listening SOCK_SEQPACKET socket", listening_fd_);
+    return Status::error("descriptor %d is not a listening SOCK_SEQPACKET socket", socket_fd_);
   }
-  const int flags = fcntl(listening_fd_, F_GETFL);
-  if (flags < 0 || fcntl(listening_fd_, F_SETFL, flags | O_NONBLOCK) < 0) {
+  const int flags = fcntl(socket_fd_, F_GETFL);
+  if (flags < 0 || fcntl(socket_fd_, F_SETFL, flags | O_NONBLOCK) < 0) {
     return Status::system_error(errno, "cannot make the control socket non-blocking");
   }
+  listening_fd_ = socket_fd_;
   return Status::ok();
 }
 
@@ -68,6 +69,14 @@ AgentLink::Received AgentLink::receive(volley_message* message) {
     }
     if (got != sizeof(*message) || (header.msg_flags & MSG_TRUNC) != 0) return Received::kMalformed;
     return Received::kMessage;
+  }
+}
+
+void AgentLink::close_incoming() {
+  if (!connected()) return;
+  shutdown(connection_.get(), SHUT_RD);
+  volley_message ignored;
+  while (recv(connection_.get(), &ignored, sizeof(ignored), MSG_DONTWAIT) > 0) {
   }
 }
 

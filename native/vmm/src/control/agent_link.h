@@ -12,10 +12,14 @@ class AgentLink {
  public:
   enum class Received { kMessage, kMalformed, kNothing, kClosed };
 
-  explicit AgentLink(int listening_fd) : listening_fd_(listening_fd) {}
+  explicit AgentLink(int socket_fd) : socket_fd_(socket_fd) {}
 
-  // Checks that the descriptor is a listening SOCK_SEQPACKET socket and makes it non-blocking.
-  Status check() const;
+  // Checks that the descriptor is a listening SOCK_SEQPACKET socket and makes it non-blocking. Until this has succeeded
+  // no connection is accepted.
+  Status open();
+  // Nobody can come any more: for a socket that its owner has shut down and that would be readable for ever.
+  void stop_listening() { listening_fd_ = -1; }
+  // -1 while nobody can come.
   int listening_fd() const { return listening_fd_; }
   // -1 while no agent is connected.
   int connection_fd() const { return connection_.get(); }
@@ -25,11 +29,15 @@ class AgentLink {
   bool accept_newest();
   // Takes one packet. A closed connection is forgotten; the microVM runs on.
   Received receive(volley_message* message);
+  // Takes no more packets and throws away those that wait. A socket that is closed with unread packets shows its peer an
+  // error before the last words it was sent.
+  void close_incoming();
   // Sends one packet, or drops the connection if the agent does not read: it can come again and read the page file.
   void send(const volley_message& message);
 
  private:
-  int listening_fd_;
+  int socket_fd_;
+  int listening_fd_ = -1;
   UniqueFd connection_;
 };
 

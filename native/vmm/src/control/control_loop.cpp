@@ -21,6 +21,7 @@ void ControlLoop::run() {
     // New connections first: what is reported below should reach the agent that is there now.
     const bool connection_ready = watched[2].revents != 0;
     const bool new_connection = watched[1].revents != 0 && link_.accept_newest();
+    if ((watched[1].revents & (POLLHUP | POLLERR | POLLNVAL)) != 0) link_.stop_listening();
     report_boot(new_connection);
     if (connection_ready && !new_connection) serve_connection();
   }

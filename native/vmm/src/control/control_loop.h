@@ -15,10 +15,9 @@ class ControlLoop {
 
   // Returns when the microVM has ended, with the vCPUs stopped.
   void run();
-  // Carries out one command. Public for tests.
-  void handle(const volley_message& command);
 
  private:
+  void handle(const volley_message& command);
   void reply(const volley_message& command, int status);
   void serve_connection();
   void report_boot(bool new_connection);

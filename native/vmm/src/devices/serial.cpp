@@ -46,16 +46,6 @@ void Serial::read(uint64_t offset, std::span<uint8_t> data) {
 
 void Serial::write(uint64_t offset, std::span<const uint8_t> data) { write_register(offset, data[0]); }
 
-void Serial::write_run(std::span<const uint8_t> data) {
-  if (divisor_selected() || (modem_control_ & kLoopback) != 0) {
-    for (const uint8_t byte : data) write_register(kData, byte);
-    return;
-  }
-  ring_.append(data);
-  transmit_interrupt_ = true;
-  update_line();
-}
-
 bool Serial::divisor_selected() const { return (line_control_ & kDivisorLatch) != 0; }
 
 uint8_t Serial::read_register(uint64_t offset) {

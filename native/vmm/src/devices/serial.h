@@ -18,8 +18,6 @@ class Serial final : public IoDevice {
 
   void read(uint64_t offset, std::span<uint8_t> data) override;
   void write(uint64_t offset, std::span<const uint8_t> data) override;
-  // A run of bytes to the data register at once (`rep outsb`): one update of the ring instead of one per byte.
-  void write_run(std::span<const uint8_t> data);
 
  private:
   uint8_t read_register(uint64_t offset);

@@ -37,7 +37,8 @@ void on_crash(int signal, siginfo_t* info, void*) {
   for (const Crash& crash : kCrashes) {
     if (crash.signal != signal) continue;
     stats.exit_reason = crash.reason;
-    stats.exit_detail = signal == SIGSYS ? static_cast<uint64_t>(info->si_syscall) : static_cast<uint64_t>(signal);
+    stats.exit_detail =
+        signal == SIGSYS && info->si_code > 0 ? static_cast<uint64_t>(info->si_syscall) : static_cast<uint64_t>(signal);
     // Plain loops and stores: nothing here may take a lock.
     size_t i = 0;
     for (; crash.sentence[i] != '\0' && i < sizeof(stats.exit_message) - 1; ++i)

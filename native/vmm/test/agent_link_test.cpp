@@ -1,0 +1,155 @@
+#include "control/agent_link.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "support/check.h"
+
+namespace volley {
+namespace {
+
+constexpr uid_t kNobody = 65534;
+
+struct Listener {
+  UniqueFd fd{socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0)};
+  sockaddr_un address{};
+  socklen_t length = sizeof(address);
+
+  Listener() {
+    address.sun_family = AF_UNIX;
+    bind(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof(address.sun_family));
+    listen(fd.get(), 8);
+    getsockname(fd.get(), reinterpret_cast<sockaddr*>(&address), &length);
+  }
+  UniqueFd connect() const {
+    UniqueFd client(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
+    ::connect(client.get(), reinterpret_cast<const sockaddr*>(&address), length);
+    return client;
+  }
+};
+
+volley_message ping(uint32_t id) {
+  return {.type = VOLLEY_CMD_PING, .request_id = id, .status = 0, .argument = 0, .time_ns = 0};
+}
+
+TEST(only_listening_seqpacket_sockets_will_do) {
+  Listener listener;
+  CHECK(AgentLink(listener.fd.get()).open().is_ok());
+  const UniqueFd idle(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
+  CHECK_CONTAINS(AgentLink(idle.get()).open().message(), "not a listening");
+  const UniqueFd stream(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  CHECK_CONTAINS(AgentLink(stream.get()).open().message(), "not a listening");
+  const UniqueFd file(open("/dev/null", O_RDWR | O_CLOEXEC));
+  CHECK_CONTAINS(AgentLink(file.get()).open().message(), "is not a socket");
+}
+
+TEST(messages_come_whole_and_malformed_ones_are_told_apart) {
+  Listener listener;
+  AgentLink link(listener.fd.get());
+  REQUIRE(link.open().is_ok());
+  CHECK(!link.accept_newest());
+  const UniqueFd client = listener.connect();
+  REQUIRE(link.accept_newest());
+  volley_message message{};
+  CHECK(link.receive(&message) == AgentLink::Received::kNothing);
+  const volley_message sent = ping(42);
+  send(client.get(), &sent, sizeof(sent), 0);
+  CHECK(link.receive(&message) == AgentLink::Received::kMessage);
+  CHECK_EQ(message.request_id, 42u);
+  send(client.get(), &sent, sizeof(sent) - 1, 0);
+  CHECK(link.receive(&message) == AgentLink::Received::kMalformed);
+  const uint8_t long_packet[100] = {};
+  send(client.get(), long_packet, sizeof(long_packet), 0);
+  CHECK(link.receive(&message) == AgentLink::Received::kMalformed);
+  CHECK(link.receive(&message) == AgentLink::Received::kNothing);
+}
+
+TEST(the_newest_connection_wins) {
+  Listener listener;
+  AgentLink link(listener.fd.get());
+  REQUIRE(link.open().is_ok());
+  const UniqueFd first = listener.connect();
+  REQUIRE(link.accept_newest());
+  const UniqueFd second = listener.connect();
+  const UniqueFd third = listener.connect();
+  REQUIRE(link.accept_newest());
+  char byte;
+  CHECK_EQ(recv(first.get(), &byte, 1, 0), 0);
+  CHECK_EQ(recv(second.get(), &byte, 1, 0), 0);
+  link.send(ping(7));
+  volley_message message{};
+  CHECK_EQ(recv(third.get(), &message, sizeof(message), 0), static_cast<ssize_t>(sizeof(message)));
+  CHECK_EQ(message.request_id, 7u);
+}
+
+TEST(a_closed_connection_is_forgotten) {
+  Listener listener;
+  AgentLink link(listener.fd.get());
+  REQUIRE(link.open().is_ok());
+  {
+    const UniqueFd client = listener.connect();
+    REQUIRE(link.accept_newest());
+  }
+  volley_message message{};
+  CHECK(link.receive(&message) == AgentLink::Received::kClosed);
+  CHECK(!link.connected());
+  link.send(ping(1));  // to nobody
+}
+
+TEST(an_agent_that_does_not_read_is_dropped) {
+  Listener listener;
+  AgentLink link(listener.fd.get());
+  REQUIRE(link.open().is_ok());
+  const UniqueFd client = listener.connect();
+  REQUIRE(link.accept_newest());
+  for (uint32_t i = 0; i < 100'000 && link.connected(); ++i) link.send(ping(i));
+  CHECK(!link.connected());
+}
+
+TEST(other_users_are_turned_away) {
+  if (geteuid() != 0) {
+    fprintf(stderr, "SKIPPED other_users_are_turned_away: needs root to become another user\n");
+    return;
+  }
+  Listener listener;
+  AgentLink link(listener.fd.get());
+  REQUIRE(link.open().is_ok());
+  const UniqueFd own = listener.connect();
+  REQUIRE(link.accept_newest());
+  const pid_t child = fork();
+  if (child == 0) {
+    if (setuid(kNobody) != 0) _exit(2);
+    const UniqueFd foreign = listener.connect();
+    pollfd closed{foreign.get(), POLLIN, 0};
+    char byte;
+    _exit(poll(&closed, 1, 5'000) == 1 && recv(foreign.get(), &byte, 1, 0) <= 0 ? 0 : 1);
+  }
+  pollfd waiting{listener.fd.get(), POLLIN, 0};
+  REQUIRE(poll(&waiting, 1, 5'000) == 1);
+  CHECK(!link.accept_newest());
+  CHECK(link.connected());
+  int status = 0;
+  waitpid(child, &status, 0);
+  CHECK(WIFEXITED(status));
+  CHECK_EQ(WEXITSTATUS(status), 0);
+}
+
+TEST(before_open_and_after_stop_nobody_is_accepted) {
+  Listener listener;
+  AgentLink link(listener.fd.get());
+  const UniqueFd client = listener.connect();
+  CHECK(!link.accept_newest());  // and does not block
+  REQUIRE(link.open().is_ok());
+  link.stop_listening();
+  CHECK(!link.accept_newest());
+  CHECK(!link.connected());
+}
+
+}  // namespace
+}  // namespace volley
