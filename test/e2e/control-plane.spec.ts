@@ -1,12 +1,15 @@
 import type { NatsConnection } from 'nats';
 import { pino } from 'pino';
 import { BusClient, connectNats } from '#bus';
+import { readHistories } from '#chaos';
 import { openFleetView, type FleetView } from '#fleet';
 import {
   createMicrovm,
   deleteMicrovm,
   getMicrovm,
   killMicrovm,
+  MICROVM_STREAM,
+  microvmHistory,
   microvmHistoryOf,
   OperationError,
   pauseMicrovm,
@@ -32,6 +35,7 @@ describeWithNats('the control plane, with a scripted host', () => {
   let bus: BusClient;
   let view: FleetView;
   let host: ScriptedHost;
+  const skipped: string[] = [];
 
   beforeAll(async () => {
     server = await startNatsServer();
@@ -46,6 +50,7 @@ describeWithNats('the control plane, with a scripted host', () => {
       onFailure: (error) => {
         throw error;
       },
+      onSkipped: (subject) => skipped.push(subject),
     });
     host = await ScriptedHost.start(server.url, 'host-a');
     // Placement has to hear of the host before it can choose it.
@@ -268,6 +273,25 @@ describeWithNats('the control plane, with a scripted host', () => {
       Promise.resolve(host.commands.some((c) => c.type === 'erase' && c.microvmId === id && c.epoch === 1)),
     );
     expect(view.microvm(id)).toMatchObject({ state: 'running', epoch: 2 });
+  });
+
+  it('is not stopped by what strangers write into histories', async () => {
+    const [garbled, forged] = [await running(), await running()];
+    const records = await readHistories(nats, MICROVM_STREAM.name);
+    nats.publish(microvmHistory(garbled.id), 'not a record');
+    const last = records.filter(({ record }) => record.microvmId === forged.id).at(-1)!;
+    nats.publish(microvmHistory(forged.id), JSON.stringify({ ...last.record, commandId: 'forged' }));
+    await until(() => Promise.resolve(skipped.length === 2));
+    // Garbage is stepped over; a history with a forged step is left alone, and everything else goes on.
+    await bus.call(pauseMicrovm, { id: garbled.id });
+    await reaches(garbled.id, 'paused');
+    expect(await code(bus.call(pauseMicrovm, { id: forged.id }))).toBe('internal');
+    await running();
+    await controller.kill();
+    await controller.restart();
+    await running();
+    await bus.call(deleteMicrovm, { id: garbled.id });
+    await reaches(garbled.id, 'deleted');
   });
 
   it('takes a repeated fact once', async () => {

@@ -1,7 +1,8 @@
 import { Inject, Injectable, type OnModuleInit } from '@nestjs/common';
 import { randomInt } from 'node:crypto';
 import type { NatsConnection } from 'nats';
-import { NATS } from '#bus';
+import type { Logger } from 'pino';
+import { LOGGER, NATS } from '#bus';
 import { openReceiptJournal } from '#fleet';
 import { wallClockMs, type Journal } from '#journal';
 import { receipts, type placeMicrovm, type Receipt } from '#protocol';
@@ -24,10 +25,13 @@ export class DecidePlacement implements OnModuleInit {
   constructor(
     private readonly table: HostTable,
     @Inject(NATS) private readonly nats: NatsConnection,
+    @Inject(LOGGER) private readonly logger: Logger,
   ) {}
 
   async onModuleInit(): Promise<void> {
-    this.#journal = await openReceiptJournal(this.nats);
+    this.#journal = await openReceiptJournal(this.nats, ({ subject, sequence, error }) =>
+      this.logger.error({ subject, sequence, err: error }, 'a message among the receipts is none; skipped'),
+    );
   }
 
   execute(request: Request): Promise<Receipt> {

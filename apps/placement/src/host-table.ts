@@ -1,6 +1,7 @@
 import { Inject, Injectable, type OnModuleDestroy, type OnModuleInit } from '@nestjs/common';
 import type { NatsConnection } from 'nats';
-import { BusClient, NATS } from '#bus';
+import type { Logger } from 'pino';
+import { BusClient, LOGGER, NATS } from '#bus';
 import { openHostJournal } from '#fleet';
 import type { Follower } from '#journal';
 import { foldHostRecord, hostContext, hostState, type HostLife } from '#lifecycle';
@@ -30,19 +31,26 @@ export class HostTable implements OnModuleInit, OnModuleDestroy {
   constructor(
     @Inject(NATS) private readonly nats: NatsConnection,
     private readonly bus: BusClient,
+    @Inject(LOGGER) private readonly logger: Logger,
   ) {}
 
   async onModuleInit(): Promise<void> {
     this.bus.subscribe(densityReport('*'), (report: DensityReport) => this.#onReport(report), {
       schema: DensityReport,
     });
-    const journal = await openHostJournal(this.nats);
+    const skip = (subject: string, sequence: number, error: unknown): void =>
+      this.logger.error({ subject, sequence, err: error }, 'a record of a host is skipped');
+    const journal = await openHostJournal(this.nats, ({ subject, sequence, error }) => skip(subject, sequence, error));
     this.#follower = journal.follow({
       onFailure: (error) => {
         throw error; // uncaught on purpose: a restart folds anew
       },
-      onRecord: ({ record, sequence }) => {
-        this.#lives.set(record.hostId, foldHostRecord(this.#lives.get(record.hostId) ?? null, record, sequence));
+      onRecord: ({ record, sequence, subject }) => {
+        try {
+          this.#lives.set(record.hostId, foldHostRecord(this.#lives.get(record.hostId) ?? null, record, sequence));
+        } catch (error) {
+          skip(subject, sequence, error);
+        }
       },
     });
     await this.#follower.caughtUp;

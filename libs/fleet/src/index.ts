@@ -1,4 +1,4 @@
 export { FleetIndex, type MicrovmFilter } from './fleet-index';
 export type { FleetChange, FleetView } from './fleet-view';
-export { openHostJournal, openMicrovmJournal, openReceiptJournal } from './journals';
+export { openHostJournal, openMicrovmJournal, openReceiptJournal, type OnUnreadable } from './journals';
 export { openFleetView, type FleetViewOptions } from './open-fleet-view';

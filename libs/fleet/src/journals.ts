@@ -1,30 +1,36 @@
 import type { NatsConnection } from 'nats';
-import { Journal } from '#journal';
+import { Journal, type UnreadableMessage } from '#journal';
 import { HOST_STREAM, HostRecord, MICROVM_STREAM, MicrovmRecord, RECEIPT_STREAM, Receipt } from '#protocol';
 
+/** Told of messages on a history's subject that are no records. They are skipped: one stray message must not stop a fleet. */
+export type OnUnreadable = (message: UnreadableMessage) => void;
+
 /** The histories of all microVMs. */
-export function openMicrovmJournal(nc: NatsConnection): Promise<Journal<MicrovmRecord>> {
+export function openMicrovmJournal(nc: NatsConnection, onUnreadable: OnUnreadable): Promise<Journal<MicrovmRecord>> {
   return Journal.open(nc, {
     stream: MICROVM_STREAM.name,
     subjects: [...MICROVM_STREAM.subjects],
     decode: (json) => MicrovmRecord.parse(json),
+    onUnreadable,
   });
 }
 
 /** The histories of all hosts. */
-export function openHostJournal(nc: NatsConnection): Promise<Journal<HostRecord>> {
+export function openHostJournal(nc: NatsConnection, onUnreadable: OnUnreadable): Promise<Journal<HostRecord>> {
   return Journal.open(nc, {
     stream: HOST_STREAM.name,
     subjects: [...HOST_STREAM.subjects],
     decode: (json) => HostRecord.parse(json),
+    onUnreadable,
   });
 }
 
 /** The receipts of all placements. */
-export function openReceiptJournal(nc: NatsConnection): Promise<Journal<Receipt>> {
+export function openReceiptJournal(nc: NatsConnection, onUnreadable: OnUnreadable): Promise<Journal<Receipt>> {
   return Journal.open(nc, {
     stream: RECEIPT_STREAM.name,
     subjects: [...RECEIPT_STREAM.subjects],
     decode: (json) => Receipt.parse(json),
+    onUnreadable,
   });
 }

@@ -1,19 +1,33 @@
 import type { NatsConnection } from 'nats';
 import type { Follower, Journal, JournalEntry } from '#journal';
-import { foldHostRecord, foldMicrovmRecord, microvmState, viewHost, viewMicrovm, type HostLife } from '#lifecycle';
+import {
+  IllegalHistoryError,
+  foldHostRecord,
+  foldMicrovmRecord,
+  microvmState,
+  viewHost,
+  viewMicrovm,
+  type HostLife,
+} from '#lifecycle';
 import type { Host, HostRecord, Microvm, MicrovmRecord } from '#protocol';
 import { FleetIndex, type MicrovmFilter } from './fleet-index';
 import type { FleetChange, FleetView } from './fleet-view';
-import { openHostJournal, openMicrovmJournal } from './journals';
+import { openHostJournal, openMicrovmJournal, type OnUnreadable } from './journals';
 
 export interface FleetViewOptions {
-  /** Called when the view can no longer be trusted (a history was lost or is illegal). The process should end. */
+  /** Called when the view can no longer be trusted (a history was lost). The process should end. */
   onFailure: (error: Error) => void;
+  /** Called for what is skipped: a message that is no record, or a record that the machine would not have written. */
+  onSkipped: (subject: string, sequence: number, error: unknown) => void;
 }
 
 /** Opens a view and resolves when it has folded everything that was on record at the time of the call. */
 export async function openFleetView(nc: NatsConnection, options: FleetViewOptions): Promise<FleetView> {
-  const [microvms, hosts] = await Promise.all([openMicrovmJournal(nc), openHostJournal(nc)]);
+  const onUnreadable: OnUnreadable = ({ subject, sequence, error }) => options.onSkipped(subject, sequence, error);
+  const [microvms, hosts] = await Promise.all([
+    openMicrovmJournal(nc, onUnreadable),
+    openHostJournal(nc, onUnreadable),
+  ]);
   const view = new FoldedFleetView(microvms, hosts, options);
   await view.caughtUp;
   return view;
@@ -28,12 +42,20 @@ class FoldedFleetView implements FleetView {
   readonly #hostFollower: Follower;
   readonly caughtUp: Promise<unknown>;
 
-  constructor(microvms: Journal<MicrovmRecord>, hosts: Journal<HostRecord>, { onFailure }: FleetViewOptions) {
+  constructor(
+    microvms: Journal<MicrovmRecord>,
+    hosts: Journal<HostRecord>,
+    private readonly options: FleetViewOptions,
+  ) {
+    const { onFailure } = options;
     this.#microvmFollower = microvms.follow({
-      onRecord: (entry) => this.#foldMicrovm(entry),
+      onRecord: (entry) => this.#skipIllegal(entry, () => this.#foldMicrovm(entry)),
       onFailure,
     });
-    this.#hostFollower = hosts.follow({ onRecord: (entry) => this.#foldHost(entry), onFailure });
+    this.#hostFollower = hosts.follow({
+      onRecord: (entry) => this.#skipIllegal(entry, () => this.#foldHost(entry)),
+      onFailure,
+    });
     this.caughtUp = Promise.all([this.#microvmFollower.caughtUp, this.#hostFollower.caughtUp]);
   }
 
@@ -109,6 +131,15 @@ class FoldedFleetView implements FleetView {
   close(): void {
     this.#microvmFollower.close();
     this.#hostFollower.close();
+  }
+
+  #skipIllegal({ subject, sequence }: JournalEntry<unknown>, fold: () => void): void {
+    try {
+      fold();
+    } catch (error) {
+      if (!(error instanceof IllegalHistoryError)) throw error;
+      this.options.onSkipped(subject, sequence, error);
+    }
   }
 
   #foldMicrovm({ record, sequence }: JournalEntry<MicrovmRecord>): void {

@@ -1,4 +1,6 @@
 import { SequenceConflictError, type Follower, type Journal } from '#journal';
+import { IllegalHistoryError } from '#lifecycle';
+import { OperationError } from '#protocol';
 import { KeyedQueue } from './keyed-queue';
 
 interface Folded {
@@ -22,6 +24,8 @@ export interface HistoryStoreOptions<Life extends Folded, Record extends Recorde
   lives: { get(id: string): Life | undefined; set(life: Life): void };
   /** Called for every new life, whoever wrote its record. */
   onChange: (life: Life) => void;
+  /** Called once for a history that holds a record the machine would not have written. Nothing is decided on it any more. */
+  onDamaged: (id: string, error: IllegalHistoryError) => void;
 }
 
 export interface Outcome<Life, Decision> {
@@ -40,6 +44,7 @@ const MAX_CONFLICTS = 8;
  */
 export class HistoryStore<Life extends Folded, Record extends Recorded> {
   readonly #queue = new KeyedQueue();
+  readonly #damaged = new Map<string, string>();
   #follower: Follower | undefined;
 
   constructor(private readonly options: HistoryStoreOptions<Life, Record>) {}
@@ -50,9 +55,14 @@ export class HistoryStore<Life extends Folded, Record extends Recorded> {
     this.#follower = journal.follow({
       onFailure,
       onRecord: ({ record, sequence }) => {
-        const life = this.options.lives.get(idOf(record));
-        if (life && life.revision >= sequence) return;
-        this.#keep(this.options.fold(life ?? null, record, sequence));
+        const id = idOf(record);
+        const life = this.options.lives.get(id);
+        if ((life && life.revision >= sequence) || this.#damaged.has(id)) return;
+        try {
+          this.#keep(this.options.fold(life ?? null, record, sequence));
+        } catch (error) {
+          this.#noteDamage(id, error);
+        }
       },
     });
     await this.#follower.caughtUp;
@@ -64,7 +74,7 @@ export class HistoryStore<Life extends Folded, Record extends Recorded> {
 
   /** The life of `id`, from memory or else from its history. Null: it was never born. */
   async find(id: string): Promise<Life | null> {
-    return this.options.lives.get(id) ?? (await this.#load(id));
+    return this.options.lives.get(id) ?? (await this.#load(id)).life;
   }
 
   /** Decides about one id; decisions of one id never overlap in this process. Throws what the journal throws. */
@@ -73,7 +83,10 @@ export class HistoryStore<Life extends Folded, Record extends Recorded> {
     decider: (life: Life | null) => Decision,
   ): Promise<Outcome<Life, Decision>> {
     return this.#queue.run(id, async () => {
+      const damage = this.#damaged.get(id);
+      if (damage) throw new OperationError('internal', `the history of ${id} is damaged: ${damage}`);
       let life = await this.find(id);
+      let expectedSequence = life?.revision ?? 0;
       for (let conflicts = 0; ; conflicts++) {
         const decision = decider(life);
         if (decision.kind !== 'record') return { decision, life, appended: false };
@@ -81,9 +94,9 @@ export class HistoryStore<Life extends Folded, Record extends Recorded> {
           const { record } = decision;
           const { sequence, duplicate } = await this.options.journal.append(this.options.subjectOf(id), record, {
             commandId: record.commandId,
-            expectedSequence: life?.revision ?? 0,
+            expectedSequence,
           });
-          if (duplicate) return { decision, life: await this.#reload(id), appended: false };
+          if (duplicate) return { decision, life: (await this.#reload(id)).life, appended: false };
           const known = this.options.lives.get(id);
           const next =
             known && known.revision >= sequence
@@ -93,23 +106,41 @@ export class HistoryStore<Life extends Folded, Record extends Recorded> {
           return { decision, life: next, appended: true };
         } catch (error) {
           if (!(error instanceof SequenceConflictError) || conflicts >= MAX_CONFLICTS) throw error;
-          life = await this.#reload(id);
+          ({ life, lastSequence: expectedSequence } = await this.#reload(id));
         }
       }
     });
   }
 
-  async #reload(id: string): Promise<Life | null> {
-    const life = await this.#load(id);
+  async #reload(id: string): Promise<{ life: Life | null; lastSequence: number }> {
+    const { life, lastSequence } = await this.#load(id);
     const known = this.options.lives.get(id);
-    if (known && life && known.revision >= life.revision) return known;
+    if (known && life && known.revision >= life.revision) return { life: known, lastSequence };
     if (life) this.#keep(life);
-    return life;
+    return { life, lastSequence };
   }
 
-  async #load(id: string): Promise<Life | null> {
-    const { entries } = await this.options.journal.read(this.options.subjectOf(id));
-    return entries.reduce<Life | null>((life, { record, sequence }) => this.options.fold(life, record, sequence), null);
+  /** A stray message that is no record counts for the sequence to expect, and for nothing else. */
+  async #load(id: string): Promise<{ life: Life | null; lastSequence: number }> {
+    const { entries, lastSequence } = await this.options.journal.read(this.options.subjectOf(id));
+    try {
+      const life = entries.reduce<Life | null>(
+        (life, { record, sequence }) => this.options.fold(life, record, sequence),
+        null,
+      );
+      return { life, lastSequence };
+    } catch (error) {
+      this.#noteDamage(id, error);
+      throw new OperationError('internal', `the history of ${id} is damaged: ${String(error)}`);
+    }
+  }
+
+  /** One damaged history must not stop the others, and nothing may be built on it. */
+  #noteDamage(id: string, error: unknown): void {
+    if (!(error instanceof IllegalHistoryError)) throw error;
+    if (this.#damaged.has(id)) return;
+    this.#damaged.set(id, error.message);
+    this.options.onDamaged(id, error);
   }
 
   #keep(life: Life): void {

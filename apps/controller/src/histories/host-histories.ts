@@ -1,6 +1,7 @@
 import { Inject, Injectable, type OnModuleDestroy, type OnModuleInit } from '@nestjs/common';
 import type { NatsConnection } from 'nats';
-import { NATS } from '#bus';
+import type { Logger } from 'pino';
+import { LOGGER, NATS } from '#bus';
 import { openHostJournal } from '#fleet';
 import { wallClockMs } from '#journal';
 import { decideHostEvents, foldHostRecord, type HostDecision, type HostEffect, type HostLife } from '#lifecycle';
@@ -19,16 +20,22 @@ export class HostHistories implements OnModuleInit, OnModuleDestroy {
   #store!: HistoryStore<HostLife, HostRecord>;
   readonly #listeners: Listener[] = [];
 
-  constructor(@Inject(NATS) private readonly nats: NatsConnection) {}
+  constructor(
+    @Inject(NATS) private readonly nats: NatsConnection,
+    @Inject(LOGGER) private readonly logger: Logger,
+  ) {}
 
   async onModuleInit(): Promise<void> {
     this.#store = new HistoryStore({
-      journal: await openHostJournal(this.nats),
+      journal: await openHostJournal(this.nats, ({ subject, sequence, error }) =>
+        this.logger.error({ subject, sequence, err: error }, 'a message on a history is no record; skipped'),
+      ),
       subjectOf: hostHistory,
       idOf: (record) => record.hostId,
       fold: foldHostRecord,
       lives: { get: (id) => this.#lives.get(id), set: (life) => void this.#lives.set(life.id, life) },
       onChange: (life) => this.#listeners.forEach((listener) => listener.changed(life)),
+      onDamaged: (hostId, error) => this.logger.error({ hostId, err: error }, 'a history is damaged; it is left alone'),
     });
     await this.#store.open((error) => {
       throw error; // uncaught on purpose, as for microVMs

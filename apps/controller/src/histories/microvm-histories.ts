@@ -38,7 +38,9 @@ export class MicrovmHistories implements OnModuleInit, OnModuleDestroy {
   ) {}
 
   async onModuleInit(): Promise<void> {
-    this.#journal = await openMicrovmJournal(this.nats);
+    this.#journal = await openMicrovmJournal(this.nats, ({ subject, sequence, error }) =>
+      this.logger.error({ subject, sequence, err: error }, 'a message on a history is no record; skipped'),
+    );
     this.#store = new HistoryStore({
       journal: this.#journal,
       subjectOf: microvmHistory,
@@ -46,6 +48,8 @@ export class MicrovmHistories implements OnModuleInit, OnModuleDestroy {
       fold: foldMicrovmRecord,
       lives: this.index,
       onChange: (life) => this.#listeners.forEach((listener) => listener.changed(life)),
+      onDamaged: (microvmId, error) =>
+        this.logger.error({ microvmId, err: error }, 'a history is damaged; it is left alone'),
     });
     const started = performance.now();
     await this.#store.open((error) => {

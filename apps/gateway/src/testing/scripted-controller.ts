@@ -86,7 +86,8 @@ export class ScriptedController {
   ) {}
 
   static async start(nc: NatsConnection): Promise<ScriptedController> {
-    const controller = new ScriptedController(nc, await openMicrovmJournal(nc), await openHostJournal(nc));
+    const ignore = (): void => undefined;
+    const controller = new ScriptedController(nc, await openMicrovmJournal(nc, ignore), await openHostJournal(nc, ignore));
     await controller.#changeHost([{ type: 'registered', description: DESCRIPTION }, { type: 'admitted' }]);
     controller.resume();
     await nc.flush();
