@@ -1,13 +1,13 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { tmpdir } from 'node:os';
+import { describeUnless } from './describe-unless';
 import { EmulatedHost } from './emulated-host';
 import { findEmulatedHostTools } from './emulated-host.requirements';
 import { EmulatedHostError } from './errors';
 
 const found = findEmulatedHostTools();
-const suite = found.available ? describe : describe.skip;
 
-suite(`an emulated host${found.available ? '' : ` (skipped: ${found.reason})`}`, () => {
+describeUnless(found.available ? undefined : found.reason, 'an emulated host', () => {
   const tools = found.available ? found.tools : (undefined as never);
   const hosts: EmulatedHost[] = [];
   const start = (options: Parameters<typeof EmulatedHost.start>[1]): EmulatedHost => {

@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { writeCpioArchive } from './cpio-archive';
+import { describeUnless } from './describe-unless';
 import { EmulatedHost } from './emulated-host';
 import { findEmulatedHostTools } from './emulated-host.requirements';
 import { type MicrovmRun, microvmRun, runMicrovm } from './microvm-report';
@@ -11,7 +12,6 @@ import { type GuestEnd, stockGuestCommandLine, stockGuestFileSystem } from './st
 const found = findEmulatedHostTools();
 const build = findNativeBuild();
 const obstacle = found.available ? (typeof build === 'string' ? build : undefined) : found.reason;
-const suite = obstacle === undefined ? describe : describe.skip;
 
 /** For one microVM; generous, because everything in it is emulated twice, perhaps on a busy machine. */
 const GUEST_SECONDS = '100';
@@ -42,7 +42,7 @@ const SCRIPT = [
   linux('linux-too-small', 'poweroff', '--memory', '32'),
 ].join('\n');
 
-suite(`a host with hardware KVM${obstacle === undefined ? '' : ` (skipped: ${obstacle})`}`, () => {
+describeUnless(obstacle, 'a host with hardware KVM', () => {
   let host: EmulatedHost | undefined;
   let folder: string | undefined;
   let runs: (name: string) => MicrovmRun;

@@ -22,9 +22,7 @@ class ByteWriter {
   void zeros(size_t count) {
     for (size_t i = 0; i < count; ++i) u8(0);
   }
-  void align(size_t alignment) {
-    while (used_ % alignment != 0) u8(0);
-  }
+  void align(size_t alignment) { zeros((alignment - used_ % alignment) % alignment); }
 
   size_t position() const { return used_; }
   bool fits() const { return fits_; }
