@@ -1,5 +1,6 @@
 import { parseArgs } from 'node:util';
 import { repositoryRoot } from '../repository-root';
+import { urlOf } from '../rest/url-of';
 import { DataFolder } from './data-folder';
 import { settingsOf } from './settings';
 import { Supervisor } from './supervisor';
@@ -23,7 +24,7 @@ async function main(): Promise<void> {
   const listen = { host, port: Number(port) };
   const supervisor = await Supervisor.of({
     folder,
-    url: `http://${host.includes(':') ? `[${host}]` : host}:${port}`,
+    url: urlOf(listen),
     processes: async () =>
       volleyProcesses({ folder, settings: await settingsOf(folder), listen, root: repositoryRoot() }),
     note,

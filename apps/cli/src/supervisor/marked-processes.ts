@@ -14,7 +14,7 @@ export interface MarkedProcess extends ProcessIdentity {
 }
 
 /** VMMs may have inherited the mark from their host agent, and are nobody's to end here. */
-const NOT_OURS = new Set(['volley-vmm']);
+const NOT_OURS = 'volley-vmm';
 
 /** Every living process that a supervisor of this folder has started, by the mark in its environment. */
 export function markedProcesses(folder: string): MarkedProcess[] {
@@ -28,7 +28,7 @@ export function markedProcesses(folder: string): MarkedProcess[] {
       const mark = readFileSync(`/proc/${pid}/environ`, 'utf8')
         .split('\0')
         .find((line) => line.startsWith(prefix));
-      if (mark === undefined || NOT_OURS.has(basename(readlinkSync(`/proc/${pid}/exe`)))) continue;
+      if (mark === undefined || basename(readlinkSync(`/proc/${pid}/exe`)).startsWith(NOT_OURS)) continue;
       const identity = identify(pid);
       if (identity) found.push({ ...identity, name: mark.slice(prefix.length) });
     } catch {

@@ -1,0 +1,97 @@
+import type { Command } from 'commander';
+import { randomBytes } from 'node:crypto';
+import { resolve } from 'node:path';
+import type { Host } from '#protocol';
+import { contextOf } from '../commands/context';
+import { START_PHASES, START_SPANS } from '../commands/microvm-timings';
+import { durationOption, memoryOption, wholeNumber } from '../commands/option-types';
+import { CliError } from '../errors';
+import { duration } from '../output/quantities';
+import { table } from '../output/table';
+import { benchStart, type StartParameters, type StartResult } from './start.bench';
+import { surroundings } from './surroundings';
+
+interface BenchOptions {
+  count: number;
+  concurrency: number;
+  image: string;
+  memory: number;
+  cmdline: string;
+  startTimeout: number;
+}
+
+export function addBenchCommand(program: Command): void {
+  program
+    .command('bench')
+    .description('measure the running fleet')
+    .command('start', { isDefault: true })
+    .description('start many microVMs through the whole path, measure every step, and delete them again')
+    .option('--count <n>', 'how many', wholeNumber(1, 100_000), 100)
+    .option('--concurrency <n>', 'how many are being started at any time', wholeNumber(1, 1_000), 16)
+    .option('--image <name>', 'image', 'canary')
+    .option('--memory <MiB>', 'memory of each', memoryOption, 16)
+    .option('--cmdline <text>', 'kernel command line', '')
+    .option('--start-timeout <duration>', 'how long one start may take', durationOption, 60_000)
+    .action(async (options: BenchOptions, command: Command) => {
+      const { client, out, data } = contextOf(command);
+      const parameters: StartParameters = {
+        count: options.count,
+        concurrency: options.concurrency,
+        image: options.image,
+        memoryMiB: options.memory,
+        cmdline: options.cmdline,
+        startTimeoutMs: options.startTimeout,
+      };
+      const { items: hosts } = await client.get<{ items: Host[] }>('/v1/hosts');
+      const abort = new AbortController();
+      const interrupted = (): void => {
+        if (abort.signal.aborted) process.exit(130);
+        out.note('interrupted: deleting what was started (Ctrl-C again leaves it)');
+        abort.abort();
+      };
+      process.on('SIGINT', interrupted);
+      process.on('SIGTERM', interrupted);
+      const at = new Date().toISOString();
+      const result = await benchStart(client, parameters, randomBytes(6).toString('hex'), abort.signal, (text) => out.note(text));
+      if (out.json) out.document({ bench: 'start', at, parameters, ...surroundings(hosts, resolve(data)), result });
+      else out.raw(told(parameters, result));
+      if (result.left > 0) throw new CliError(`${result.left} microVMs of this run are still there; see: volley ps`);
+      if (abort.signal.aborted) process.exitCode = 130;
+      else if (result.running < options.count) throw new CliError(`${options.count - result.running} of ${options.count} did not run: ${worst(result.failures)}`);
+    });
+}
+
+function told({ count, concurrency, image, memoryMiB }: StartParameters, result: StartResult): string {
+  const { phases, memory, deletion } = result;
+  const rows = [
+    ...[...START_PHASES, ...START_SPANS].map(({ name, meaning }) => ({ name, meaning, at: phases[name] })),
+    { name: 'client', meaning: 'from request to answer, as the caller saw it', at: phases['client'] },
+  ];
+  const ms = (value: number | undefined): string | undefined => (value === undefined ? undefined : duration(value));
+  const lines = [
+    `${result.running} of ${count} ${image} microVMs of ${memoryMiB} MiB ran, ${concurrency} in flight: ${duration(result.wallMs)}, ${result.startsPerSecond.toFixed(1)} per second`,
+    '',
+    table(
+      [
+        { title: 'STEP', value: ({ name }) => name },
+        { title: 'P50', value: ({ at }) => ms(at?.p50), align: 'right' },
+        { title: 'P90', value: ({ at }) => ms(at?.p90), align: 'right' },
+        { title: 'P99', value: ({ at }) => ms(at?.p99), align: 'right' },
+        { title: 'MAX', value: ({ at }) => ms(at?.max), align: 'right' },
+        { title: 'MEANING', value: ({ meaning }) => meaning },
+      ],
+      rows,
+    ),
+    '',
+    memory
+      ? `VMM memory beyond guest pages: ${(memory.vmmOverheadKiB / 1_024).toFixed(3)} MiB private, mean of ${memory.microvms}`
+      : 'VMM memory: no density report counted them all in time',
+    `deleted: ${duration(deletion.wallMs)}, ${deletion.perSecond.toFixed(1)} per second; ${result.left} left`,
+    ...Object.entries(result.failures).map(([reason, times]) => `failed ${times} times: ${reason}`),
+  ];
+  return `${lines.join('\n')}\n`;
+}
+
+function worst(failures: Record<string, number>): string {
+  return Object.entries(failures).sort(([, a], [, b]) => b - a)[0]?.[0] ?? 'interrupted';
+}

@@ -1,0 +1,60 @@
+import type { Command } from 'commander';
+import type { Microvm } from '#protocol';
+import { clock, duration, mebibytes } from '../output/quantities';
+import type { Output } from '../output/output';
+import { printable, table } from '../output/table';
+import { resolveId } from '../rest/resolve-id';
+import { contextOf } from './context';
+import { START_PHASES, START_SPANS, spent } from './microvm-timings';
+
+export function addInspectCommand(program: Command): void {
+  program
+    .command('inspect <id...>')
+    .description('show everything about a microVM: its state, why, and how long each step of its start took')
+    .action(async (names: string[], _options: object, command: Command) => {
+      const { client, out } = contextOf(command);
+      const microvms: Microvm[] = [];
+      for (const name of names) microvms.push(await client.get(`/v1/microvms/${await resolveId(client, name)}`));
+      if (out.json) out.document(microvms.length === 1 ? microvms[0] : microvms);
+      else {
+        microvms.forEach((microvm, i) => {
+          if (i > 0) out.line();
+          describe(out, microvm);
+        });
+      }
+    });
+}
+
+function describe(out: Output, microvm: Microvm): void {
+  const facts: [string, string | number | null][] = [
+    ['id', microvm.id],
+    ['name', microvm.name],
+    ['state', microvm.state + (microvm.reason === null ? '' : ` (${microvm.reason})`)],
+    ['image', microvm.image],
+    ['size', `${microvm.vcpus} vCPU, ${mebibytes(microvm.memoryMiB)}`],
+    ['cmdline', microvm.cmdline],
+    ['host', microvm.hostId === null ? null : `${microvm.hostId}, epoch ${microvm.epoch}${microvm.pid === null ? '' : `, VMM pid ${microvm.pid}`}`],
+    ['tenant', microvm.tenant],
+    ['labels', Object.entries(microvm.labels).map(([key, value]) => `${key}=${value}`).join(' ')],
+    ['restart', `${microvm.restartPolicy}, done ${microvm.restarts} times`],
+    ['on host loss', microvm.onHostLoss],
+    ['time to live', microvm.ttlSeconds === null ? null : duration(microvm.ttlSeconds * 1_000)],
+    ['exit', microvm.exit ? `${microvm.exit.reason} at ${clock(microvm.exit.at)}: ${microvm.exit.message}` : null],
+    ['created', clock(microvm.createdAt)],
+    ['updated', `${clock(microvm.updatedAt)}, revision ${microvm.revision}`],
+  ];
+  for (const [name, value] of facts) out.line(`${name.padEnd(13)} ${printable(value)}`);
+  out.line();
+  out.line(timingsTable(microvm));
+}
+
+export function timingsTable({ timings }: Microvm): string {
+  const rows = [...START_PHASES, ...START_SPANS].map((phase) => ({ ...phase, ms: spent(timings, phase) }));
+  return table(
+    [
+      { title: 'STEP OF THE LATEST START', value: ({ meaning }) => meaning },
+      { title: 'TOOK', value: ({ ms }) => (ms === undefined ? null : duration(ms)), align: 'right' },
+    ],
+    rows,
+  );
+}

@@ -1,0 +1,38 @@
+import { InvalidArgumentError } from 'commander';
+import { parseDuration } from '../output/quantities';
+
+/** For `--count 5`: a whole number of at least `least`. */
+export function wholeNumber(least: number, most = Number.MAX_SAFE_INTEGER) {
+  return (text: string): number => {
+    const value = Number(text);
+    if (!/^\d+$/.test(text) || value < least || value > most) {
+      throw new InvalidArgumentError(`It must be a whole number ${most === Number.MAX_SAFE_INTEGER ? `of at least ${least}` : `from ${least} to ${most}`}.`);
+    }
+    return value;
+  };
+}
+
+/** For `--timeout 20s`; gives ms. */
+export function durationOption(text: string): number {
+  const ms = parseDuration(text);
+  if (ms === undefined) throw new InvalidArgumentError("It must be a duration such as '500ms', '20s' or '2m'.");
+  return ms;
+}
+
+/** For `--memory 256`, `256M`, `1G`; gives MiB. */
+export function memoryOption(text: string): number {
+  const match = /^(\d+)\s*(m|mb|mib|g|gb|gib)?$/i.exec(text);
+  if (!match) throw new InvalidArgumentError("It must be a size in MiB, such as '256', or '2G'.");
+  return Number(match[1]) * (match[2]?.toLowerCase().startsWith('g') ? 1_024 : 1);
+}
+
+/** For `--label KEY=VALUE`, repeated. */
+export function labelOption(text: string, others: Record<string, string> = {}): Record<string, string> {
+  const equals = text.indexOf('=');
+  if (equals < 1) throw new InvalidArgumentError('It must be KEY=VALUE.');
+  return { ...others, [text.slice(0, equals)]: text.slice(equals + 1) };
+}
+
+export function listOption(text: string, others: string[] = []): string[] {
+  return [...others, ...text.split(',').filter((part) => part !== '')];
+}

@@ -1,0 +1,60 @@
+import { Command } from 'commander';
+import { join } from 'node:path';
+import { ExitCode } from './exit-code';
+import { addDensityCommand } from './commands/density.command';
+import { addEventsCommand } from './commands/events.command';
+import { addHistoryCommand } from './commands/history.command';
+import { addHostsCommand } from './commands/hosts.command';
+import { addInspectCommand } from './commands/inspect.command';
+import { addLifecycleCommands } from './commands/lifecycle.commands';
+import { addLogsCommand } from './commands/logs.command';
+import { addMachinesCommand } from './commands/machines.command';
+import { addPlacementCommand } from './commands/placement.command';
+import { addPsCommand } from './commands/ps.command';
+import { addRunCommand } from './commands/run.command';
+import { addBenchCommand } from './bench/bench.command';
+import { addDoctorCommand } from './doctor/doctor.command';
+import { repositoryRoot } from './repository-root';
+import { addTestCommand } from './suites/test.command';
+import { addDownCommand } from './up/down.command';
+import { addStatusCommand } from './up/status.command';
+import { addUpCommand } from './up/up.command';
+
+/** The `volley` command with all its subcommands. */
+export function volleyProgram(): Command {
+  const program = new Command('volley')
+    .description('A fleet controller for microVM hosts.')
+    .option('--data <dir>', 'data folder of a local `volley up`', process.env['VOLLEY_DATA'] ?? join(repositoryRoot(), '.volley', 'data'))
+    .option('--url <url>', 'REST API to talk to; else VOLLEY_URL, else that of the data folder')
+    .option('--token-file <file>', 'file with the operator token; else VOLLEY_TOKEN_FILE, else that of the data folder')
+    .option('--json', 'print JSON')
+    .configureHelp({ sortSubcommands: false, showGlobalOptions: true })
+    .showHelpAfterError('(--help lists what there is)')
+    .exitOverride()
+    .addHelpText(
+      'after',
+      `
+A microVM is named by its id, a beginning or end of it that no other has, or its name.
+Exit codes: ${Object.entries(ExitCode)
+        .map(([name, code]) => `${code} ${name}`)
+        .join(', ')}; docs/operate.md says more.`,
+    );
+  addUpCommand(program);
+  addDownCommand(program);
+  addStatusCommand(program);
+  addRunCommand(program);
+  addPsCommand(program);
+  addInspectCommand(program);
+  addHistoryCommand(program);
+  addLogsCommand(program);
+  addLifecycleCommands(program);
+  addPlacementCommand(program);
+  addEventsCommand(program);
+  addHostsCommand(program);
+  addDensityCommand(program);
+  addDoctorCommand(program);
+  addBenchCommand(program);
+  addMachinesCommand(program);
+  addTestCommand(program);
+  return program;
+}

@@ -1,0 +1,48 @@
+import { spawn } from 'node:child_process';
+
+export interface ProgramRun {
+  command: string;
+  args: string[];
+  cwd: string;
+  env?: Record<string, string>;
+  /** ms after which it is killed, with all its children. */
+  deadlineMs: number;
+}
+
+/** Runs a program with this one's output; resolves with its exit code, or with what ended it. */
+export function runProgram({ command, args, cwd, env, deadlineMs }: ProgramRun): Promise<number | string> {
+  return new Promise((resolve) => {
+    const child = spawn(command, args, {
+      cwd,
+      env: { ...process.env, ...env },
+      stdio: ['ignore', 'inherit', 'inherit'],
+      detached: true, // a process group of its own, so that all of it can be ended
+    });
+    const killAll = (): void => {
+      try {
+        process.kill(-child.pid!, 'SIGKILL');
+      } catch {
+        // gone already
+      }
+    };
+    let late = false;
+    const timer = setTimeout(() => {
+      late = true;
+      killAll();
+    }, deadlineMs);
+    const interrupted = (): void => {
+      killAll();
+      process.exit(130);
+    };
+    process.once('SIGINT', interrupted);
+    process.once('SIGTERM', interrupted);
+    const done = (outcome: number | string): void => {
+      clearTimeout(timer);
+      process.off('SIGINT', interrupted);
+      process.off('SIGTERM', interrupted);
+      resolve(outcome);
+    };
+    child.once('error', (error) => done(`could not be started: ${error.message}`));
+    child.once('exit', (code, signal) => done(late ? `not done after ${deadlineMs / 1_000} s` : (code ?? `killed by ${signal}`)));
+  });
+}

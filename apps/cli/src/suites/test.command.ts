@@ -1,0 +1,56 @@
+import type { Command } from 'commander';
+import { outputOf } from '../commands/context';
+import { CliError } from '../errors';
+import { ExitCode } from '../exit-code';
+import { duration } from '../output/quantities';
+import { table } from '../output/table';
+import { repositoryRoot } from '../repository-root';
+import { suitesOf, type Suite, type SuiteOutcome } from './suites';
+import { closingLine, sum } from './tally';
+
+export function addTestCommand(program: Command): void {
+  program
+    .command('test [suite...]')
+    .description('run the tests: all of them, or the named suites')
+    .option('--list', 'say which suites there are')
+    .action(async (names: string[], { list }: { list?: boolean }, command: Command) => {
+      const out = outputOf(command);
+      const suites = suitesOf(repositoryRoot());
+      if (list) return out.line(table([{ title: 'SUITE', value: (one: Suite) => one.name }, { title: 'WHAT', value: (one) => one.summary }], suites));
+      const unknown = names.filter((name) => !suites.some((suite) => suite.name === name));
+      if (unknown.length > 0) {
+        throw new CliError(`no suite ${unknown.join(', ')}; there are ${suites.map(({ name }) => name).join(', ')}`, ExitCode.usage);
+      }
+      const chosen = names.length === 0 ? suites : suites.filter(({ name }) => names.includes(name));
+      const done: { name: string; ms: number; outcome: SuiteOutcome }[] = [];
+      for (const suite of chosen) {
+        process.stdout.write(`\n== ${suite.name}: ${suite.summary}\n`);
+        const startedMs = performance.now();
+        const outcome = await suite.run();
+        outcome.notes.forEach((note) => process.stdout.write(`${suite.name}: ${note}\n`));
+        done.push({ name: suite.name, ms: performance.now() - startedMs, outcome });
+      }
+      const rows = done.flatMap(({ name, ms, outcome }) => [
+        { name, ms, tally: outcome.tally },
+        ...[...outcome.files].sort((a, b) => b.ms - a.ms).map((file) => ({ ...file, name: `  ${file.name}` })),
+      ]);
+      const total = sum(done.map(({ outcome }) => outcome.tally));
+      out.line();
+      out.line(
+        table(
+          [
+            { title: 'SUITE', value: ({ name }) => name },
+            { title: 'TOOK', value: ({ ms }) => duration(ms), align: 'right' },
+            { title: 'PASSED', value: ({ tally }) => tally.passed, align: 'right' },
+            { title: 'FAILED', value: ({ tally }) => tally.failed, align: 'right' },
+            { title: 'SKIPPED', value: ({ tally }) => tally.skipped, align: 'right' },
+          ],
+          rows,
+        ),
+      );
+      for (const { name, outcome } of done) for (const note of outcome.notes) out.line(`${name}: ${note}`);
+      out.line();
+      out.line(closingLine(total));
+      if (total.failed > 0) process.exitCode = ExitCode.failed;
+    });
+}

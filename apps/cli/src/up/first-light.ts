@@ -1,0 +1,51 @@
+import { setTimeout as pause } from 'node:timers/promises';
+import type { Host, Microvm } from '#protocol';
+import { CliError } from '../errors';
+import { ExitCode } from '../exit-code';
+import type { RestClient } from '../rest/rest-client';
+
+/** The label by which the canary of `volley up` is found again. */
+export const FIRST_LIGHT_LABEL = 'volley.dev/first-light';
+const WAIT_MS = 20_000;
+const MEMORY_MIB = 16;
+
+export interface FirstLight {
+  microvm: Microvm;
+  how: 'created' | 'started again' | 'was running';
+}
+
+/** Waits until a host takes microVMs. */
+export async function untilHostReady(client: RestClient, deadlineMs: number): Promise<Host> {
+  const end = performance.now() + deadlineMs;
+  for (;;) {
+    const { items } = await client.get<{ items: Host[] }>('/v1/hosts');
+    const ready = items.find(({ state }) => state === 'ready');
+    if (ready) return ready;
+    if (performance.now() > end) {
+      const states = items.map(({ id, state }) => `${id} is ${state}`).join(', ') || 'none has registered';
+      throw new CliError(`no host is ready after ${deadlineMs / 1_000} s: ${states}`, ExitCode.timeout);
+    }
+    await pause(50);
+  }
+}
+
+/** One canary that runs, through the same path as every other microVM: the one of an earlier `up`, or a new one. */
+export async function firstLight(client: RestClient): Promise<FirstLight> {
+  const query = { wait: 'running', timeout: `${WAIT_MS}ms` };
+  const deadlineMs = WAIT_MS + 5_000;
+  const { items } = await client.get<{ items: Microvm[] }>('/v1/microvms', { query: { label: [`${FIRST_LIGHT_LABEL}=true`] } });
+  const running = items.find(({ state }) => state === 'running');
+  if (running) return { microvm: running, how: 'was running' };
+  const ended = items.find(({ state }) => state === 'stopped' || state === 'failed');
+  if (ended) {
+    const microvm = await client.post<Microvm>(`/v1/microvms/${ended.id}/start`, { body: {}, query, deadlineMs });
+    return { microvm: mustRun(microvm), how: 'started again' };
+  }
+  const body = { name: 'first-light', image: 'canary', memoryMiB: MEMORY_MIB, labels: { [FIRST_LIGHT_LABEL]: 'true' } };
+  return { microvm: mustRun(await client.post<Microvm>('/v1/microvms', { body, query, deadlineMs })), how: 'created' };
+}
+
+function mustRun(microvm: Microvm): Microvm {
+  if (microvm.state === 'running') return microvm;
+  throw new CliError(`the canary ${microvm.id} is ${microvm.state} after ${WAIT_MS / 1_000} s: ${microvm.reason ?? 'no reason given'}`, ExitCode.timeout);
+}

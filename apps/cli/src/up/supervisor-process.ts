@@ -1,0 +1,73 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
+import { CliError } from '../errors';
+import { ExitCode } from '../exit-code';
+import { repositoryRoot } from '../repository-root';
+import { RestClient } from '../rest/rest-client';
+import type { DataFolder } from '../supervisor/data-folder';
+import { closeLog, openLog, rotateLog } from '../supervisor/log-file';
+import { endProcess, type ProcessIdentity } from '../supervisor/process-identity';
+import { SupervisorLock } from '../supervisor/supervisor-lock';
+import { readState } from '../supervisor/supervisor-state';
+import { lastLines } from './log-tail';
+import type { ListenAddress } from './listen-address';
+
+const SUPERVISOR = 'supervisor';
+/** So many short lives in a row while starting mean that it will not work. */
+const HOPELESS = 5;
+/** Its services drain for 15 s, nats-server after them for 10 s. */
+const STOP_MS = 40_000;
+
+/** Starts a supervisor in a session of its own, so that it outlives this program and its terminal. */
+export function launchSupervisor(folder: DataFolder, listen: ListenAddress): ChildProcess {
+  const main = join(repositoryRoot(), 'dist', 'apps', 'cli', 'src', 'supervisor', 'main.js');
+  rotateLog(folder.logFile(SUPERVISOR));
+  const log = openLog(folder.logFile(SUPERVISOR));
+  try {
+    const args = ['--enable-source-maps', main, '--data', folder.path, '--host', listen.host, '--port', String(listen.port)];
+    return spawn(process.execPath, args, { stdio: ['ignore', log, log], detached: true, cwd: '/' });
+  } finally {
+    closeLog(log);
+  }
+}
+
+/**
+ * Waits until the REST API says that it is ready.
+ *
+ * @throws CliError with the end of the log, when the supervisor ends, a process cannot stay alive, or time is up.
+ */
+export async function untilReady(folder: DataFolder, client: RestClient, deadlineMs: number, child?: ChildProcess): Promise<void> {
+  const end = performance.now() + deadlineMs;
+  for (;;) {
+    if (child && (child.exitCode !== null || child.signalCode !== null)) {
+      throw new CliError(`the supervisor ended at once:\n${lastLines(folder.logFile(SUPERVISOR))}`);
+    }
+    const hopeless = readState(folder)?.processes.find(({ shortLives }) => shortLives >= HOPELESS);
+    if (hopeless) {
+      throw new CliError(`${hopeless.name} does not stay alive (${hopeless.lastExit}):\n${lastLines(folder.logFile(hopeless.name))}`);
+    }
+    try {
+      await client.get('/readyz', { deadlineMs: 2_000 });
+      return;
+    } catch (error) {
+      if (performance.now() > end) {
+        throw new CliError(`not ready after ${deadlineMs / 1_000} s: ${(error as Error).message}; see the logs in ${folder.logs}`, ExitCode.timeout);
+      }
+    }
+    await pause(50);
+  }
+}
+
+/** The living supervisor of a folder, one that is about to end not counted. */
+export function livingSupervisor(folder: DataFolder): ProcessIdentity | undefined {
+  const holder = SupervisorLock.holder(folder);
+  const phase = readState(folder)?.phase;
+  return holder && phase !== 'stopping' && phase !== 'down' ? holder : undefined;
+}
+
+/** Stops the supervisor and with it every process of the control plane. False when none was there. */
+export async function endSupervisor(folder: DataFolder): Promise<boolean> {
+  const holder = SupervisorLock.holder(folder);
+  return holder !== undefined && (await endProcess(holder, STOP_MS)) !== 'gone';
+}

@@ -1,0 +1,164 @@
+import { Option, type Command } from 'commander';
+import { setTimeout as pause } from 'node:timers/promises';
+import { outputOf, type GlobalOptions } from '../commands/context';
+import { timingsTable } from '../commands/inspect.command';
+import { durationOption, wholeNumber } from '../commands/option-types';
+import { kvmAccess } from '../doctor/kvm-access';
+import { thisHost } from '../doctor/host-view';
+import { CliError } from '../errors';
+import { ExitCode } from '../exit-code';
+import { duration } from '../output/quantities';
+import type { Output } from '../output/output';
+import { DEFAULT_URL, targetOf } from '../rest/target';
+import { RestClient } from '../rest/rest-client';
+import { urlOf } from '../rest/url-of';
+import { DataFolder } from '../supervisor/data-folder';
+import { isAlive, type ProcessIdentity } from '../supervisor/process-identity';
+import { readState } from '../supervisor/supervisor-state';
+import { vmmProcesses } from '../supervisor/vmm-processes';
+import { readSettings } from '../supervisor/settings';
+import { firstLight, untilHostReady, type FirstLight } from './first-light';
+import { availableAt, parseListen } from './listen-address';
+import { sizeOf, textAfter } from './log-tail';
+import { endSupervisor, launchSupervisor, livingSupervisor, untilReady } from './supervisor-process';
+
+interface UpOptions {
+  detach?: boolean;
+  listen: string;
+  port?: number;
+  canary: boolean;
+  timeout: number;
+}
+
+export function addUpCommand(program: Command): void {
+  program
+    .command('up')
+    .description('start nats-server, the control plane and a host agent on this machine, and one canary microVM')
+    .option('-d, --detach', 'go back to the shell when it is up')
+    .option('--listen <host:port>', 'where REST and the console page are', new URL(DEFAULT_URL).host)
+    .addOption(new Option('--port <n>', 'the port on 127.0.0.1; 0 takes a free one').argParser(wholeNumber(0, 65_535)).conflicts('listen'))
+    .option('--no-canary', 'start no microVM')
+    .option('--timeout <duration>', 'how long it may take to get ready', durationOption, 60_000)
+    .action(async (options: UpOptions, command: Command) => {
+      const folder = DataFolder.create(command.optsWithGlobals<GlobalOptions>().data);
+      const out = outputOf(command);
+      const living = livingSupervisor(folder);
+      if (living) await tellThatItIsUp(folder, out, living, options);
+      else await bringUp(folder, out, options);
+    });
+}
+
+async function bringUp(folder: DataFolder, out: Output, options: UpOptions): Promise<void> {
+  const startedMs = performance.now();
+  const listen = await availableAt(options.port === undefined ? parseListen(options.listen) : { host: '127.0.0.1', port: options.port });
+  const kvm = kvmAccess(thisHost(folder.path));
+  const logFrom = sizeOf(folder.logFile('supervisor'));
+  const child = launchSupervisor(folder, listen);
+  child.unref();
+  const url = urlOf(listen);
+  const client = new RestClient(targetOf({ url, tokenFile: folder.operatorTokenFile, data: folder.path }, {}));
+  const interrupted = interruption();
+  let light: FirstLight | undefined;
+  let noLight: string | undefined;
+  try {
+    const work = async (): Promise<void> => {
+      await untilReady(folder, client, options.timeout, child);
+      out.note(`The control plane is up after ${duration(performance.now() - startedMs)}.`);
+      if (!kvm.usable) {
+        noLight = `no microVM can run here: ${kvm.why}`;
+        return;
+      }
+      await untilHostReady(client, 15_000);
+      if (options.canary) light = await firstLight(client);
+    };
+    await Promise.race([work(), interrupted.then((signal) => Promise.reject(new CliError(`${signal}: starting was given up`)))]);
+  } catch (error) {
+    if (livingSupervisor(folder) && (await stillAnswers(client)) && !(error as CliError).message?.startsWith('SIG')) {
+      // The control plane works; only microVMs do not. That is for the operator to look into.
+      noLight = (error as Error).message;
+    } else {
+      await endSupervisor(folder);
+      throw error;
+    }
+  }
+
+  if (out.json) out.document({ url, tokenFile: folder.operatorTokenFile, data: folder.path, firstLight: light?.microvm ?? null, problem: noLight ?? null });
+  else welcome(folder, out, url, light);
+  if (!kvm.usable) {
+    out.note(`\nvolley: ${noLight}.\n  What to do: ${kvm.todo}.\n  Then: ./volley doctor && ./volley down && ./volley up`);
+  } else if (noLight !== undefined) {
+    out.note(`\nvolley: ${noLight}\n  See ./volley doctor, and the logs in ${folder.logs}`);
+  }
+  if (!options.detach) {
+    const supervisor = livingSupervisor(folder);
+    if (supervisor) await stayAttached(folder, out, supervisor, logFrom, interrupted);
+  }
+  if (noLight !== undefined && kvm.usable) process.exitCode = ExitCode.failed;
+}
+
+function welcome(folder: DataFolder, out: Output, url: string, light: FirstLight | undefined): void {
+  if (light) {
+    const { microvm, how } = light;
+    out.line();
+    if (how === 'was running') out.line(`First light: microVM ${microvm.id} went on running, VMM pid ${microvm.pid}.`);
+    else {
+      out.line(`First light: microVM ${microvm.id} runs on ${microvm.hostId}, VMM pid ${microvm.pid} (${how}).`);
+      out.line();
+      out.line(timingsTable(microvm));
+    }
+  }
+  out.line();
+  out.line(`REST API and console   ${url}`);
+  out.line(`operator token         ${folder.operatorTokenFile}`);
+  out.line(`data and logs          ${folder.path}`);
+  out.line();
+  out.line('Try: ./volley run canary --memory 32 --wait running; ./volley ps; ./volley status; ./volley down');
+}
+
+async function tellThatItIsUp(folder: DataFolder, out: Output, living: ProcessIdentity, options: UpOptions): Promise<void> {
+  const url = readState(folder)?.url ?? DEFAULT_URL;
+  const client = new RestClient(targetOf({ url, tokenFile: folder.operatorTokenFile, data: folder.path }, {}));
+  await untilReady(folder, client, options.timeout);
+  if (out.json) return out.document({ url, tokenFile: folder.operatorTokenFile, data: folder.path, alreadyUp: true });
+  out.line(`It is already up: supervisor pid ${living.pid}, REST ${url}, token in ${folder.operatorTokenFile}`);
+  const asked = options.port === undefined ? options.listen : `127.0.0.1:${options.port}`;
+  if (options.port !== undefined && options.port !== 0 && new URL(url).host !== asked) {
+    out.note(`It keeps listening there; to move it to ${asked}: ./volley down --keep-microvms && ./volley up --port ${options.port}`);
+  }
+}
+
+/** Shows what the supervisor notes until Ctrl-C, which stops the control plane and leaves the microVMs running. */
+async function stayAttached(folder: DataFolder, out: Output, supervisor: ProcessIdentity, logFrom: number, interrupted: Promise<string>): Promise<void> {
+  out.note('\nCtrl-C stops the control plane; microVMs go on running. ./volley down, in another terminal, stops them too.\n');
+  const log = folder.logFile('supervisor');
+  let from = Math.max(logFrom, sizeOf(log));
+  let signal: string | undefined;
+  void interrupted.then((name) => (signal = name));
+  while (signal === undefined) {
+    if (!isAlive(supervisor)) {
+      if (readState(folder)?.phase === 'down') return out.note('The control plane was stopped.');
+      throw new CliError(`the supervisor died; ./volley up starts it again, microVMs go on running. See ${log}`);
+    }
+    const { text, to } = textAfter(log, from);
+    from = to;
+    if (text !== '') out.note(text.trimEnd());
+    await Promise.race([pause(200), interrupted]);
+  }
+  out.note(`\n${signal}: stopping the control plane ...`);
+  await endSupervisor(folder);
+  const left = vmmProcesses(readSettings(folder)?.runDir ?? '/nowhere').length;
+  out.note(left === 0 ? 'Stopped.' : `Stopped; ${left} microVMs go on running. ./volley up takes them back, ./volley down ends them.`);
+}
+
+function interruption(): Promise<string> {
+  return new Promise((resolve) => {
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => resolve(signal));
+  });
+}
+
+async function stillAnswers(client: RestClient): Promise<boolean> {
+  return client.get('/readyz', { deadlineMs: 2_000 }).then(
+    () => true,
+    () => false,
+  );
+}
