@@ -14,8 +14,10 @@ endif()
 # static binary stays small.
 add_library(volley_vmm_flags INTERFACE)
 target_link_libraries(volley_vmm_flags INTERFACE volley_warnings volley_sanitizers)
-target_compile_options(volley_vmm_flags INTERFACE -fno-exceptions -fno-rtti -fstack-protector-strong -ffunction-sections
+target_compile_options(volley_vmm_flags INTERFACE -fno-exceptions -fstack-protector-strong -ffunction-sections
                                                   -fdata-sections)
 if(NOT VOLLEY_SANITIZE)
+  # The sanitizer wants to see type information where it checks virtual calls.
+  target_compile_options(volley_vmm_flags INTERFACE -fno-rtti)
   target_compile_definitions(volley_vmm_flags INTERFACE $<$<CONFIG:Release>:_FORTIFY_SOURCE=2>)
 endif()

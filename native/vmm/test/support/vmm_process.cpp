@@ -96,7 +96,8 @@ VmmProcess::VmmProcess(const LaunchOptions& options) {
   connection_ = connect();
   const UniqueFd passed[] = {moved_up(kvm.get()), moved_up(listener_.get()), moved_up(page_file_.get()),
                              moved_up(kernel.get())};
-  config.launched_ns = monotonic_ns();
+  launched_ns_ = monotonic_ns();
+  config.launched_ns = launched_ns_;
   if (options.page_file_size >= sizeof(config)) memcpy(pages_.data(), &config, sizeof(config));
 
   char name[] = "volley-vmm";
@@ -118,6 +119,8 @@ VmmProcess::~VmmProcess() {
   kill(pid_, SIGKILL);
   waitpid(pid_, nullptr, 0);
 }
+
+uint64_t VmmProcess::now_ns() { return monotonic_ns(); }
 
 UniqueFd VmmProcess::connect() const {
   sockaddr_un address{};

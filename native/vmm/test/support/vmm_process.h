@@ -64,6 +64,9 @@ class VmmProcess {
   uint32_t state() const;
   std::string serial() const;
   pid_t pid() const { return pid_; }
+  // When clone3() was called, by the clock of the ABI; and that clock now.
+  uint64_t launched_ns() const { return launched_ns_; }
+  static uint64_t now_ns();
   int page_file() const { return page_file_.get(); }
   int listener() const { return listener_.get(); }
   // CPU time used so far by the first vCPU's thread, and by the control thread, in nanoseconds.
@@ -79,6 +82,7 @@ class VmmProcess {
   UniqueFd pidfd_;
   UniqueFd connection_;
   pid_t pid_ = -1;
+  uint64_t launched_ns_ = 0;
   uint32_t next_request_ = 1;
 };
 
