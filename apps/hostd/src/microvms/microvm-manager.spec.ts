@@ -1,0 +1,900 @@
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { basename, join } from 'node:path';
+import fc from 'fast-check';
+import pino from 'pino';
+import {
+  VmmControlError,
+  VmmExitedError,
+  VmmGoneError,
+  VmmLaunchError,
+  type ExitReport,
+  type KvmProbe,
+  type LaunchSpec,
+  type MicrovmDriver,
+  type MicrovmProcess,
+  type MicrovmStats,
+  type SerialRead,
+  type VmmIdentity,
+} from '#microvm';
+import { MicrovmSpec, sortableId } from '#protocol';
+import { Admission } from '../admission/admission';
+import { HostClock } from '../host/host-clock';
+import { HostJournal } from '../journal/host-journal';
+import { claimedPidOffset } from '../recovery/vmm-abi';
+import { reclaimOrphans } from '../recovery/orphans';
+import { DEFAULT_LIMITS, type AgentContext, type AgentLimits } from './agent-context';
+import { Chronicle, type Entry } from './chronicle';
+import type { HostCommand } from './command-rules';
+import { Facts } from './facts';
+import { MicrovmManager } from './microvm-manager';
+import { Pacer } from './pacer';
+import { RunFolders } from './run-folders';
+
+const HOST = 'host-1';
+const idOf = (n: number): string => sortableId(1_700_000_000_000 + n, Buffer.alloc(10, n));
+const tick = (): Promise<void> => new Promise(setImmediate);
+
+/** One VMM of the scripted host. The words of its command line say how it behaves. */
+interface ScriptedVmm {
+  pid: number;
+  startTicks: string;
+  id: string;
+  directory: string;
+  launchedNs: bigint;
+  words: string[];
+  booted: boolean;
+  paused: boolean;
+  bootedNs: bigint;
+  end?: ExitReport;
+  listeners: Set<() => void>;
+}
+
+/** The processes of a host: they outlive agents. */
+class ScriptedHost {
+  readonly vmms = new Map<number, ScriptedVmm>();
+  readonly violations: string[] = [];
+  launches = 0;
+  // Above every number that a real process of this machine can have.
+  #pid = 5_000_000;
+  /** Called after every change of a process. */
+  onChange: () => void = () => undefined;
+
+  spawn(spec: LaunchSpec): ScriptedVmm {
+    for (const other of this.vmms.values()) {
+      if (other.id === spec.id && !other.end) this.violations.push(`double run of ${spec.id}`);
+    }
+    const pid = ++this.#pid;
+    const vmm: ScriptedVmm = {
+      pid,
+      startTicks: String(pid * 7),
+      id: spec.id,
+      directory: spec.directory,
+      launchedNs: process.hrtime.bigint(),
+      words: spec.cmdline.split(' '),
+      booted: false,
+      bootedNs: 0n,
+      paused: false,
+      listeners: new Set(),
+    };
+    this.launches++;
+    this.vmms.set(pid, vmm);
+    leavePages(spec.directory, pid);
+    this.onChange();
+    return vmm;
+  }
+
+  end(vmm: ScriptedVmm, reason: ExitReport['reason'], message = `ended: ${reason}`): void {
+    if (vmm.end) return;
+    vmm.end = { reason, message, atNs: process.hrtime.bigint() };
+    for (const tell of vmm.listeners) tell();
+    this.onChange();
+  }
+
+  boot(vmm: ScriptedVmm): void {
+    if (vmm.end) return;
+    vmm.booted = true;
+    vmm.bootedNs = process.hrtime.bigint();
+    for (const tell of vmm.listeners) tell();
+    this.onChange();
+  }
+
+  alive(): ScriptedVmm[] {
+    return [...this.vmms.values()].filter((vmm) => !vmm.end);
+  }
+
+  /** The same processes at another time or place. */
+  copy(moveTo: (directory: string) => string): ScriptedHost {
+    const host = new ScriptedHost();
+    host.#pid = this.#pid;
+    for (const vmm of this.vmms.values()) {
+      host.vmms.set(vmm.pid, { ...vmm, directory: moveTo(vmm.directory), listeners: new Set() });
+    }
+    return host;
+  }
+}
+
+function leavePages(directory: string, pid: number): void {
+  const page = Buffer.alloc(claimedPidOffset + 4);
+  page.writeUInt32LE(pid, claimedPidOffset);
+  writeFileSync(join(directory, 'pages'), page);
+}
+
+class ScriptedProcess implements MicrovmProcess {
+  readonly booted: Promise<bigint>;
+  readonly exited: Promise<ExitReport>;
+
+  constructor(
+    private readonly host: ScriptedHost,
+    readonly vmm: ScriptedVmm,
+    private readonly driver: ScriptedDriver,
+  ) {
+    let boot!: (at: bigint) => void;
+    let fail!: (error: Error) => void;
+    let exit!: (report: ExitReport) => void;
+    this.booted = new Promise((resolve, reject) => ([boot, fail] = [resolve, reject]));
+    this.booted.catch(() => undefined);
+    this.exited = new Promise((resolve) => (exit = resolve));
+    const tell = (): void => {
+      if (driver.closed) return;
+      if (vmm.booted) boot(vmm.bootedNs);
+      if (vmm.end) fail(new VmmExitedError(vmm.end));
+      if (vmm.end) exit(vmm.end);
+    };
+    vmm.listeners.add(tell);
+    tell();
+  }
+
+  get id(): string {
+    return this.vmm.id;
+  }
+  get identity(): VmmIdentity {
+    const { pid, startTicks, directory } = this.vmm;
+    return { pid, startTicks, bootId: 'boot', directory };
+  }
+  async pause(): Promise<void> {
+    await tick();
+    if (this.vmm.words.includes('mute')) return new Promise(() => undefined);
+    if (this.vmm.end || this.vmm.words.includes('no-pause')) throw new VmmControlError('the VMM refused');
+    this.vmm.paused = true;
+    this.host.onChange();
+  }
+  async resume(): Promise<void> {
+    await tick();
+    if (this.vmm.end) throw new VmmControlError('the VMM is gone');
+    this.vmm.paused = false;
+    this.host.onChange();
+  }
+  async pressPowerButton(): Promise<void> {
+    await tick();
+    if (this.driver.closed) return;
+    if (!this.vmm.paused && !this.vmm.words.includes('deaf')) this.host.end(this.vmm, 'powerOff');
+  }
+  kill(): void {
+    if (this.driver.closed || this.vmm.words.includes('immortal')) return;
+    setImmediate(() => this.host.end(this.vmm, 'killed'));
+  }
+  stats(): MicrovmStats {
+    const { launchedNs: at, bootedNs } = this.vmm;
+    return {
+      state: this.vmm.end ? 'exited' : this.vmm.paused ? 'paused' : this.vmm.booted ? 'running' : 'starting',
+      pid: this.vmm.pid,
+      ...{
+        launchedNs: at,
+        enteredNs: at,
+        vmCreatedNs: at,
+        memoryNs: at,
+        loadedNs: at,
+        vcpusNs: at,
+        runNs: at,
+        bootedNs,
+      },
+      ...{ exitedNs: 0n, exitsTotal: 0, exitsPio: 0, exitsMmio: 0, exitsHlt: 0, exitsSignal: 0, serialBytes: 0 },
+      ...{ unknownIo: 0, guestMemoryAddress: 0n, guestMemoryBytes: 0, vcpuTids: [] },
+    };
+  }
+  serial(): SerialRead {
+    return { text: '', from: 0, to: 0 };
+  }
+  release(): void {}
+}
+
+class ScriptedDriver implements MicrovmDriver {
+  closed = false;
+  inFlight = 0;
+  mostInFlight = 0;
+
+  constructor(private readonly host: ScriptedHost) {}
+
+  probe(): KvmProbe {
+    return { available: true, kind: 'software' };
+  }
+  async launch(spec: LaunchSpec): Promise<MicrovmProcess> {
+    this.mostInFlight = Math.max(this.mostInFlight, ++this.inFlight);
+    try {
+      await tick();
+      if (this.closed) return await new Promise(() => undefined);
+      if (spec.cmdline.includes('no-launch')) throw new VmmLaunchError('no memory for it', 'ENOMEM');
+      if (spec.cmdline.includes('slow-launch')) await new Promise((resolve) => setTimeout(resolve, 30));
+      const vmm = this.host.spawn(spec);
+      await tick();
+      if (!vmm.words.includes('no-boot')) {
+        setImmediate(() => {
+          this.host.boot(vmm);
+          if (vmm.words.includes('exit')) this.host.end(vmm, 'powerOff');
+        });
+      }
+      return new ScriptedProcess(this.host, vmm, this);
+    } finally {
+      this.inFlight--;
+    }
+  }
+  async adopt(id: string, identity: VmmIdentity): Promise<MicrovmProcess> {
+    await tick();
+    const vmm = this.host.vmms.get(identity.pid);
+    if (vmm?.id === id && vmm.startTicks === identity.startTicks && !vmm.end) {
+      // The guest boots whether or not an agent is there.
+      if (!vmm.booted && !vmm.words.includes('no-boot')) setImmediate(() => this.host.boot(vmm));
+      return new ScriptedProcess(this.host, vmm, this);
+    }
+    const report: ExitReport = vmm?.end ?? { reason: 'lost', message: 'it is gone', atNs: 0n };
+    throw new VmmGoneError(report);
+  }
+  async find(id: string, directory: string): Promise<VmmIdentity | undefined> {
+    await tick();
+    const vmm = this.host.alive().find((one) => one.id === id && one.directory === directory);
+    return vmm && new ScriptedProcess(this.host, vmm, this).identity;
+  }
+  close(): void {
+    this.closed = true;
+  }
+}
+
+interface AgentOptions {
+  slots?: number;
+  limits?: Partial<AgentLimits>;
+  onAppend?: (when: 'before' | 'after') => void;
+}
+
+/** One life of the agent on a directory of the scripted host. */
+class Agent {
+  readonly journal: HostJournal;
+  readonly driver: ScriptedDriver;
+  readonly admission: Admission;
+  readonly folders: RunFolders;
+  readonly manager: MicrovmManager;
+  readonly context: AgentContext;
+  leaseHeld = true;
+  readonly fatal: Error[] = [];
+
+  constructor(
+    readonly directory: string,
+    readonly host: ScriptedHost,
+    options: AgentOptions = {},
+  ) {
+    const log = pino({ level: 'silent' });
+    this.journal = HostJournal.open({
+      directory: join(directory, 'data'),
+      now: () => 1,
+      log,
+      onSyncFailure: () => undefined,
+    });
+    const { journal } = this;
+    const appended = {
+      state: journal.state,
+      append: (entry: Entry): void => {
+        options.onAppend?.('before');
+        journal.append(entry);
+        options.onAppend?.('after');
+      },
+    };
+    this.driver = new ScriptedDriver(host);
+    this.admission = new Admission({
+      slots: options.slots ?? 100,
+      cpus: 50,
+      memoryMiB: 100_000,
+      reserveMiB: 0,
+      overcommit: { cpu: 10, memory: 1 },
+    });
+    this.folders = new RunFolders(join(directory, 'run'));
+    const clock = new HostClock();
+    this.context = {
+      chronicle: new Chronicle(appended, (error) => this.fatal.push(error)),
+      driver: this.driver,
+      admission: this.admission,
+      folders: this.folders,
+      clock,
+      facts: new Facts(HOST, () => clock.now()),
+      pacer: new Pacer(2),
+      images: {
+        names: ['canary'],
+        resolve: ({ image }) =>
+          image === 'canary'
+            ? { kernelPath: '/canary', bootProtocol: 'flat', irqchip: 'split' }
+            : { refused: `no image ${image}` },
+      },
+      watcher: { began: () => undefined, ended: () => undefined },
+      limits: { ...DEFAULT_LIMITS, bootMs: 200, controlMs: 50, killMs: 100, replaceMs: 300, ...options.limits },
+      log,
+    };
+    this.manager = new MicrovmManager(this.context, () => this.leaseHeld);
+  }
+
+  /** SIGKILL: it does nothing any more. */
+  crash(): void {
+    this.driver.close();
+    this.context.chronicle.end();
+  }
+
+  facts(id: string): string[] {
+    return [...this.journal.state.outbox.values()].filter((one) => one.microvmId === id).map(({ fact }) => fact.type);
+  }
+
+  fact(id: string, type: string) {
+    const found = [...this.journal.state.outbox.values()].filter(
+      (one) => one.microvmId === id && one.fact.type === type,
+    );
+    return found.at(-1)?.fact;
+  }
+
+  phase(id: string): string | undefined {
+    return this.journal.state.incarnations.get(id)?.phase;
+  }
+}
+
+let commands = 0;
+const spec = (cmdline = ''): MicrovmSpec => MicrovmSpec.parse({ image: 'canary', cmdline, memoryMiB: 64 });
+const start = (id: string, epoch = 1, cmdline = ''): HostCommand => ({
+  type: 'start',
+  commandId: `c${++commands}`,
+  microvmId: id,
+  epoch,
+  spec: spec(cmdline),
+});
+const order = (type: 'pause' | 'resume' | 'erase' | 'verify', id: string, epoch = 1): HostCommand => ({
+  type,
+  commandId: `c${++commands}`,
+  microvmId: id,
+  epoch,
+});
+const stop = (id: string, timeoutMs: number, epoch = 1): HostCommand => ({
+  type: 'stop',
+  commandId: `c${++commands}`,
+  microvmId: id,
+  epoch,
+  timeoutMs,
+});
+
+async function until(condition: () => boolean, what: string): Promise<void> {
+  const deadline = performance.now() + 5_000;
+  while (!condition()) {
+    if (performance.now() > deadline) throw new Error(`never: ${what}`);
+    await tick();
+  }
+}
+
+describe('microVMs of a host', () => {
+  let directory: string;
+  let host: ScriptedHost;
+  let agent: Agent;
+  const vm = idOf(1);
+  const at = (id: string, phase: string | undefined) => until(() => agent.phase(id) === phase, `${id} ${phase}`);
+
+  beforeEach(() => {
+    directory = mkdtempSync(join(tmpdir(), 'volley-hostd-'));
+    host = new ScriptedHost();
+    agent = new Agent(directory, host);
+  });
+  afterEach(() => {
+    agent.crash();
+    expect(host.violations).toEqual([]);
+    rmSync(directory, { recursive: true, force: true });
+  });
+
+  const restart = async (options?: AgentOptions): Promise<void> => {
+    agent.crash();
+    agent = new Agent(directory, host, options);
+    await agent.manager.recover();
+  };
+
+  it('starts, pauses, resumes, stops and erases, each told by one fact', async () => {
+    expect(await agent.manager.command(start(vm))).toEqual({ accepted: true });
+    await at(vm, 'running');
+    await agent.manager.command(order('pause', vm));
+    await at(vm, 'paused');
+    await agent.manager.command(order('resume', vm));
+    await at(vm, 'running');
+    await agent.manager.command(stop(vm, 1_000));
+    await at(vm, 'ended');
+    expect(agent.fact(vm, 'exited')).toMatchObject({ exit: { reason: 'powerOff' } });
+    await agent.manager.command(order('erase', vm));
+    await until(() => agent.facts(vm).includes('erased'), 'erased');
+    expect(agent.facts(vm)).toEqual(['started', 'pausedOnHost', 'resumedOnHost', 'exited', 'erased']);
+    expect(existsSync(agent.folders.pathOf(vm, 1))).toBe(false);
+    expect(agent.admission.count).toBe(0);
+    expect(agent.journal.state.incarnations.size).toBe(0);
+  });
+
+  it('gives times of a start in the order in which they happened', async () => {
+    await agent.manager.command(start(vm));
+    await at(vm, 'running');
+    const fact = agent.fact(vm, 'started');
+    if (fact?.type !== 'started') throw new Error('not started');
+    const { receivedAt, admittedAt, launchedAt, vmmEnteredAt, guestRunAt, guestBootedAt } = fact.timings;
+    const times = [receivedAt, admittedAt, launchedAt, vmmEnteredAt, guestRunAt, guestBootedAt];
+    expect(times).toEqual([...times].sort((a, b) => a - b));
+    expect(Math.abs(guestBootedAt - Date.now())).toBeLessThan(5_000);
+  });
+
+  it('keeps all orders given while it starts, in their order', async () => {
+    const orders = [start(vm), order('pause', vm), order('resume', vm), order('pause', vm), order('resume', vm)];
+    await Promise.all(orders.map((one) => agent.manager.command(one)));
+    await until(() => agent.facts(vm).length === 5, 'five facts');
+    expect(agent.facts(vm)).toEqual(['started', 'pausedOnHost', 'resumedOnHost', 'pausedOnHost', 'resumedOnHost']);
+  });
+
+  describe('repeats and fences', () => {
+    it('answers a repeat of a command with its first answer', async () => {
+      const refused = start(vm, 1);
+      (refused as { spec: MicrovmSpec }).spec = { ...spec(), image: 'nope' };
+      const answer = await agent.manager.command(refused);
+      expect(answer).toEqual({ accepted: false, reason: 'no image nope' });
+      expect(await agent.manager.command({ ...refused, spec: spec() } as HostCommand)).toEqual(answer);
+      await restart();
+      expect(await agent.manager.command({ ...refused, spec: spec() } as HostCommand)).toEqual(answer);
+      expect(host.launches).toBe(0);
+    });
+
+    it('starts an incarnation once, however often it is told to', async () => {
+      const first = start(vm);
+      await Promise.all([first, start(vm), first, start(vm)].map((one) => agent.manager.command(one)));
+      await at(vm, 'running');
+      expect(await agent.manager.command(start(vm))).toEqual({ accepted: true });
+      expect(host.launches).toBe(1);
+    });
+
+    it('does not start again what has ended, and tells the end again', async () => {
+      await agent.manager.command(start(vm, 1, 'exit'));
+      await at(vm, 'ended');
+      agent.context.chronicle.record({ acked: [...agent.journal.state.outbox.keys()] });
+      expect(await agent.manager.command(start(vm))).toEqual({ accepted: true });
+      expect(agent.facts(vm)).toEqual(['exited']);
+      expect(host.launches).toBe(1);
+    });
+
+    it('refuses a lower epoch', async () => {
+      await agent.manager.command(start(vm, 3));
+      await at(vm, 'running');
+      for (const stale of [start(vm, 2), order('pause', vm, 2), stop(vm, 0, 1)]) {
+        expect(await agent.manager.command(stale)).toMatchObject({
+          accepted: false,
+          reason: expect.stringContaining('epoch 3') as string,
+        });
+      }
+      expect(agent.phase(vm)).toBe('running');
+    });
+
+    it('ends a lower epoch before it starts a higher one', async () => {
+      await agent.manager.command(start(vm, 1));
+      await at(vm, 'running');
+      expect(await agent.manager.command(start(vm, 2))).toEqual({ accepted: true });
+      await until(() => agent.phase(vm) === 'running', 'epoch 2');
+      expect(agent.journal.state.incarnations.get(vm)!.epoch).toBe(2);
+      expect(agent.facts(vm)).toEqual(['started', 'exited', 'started']);
+      expect(host.alive()).toHaveLength(1);
+      await until(() => !existsSync(agent.folders.pathOf(vm, 1)), 'the remains are removed');
+    });
+
+    it('does not start a higher epoch while the lower one will not end', async () => {
+      await agent.manager.command(start(vm, 1, 'immortal'));
+      await at(vm, 'running');
+      await expect(agent.manager.command(start(vm, 2))).rejects.toMatchObject({ code: 'unavailable' });
+      expect(host.launches).toBe(1);
+      host.end(host.alive()[0]!, 'killed');
+    });
+
+    it('never starts what it said is absent, or was erased, also after a restart', async () => {
+      const other = idOf(2);
+      await agent.manager.command(order('verify', vm, 2));
+      await agent.manager.command(order('erase', other, 1));
+      expect(agent.facts(vm)).toEqual(['absent']);
+      expect(agent.facts(other)).toEqual(['erased']);
+      await restart();
+      expect(await agent.manager.command(start(vm, 2))).toMatchObject({ accepted: false });
+      expect(await agent.manager.command(start(other, 1))).toMatchObject({ accepted: false });
+      expect(await agent.manager.command(start(vm, 3))).toEqual({ accepted: true });
+      expect(await agent.manager.command(start(other, 2))).toEqual({ accepted: true });
+    });
+
+    it('ends a lower epoch when it hears of a higher one that is not here', async () => {
+      await agent.manager.command(start(vm, 1));
+      await at(vm, 'running');
+      await agent.manager.command(order('verify', vm, 2));
+      await at(vm, 'ended');
+      expect(agent.facts(vm)).toEqual(['started', 'absent', 'exited']);
+    });
+
+    it('tells what an incarnation does', async () => {
+      await agent.manager.command(start(vm));
+      await at(vm, 'running');
+      await agent.manager.command(order('verify', vm));
+      expect(agent.fact(vm, 'observed')).toMatchObject({ as: 'running', pid: host.alive()[0]!.pid });
+    });
+  });
+
+  describe('admission', () => {
+    it('refuses more starts than there are slots, however close together, and takes them again after an end', async () => {
+      agent.crash();
+      agent = new Agent(directory, host, { slots: 3 });
+      const answers = await Promise.all([1, 2, 3, 4, 5].map((n) => agent.manager.command(start(idOf(n)))));
+      expect(answers.filter(({ accepted }) => accepted)).toHaveLength(3);
+      expect(answers[4]).toEqual({ accepted: false, reason: 'no slot free: 3 of 3 slots are in use' });
+      await until(() => host.alive().length === 3, 'three run');
+      host.end(host.alive()[0]!, 'panic');
+      await until(() => agent.admission.count === 2, 'a slot is free');
+      expect(await agent.manager.command(start(idOf(6)))).toEqual({ accepted: true });
+    });
+
+    it('launches no more at once than the pace allows', async () => {
+      await Promise.all(Array.from({ length: 20 }, (_, n) => agent.manager.command(start(idOf(n)))));
+      await until(() => host.alive().filter(({ booted }) => booted).length === 20, 'all boot');
+      expect(agent.driver.mostInFlight).toBeLessThanOrEqual(2);
+    });
+
+    it('starts nothing while the lease is not held', async () => {
+      agent.leaseHeld = false;
+      await expect(agent.manager.command(start(vm))).rejects.toMatchObject({ code: 'unavailable' });
+      agent.leaseHeld = true;
+      expect(await agent.manager.command(start(vm))).toEqual({ accepted: true });
+    });
+  });
+
+  describe('ends', () => {
+    it('tells a launch that fails', async () => {
+      await agent.manager.command(start(vm, 1, 'no-launch'));
+      await at(vm, 'ended');
+      expect(agent.fact(vm, 'exited')).toMatchObject({
+        exit: { reason: 'vmmError', message: 'the VMM could not be launched: no memory for it' },
+      });
+      expect(agent.admission.count).toBe(0);
+    });
+
+    it('kills a guest that does not boot in time', async () => {
+      await agent.manager.command(start(vm, 1, 'no-boot'));
+      await at(vm, 'ended');
+      expect(agent.fact(vm, 'exited')).toMatchObject({
+        exit: { reason: 'vmmError', message: 'the guest did not report that it had booted within 200 ms' },
+      });
+      expect(agent.facts(vm)).toEqual(['exited']);
+    });
+
+    it('tells boot and end of a guest that does both at once', async () => {
+      await agent.manager.command(start(vm, 1, 'exit'));
+      await at(vm, 'ended');
+      expect(agent.facts(vm)).toEqual(['started', 'exited']);
+      expect(agent.fact(vm, 'exited')).toMatchObject({ exit: { reason: 'powerOff' } });
+    });
+
+    it('tells a VMM that was killed from outside', async () => {
+      await agent.manager.command(start(vm));
+      await at(vm, 'running');
+      host.end(host.alive()[0]!, 'killed');
+      await at(vm, 'ended');
+      expect(agent.fact(vm, 'exited')).toMatchObject({ exit: { reason: 'killed' } });
+    });
+
+    it('kills a guest that ignores the power button when its time is over, or when told to hurry', async () => {
+      const other = idOf(2);
+      for (const id of [vm, other]) await agent.manager.command(start(id, 1, 'deaf'));
+      await at(vm, 'running');
+      await at(other, 'running');
+      await agent.manager.command(stop(vm, 50));
+      await agent.manager.command(stop(other, 60_000));
+      await at(vm, 'ended');
+      expect(agent.phase(other)).toBe('running');
+      await agent.manager.command(stop(other, 0));
+      await at(other, 'ended');
+      expect(agent.fact(vm, 'exited')).toMatchObject({ exit: { reason: 'requested' } });
+      expect(agent.fact(other, 'exited')).toMatchObject({
+        exit: { reason: 'requested', message: 'killed on request' },
+      });
+    });
+
+    it('wakes a paused guest to power it off', async () => {
+      await agent.manager.command(start(vm));
+      await agent.manager.command(order('pause', vm));
+      await at(vm, 'paused');
+      await agent.manager.command(stop(vm, 2_000));
+      await at(vm, 'ended');
+      expect(agent.fact(vm, 'exited')).toMatchObject({ exit: { reason: 'powerOff' } });
+    });
+
+    it('cancels a launch that waits for its turn', async () => {
+      for (const n of [1, 2]) await agent.manager.command(start(idOf(n), 1, 'no-boot'));
+      const third = idOf(3);
+      await agent.manager.command(start(third));
+      await agent.manager.command(stop(third, 0));
+      await at(third, 'ended');
+      expect(host.vmms.size).toBeLessThanOrEqual(2);
+      expect(agent.fact(third, 'exited')).toMatchObject({ exit: { reason: 'requested' } });
+    });
+
+    it.each(['erase', 'stop'] as const)(
+      'lets no process behind when %s comes while a launch is under way',
+      async (type) => {
+        await agent.manager.command(start(vm, 1, 'slow-launch'));
+        await tick();
+        await agent.manager.command(type === 'erase' ? order('erase', vm) : stop(vm, 0));
+        const last = type === 'erase' ? 'erased' : 'exited';
+        await until(() => agent.facts(vm).includes(last), last);
+        expect(host.launches).toBe(1);
+        expect(host.alive()).toEqual([]);
+        expect(agent.admission.count).toBe(0);
+      },
+    );
+
+    it('reports a pause that is refused or not answered, and goes on', async () => {
+      const other = idOf(2);
+      await agent.manager.command(start(vm, 1, 'mute'));
+      await agent.manager.command(start(other, 1, 'no-pause'));
+      for (const id of [vm, other]) {
+        await agent.manager.command(order('pause', id));
+        await until(() => agent.facts(id).includes('commandFailed'), 'failed');
+        await agent.manager.command(stop(id, 1_000));
+        await at(id, 'ended');
+      }
+      expect(agent.fact(vm, 'commandFailed')).toMatchObject({ command: 'pause', reason: 'no answer within 50 ms' });
+      expect(agent.fact(other, 'commandFailed')).toMatchObject({ command: 'pause', reason: 'the VMM refused' });
+    });
+
+    it('says that a process does not end, keeps its slot, and frees it when it does', async () => {
+      await agent.manager.command(start(vm, 1, 'immortal'));
+      await at(vm, 'running');
+      await agent.manager.command(stop(vm, 0));
+      await until(() => agent.facts(vm).includes('commandFailed'), 'said');
+      expect(agent.admission.count).toBe(1);
+      host.end(host.alive()[0]!, 'killed');
+      await at(vm, 'ended');
+      expect(agent.admission.count).toBe(0);
+    });
+
+    it('fences those that may move, and no others', async () => {
+      const keep = idOf(2);
+      await agent.manager.command({ ...start(vm), spec: { ...spec(), onHostLoss: 'reschedule' } } as HostCommand);
+      await agent.manager.command(start(keep));
+      await at(vm, 'running');
+      await at(keep, 'running');
+      expect(agent.manager.fence({ reason: 'killed', message: 'the lease is over' })).toBe(1);
+      await at(vm, 'ended');
+      expect(agent.phase(keep)).toBe('running');
+      expect(agent.fact(vm, 'exited')).toMatchObject({ exit: { reason: 'killed', message: 'the lease is over' } });
+    });
+
+    it('keeps the remains of a bounded number that nobody erases', async () => {
+      agent.crash();
+      agent = new Agent(directory, host, { limits: { endedKept: 2 } });
+      for (let n = 1; n <= 5; n++) {
+        await agent.manager.command(start(idOf(n), 1, 'exit'));
+        await at(idOf(n), 'ended');
+        agent.context.chronicle.record({ acked: [...agent.journal.state.outbox.keys()] });
+      }
+      await agent.manager.command(start(idOf(6), 1, 'exit'));
+      await until(() => agent.journal.state.incarnations.size <= 3, 'old ones are dropped');
+      expect(await agent.manager.command(start(idOf(1)))).toMatchObject({ accepted: false });
+    });
+  });
+
+  describe('restart', () => {
+    it('adopts what runs: same process', async () => {
+      for (const n of [1, 2, 3]) await agent.manager.command(start(idOf(n)));
+      await until(() => host.alive().filter(({ booted }) => booted).length === 3, 'all run');
+      for (const n of [1, 2, 3]) await at(idOf(n), 'running');
+      const before = agent.manager.inventory();
+      await restart();
+      expect(agent.manager.inventory()).toEqual(before);
+      expect(agent.admission.count).toBe(3);
+      expect(host.launches).toBe(3);
+      await agent.manager.command(stop(idOf(2), 1_000));
+      await at(idOf(2), 'ended');
+    });
+
+    it('tells the end of what ended meanwhile', async () => {
+      await agent.manager.command(start(vm));
+      await at(vm, 'running');
+      agent.crash();
+      host.end(host.alive()[0]!, 'panic', 'the guest panicked');
+      await restart();
+      await at(vm, 'ended');
+      expect(agent.fact(vm, 'exited')).toMatchObject({ exit: { reason: 'panic', message: 'the guest panicked' } });
+      expect(agent.admission.count).toBe(0);
+    });
+
+    it('goes on waiting for a guest that ignores the power button', async () => {
+      await agent.manager.command(start(vm, 1, 'deaf'));
+      await at(vm, 'running');
+      await agent.manager.command(stop(vm, 100));
+      await restart();
+      await at(vm, 'ended');
+      expect(agent.fact(vm, 'exited')).toMatchObject({ exit: { reason: 'requested' } });
+    });
+  });
+
+  it('gives up for good when it cannot write down what happened', async () => {
+    await agent.manager.command(start(vm));
+    await at(vm, 'running');
+    await agent.journal.close();
+    await expect(agent.manager.command(start(idOf(2)))).rejects.toMatchObject({ code: 'unavailable' });
+    expect(agent.admission.count).toBe(1);
+    host.end(host.alive()[0]!, 'panic');
+    await until(() => agent.fatal.length === 1, 'fatal');
+  });
+});
+
+describe('a crash at any moment', () => {
+  /** What a crash leaves: the journal so far, and the processes and folders of the host. */
+  interface Leftover {
+    what: string;
+    journal: Buffer;
+    host: ScriptedHost;
+    folders: string[];
+    commands: HostCommand[];
+  }
+
+  const ids = [1, 2, 3, 4].map(idOf);
+  const words = fc.constantFrom('', 'exit', 'no-launch', 'deaf', 'no-pause', 'no-boot');
+  const anyOrder = fc.record({
+    n: fc.nat(3),
+    epoch: fc.integer({ min: 1, max: 2 }),
+    type: fc.constantFrom(
+      'start',
+      'start',
+      'pause',
+      'resume',
+      'stop',
+      'kill',
+      'erase',
+      'verify',
+      'outside',
+    ) as fc.Arbitrary<string>,
+    words,
+    wait: fc.nat(6),
+  });
+
+  interface Step {
+    n: number;
+    epoch: number;
+    type: string;
+    words: string;
+    wait: number;
+  }
+
+  const commandOf = (step: Step): HostCommand => {
+    const id = ids[step.n]!;
+    if (step.type === 'start') return start(id, step.epoch, step.words);
+    if (step.type === 'stop') return stop(id, 20, step.epoch);
+    if (step.type === 'kill') return stop(id, 0, step.epoch);
+    return order(step.type as 'pause' | 'resume' | 'erase' | 'verify', id, step.epoch);
+  };
+
+  const limits = { bootMs: 40, controlMs: 20, killMs: 100, replaceMs: 300 };
+
+  /** Runs the steps and photographs what a crash would leave before and after every record and every change of a process. */
+  async function photograph(root: string, steps: Step[]): Promise<Leftover[]> {
+    const host = new ScriptedHost();
+    const photos: Leftover[] = [];
+    const sent: HostCommand[] = [];
+    const journalPath = join(root, 'data', 'journal');
+    const take = (what: string): void => {
+      photos.push({
+        what: `${photos.length}: ${what}`,
+        journal: readFileSync(journalPath),
+        host: host.copy((directory) => directory),
+        folders: agent.folders.list().map(({ path }) => path),
+        commands: [...sent],
+      });
+    };
+    const agent: Agent = new Agent(root, host, { limits, onAppend: (when) => take(`${when} a record`) });
+    host.onChange = () => take('a process changed');
+    for (const step of steps) {
+      if (step.type === 'outside') {
+        const vmm = host.alive()[0];
+        if (vmm) host.end(vmm, 'killed');
+      } else {
+        const command = commandOf(step);
+        sent.push(command);
+        await agent.manager.command(command).catch(() => undefined);
+      }
+      for (let i = 0; i < step.wait; i++) await tick();
+    }
+    agent.crash();
+    take('the end');
+    return photos;
+  }
+
+  /** Restarts an agent on what was left, sends everything again, and checks what must hold. */
+  async function goOn(photo: Leftover): Promise<void> {
+    const root = mkdtempSync(join(tmpdir(), 'volley-crash-'));
+    const move = (directory: string): string => join(root, 'run', basename(directory));
+    mkdirSync(join(root, 'data'), { recursive: true });
+    writeFileSync(join(root, 'data', 'journal'), Buffer.from(photo.journal.toString('utf8')));
+    const host = photo.host.copy(move);
+    for (const folder of photo.folders) mkdirSync(move(folder), { recursive: true });
+    for (const vmm of host.vmms.values()) if (existsSync(vmm.directory)) leavePages(vmm.directory, vmm.pid);
+    const agent = new Agent(root, host, { limits });
+    // The journal remembers where folders were; here they were moved.
+    for (const record of agent.journal.state.incarnations.values()) {
+      if (record.identity) record.identity = { ...record.identity, directory: move(record.identity.directory) };
+    }
+    try {
+      await agent.manager.recover();
+      await reclaimOrphans({
+        state: agent.journal.state,
+        folders: agent.folders,
+        log: agent.context.log,
+        vmms: () =>
+          host.alive().map(({ pid, startTicks, id, directory }) => ({ pid, startTicks, microvmId: id, directory })),
+        kill: (pid) => host.end(host.vmms.get(pid)!, 'killed'),
+      });
+      for (const command of photo.commands) await agent.manager.command(command).catch(() => undefined);
+      await settled(agent);
+      check(agent, host);
+    } catch (error) {
+      throw new Error(`crash at ${photo.what}: ${(error as Error).message}`, { cause: error });
+    } finally {
+      agent.crash();
+      rmSync(root, { recursive: true, force: true });
+    }
+  }
+
+  async function settled(agent: Agent): Promise<void> {
+    await until(() => {
+      const records = [...agent.journal.state.incarnations.values()];
+      return records.every(({ phase, pending, erasing }) =>
+        phase === 'ended' ? erasing === undefined : (phase === 'running' || phase === 'paused') && pending.length === 0,
+      );
+    }, 'settled');
+  }
+
+  function check(agent: Agent, host: ScriptedHost): void {
+    const { incarnations, outbox } = agent.journal.state;
+    expect(host.violations).toEqual([]);
+    const alive = [...incarnations.values()].filter(({ phase }) => phase !== 'ended');
+    // no orphan, nothing lost: the processes are exactly those on record
+    expect(
+      host
+        .alive()
+        .map(({ pid }) => pid)
+        .sort(),
+    ).toEqual(alive.map(({ identity }) => identity?.pid).sort());
+    expect(agent.admission.count).toBe(alive.length);
+    const told = [...outbox.values()].map(
+      ({ microvmId, fact }) => `${microvmId} ${'epoch' in fact ? fact.epoch : ''} ${fact.type}`,
+    );
+    for (const { microvmId, epoch, phase } of incarnations.values()) {
+      if (phase === 'ended') expect(told).toContain(`${microvmId} ${epoch} exited`);
+      else expect(told).toContain(`${microvmId} ${epoch} started`);
+    }
+    // every folder is owned
+    const owned = [...incarnations.values()].map(({ microvmId, epoch }) => agent.folders.pathOf(microvmId, epoch));
+    for (const { path } of agent.folders.list()) expect(owned).toContain(path);
+  }
+
+  it('runs nothing twice, orphans nothing and loses no end', async () => {
+    let crashes = 0;
+    await fc.assert(
+      fc.asyncProperty(fc.array(anyOrder, { minLength: 1, maxLength: 8 }), async (steps) => {
+        const root = mkdtempSync(join(tmpdir(), 'volley-photo-'));
+        try {
+          for (const photo of await photograph(root, steps)) {
+            crashes++;
+            await goOn(photo);
+          }
+        } finally {
+          rmSync(root, { recursive: true, force: true });
+        }
+      }),
+      { numRuns: 40, endOnFailure: true },
+    );
+    expect(crashes).toBeGreaterThan(200);
+  }, 120_000);
+});
