@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { natsSettings } from '#bus';
 
 const Listen = z
   .string()
@@ -11,8 +12,7 @@ const Listen = z
 
 /** The gateway's settings, each from its flag or its `VOLLEY_` variable. */
 export const GatewayConfig = z.object({
-  /** Where the bus is; several servers of a cluster are separated by commas. */
-  natsUrl: z.string().min(1).default('nats://127.0.0.1:4222'),
+  ...natsSettings,
   /** Where REST and the console page are served. Port 0: any free one. */
   listen: Listen.prefault('127.0.0.1:7400'),
   /** File with the operator token; readable by its owner alone. */

@@ -1,4 +1,4 @@
-import { bootService, type RunningService } from '#bus';
+import { bootService, natsOptions, type RunningService } from '#bus';
 import type { GatewayConfig } from './gateway.config';
 import { configureHttp, gatewayAdapter } from './gateway.http';
 import { GatewayModule } from './gateway.module';
@@ -15,7 +15,7 @@ export async function startGateway(config: GatewayConfig): Promise<RunningServic
   const metrics = new GatewayMetrics();
   return bootService({
     name: 'gateway',
-    nats: { servers: config.natsUrl.split(',') },
+    nats: natsOptions(config),
     logLevel: config.logLevel,
     module: (context) => GatewayModule.open(context, { consoleDir: config.consoleDir, metrics }),
     http: {

@@ -1,4 +1,4 @@
-import { applyDecorators, createParamDecorator, RequestMapping, RequestMethod, type ExecutionContext } from '@nestjs/common';
+import { applyDecorators, createParamDecorator, HttpCode, RequestMapping, RequestMethod, type ExecutionContext } from '@nestjs/common';
 import { RouteConfig } from '@nestjs/platform-fastify';
 import type { FastifyRequest } from 'fastify';
 import type { z } from 'zod';
@@ -6,6 +6,8 @@ import { invalid } from './invalid';
 import { ProblemError } from './problem';
 
 export interface ResponseDefinition {
+  /** Of a response that many routes share. */
+  name?: string;
   description: string;
   /** JSON body. Absent: see `contentType`, or no body. */
   schema?: z.ZodType;
@@ -70,6 +72,7 @@ declare module 'fastify' {
 export function Serves(definition: RouteDefinition): MethodDecorator {
   return applyDecorators(
     RequestMapping({ method: METHODS[definition.method], path: definition.path.replace(/\{(\w+)\}/g, ':$1') }),
+    HttpCode(200), // what a handler does not say otherwise
     RouteConfig({ definition }),
   );
 }

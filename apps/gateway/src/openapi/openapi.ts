@@ -28,6 +28,7 @@ export function buildOpenApi(routes: readonly RouteDefinition[] = ROUTES): objec
     components: {
       securitySchemes: { operator: { type: 'http', scheme: 'bearer', description: 'The operator token.' } },
       schemas: schemaComponents(),
+      responses: sharedResponses(routes),
     },
   };
 }
@@ -47,9 +48,17 @@ function operationOf(definition: RouteDefinition): object {
     ...(parameters.length === 0 ? {} : { parameters }),
     ...(definition.body === undefined ? {} : { requestBody: bodyOf(definition.body) }),
     responses: Object.fromEntries(
-      Object.entries(definition.responses).map(([status, response]) => [status, responseOf(response)]),
+      Object.entries(definition.responses).map(([status, response]) => [
+        status,
+        response.name === undefined ? responseOf(response) : { $ref: `#/components/responses/${response.name}` },
+      ]),
     ),
   };
+}
+
+function sharedResponses(routes: readonly RouteDefinition[]): Record<string, object> {
+  const shared = routes.flatMap(({ responses }) => Object.values(responses)).filter(({ name }) => name !== undefined);
+  return Object.fromEntries(shared.map((response) => [response.name!, responseOf(response)]));
 }
 
 function parametersOf(place: 'path' | 'query' | 'header', schema: z.ZodObject | undefined): object[] {

@@ -1,0 +1,62 @@
+import { connectNats } from '#bus';
+import type { NatsConnection } from 'nats';
+import { FleetDensity, Host } from '#protocol';
+import { describeWithNats, startNatsServer, type NatsServer } from '../../../../test/support/nats-server';
+import { gatewayUnderTest, type GatewayUnderTest } from '../testing/gateway-under-test';
+import { HOST_ID, ScriptedController } from '../testing/scripted-controller';
+
+describeWithNats('hosts and density over REST', () => {
+  let server: NatsServer;
+  let nc: NatsConnection;
+  let controller: ScriptedController;
+  let gateway: GatewayUnderTest;
+
+  beforeAll(async () => {
+    server = await startNatsServer();
+    nc = await connectNats({ servers: server.url, name: 'scripted-controller' });
+    controller = await ScriptedController.start(nc);
+    gateway = await gatewayUnderTest(server.url);
+  });
+  afterAll(async () => {
+    await gateway?.close();
+    await nc?.close();
+    await server?.stop();
+  });
+
+  it('lists and reads them', async () => {
+    const { json } = await gateway.request('/v1/hosts');
+    expect(json.items.map((host: unknown) => Host.parse(host).id)).toEqual([HOST_ID]);
+    expect((await gateway.request(`/v1/hosts/${HOST_ID}`)).json).toEqual(json.items[0]);
+  });
+
+  it('commands them, and shows it at once', async () => {
+    for (const [command, state] of [
+      ['cordon', 'cordoned'],
+      ['uncordon', 'ready'],
+    ]) {
+      const { status, json } = await gateway.request(`/v1/hosts/${HOST_ID}/${command}`, {
+        method: 'POST',
+        headers: { 'idempotency-key': `k-${command}` },
+      });
+      expect({ status, state: json.state }).toEqual({ status: 200, state });
+      expect(controller.requests.at(-1)!.request).toEqual({ hostId: HOST_ID, by: 'operator', commandId: `k-${command}` });
+      expect((await gateway.request(`/v1/hosts/${HOST_ID}`)).json.state).toBe(state);
+    }
+    expect((await gateway.request(`/v1/hosts/${HOST_ID}/retire`, { method: 'POST' })).status).toBe(409);
+  });
+
+  it.each(['nobody', 'not.a.host', '%20'])('does not know %s', async (id) => {
+    expect((await gateway.request(`/v1/hosts/${id}`)).status).toBe(404);
+    expect((await gateway.request(`/v1/hosts/${id}/cordon`, { method: 'POST' })).status).toBe(404);
+  });
+
+  it('refuses parameters that mean nothing', async () => {
+    expect((await gateway.request('/v1/hosts?state=ready')).status).toBe(422);
+    expect((await gateway.request(`/v1/hosts/${HOST_ID}/cordon`, { method: 'POST', body: { why: 'x' } })).status).toBe(422);
+  });
+
+  it('tells how full they are', async () => {
+    const { json } = await gateway.request('/v1/density');
+    expect(FleetDensity.parse(json).hosts.map(({ hostId }) => hostId)).toEqual([HOST_ID]);
+  });
+});
