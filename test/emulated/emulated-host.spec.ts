@@ -1,9 +1,14 @@
+import { once } from 'node:events';
 import { existsSync, readdirSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { describeUnless } from './describe-unless';
 import { EmulatedHost } from './emulated-host';
+import { THIS_MACHINE } from './emulated-host.options';
 import { findEmulatedHostTools } from './emulated-host.requirements';
 import { EmulatedHostError } from './errors';
+import { programFiles } from './program-files';
 
 const found = findEmulatedHostTools();
 
@@ -25,6 +30,26 @@ describeUnless(found.available ? undefined : found.reason, 'an emulated host', (
     });
     expect(await host.scriptStatus(120_000)).toBe(7);
     expect(host.console).toMatch(/^hello from outside\r?\nsvm\r?$/m);
+  }, 150_000);
+
+  it('runs Node, which reaches a service of this machine', async () => {
+    const service = createServer((request, response) => response.end(`answer to ${request.url}`));
+    service.listen(0, '127.0.0.1');
+    await once(service, 'listening');
+    const { port } = service.address() as AddressInfo;
+    try {
+      const host = start({
+        memoryMiB: 1024,
+        network: true,
+        files: programFiles(process.execPath),
+        script: `${process.execPath} -e 'fetch("http://${THIS_MACHINE}:${port}/ping").then((r) => r.text()).then(console.log)'`,
+      });
+      expect(await host.scriptStatus(120_000)).toBe(0);
+      expect(host.console).toContain('answer to /ping');
+    } finally {
+      service.close();
+      service.closeAllConnections();
+    }
   }, 150_000);
 
   it('says what the console held when awaited text does not come, and leaves nothing behind', async () => {

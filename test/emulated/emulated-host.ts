@@ -4,26 +4,11 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
-import { type ArchiveEntry, writeCpioArchive } from './cpio-archive';
+import { writeCpioArchive } from './cpio-archive';
+import type { EmulatedHostOptions } from './emulated-host.options';
 import type { EmulatedHostTools } from './emulated-host.requirements';
 import { EmulatedHostError } from './errors';
 import { hostFileSystem } from './host-file-system';
-
-export interface EmulatedHostOptions {
-  /** Put into the host's root file system beside busybox, which offers all its commands. */
-  readonly files?: readonly ArchiveEntry[];
-  /** Run by `sh` as root once `/dev/kvm` is there, with its output on the console. The host powers off after it. */
-  readonly script: string;
-  readonly memoryMiB: number;
-  /** Processors of the host; 2 unless told. */
-  readonly cpus?: number;
-  /** Kernel modules to load beyond KVM's, such as `virtio-net`; what they depend on comes along. */
-  readonly modules?: readonly string[];
-  /** More arguments for QEMU, such as a network device. */
-  readonly qemuArguments?: readonly string[];
-  /** The host is killed when it is older than this, whatever becomes of the test; 10 minutes unless told. */
-  readonly lifetimeMs?: number;
-}
 
 /**
  * A whole machine with hardware KVM (AMD SVM with nested paging), emulated by QEMU without any help from this
@@ -141,6 +126,6 @@ function qemuArguments(tools: EmulatedHostTools, options: EmulatedHostOptions, a
     ...['-kernel', tools.kernel.image, '-initrd', archive],
     // Mitigations cost much time under emulation and protect nothing here.
     ...['-append', 'console=ttyS0 reboot=k panic=1 mitigations=off quiet loglevel=1'],
-    ...(options.qemuArguments ?? []),
+    ...(options.network === true ? ['-netdev', 'user,id=net', '-device', 'virtio-net-pci,netdev=net,romfile='] : []),
   ];
 }

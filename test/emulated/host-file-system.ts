@@ -1,17 +1,29 @@
 import type { ArchiveEntry } from './cpio-archive';
-import type { EmulatedHostOptions } from './emulated-host';
+import { type EmulatedHostOptions, THIS_MACHINE } from './emulated-host.options';
 import type { EmulatedHostTools } from './emulated-host.requirements';
 import { kernelModules } from './kernel-modules';
 
 /** The root file system of an emulated host: busybox, the modules to load, the caller's files and an init. */
 export function hostFileSystem(tools: EmulatedHostTools, options: EmulatedHostOptions): ArchiveEntry[] {
-  const modules = kernelModules(tools.kernel, ['kvm-amd', ...(options.modules ?? [])]);
+  const network = options.network === true;
+  const modules = kernelModules(tools.kernel, [
+    'kvm-amd',
+    ...(network ? ['virtio_pci', 'virtio_net'] : []),
+    ...(options.modules ?? []),
+  ]);
   return [
     ...busyboxFileSystem(tools.busybox),
     ...modules.map(({ name, content }) => ({ path: `/modules/${name}.ko`, content })),
     ...(options.files ?? []),
     { path: '/script', mode: 0o755, content: options.script },
-    { path: '/init', mode: 0o755, content: initOf(modules.map(({ name }) => name)) },
+    {
+      path: '/init',
+      mode: 0o755,
+      content: initOf(
+        modules.map(({ name }) => name),
+        network,
+      ),
+    },
   ];
 }
 
@@ -29,7 +41,13 @@ export function busyboxFileSystem(busybox: string): ArchiveEntry[] {
   ];
 }
 
-function initOf(modules: readonly string[]): string {
+/** The addresses that QEMU's user network always gives. */
+const NETWORK = `ip link set eth0 up
+ip addr add 10.0.2.15/24 dev eth0
+ip route add default via ${THIS_MACHINE}
+`;
+
+function initOf(modules: readonly string[], network: boolean): string {
   return `#!/bin/sh
 export PATH=/bin:/sbin:/usr/bin:/usr/sbin HOME=/
 /bin/busybox mkdir -p /sbin /usr/bin /usr/sbin
@@ -47,7 +65,7 @@ status=0
 for module in ${modules.join(' ')}; do
   insmod /modules/$module.ko || status=$?
 done
-if [ $status = 0 ]; then
+${network ? NETWORK : ''}if [ $status = 0 ]; then
   echo "volley-host: kvm is ready"
   sh /script
   status=$?

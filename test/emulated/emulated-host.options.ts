@@ -1,0 +1,23 @@
+import type { ArchiveEntry } from './cpio-archive';
+
+export interface EmulatedHostOptions {
+  /** Put into the host's root file system beside busybox, which offers all its commands. */
+  readonly files?: readonly ArchiveEntry[];
+  /** Run by `sh` as root once `/dev/kvm` is there, with its output on the console. The host powers off after it. */
+  readonly script: string;
+  readonly memoryMiB: number;
+  /** Processors of the host; 2 unless told. */
+  readonly cpus?: number;
+  /** Kernel modules to load beyond KVM's, such as `tun`; what they depend on comes along. */
+  readonly modules?: readonly string[];
+  /**
+   * Gives the host a network card, configured, behind which it reaches the services of this machine's loopback
+   * interface at {@link THIS_MACHINE}. Nothing reaches the host from outside.
+   */
+  readonly network?: boolean;
+  /** The host is killed when it is older than this, whatever becomes of the test; 10 minutes unless told. */
+  readonly lifetimeMs?: number;
+}
+
+/** The address under which an emulated host with a network sees the machine that runs it. */
+export const THIS_MACHINE = '10.0.2.2';
