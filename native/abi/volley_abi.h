@@ -147,6 +147,8 @@ struct volley_message {
 };
 
 // ---- Guest physical layout and ports a guest may rely on. ----
+// Linux guests need not know any of it: ACPI tables (RSDP at 0xE0000) name the ports, the processors and the power button,
+// and the code at the reset vector 0xFFFF0 resets through the i8042. Only the boot timer has to be written by their init.
 #define VOLLEY_KERNEL_BASE 0x100000ull
 #define VOLLEY_CMDLINE_ADDRESS 0x20000ull
 #define VOLLEY_BOOT_TIMER_ADDRESS 0xC0000000ull  // MMIO; a one-byte write of VOLLEY_BOOT_TIMER_VALUE means "booted"
@@ -154,7 +156,9 @@ struct volley_message {
 #define VOLLEY_PORT_SERIAL 0x3F8u
 #define VOLLEY_PORT_I8042_COMMAND 0x64u  // 0xFE resets
 #define VOLLEY_PORT_PVPANIC 0x505u       // bit 0: panicked
-#define VOLLEY_PORT_ACPI_SLEEP 0x604u    // sleep control register: SLP_TYP 5 with SLP_EN powers off
+// One byte each, as hardware-reduced ACPI has them: at this port the sleep control register, where SLP_TYP 5 with SLP_EN
+// (0x34) powers off and everything else is ignored; at the next the sleep status register, which reads 0.
+#define VOLLEY_PORT_ACPI_SLEEP 0x604u
 #define VOLLEY_POWER_BUTTON_VECTOR 0x40u // flat guests: local APIC interrupt on vCPU 0 when the power button is pressed
 
 #ifdef __cplusplus
