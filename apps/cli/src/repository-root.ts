@@ -1,6 +1,7 @@
-import { join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 
-/** The checkout this program was built in: five folders above `dist/apps/cli/src`. */
+/** The checkout this program lies in, whether it runs from `dist/apps/cli/src` or, in tests, from `apps/cli/src`. */
 export function repositoryRoot(): string {
-  return join(__dirname, '..', '..', '..', '..');
+  const above = join(__dirname, '..', '..', '..');
+  return basename(above) === 'dist' ? dirname(above) : above;
 }

@@ -36,3 +36,10 @@ export function labelOption(text: string, others: Record<string, string> = {}): 
 export function listOption(text: string, others: string[] = []): string[] {
   return [...others, ...text.split(',').filter((part) => part !== '')];
 }
+
+/** For `--overcommit-cpu 4`. */
+export function ratioOption(text: string): number {
+  const ratio = Number(text);
+  if (!(ratio > 0 && ratio <= 1_000)) throw new InvalidArgumentError('It must be a number above 0, at most 1000.');
+  return ratio;
+}

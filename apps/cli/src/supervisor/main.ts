@@ -5,19 +5,26 @@ import { DataFolder } from './data-folder';
 import { settingsOf } from './settings';
 import { Supervisor } from './supervisor';
 import { FolderInUseError } from './supervisor-lock';
-import { volleyProcesses } from './volley-processes';
+import { DEFAULT_OVERCOMMIT, volleyProcesses } from './volley-processes';
 
 /** Exit code when another supervisor holds the folder. */
 export const IN_USE = 75;
 
-/** The supervisor's own process: `main.js --data DIR --host HOST --port PORT`, started by `volley up`, stopped by SIGTERM. */
+/** The supervisor's own process: `main.js --data DIR --host HOST --port PORT [--overcommit-cpu R] [--overcommit-memory R]`, started by `volley up`, stopped by SIGTERM. */
 async function main(): Promise<void> {
   const { values } = parseArgs({
-    options: { data: { type: 'string' }, host: { type: 'string' }, port: { type: 'string' } },
+    options: {
+      data: { type: 'string' },
+      host: { type: 'string' },
+      port: { type: 'string' },
+      'overcommit-cpu': { type: 'string', default: String(DEFAULT_OVERCOMMIT.cpu) },
+      'overcommit-memory': { type: 'string', default: String(DEFAULT_OVERCOMMIT.memory) },
+    },
     strict: true,
   });
   const { data, host, port } = values;
   if (data === undefined || host === undefined || port === undefined) throw new Error('--data, --host and --port are required');
+  const overcommit = { cpu: Number(values['overcommit-cpu']), memory: Number(values['overcommit-memory']) };
   process.chdir('/');
   const folder = DataFolder.create(data);
   process.title = `volley-supervisor ${folder.path}`;
@@ -26,7 +33,7 @@ async function main(): Promise<void> {
     folder,
     url: urlOf(listen),
     processes: async () =>
-      volleyProcesses({ folder, settings: await settingsOf(folder), listen, root: repositoryRoot() }),
+      volleyProcesses({ folder, settings: await settingsOf(folder), listen, overcommit, root: repositoryRoot() }),
     note,
   });
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {

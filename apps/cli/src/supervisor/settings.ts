@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { accessSync, constants, mkdirSync, readFileSync, statfsSync, statSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
@@ -23,7 +23,7 @@ export async function settingsOf(folder: DataFolder): Promise<Settings> {
   }
   const natsPort = (stored && (await freePort('127.0.0.1', stored.natsPort))) ?? (await freePort('127.0.0.1'));
   if (natsPort === undefined) throw new CliError('no free port on 127.0.0.1 for nats-server');
-  const settings: Settings = { natsPort, hostId: stored?.hostId ?? defaultHostId(), runDir };
+  const settings: Settings = { natsPort, hostId: stored?.hostId ?? newHostId(), runDir };
   writeWhole(folder.settingsFile, `${JSON.stringify(settings, null, 2)}\n`);
   return settings;
 }
@@ -36,8 +36,10 @@ export function readSettings(folder: DataFolder): Settings | undefined {
   }
 }
 
-function defaultHostId(): string {
-  return hostname().replace(/[^a-zA-Z0-9_-]/g, '-').slice(0, 63) || 'local';
+/** The machine's name for people, and a tail that keeps two data folders on one machine apart. */
+function newHostId(): string {
+  const name = hostname().split('.')[0]!.replace(/[^a-zA-Z0-9_-]/g, '-').slice(0, 40);
+  return `${name || 'host'}-${randomBytes(2).toString('hex')}`;
 }
 
 const TMPFS_MAGIC = 0x01021994;

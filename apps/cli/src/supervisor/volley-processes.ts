@@ -10,16 +10,29 @@ import { tcpReady } from './tcp-ready';
 const SERVICE_STOP_MS = 16_000;
 const NATS_STOP_MS = 10_000;
 
+export interface Overcommit {
+  cpu: number;
+  memory: number;
+}
+
+/**
+ * `up` is for trying, testing and measuring: microVMs that idle take no CPU, and hundreds of them should fit on two cores.
+ * Hosts in production are given what their load allows.
+ */
+export const DEFAULT_OVERCOMMIT: Overcommit = { cpu: 500, memory: 1.5 };
+
 export interface VolleyProcessesOptions {
   folder: DataFolder;
   settings: Settings;
   listen: { host: string; port: number };
+  /** Ratios that admission on this host enforces. */
+  overcommit: Overcommit;
   /** The checkout, or wherever `dist` and `native/build` lie. */
   root: string;
 }
 
 /** The processes of one control plane with its host, in the groups in which they start. Writes the files they are given. */
-export function volleyProcesses({ folder, settings, listen, root }: VolleyProcessesOptions): ProcessSpec[][] {
+export function volleyProcesses({ folder, settings, listen, overcommit, root }: VolleyProcessesOptions): ProcessSpec[][] {
   const token = secretIn(folder.natsTokenFile);
   secretIn(folder.operatorTokenFile);
   writeWhole(folder.natsConfigFile, natsConfig({ port: settings.natsPort, token, storeDir: folder.nats }));
@@ -40,7 +53,6 @@ export function volleyProcesses({ folder, settings, listen, root }: VolleyProces
     env: { ...common, ...env },
     stopDeadlineMs: SERVICE_STOP_MS,
   });
-  const native = join(root, 'native', 'build');
   return [
     [
       {
@@ -59,7 +71,9 @@ export function volleyProcesses({ folder, settings, listen, root }: VolleyProces
         VOLLEY_HOST_ID: settings.hostId,
         VOLLEY_HOST_DIR: folder.host,
         VOLLEY_RUN_DIR: settings.runDir,
-        VOLLEY_NATIVE_DIR: native,
+        VOLLEY_NATS_TOKEN: token,
+        VOLLEY_OVERCOMMIT_CPU: String(overcommit.cpu),
+        VOLLEY_OVERCOMMIT_MEMORY: String(overcommit.memory),
       }),
       service('gateway', {
         VOLLEY_LISTEN: `${listen.host.includes(':') ? `[${listen.host}]` : listen.host}:${listen.port}`,

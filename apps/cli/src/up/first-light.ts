@@ -1,5 +1,5 @@
 import { setTimeout as pause } from 'node:timers/promises';
-import type { Host, Microvm } from '#protocol';
+import type { FleetDensity, Host, Microvm } from '#protocol';
 import { CliError } from '../errors';
 import { ExitCode } from '../exit-code';
 import type { RestClient } from '../rest/rest-client';
@@ -14,17 +14,19 @@ export interface FirstLight {
   how: 'created' | 'started again' | 'was running';
 }
 
-/** Waits until a host takes microVMs. */
-export async function untilHostReady(client: RestClient, deadlineMs: number): Promise<Host> {
+/** Waits until a host takes microVMs and has said how much room it has. */
+export async function untilHostReady(client: RestClient, hostId: string, deadlineMs: number): Promise<void> {
   const end = performance.now() + deadlineMs;
   for (;;) {
     const { items } = await client.get<{ items: Host[] }>('/v1/hosts');
-    const ready = items.find(({ state }) => state === 'ready');
-    if (ready) return ready;
-    if (performance.now() > end) {
-      const states = items.map(({ id, state }) => `${id} is ${state}`).join(', ') || 'none has registered';
-      throw new CliError(`no host is ready after ${deadlineMs / 1_000} s: ${states}`, ExitCode.timeout);
+    const state = items.find(({ id }) => id === hostId)?.state;
+    let what = state === undefined ? 'has not registered' : `is ${state}`;
+    if (state === 'ready') {
+      const { hosts } = await client.get<FleetDensity>('/v1/density').catch(() => ({ hosts: [] }));
+      if (hosts.some((report) => report.hostId === hostId)) return;
+      what = 'has not reported its density';
     }
+    if (performance.now() > end) throw new CliError(`host ${hostId} ${what} after ${deadlineMs / 1_000} s`, ExitCode.timeout);
     await pause(50);
   }
 }

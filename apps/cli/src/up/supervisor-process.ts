@@ -10,6 +10,7 @@ import { closeLog, openLog, rotateLog } from '../supervisor/log-file';
 import { endProcess, type ProcessIdentity } from '../supervisor/process-identity';
 import { SupervisorLock } from '../supervisor/supervisor-lock';
 import { readState } from '../supervisor/supervisor-state';
+import type { Overcommit } from '../supervisor/volley-processes';
 import { lastLines } from './log-tail';
 import type { ListenAddress } from './listen-address';
 
@@ -20,12 +21,13 @@ const HOPELESS = 5;
 const STOP_MS = 40_000;
 
 /** Starts a supervisor in a session of its own, so that it outlives this program and its terminal. */
-export function launchSupervisor(folder: DataFolder, listen: ListenAddress): ChildProcess {
+export function launchSupervisor(folder: DataFolder, listen: ListenAddress, overcommit: Overcommit): ChildProcess {
   const main = join(repositoryRoot(), 'dist', 'apps', 'cli', 'src', 'supervisor', 'main.js');
   rotateLog(folder.logFile(SUPERVISOR));
   const log = openLog(folder.logFile(SUPERVISOR));
   try {
     const args = ['--enable-source-maps', main, '--data', folder.path, '--host', listen.host, '--port', String(listen.port)];
+    args.push('--overcommit-cpu', String(overcommit.cpu), '--overcommit-memory', String(overcommit.memory));
     return spawn(process.execPath, args, { stdio: ['ignore', log, log], detached: true, cwd: '/' });
   } finally {
     closeLog(log);

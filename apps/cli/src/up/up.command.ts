@@ -2,7 +2,7 @@ import { Option, type Command } from 'commander';
 import { setTimeout as pause } from 'node:timers/promises';
 import { outputOf, type GlobalOptions } from '../commands/context';
 import { timingsTable } from '../commands/inspect.command';
-import { durationOption, wholeNumber } from '../commands/option-types';
+import { durationOption, ratioOption, wholeNumber } from '../commands/option-types';
 import { kvmAccess } from '../doctor/kvm-access';
 import { thisHost } from '../doctor/host-view';
 import { CliError } from '../errors';
@@ -17,6 +17,7 @@ import { isAlive, type ProcessIdentity } from '../supervisor/process-identity';
 import { readState } from '../supervisor/supervisor-state';
 import { vmmProcesses } from '../supervisor/vmm-processes';
 import { readSettings } from '../supervisor/settings';
+import { DEFAULT_OVERCOMMIT } from '../supervisor/volley-processes';
 import { firstLight, untilHostReady, type FirstLight } from './first-light';
 import { availableAt, parseListen } from './listen-address';
 import { sizeOf, textAfter } from './log-tail';
@@ -27,6 +28,8 @@ interface UpOptions {
   listen: string;
   port?: number;
   canary: boolean;
+  overcommitCpu: number;
+  overcommitMemory: number;
   timeout: number;
 }
 
@@ -38,6 +41,8 @@ export function addUpCommand(program: Command): void {
     .option('--listen <host:port>', 'where REST and the console page are', new URL(DEFAULT_URL).host)
     .addOption(new Option('--port <n>', 'the port on 127.0.0.1; 0 takes a free one').argParser(wholeNumber(0, 65_535)).conflicts('listen'))
     .option('--no-canary', 'start no microVM')
+    .option('--overcommit-cpu <ratio>', 'most vCPUs to promise per CPU of this host', ratioOption, environmentRatio('CPU') ?? DEFAULT_OVERCOMMIT.cpu)
+    .option('--overcommit-memory <ratio>', 'most memory to promise per memory of this host', ratioOption, environmentRatio('MEMORY') ?? DEFAULT_OVERCOMMIT.memory)
     .option('--timeout <duration>', 'how long it may take to get ready', durationOption, 60_000)
     .action(async (options: UpOptions, command: Command) => {
       const folder = DataFolder.create(command.optsWithGlobals<GlobalOptions>().data);
@@ -53,7 +58,7 @@ async function bringUp(folder: DataFolder, out: Output, options: UpOptions): Pro
   const listen = await availableAt(options.port === undefined ? parseListen(options.listen) : { host: '127.0.0.1', port: options.port });
   const kvm = kvmAccess(thisHost(folder.path));
   const logFrom = sizeOf(folder.logFile('supervisor'));
-  const child = launchSupervisor(folder, listen);
+  const child = launchSupervisor(folder, listen, { cpu: options.overcommitCpu, memory: options.overcommitMemory });
   child.unref();
   const url = urlOf(listen);
   const client = new RestClient(targetOf({ url, tokenFile: folder.operatorTokenFile, data: folder.path }, {}));
@@ -68,7 +73,7 @@ async function bringUp(folder: DataFolder, out: Output, options: UpOptions): Pro
         noLight = `no microVM can run here: ${kvm.why}`;
         return;
       }
-      await untilHostReady(client, 15_000);
+      await untilHostReady(client, readSettings(folder)!.hostId, 15_000);
       if (options.canary) light = await firstLight(client);
     };
     await Promise.race([work(), interrupted.then((signal) => Promise.reject(new CliError(`${signal}: starting was given up`)))]);
@@ -154,6 +159,11 @@ function interruption(): Promise<string> {
   return new Promise((resolve) => {
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => resolve(signal));
   });
+}
+
+function environmentRatio(resource: 'CPU' | 'MEMORY'): number | undefined {
+  const text = process.env[`VOLLEY_OVERCOMMIT_${resource}`];
+  return text === undefined || text === '' ? undefined : ratioOption(text);
 }
 
 async function stillAnswers(client: RestClient): Promise<boolean> {
