@@ -91,7 +91,9 @@ describeWithNats('volley-gateway, the process', () => {
     const slow = ask(`${url}/v1/density`);
     await asked;
     const agent = new Agent({ keepAlive: true });
-    await new Promise((resolve) => request(`${url}/healthz`, { agent }, (response) => response.resume().on('end', resolve)).end());
+    await new Promise((resolve) =>
+      request(`${url}/healthz`, { agent }, (response) => response.resume().on('end', resolve)).end(),
+    );
 
     child.kill('SIGTERM');
     await events.ended;

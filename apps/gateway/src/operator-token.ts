@@ -23,13 +23,17 @@ export class OperatorToken {
   static async fromFile(path: string): Promise<OperatorToken> {
     // One descriptor for both questions, so that the file that was checked is the file that is read.
     const file = await open(path, 'r').catch((error: unknown) => {
-      throw new TokenFileError(`cannot read the operator token: ${error instanceof Error ? error.message : String(error)}`);
+      throw new TokenFileError(
+        `cannot read the operator token: ${error instanceof Error ? error.message : String(error)}`,
+      );
     });
     try {
       const { mode } = await file.stat();
       if (mode & 0o077) {
         const shown = (mode & 0o777).toString(8).padStart(4, '0');
-        throw new TokenFileError(`${path} has mode ${shown}: others can read the operator token; run: chmod 600 ${path}`);
+        throw new TokenFileError(
+          `${path} has mode ${shown}: others can read the operator token; run: chmod 600 ${path}`,
+        );
       }
       return OperatorToken.of(await file.readFile('utf8'));
     } finally {

@@ -34,7 +34,9 @@ describeWithNats('the console page', () => {
   it('is served to anybody, with a strict policy', async () => {
     const { headers } = await get('/');
     expect(headers.get('content-type')).toBe('text/html; charset=utf-8');
-    expect(headers.get('content-security-policy')).toMatch(/^default-src 'none'; script-src 'self';.*frame-ancestors 'none'$/);
+    expect(headers.get('content-security-policy')).toMatch(
+      /^default-src 'none'; script-src 'self';.*frame-ancestors 'none'$/,
+    );
     expect(headers.get('x-content-type-options')).toBe('nosniff');
     expect(headers.get('cache-control')).toBe('no-cache');
   });
@@ -57,7 +59,12 @@ describeWithNats('the console page', () => {
 
   it('is all there is', async () => {
     await writeFile(join(gateway.consoleDir, '..', 'outside.html'), 'secret');
-    for (const path of ['/assets/..%2findex.html', '/assets/..%2f..%2foutside.html', '/assets/%2e%2e/outside.html', '/outside.html']) {
+    for (const path of [
+      '/assets/..%2findex.html',
+      '/assets/..%2f..%2foutside.html',
+      '/assets/%2e%2e/outside.html',
+      '/outside.html',
+    ]) {
       expect((await get(path)).status).toBe(404);
     }
     await rm(join(gateway.consoleDir, '..', 'outside.html'));

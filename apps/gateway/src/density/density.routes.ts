@@ -9,5 +9,10 @@ export const densityRoute = route({
   method: 'GET',
   path: '/v1/density',
   summary: 'How full the hosts and the fleet are: promised, used, overcommit ratio, headroom, pressure',
-  responses: { 200: { description: 'The latest report of every host, and their sums.', schema: FleetDensity }, ...REFUSALS, ...INVALID, ...AWAY },
+  responses: {
+    200: { description: 'The latest report of every host, and their sums.', schema: FleetDensity },
+    ...REFUSALS,
+    ...INVALID,
+    ...AWAY,
+  },
 });

@@ -37,9 +37,11 @@ export function frameOf(change: HistoricChange, after: Position): string {
   return `id: ${formatPosition(after)}\nevent: ${kind}\ndata: ${JSON.stringify(data)}\n\n`;
 }
 
-type Loosened<C> = C extends { kind: 'microvm'; microvm: infer M } ? Omit<C, 'microvm'> & { microvm: M | null }
-  : C extends { kind: 'host'; host: infer H } ? Omit<C, 'host'> & { host: H | null }
-  : never;
+type Loosened<C> = C extends { kind: 'microvm'; microvm: infer M }
+  ? Omit<C, 'microvm'> & { microvm: M | null }
+  : C extends { kind: 'host'; host: infer H }
+    ? Omit<C, 'host'> & { host: H | null }
+    : never;
 /** A change read back from history: the view of its subject is the current one, or null when it is no longer in memory. */
 export type HistoricChange = Loosened<FleetChange>;
 

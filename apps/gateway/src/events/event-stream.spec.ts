@@ -45,7 +45,9 @@ class FakeFleet {
       await Promise.resolve();
       if (after > this.position) throw new HistoryLostError('the stream ends before');
       const page = this.records
-        .filter(({ sequence, record }) => sequence > after && (microvmId === undefined || record.microvmId === microvmId))
+        .filter(
+          ({ sequence, record }) => sequence > after && (microvmId === undefined || record.microvmId === microvmId),
+        )
         .slice(0, limit);
       this.replayed.push(...page.map(({ sequence }) => sequence));
       return page;
@@ -209,7 +211,11 @@ describe('EventStream', () => {
     await turns();
     fleet.add();
     await turns();
-    expect(parseEvents(out.text).map(({ type, id }) => `${type} ${id}`)).toEqual(['id 500.9', 'reset 5.0', 'microvm 6.0']);
+    expect(parseEvents(out.text).map(({ type, id }) => `${type} ${id}`)).toEqual([
+      'id 500.9',
+      'reset 5.0',
+      'microvm 6.0',
+    ]);
   });
 
   it('says that it is alive, with its position', async () => {
@@ -228,9 +234,16 @@ describe('EventStream', () => {
         fc.nat(40),
         fc.integer({ min: 1, max: 12 }),
         fc.nat(40),
-        fc.array(fc.oneof(fc.record({ add: fc.nat(20) }), fc.record({ drain: fc.integer({ min: 1, max: 9 }) }), fc.constant({})), {
-          maxLength: 30,
-        }),
+        fc.array(
+          fc.oneof(
+            fc.record({ add: fc.nat(20) }),
+            fc.record({ drain: fc.integer({ min: 1, max: 9 }) }),
+            fc.constant({}),
+          ),
+          {
+            maxLength: 30,
+          },
+        ),
         async (past, capacity, from, steps) => {
           const fleet = new FakeFleet(past, capacity);
           const start = Math.min(from, past);

@@ -44,7 +44,10 @@ describeWithNats('GET /v1/events', () => {
     await client.until(() => statesOf(client, id).includes('running'));
     expect(statesOf(client, id)).toEqual(['placing', 'starting', 'running']);
     const last = client.events.at(-1)!;
-    expect(last).toMatchObject({ type: 'microvm', data: { microvm: { id, state: 'running' }, record: { to: 'running' } } });
+    expect(last).toMatchObject({
+      type: 'microvm',
+      data: { microvm: { id, state: 'running' }, record: { to: 'running' } },
+    });
     expect(last.id).toMatch(new RegExp(`^${last.data.sequence}\\.\\d+$`));
   });
 
@@ -79,7 +82,10 @@ describeWithNats('GET /v1/events', () => {
       const again = await follow({ from: before, at: other });
       await again.until(() => again.events.length === 5);
       expect(statesOf(again, id)).toEqual(['placing', 'starting', 'running']);
-      expect(again.events.filter(({ type }) => type === 'host').map(({ data }) => data.record.to)).toEqual(['cordoned', 'ready']);
+      expect(again.events.filter(({ type }) => type === 'host').map(({ data }) => data.record.to)).toEqual([
+        'cordoned',
+        'ready',
+      ]);
       const ids = new Set(client.events.map(({ type, data }) => `${type} ${data.sequence}`));
       expect(new Set(again.events.map(({ type, data }) => `${type} ${data.sequence}`))).toEqual(ids);
       expect(again.lastId).toBe(client.lastId);

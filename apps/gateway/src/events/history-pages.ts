@@ -26,7 +26,12 @@ export class JournalPages implements HistoryPages {
 }
 
 /** Follows the journal for just so long. */
-function page<R>(journal: Journal<R>, after: number, limit: number, filter: string | undefined): Promise<JournalEntry<R>[]> {
+function page<R>(
+  journal: Journal<R>,
+  after: number,
+  limit: number,
+  filter: string | undefined,
+): Promise<JournalEntry<R>[]> {
   return new Promise((resolve, reject) => {
     const entries: JournalEntry<R>[] = [];
     const finish = (): void => {

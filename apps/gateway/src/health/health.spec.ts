@@ -42,7 +42,10 @@ describeWithNats('health and readiness', () => {
   it('tell that the controller is away, and back', async () => {
     controller.pause();
     const { headers, json } = await readyUntil(503);
-    expect(json).toMatchObject({ code: 'unavailable', checks: { nats: 'ok', controller: expect.stringMatching(/no service/) } });
+    expect(json).toMatchObject({
+      code: 'unavailable',
+      checks: { nats: 'ok', controller: expect.stringMatching(/no service/) },
+    });
     expect(headers.get('retry-after')).toBe('1');
     expect((await gateway.request('/healthz', { token: null })).status).toBe(200);
     controller.resume();

@@ -33,7 +33,10 @@ export class Readiness {
     const connected = this.#watch.connected;
     const nats = connected ? 'ok' : 'not connected';
     const controller = connected ? await this.#controller() : 'not asked';
-    return { ready: [nats, controller, process].every((check) => check === 'ok'), checks: { nats, controller, process } };
+    return {
+      ready: [nats, controller, process].every((check) => check === 'ok'),
+      checks: { nats, controller, process },
+    };
   }
 
   #controller(): Promise<string> {

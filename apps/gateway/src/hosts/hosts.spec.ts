@@ -39,7 +39,11 @@ describeWithNats('hosts and density over REST', () => {
         headers: { 'idempotency-key': `k-${command}` },
       });
       expect({ status, state: json.state }).toEqual({ status: 200, state });
-      expect(controller.requests.at(-1)!.request).toEqual({ hostId: HOST_ID, by: 'operator', commandId: `k-${command}` });
+      expect(controller.requests.at(-1)!.request).toEqual({
+        hostId: HOST_ID,
+        by: 'operator',
+        commandId: `k-${command}`,
+      });
       expect((await gateway.request(`/v1/hosts/${HOST_ID}`)).json.state).toBe(state);
     }
     expect((await gateway.request(`/v1/hosts/${HOST_ID}/retire`, { method: 'POST' })).status).toBe(409);
@@ -52,7 +56,9 @@ describeWithNats('hosts and density over REST', () => {
 
   it('refuses parameters that mean nothing', async () => {
     expect((await gateway.request('/v1/hosts?state=ready')).status).toBe(422);
-    expect((await gateway.request(`/v1/hosts/${HOST_ID}/cordon`, { method: 'POST', body: { why: 'x' } })).status).toBe(422);
+    expect((await gateway.request(`/v1/hosts/${HOST_ID}/cordon`, { method: 'POST', body: { why: 'x' } })).status).toBe(
+      422,
+    );
   });
 
   it('tells how full they are', async () => {

@@ -24,7 +24,10 @@ describeWithNats('the HTTP face of the gateway', () => {
     server = await startNatsServer();
     nc = await connectNats({ servers: server.url, name: 'scripted-controller' });
     controller = await ScriptedController.start(nc);
-    const logger = pino({ level: 'warn' }, { write: (line: string) => void log.push(JSON.parse(line) as Record<string, unknown>) });
+    const logger = pino(
+      { level: 'warn' },
+      { write: (line: string) => void log.push(JSON.parse(line) as Record<string, unknown>) },
+    );
     gateway = await gatewayUnderTest(server.url, { logger });
   });
   afterAll(async () => {
@@ -43,20 +46,22 @@ describeWithNats('the HTTP face of the gateway', () => {
   };
 
   describe('without the token', () => {
-    it.each(ROUTES.filter(({ access }) => access !== 'open').map(({ method, path }) => [method, path.replace('{id}', ID)]))(
-      'refuses %s %s',
-      async (method, path) => {
-        const { status, code, headers } = await refusal(path, { method, token: null });
-        expect({ status, code }).toEqual({ status: 401, code: 'unauthorized' });
-        expect(headers.get('www-authenticate')).toBe('Bearer realm="volley"');
+    it.each(
+      ROUTES.filter(({ access }) => access !== 'open').map(({ method, path }) => [method, path.replace('{id}', ID)]),
+    )('refuses %s %s', async (method, path) => {
+      const { status, code, headers } = await refusal(path, { method, token: null });
+      expect({ status, code }).toEqual({ status: 401, code: 'unauthorized' });
+      expect(headers.get('www-authenticate')).toBe('Bearer realm="volley"');
+    });
+
+    it.each(['wrong', 'token-of-a-test-operato', 'token-of-a-test-operator2'])(
+      'refuses the token %s',
+      async (token) => {
+        const { status, headers } = await refusal('/v1/microvms', { token });
+        expect(status).toBe(401);
+        expect(headers.get('www-authenticate')).toMatch(/error="invalid_token"/);
       },
     );
-
-    it.each(['wrong', 'token-of-a-test-operato', 'token-of-a-test-operator2'])('refuses the token %s', async (token) => {
-      const { status, headers } = await refusal('/v1/microvms', { token });
-      expect(status).toBe(401);
-      expect(headers.get('www-authenticate')).toMatch(/error="invalid_token"/);
-    });
 
     it('refuses other schemes, and the token anywhere else', async () => {
       const basic = { authorization: `Basic ${Buffer.from('a:token-of-a-test-operator').toString('base64')}` };
@@ -93,7 +98,11 @@ describeWithNats('the HTTP face of the gateway', () => {
     ['OPTIONS', '/healthz', 'GET, HEAD'],
   ])('refuses %s %s and names what is allowed', async (method, path, allowed) => {
     const { status, headers, code } = await refusal(path, { method });
-    expect({ status, code, allow: headers.get('allow') }).toEqual({ status: 405, code: 'methodNotAllowed', allow: allowed });
+    expect({ status, code, allow: headers.get('allow') }).toEqual({
+      status: 405,
+      code: 'methodNotAllowed',
+      allow: allowed,
+    });
   });
 
   describe('bodies', () => {
@@ -118,10 +127,13 @@ describeWithNats('the HTTP face of the gateway', () => {
       expect((await post(`{"image":${'{"a":'.repeat(10_000)}1${'}'.repeat(10_000)}}`)).status).toBe(422);
     });
 
-    it.each(['text/plain', 'application/xml', 'application/x-www-form-urlencoded', 'nonsense'])('refuses %s', async (type) => {
-      const answer = await post('{"image":"canary"}', { 'content-type': type });
-      expect(answer).toMatchObject({ status: 415, code: 'unsupportedMediaType' });
-    });
+    it.each(['text/plain', 'application/xml', 'application/x-www-form-urlencoded', 'nonsense'])(
+      'refuses %s',
+      async (type) => {
+        const answer = await post('{"image":"canary"}', { 'content-type': type });
+        expect(answer).toMatchObject({ status: 415, code: 'unsupportedMediaType' });
+      },
+    );
 
     it('refuses a body where there is none', async () => {
       const body = JSON.stringify({ a: 1 });
@@ -144,7 +156,10 @@ describeWithNats('the HTTP face of the gateway', () => {
     const socket = dial(Number(new URL(gateway.url).port), '127.0.0.1');
     await once(socket, 'connect');
     let text = '';
-    socket.setEncoding('utf8').on('data', (chunk: string) => (text += chunk)).on('error', () => undefined);
+    socket
+      .setEncoding('utf8')
+      .on('data', (chunk: string) => (text += chunk))
+      .on('error', () => undefined);
     socket.write(bytes);
     while (!text.includes('}')) await once(socket, 'data');
     socket.destroy();
@@ -192,7 +207,11 @@ describeWithNats('the HTTP face of the gateway', () => {
         },
         { requiredKeys: [] },
       );
-      const body = fc.oneof(fc.json(), fc.string(), spec.map((value) => JSON.stringify(value) ?? ''));
+      const body = fc.oneof(
+        fc.json(),
+        fc.string(),
+        spec.map((value) => JSON.stringify(value) ?? ''),
+      );
       const query = fc.oneof(
         fc.constant(''),
         fc.webQueryParameters().map((text) => `?${text}`),
@@ -201,16 +220,23 @@ describeWithNats('the HTTP face of the gateway', () => {
       const id = fc.oneof(fc.constant(ID), fc.webSegment(), fc.constantFrom('host-a', '%00', '..', '__proto__'));
       const header = fc.string({ maxLength: 40 }).map((text) => text.replace(/[^\x20-\x7e]/g, '').trim());
       await fc.assert(
-        fc.asyncProperty(fc.constantFrom(...paths), id, query, body, header, async (definition, one, search, text, key) => {
-          const url = gateway.url + definition.path.replace(/\{\w+\}/, one || 'x') + search;
-          const { status, json } = await ask(url, {
-            method: definition.method,
-            headers: { 'idempotency-key': key },
-            ...(definition.method === 'GET' ? {} : { body: text }),
-          });
-          expect(status).toBeLessThan(500);
-          if (status >= 400) expect(Problem.safeParse(json).error).toBeUndefined();
-        }),
+        fc.asyncProperty(
+          fc.constantFrom(...paths),
+          id,
+          query,
+          body,
+          header,
+          async (definition, one, search, text, key) => {
+            const url = gateway.url + definition.path.replace(/\{\w+\}/, one || 'x') + search;
+            const { status, json } = await ask(url, {
+              method: definition.method,
+              headers: { 'idempotency-key': key },
+              ...(definition.method === 'GET' ? {} : { body: text }),
+            });
+            expect(status).toBeLessThan(500);
+            if (status >= 400) expect(Problem.safeParse(json).error).toBeUndefined();
+          },
+        ),
         { numRuns: 400 },
       );
     });

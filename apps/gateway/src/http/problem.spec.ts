@@ -29,9 +29,12 @@ describe('problemOf', () => {
     expect(problemOf(error, '/')).toMatchObject({ status, body: { status, code } });
   });
 
-  it.each([new Error('password is hunter2'), 'text', null, undefined, { statusCode: 503 }])('tells nothing of %p', (error) => {
-    const { status, body } = problemOf(error, '/');
-    expect(status).toBe(500);
-    expect(JSON.stringify(body)).not.toContain('hunter2');
-  });
+  it.each([new Error('password is hunter2'), 'text', null, undefined, { statusCode: 503 }])(
+    'tells nothing of %p',
+    (error) => {
+      const { status, body } = problemOf(error, '/');
+      expect(status).toBe(500);
+      expect(JSON.stringify(body)).not.toContain('hunter2');
+    },
+  );
 });

@@ -93,7 +93,13 @@ function fromFramework(status: number, message: string, instance: string): Probl
     case 400:
       return answer(400, 'malformed', `The request cannot be read: ${message}`, instance, {});
     case 404:
-      return answer(404, 'notFound', `There is nothing at ${instance}; see /openapi.json for what there is.`, instance, {});
+      return answer(
+        404,
+        'notFound',
+        `There is nothing at ${instance}; see /openapi.json for what there is.`,
+        instance,
+        {},
+      );
     case 413:
       return answer(413, 'tooLarge', 'The body is larger than 64 KiB.', instance, {});
     case 415:
@@ -113,6 +119,15 @@ function answer(
   { errors, headers = {}, members = {} }: ProblemOptions,
 ): ProblemAnswer {
   const type = `urn:volley:problem:${code.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
-  const body: Problem = { type, title: TITLES[code], status, detail, instance, code, ...(errors ? { errors } : {}), ...members };
+  const body: Problem = {
+    type,
+    title: TITLES[code],
+    status,
+    detail,
+    instance,
+    code,
+    ...(errors ? { errors } : {}),
+    ...members,
+  };
   return { status, headers, body };
 }

@@ -1,4 +1,11 @@
-import { applyDecorators, createParamDecorator, HttpCode, RequestMapping, RequestMethod, type ExecutionContext } from '@nestjs/common';
+import {
+  applyDecorators,
+  createParamDecorator,
+  HttpCode,
+  RequestMapping,
+  RequestMethod,
+  type ExecutionContext,
+} from '@nestjs/common';
 import { RouteConfig } from '@nestjs/platform-fastify';
 import type { FastifyRequest } from 'fastify';
 import type { z } from 'zod';
@@ -90,13 +97,19 @@ export function readInput<R extends RouteDefinition>(definition: R, request: Fas
     const parsed = params.safeParse(request.params);
     if (!parsed.success) {
       const { issues } = parsed.error;
-      throw new ProblemError(404, 'notFound', issues.map((issue) => `${issue.path.join('.')} ${issue.message}`).join('; '));
+      throw new ProblemError(
+        404,
+        'notFound',
+        issues.map((issue) => `${issue.path.join('.')} ${issue.message}`).join('; '),
+      );
     }
     input.params = parsed.data;
   }
   const given = request.query as Record<string, unknown>;
   if (query) input.query = check(query, given, 'query.');
-  else for (const name in given) throw invalid([{ path: `query.${name}`, message: 'this route takes no query parameters' }]);
+  else
+    for (const name in given)
+      throw invalid([{ path: `query.${name}`, message: 'this route takes no query parameters' }]);
   if (headers) input.headers = check(headers, request.headers, 'header.');
   if (body) input.body = check(body, request.body === undefined ? {} : request.body, '');
   else if (request.body !== undefined) throw invalid([{ path: '', message: 'this route takes no body' }]);
@@ -111,7 +124,10 @@ function check(schema: z.ZodType, value: unknown, prefix: string): unknown {
       const path = prefix + issue.path.map(String).join('.');
       if (issue.code !== 'unrecognized_keys') return [{ path, message: issue.message }];
       const at = issue.path.length === 0 ? prefix : `${path}.`;
-      return issue.keys.map((key) => ({ path: at + key, message: prefix === 'query.' ? 'unknown query parameter' : 'unknown field' }));
+      return issue.keys.map((key) => ({
+        path: at + key,
+        message: prefix === 'query.' ? 'unknown query parameter' : 'unknown field',
+      }));
     }),
   );
 }

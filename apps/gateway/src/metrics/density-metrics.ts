@@ -124,7 +124,12 @@ export class DensityMetrics {
   }
 }
 
-function fill<Source>(gauge: Gauge, { label, values }: Definition<Source>, source: Source, labels: Record<string, string>): void {
+function fill<Source>(
+  gauge: Gauge,
+  { label, values }: Definition<Source>,
+  source: Source,
+  labels: Record<string, string>,
+): void {
   for (const [kind, value] of Object.entries(values(source))) {
     if (value !== null) gauge.set(label ? { ...labels, [label]: kind } : labels, value);
   }

@@ -57,8 +57,12 @@ describeWithNats('GET /metrics', () => {
     }
     const text = (await scrape()).join('\n');
     expect(text).not.toContain('made-up');
-    expect(text).toMatch(/request_duration_seconds_count\{method="GET",route="\/v1\/microvms\/\{id\}",status="4xx",wait="no"\} 20/);
-    expect(text).toMatch(/request_duration_seconds_count\{method="unmatched",route="unmatched",status="4xx",wait="no"\} 20/);
+    expect(text).toMatch(
+      /request_duration_seconds_count\{method="GET",route="\/v1\/microvms\/\{id\}",status="4xx",wait="no"\} 20/,
+    );
+    expect(text).toMatch(
+      /request_duration_seconds_count\{method="unmatched",route="unmatched",status="4xx",wait="no"\} 20/,
+    );
     expect(text).toMatch(/route="\/v1\/microvms",status="2xx",wait="yes"\} 1/);
   });
 

@@ -26,7 +26,12 @@ export class MicrovmWaiter {
    *
    * @throws ProblemError 409 with the microVM, when it rests in another state.
    */
-  async wait(target: MicrovmStateName, accepted: Microvm, timeoutMs: number, client: EventEmitter): Promise<WaitResult> {
+  async wait(
+    target: MicrovmStateName,
+    accepted: Microvm,
+    timeoutMs: number,
+    client: EventEmitter,
+  ): Promise<WaitResult> {
     const rests = (microvm: Microvm) =>
       microvm.revision >= accepted.revision && progressTo(target, microvm) !== 'pending';
     const until = new AbortController();

@@ -154,12 +154,7 @@ export class MicrovmsController {
     return this.#answer(reply, microvm, input.query, 200);
   }
 
-  async #answer(
-    reply: FastifyReply,
-    accepted: Microvm,
-    query: Waiting,
-    reachedStatus: number,
-  ): Promise<Microvm> {
+  async #answer(reply: FastifyReply, accepted: Microvm, query: Waiting, reachedStatus: number): Promise<Microvm> {
     reply.status(202);
     if (query.wait === undefined) {
       await seen(this.fleet, accepted.revision);

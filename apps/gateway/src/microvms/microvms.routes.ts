@@ -32,7 +32,11 @@ export const createRoute = route({
   body: MicrovmSpec,
   responses: {
     201: { description: 'It runs.', schema: Microvm, headers: { Location: 'Where it is.' } },
-    202: { description: 'Accepted and durable; it is being started.', schema: Microvm, headers: { Location: 'Where it is.' } },
+    202: {
+      description: 'Accepted and durable; it is being started.',
+      schema: Microvm,
+      headers: { Location: 'Where it is.' },
+    },
     ...MALFORMED,
     ...REFUSALS,
     ...CONFLICT,
@@ -72,7 +76,11 @@ const COMMAND_RESPONSES = {
   ...AWAY,
 };
 
-const command = <const Name extends string, const State extends MicrovmStateName>(name: Name, state: State, summary: string) =>
+const command = <const Name extends string, const State extends MicrovmStateName>(
+  name: Name,
+  state: State,
+  summary: string,
+) =>
   ({
     ...one,
     name: `${name}Microvm`,

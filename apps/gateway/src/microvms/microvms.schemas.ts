@@ -1,4 +1,12 @@
-import { HistoryEntry, Microvm, MicrovmId, MicrovmStateName, createMicrovm, hostLog, microvmHistoryOf } from '#protocol';
+import {
+  HistoryEntry,
+  Microvm,
+  MicrovmId,
+  MicrovmStateName,
+  createMicrovm,
+  hostLog,
+  microvmHistoryOf,
+} from '#protocol';
 import { z } from 'zod';
 import { InstantText, count, duration, repeated } from '../http/query-types';
 
@@ -22,7 +30,9 @@ export function waitQuery<const State extends MicrovmStateName>(state: State) {
       wait: z.literal(state, `can only be '${state}' here`).optional().describe('Answer when it is in this state.'),
       timeout: duration(MAX_WAIT_MS)
         .optional()
-        .describe(`How long to wait: '500ms', '20s', '2m'. At most ${MAX_WAIT_MS / 1000}s, else ${DEFAULT_WAIT_MS / 1000}s.`),
+        .describe(
+          `How long to wait: '500ms', '20s', '2m'. At most ${MAX_WAIT_MS / 1000}s, else ${DEFAULT_WAIT_MS / 1000}s.`,
+        ),
     })
     .refine(({ wait, timeout }) => timeout === undefined || wait !== undefined, {
       error: 'means nothing without wait',
@@ -33,7 +43,9 @@ export function waitQuery<const State extends MicrovmStateName>(state: State) {
 const Label = z.string().regex(/^[^=]+=/s, 'must be KEY=VALUE');
 
 export const ListQuery = z.strictObject({
-  state: repeated(MicrovmStateName).optional().describe('Only these states; may be repeated. Deleted ones are listed only when asked for.'),
+  state: repeated(MicrovmStateName)
+    .optional()
+    .describe('Only these states; may be repeated. Deleted ones are listed only when asked for.'),
   host: z.string().max(63).optional().describe('Only on this host.'),
   tenant: z.string().max(63).optional(),
   image: z.string().max(255).optional(),
@@ -50,7 +62,9 @@ export const MicrovmList = z.strictObject({
 });
 
 export const HistoryQuery = z.strictObject({
-  at: InstantText.optional().describe('Only what had happened by then, and the microVM as it was: ISO 8601 with a zone, or ms since 1970.'),
+  at: InstantText.optional().describe(
+    'Only what had happened by then, and the microVM as it was: ISO 8601 with a zone, or ms since 1970.',
+  ),
 });
 export const History = microvmHistoryOf.reply;
 export { HistoryEntry };
@@ -63,5 +77,10 @@ export const Log = hostLog.reply;
 
 export const EmptyBody = z.strictObject({});
 export const StopBody = z.strictObject({
-  timeoutMs: z.int().min(0).max(600_000).optional().describe('ms the guest has to power off before it is killed; 10 s when absent.'),
+  timeoutMs: z
+    .int()
+    .min(0)
+    .max(600_000)
+    .optional()
+    .describe('ms the guest has to power off before it is killed; 10 s when absent.'),
 });

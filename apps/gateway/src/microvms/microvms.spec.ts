@@ -48,7 +48,11 @@ describeWithNats('microVMs over REST', () => {
 
     it('waits until it runs', async () => {
       const { status, headers, json } = await create();
-      expect({ status, state: json.state, hostId: json.hostId }).toEqual({ status: 201, state: 'running', hostId: HOST_ID });
+      expect({ status, state: json.state, hostId: json.hostId }).toEqual({
+        status: 201,
+        state: 'running',
+        hostId: HOST_ID,
+      });
       expect(headers.get('location')).toBe(`/v1/microvms/${json.id}`);
       const { requestedAt, acceptedAt, runningAt } = json.timings;
       expect(requestedAt).toBeLessThanOrEqual(acceptedAt + 1);
@@ -167,7 +171,12 @@ describeWithNats('microVMs over REST', () => {
     it('hand over key, time-out and operator', async () => {
       const { id } = (await create()).json;
       await post(`${id}/stop`, { timeoutMs: 7 }, { 'idempotency-key': 'key-of-stop' });
-      expect(controller.requests.at(-1)!.request).toEqual({ id, by: 'operator', commandId: 'key-of-stop', timeoutMs: 7 });
+      expect(controller.requests.at(-1)!.request).toEqual({
+        id,
+        by: 'operator',
+        commandId: 'key-of-stop',
+        timeoutMs: 7,
+      });
     });
 
     it('refuse what they do not know', async () => {
@@ -230,7 +239,9 @@ describeWithNats('microVMs over REST', () => {
       expect(seen).toEqual(ids.toSorted());
 
       const idsOf = async (query: string) =>
-        (await gateway.request(`/v1/microvms?tenant=${tenant}&${query}`)).json.items.map(({ id }: { id: string }) => id);
+        (await gateway.request(`/v1/microvms?tenant=${tenant}&${query}`)).json.items.map(
+          ({ id }: { id: string }) => id,
+        );
       expect(await idsOf('label=even=true')).toHaveLength(3);
       expect(await idsOf('label=even=true&label=n=2')).toEqual([ids[2]]);
       expect(await idsOf(`host=${HOST_ID}&image=canary&state=running`)).toHaveLength(5);
@@ -257,7 +268,9 @@ describeWithNats('microVMs over REST', () => {
       const { id, createdAt } = (await create()).json;
       const before = await gateway.request(`/v1/microvms/${id}/history?at=${Date.parse(createdAt) - 1}`);
       expect(before.json).toEqual({ id, entries: [], microvm: null });
-      const then = await gateway.request(`/v1/microvms/${id}/history?at=${new Date(Date.now() + 60_000).toISOString()}`);
+      const then = await gateway.request(
+        `/v1/microvms/${id}/history?at=${new Date(Date.now() + 60_000).toISOString()}`,
+      );
       expect(then.json.microvm.state).toBe('running');
       expect((await gateway.request(`/v1/microvms/${id}/history?at=yesterday`)).json.errors[0].path).toBe('query.at');
     });
@@ -268,7 +281,9 @@ describeWithNats('microVMs over REST', () => {
       expect(plain.headers.get('content-type')).toBe('text/plain; charset=utf-8');
       expect(plain.text).toBe('canary: up\ncanary: bye\n');
       const to = plain.headers.get('volley-log-to')!;
-      const json = await gateway.request(`/v1/microvms/${id}/log?since=11`, { headers: { accept: 'application/json' } });
+      const json = await gateway.request(`/v1/microvms/${id}/log?since=11`, {
+        headers: { accept: 'application/json' },
+      });
       expect(json.json).toEqual({ text: 'canary: bye\n', from: 11, to: Number(to) });
       expect((await gateway.request(`/v1/microvms/${id}/log?since=-1`)).status).toBe(422);
     });

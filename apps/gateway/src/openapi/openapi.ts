@@ -85,10 +85,12 @@ function bodyOf(schema: z.ZodType): object {
 
 function responseOf({ description, schema, contentType, headers }: ResponseDefinition): object {
   const content: Record<string, object> = {};
-  const types = contentType === 'text/plain' && schema ? ['text/plain', 'application/json'] : [contentType ?? 'application/json'];
+  const types =
+    contentType === 'text/plain' && schema ? ['text/plain', 'application/json'] : [contentType ?? 'application/json'];
   for (const type of types) {
     if (schema) content[type] = { schema: type === 'text/plain' ? { type: 'string' } : schemaOf(schema, 'output') };
-    else if (contentType !== undefined) content[type] = type === 'application/json' ? { schema: { type: 'object' } } : {};
+    else if (contentType !== undefined)
+      content[type] = type === 'application/json' ? { schema: { type: 'object' } } : {};
   }
   return {
     description,

@@ -1,4 +1,17 @@
-import { DensityReport, FleetDensity, HistoryEntry, Host, HostDescription, HostRecord, Microvm, MicrovmRecord, MicrovmSpec, Receipt, listHosts, placementOf } from '#protocol';
+import {
+  DensityReport,
+  FleetDensity,
+  HistoryEntry,
+  Host,
+  HostDescription,
+  HostRecord,
+  Microvm,
+  MicrovmRecord,
+  MicrovmSpec,
+  Receipt,
+  listHosts,
+  placementOf,
+} from '#protocol';
 import { z } from 'zod';
 import { HostChange, MicrovmChange } from '../events/events.routes';
 import { Problem } from '../http/problem';
@@ -51,7 +64,8 @@ export function schemaComponents(): Record<string, JsonSchema> {
 export function schemaOf(schema: z.ZodType, io: 'input' | 'output'): JsonSchema {
   const id = (io === 'input' ? bodies : answers).get(schema)?.id;
   if (id !== undefined) return { $ref: refOf(id) };
-  if (schema instanceof z.ZodUnion) return { oneOf: (schema.options as z.ZodType[]).map((option) => schemaOf(option, io)) };
+  if (schema instanceof z.ZodUnion)
+    return { oneOf: (schema.options as z.ZodType[]).map((option) => schemaOf(option, io)) };
   return tidy(z.toJSONSchema(schema, { io, unrepresentable: 'any' }) as JsonSchema);
 }
 
@@ -61,7 +75,8 @@ function tidy(schema: JsonSchema): JsonSchema {
   return JSON.parse(
     JSON.stringify(rest, (key, value: unknown) => {
       const implied =
-        (key === 'maximum' && value === Number.MAX_SAFE_INTEGER) || (key === 'minimum' && value === Number.MIN_SAFE_INTEGER);
+        (key === 'maximum' && value === Number.MAX_SAFE_INTEGER) ||
+        (key === 'minimum' && value === Number.MIN_SAFE_INTEGER);
       return implied ? undefined : value;
     }),
   ) as JsonSchema;

@@ -61,7 +61,9 @@ async function main(): Promise<void> {
   const gateway = spawn(
     process.execPath,
     ['--conditions=jest', '-r', './test/support/ts-register.cjs', 'apps/gateway/src/main.ts'],
-    { env: { ...process.env, VOLLEY_NATS_URL: server.url, VOLLEY_TOKEN_FILE: tokenFile, VOLLEY_LISTEN: '127.0.0.1:0' } },
+    {
+      env: { ...process.env, VOLLEY_NATS_URL: server.url, VOLLEY_TOKEN_FILE: tokenFile, VOLLEY_LISTEN: '127.0.0.1:0' },
+    },
   );
   try {
     let url = '';
@@ -88,7 +90,9 @@ async function main(): Promise<void> {
     await measure('bus create, no gateway    ', pid, async () => void (await bus.call(createMicrovm, { spec: SPEC })));
     await measure('POST /v1/microvms         ', pid, () => ask('POST', '/v1/microvms', JSON.stringify(SPEC)));
     controller.script.start = 'done';
-    await measure('POST ...?wait=running     ', pid, () => ask('POST', '/v1/microvms?wait=running', JSON.stringify(SPEC)));
+    await measure('POST ...?wait=running     ', pid, () =>
+      ask('POST', '/v1/microvms?wait=running', JSON.stringify(SPEC)),
+    );
     agent.destroy();
   } finally {
     gateway.kill('SIGKILL');

@@ -91,7 +91,10 @@ export async function gatewayUnderTest(
   };
 }
 
-export async function ask(url: string, { method = 'GET', body, headers = {}, token = TOKEN }: RequestOptions = {}): Promise<Answer> {
+export async function ask(
+  url: string,
+  { method = 'GET', body, headers = {}, token = TOKEN }: RequestOptions = {},
+): Promise<Answer> {
   const response = await fetch(url, {
     method,
     headers: {
@@ -103,5 +106,10 @@ export async function ask(url: string, { method = 'GET', body, headers = {}, tok
   });
   const text = await response.text();
   const isJson = /json/.test(response.headers.get('content-type') ?? '');
-  return { status: response.status, headers: response.headers, text, json: isJson && text !== '' ? JSON.parse(text) : undefined };
+  return {
+    status: response.status,
+    headers: response.headers,
+    text,
+    json: isJson && text !== '' ? JSON.parse(text) : undefined,
+  };
 }

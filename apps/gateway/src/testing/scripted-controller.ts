@@ -87,7 +87,11 @@ export class ScriptedController {
 
   static async start(nc: NatsConnection): Promise<ScriptedController> {
     const ignore = (): void => undefined;
-    const controller = new ScriptedController(nc, await openMicrovmJournal(nc, ignore), await openHostJournal(nc, ignore));
+    const controller = new ScriptedController(
+      nc,
+      await openMicrovmJournal(nc, ignore),
+      await openHostJournal(nc, ignore),
+    );
     await controller.#changeHost([{ type: 'registered', description: DESCRIPTION }, { type: 'admitted' }]);
     controller.resume();
     await nc.flush();
@@ -104,7 +108,9 @@ export class ScriptedController {
     this.#answer(getMicrovm, ({ id }) => ({ microvm: viewMicrovm(this.#life(id)) }));
     this.#answer(pauseMicrovm, ({ id, commandId }) => this.#command(id, { type: 'pause' }, commandId));
     this.#answer(resumeMicrovm, ({ id, commandId }) => this.#command(id, { type: 'resume' }, commandId));
-    this.#answer(stopMicrovm, ({ id, commandId, timeoutMs }) => this.#command(id, { type: 'stop', timeoutMs }, commandId));
+    this.#answer(stopMicrovm, ({ id, commandId, timeoutMs }) =>
+      this.#command(id, { type: 'stop', timeoutMs }, commandId),
+    );
     this.#answer(killMicrovm, ({ id, commandId }) => this.#command(id, { type: 'kill' }, commandId));
     this.#answer(startMicrovm, ({ id, commandId }) =>
       this.#command(id, { type: 'start', requestedAt: Date.now() }, commandId),
@@ -192,7 +198,8 @@ export class ScriptedController {
 
   async #create({ spec, idempotencyKey, requestedAt }: z.output<typeof createMicrovm.request>) {
     const known = idempotencyKey === undefined ? undefined : this.#keys.get(idempotencyKey);
-    if (known && known.spec !== JSON.stringify(spec)) throw new OperationError('conflict', 'the key was used otherwise');
+    if (known && known.spec !== JSON.stringify(spec))
+      throw new OperationError('conflict', 'the key was used otherwise');
     if (known) return { microvm: viewMicrovm(this.#life(known.id)), created: false };
     const id = sortableId(Date.now(), randomBytes(10));
     if (idempotencyKey !== undefined) this.#keys.set(idempotencyKey, { id, spec: JSON.stringify(spec) });
@@ -201,13 +208,18 @@ export class ScriptedController {
   }
 
   #birth(id: string, spec: MicrovmSpec, requestedAt: number): Promise<MicrovmLife> {
-    const events: MicrovmEvent[] = [{ type: 'requested', spec, requestedAt, specHash: 'x' }, { type: 'placementStarted' }];
+    const events: MicrovmEvent[] = [
+      { type: 'requested', spec, requestedAt, specHash: 'x' },
+      { type: 'placementStarted' },
+    ];
     return this.#record(id, null, decideEvents(null, events, this.#occasion(id)));
   }
 
   async #command(id: string, command: MicrovmCommand, commandId?: string) {
     const life = this.#life(id);
-    return { microvm: viewMicrovm(await this.#record(id, life, decideCommand(life, command, this.#occasion(id, commandId)))) };
+    return {
+      microvm: viewMicrovm(await this.#record(id, life, decideCommand(life, command, this.#occasion(id, commandId)))),
+    };
   }
 
   /** Plays placement and host for a microVM that waits for one of them. */
@@ -221,13 +233,29 @@ export class ScriptedController {
     };
     switch (microvmState(life)) {
       case 'placing':
-        return play('done', { type: 'placed', hostId: HOST_ID, epoch: epoch + 1, receiptId: 'r', decidedAt: Date.now() }, { type: 'placementStarted' });
+        return play(
+          'done',
+          { type: 'placed', hostId: HOST_ID, epoch: epoch + 1, receiptId: 'r', decidedAt: Date.now() },
+          { type: 'placementStarted' },
+        );
       case 'starting':
-        return play(this.script.start, { type: 'started', ...here, pid: 4242, timings: timings() }, { type: 'exited', ...here, exit: { ...exit, reason: 'vmmError', message: 'no /dev/kvm' } });
+        return play(
+          this.script.start,
+          { type: 'started', ...here, pid: 4242, timings: timings() },
+          { type: 'exited', ...here, exit: { ...exit, reason: 'vmmError', message: 'no /dev/kvm' } },
+        );
       case 'pausing':
-        return play(this.script.pause, { type: 'pausedOnHost', ...here }, { type: 'commandFailed', ...here, command: 'pause', reason: 'its VMM does not answer' });
+        return play(
+          this.script.pause,
+          { type: 'pausedOnHost', ...here },
+          { type: 'commandFailed', ...here, command: 'pause', reason: 'its VMM does not answer' },
+        );
       case 'resuming':
-        return play(this.script.resume, { type: 'resumedOnHost', ...here }, { type: 'commandFailed', ...here, command: 'resume', reason: 'its VMM does not answer' });
+        return play(
+          this.script.resume,
+          { type: 'resumedOnHost', ...here },
+          { type: 'commandFailed', ...here, command: 'resume', reason: 'its VMM does not answer' },
+        );
       case 'stopping':
         return play(this.script.stop, { type: 'exited', ...here, exit }, { type: 'absent', ...here, reason: 'gone' });
       case 'deleting':
@@ -246,7 +274,16 @@ export class ScriptedController {
       if (record.at > at) break;
       life = foldMicrovmRecord(life, record, sequence);
       const { commandId, cause, from, to, events } = record;
-      told.push({ sequence, at: new Date(record.at).toISOString(), commandId, cause, from, to, latencyMs: null, events });
+      told.push({
+        sequence,
+        at: new Date(record.at).toISOString(),
+        commandId,
+        cause,
+        from,
+        to,
+        latencyMs: null,
+        events,
+      });
     }
     return { id, entries: told, microvm: life && viewMicrovm(life) };
   }

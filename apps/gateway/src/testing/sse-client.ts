@@ -36,7 +36,10 @@ export class SseClient {
 
   static async open(url: string, token: string, lastEventId?: string): Promise<SseClient> {
     const response = await fetch(url, {
-      headers: { authorization: `Bearer ${token}`, ...(lastEventId === undefined ? {} : { 'last-event-id': lastEventId }) },
+      headers: {
+        authorization: `Bearer ${token}`,
+        ...(lastEventId === undefined ? {} : { 'last-event-id': lastEventId }),
+      },
     });
     if (response.status !== 200) throw new Error(`${response.status}: ${await response.text()}`);
     return new SseClient(response);
