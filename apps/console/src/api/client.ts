@@ -1,9 +1,8 @@
-import type { DensityReport, FleetDensity, HistoryEntry, Host, Microvm, MicrovmSpecInput, Receipt } from '#protocol';
+import type { FleetDensity, HistoryEntry, Host, Microvm, MicrovmSpecInput, Receipt } from '#protocol';
 import { Problem, problemOf } from './problem';
 
 export type MicrovmVerb = 'start' | 'pause' | 'resume' | 'stop' | 'kill' | 'delete';
-export type HostVerb = 'cordon' | 'uncordon';
-export type { DensityReport };
+export type HostVerb = 'cordon' | 'uncordon' | 'retire';
 
 /** A piece of a serial console: bytes `from`..`to` of everything the guest ever wrote. */
 export interface LogPiece {
@@ -35,9 +34,9 @@ export class Client {
     yield* this.#pages('v1/microvms', {}, signal);
   }
 
-  async deletedMicrovms(limit: number, signal?: AbortSignal): Promise<Microvm[]> {
-    const query = new URLSearchParams({ state: 'deleted', limit: String(limit) });
-    return (await this.#get<{ items: Microvm[] }>(`v1/microvms?${query}`, signal)).items;
+  /** Reads the deleted ones the gateway still has at hand, oldest first. */
+  async *deletedMicrovms(signal?: AbortSignal): AsyncGenerator<Microvm[]> {
+    yield* this.#pages('v1/microvms', { state: 'deleted' }, signal);
   }
 
   microvm(id: string, signal?: AbortSignal): Promise<Microvm> {
@@ -46,7 +45,7 @@ export class Client {
 
   /** With `at` (ms since 1970): only up to that instant, and the microVM as it was then. */
   history(id: string, at?: number, signal?: AbortSignal): Promise<History> {
-    const query = at === undefined ? '' : `?at=${encodeURIComponent(new Date(at).toISOString())}`;
+    const query = at === undefined ? '' : `?at=${at}`;
     return this.#get(`v1/microvms/${encodeURIComponent(id)}/history${query}`, signal);
   }
 

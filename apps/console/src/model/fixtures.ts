@@ -1,4 +1,4 @@
-import type { Host, Microvm } from '#protocol';
+import type { DensityReport, Host, Microvm } from '#protocol';
 
 /** Views for tests. */
 export function aMicrovm(overrides: Partial<Microvm> = {}): Microvm {
@@ -51,6 +51,24 @@ export function aHost(overrides: Partial<Host> = {}): Host {
     createdAt: '2026-03-04T11:00:00.000Z',
     updatedAt: '2026-03-04T11:00:00.000Z',
     revision: 1,
+    ...overrides,
+  };
+}
+
+export function aReport(overrides: Partial<DensityReport> = {}): DensityReport {
+  return {
+    hostId: 'host-1',
+    at: 1_000,
+    microvms: 1,
+    slots: { total: 4_096, used: 1 },
+    capacity: { cpus: 2, memoryMiB: 16_384, reserveMiB: 1_024 },
+    commitment: { vcpus: 1, memoryMiB: 32 },
+    used: { cpuCores: 0.1, memoryMiB: 2, privateMiB: 1, overheadMiB: 0.4, hostMemoryMiB: 900 },
+    overcommit: { cpu: 0.5, memory: 0.002, cpuLimit: 10, memoryLimit: 1.5 },
+    headroom: { vcpus: 19, memoryMiB: 23_000, slots: 4_095, microvms: 700 },
+    vcpuWaitPercent: { p50: 0, p99: 0.2 },
+    pressure: { cpuSome: 0.5, memorySome: 0, memoryFull: 0, ioSome: null },
+    samplingCpuMs: 1,
     ...overrides,
   };
 }

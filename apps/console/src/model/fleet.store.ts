@@ -54,6 +54,11 @@ export class FleetStore {
     return true;
   }
 
+  /** It was deleted so long ago that not even the gateway has a view of it at hand. */
+  dropMicrovm(id: string): void {
+    if (this.#microvms.delete(id)) this.#changed();
+  }
+
   putHost(host: Host): boolean {
     const known = this.#hosts.get(host.id);
     if (known && known.revision >= host.revision) return false;

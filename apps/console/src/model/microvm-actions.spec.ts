@@ -15,7 +15,7 @@ const EVENT = {
 describe('the actions offered', () => {
   it(`are those the machine (version ${MICROVM_MACHINE_VERSION}) accepts, state by state`, () => {
     for (const state of MICROVM_STATES) {
-      const accepted = microvmMachine.states[state].ownEvents as readonly string[];
+      const accepted = microvmMachine.states[state]!.ownEvents as readonly string[];
       for (const verb of MICROVM_VERBS) {
         expect([state, verb, allows(state, verb)]).toEqual([state, verb, accepted.includes(EVENT[verb])]);
       }
@@ -38,7 +38,7 @@ describe('the states drawn', () => {
   it('are all states of the protocol, with the meaning the machine gives them', () => {
     expect([...MICROVM_STATE_NAMES].sort()).toEqual([...MICROVM_STATES].sort());
     for (const state of MICROVM_STATES) {
-      const description = microvmMachine.states[state].description ?? '';
+      const description = microvmMachine.states[state]!.description ?? '';
       // The page may be shorter than the machine, not different.
       expect(description.startsWith(MICROVM_STATE_LOOKS[state].meaning.replace(/\.$/, ''))).toBe(true);
     }
