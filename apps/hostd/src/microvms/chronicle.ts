@@ -31,14 +31,14 @@ export class Chronicle {
   }
 
   /**
-   * Writes down a command with its answer, before anything is done about it.
+   * Writes down a command with its answer, before anything is done about it. Without a command id the answer is not kept.
    *
    * @throws OperationError `unavailable` when it cannot be written; nothing was done then.
    */
-  accept(commandId: string, answer: Answer, entry: Entry = {}): Answer {
+  accept(commandId: string | undefined, answer: Answer, entry: Entry = {}): Answer {
     if (this.#over) throw new OperationError('unavailable', 'this host agent is shutting down; ask again in a moment');
     try {
-      this.journal.append({ ...entry, answer: { commandId, ...answer } });
+      this.journal.append(commandId === undefined ? entry : { ...entry, answer: { commandId, ...answer } });
     } catch (error) {
       if (!(error instanceof JournalWriteError)) throw error;
       throw new OperationError('unavailable', `this host takes no orders: ${error.message}`);

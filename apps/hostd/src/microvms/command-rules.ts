@@ -32,7 +32,8 @@ export type Verdict =
   | { kind: 'erased' };
 
 export function decide(state: HostState, command: HostCommand): Verdict {
-  const answer = state.answers.get(command.commandId);
+  // A question is answered anew each time: the truth may be another one by now.
+  const answer = command.type === 'verify' ? undefined : state.answers.get(command.commandId);
   if (answer) return { kind: 'answered', answer };
   switch (command.type) {
     case 'start':

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import type { Exit, HostFact, StartTimings } from '#protocol';
 import type { IncarnationRecord, OutboxFact } from '../journal/host-record';
 
@@ -43,12 +44,8 @@ export class Facts {
     return this.#fact(incarnation, `failed-${commandId}`, fact);
   }
 
-  observed(
-    incarnation: IncarnationRecord,
-    commandId: string,
-    as: 'starting' | 'running' | 'paused',
-    pid: number | undefined,
-  ): OutboxFact {
+  /** Each observation is a fact of its own: it was made at another time. */
+  observed(incarnation: IncarnationRecord, as: 'starting' | 'running' | 'paused', pid: number | undefined): OutboxFact {
     const fact: HostFact = {
       type: 'observed',
       ...this.#of(incarnation),
@@ -56,13 +53,13 @@ export class Facts {
       ...(pid === undefined ? {} : { pid }),
       reason: 'the controller asked what it does',
     };
-    return this.#fact(incarnation, `observed-${commandId}`, fact);
+    return this.#fact(incarnation, `observed-${randomBytes(6).toString('hex')}`, fact);
   }
 
-  absent(microvmId: string, epoch: number, commandId: string): OutboxFact {
+  absent(microvmId: string, epoch: number): OutboxFact {
     const of = { microvmId, epoch };
     const reason = 'this host holds nothing of it and will not start it';
-    return this.#fact(of, `absent-${commandId}`, { type: 'absent', ...this.#of(of), reason });
+    return this.#fact(of, 'absent', { type: 'absent', ...this.#of(of), reason });
   }
 
   #of({ epoch }: { epoch: number }): { hostId: string; epoch: number } {

