@@ -113,6 +113,7 @@ class NativeMicrovmDriver implements MicrovmDriver {
       start: (request) => this.#engine.adopt(request, { id, pid, startTicks, bootId, directory }),
       take: (event) => {
         if (event.kind === 'launched') return this.#hire(event, id, directory, 'adopter');
+        if (event.kind === 'refused') throw new VmmControlError(event.message);
         const gone = event as Extract<NativeEvent, { kind: 'gone' }>;
         throw new VmmGoneError(concludeExit(gone.evidence, 'nobody'));
       },

@@ -128,18 +128,24 @@ void Engine::Hold(uint32_t request, HeldVmm held, const std::string& directory) 
   vmm->control = std::move(held.control);
   vmm->boot_reported = held.booted_ns != 0;
 
-  // Ahead of anything that the monitor may have to say about it.
-  events_.Push(LaunchedEvent{request, vmm->handle, held.pid, std::move(held.start_ticks), held.booted_ns,
-                             vmm->is_child ? directory : std::string()});
-  auto watched = monitor_.Watch(vmm);
-  if (!watched) {
-    // Only a host without kernel memory gets here. A VMM that cannot be watched must not go on unseen.
-    Kill(vmm->handle);
-    ExitEvidence evidence;
-    evidence.kill_requested = true;
-    evidence.page_message = watched.failure().message;
-    return events_.Push(ExitedEvent{vmm->handle, std::move(evidence)});
+  // The monitor and the JavaScript thread take this lock before they do anything with the VMM. So it is known to both
+  // by the time anybody can name it, and nothing is said about it before this event.
+  std::unique_lock lock(vmm->mutex);
+  auto watched = monitor_.WatchLocked(vmm);
+  if (watched) {
+    events_.Push(LaunchedEvent{request, vmm->handle, held.pid, std::move(held.start_ticks), held.booted_ns,
+                               vmm->is_child ? directory : std::string()});
+    return;
   }
+  // Only a host without kernel memory gets here. A VMM that cannot be watched must not go on unseen.
+  if (vmm->is_child) {
+    KillAndReap(vmm->pidfd.get());
+    RemoveVmmFiles(directory);
+  }
+  vmm->pidfd.Reset();
+  lock.unlock();
+  monitor_.Release(vmm->handle);
+  events_.Push(RefusedEvent{request, watched.failure()});
 }
 
 int Engine::Send(uint32_t handle, uint32_t type, uint32_t request) {

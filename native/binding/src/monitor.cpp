@@ -48,12 +48,11 @@ void Monitor::Stop() {
   thread_.join();
 }
 
-Result<bool> Monitor::Watch(const std::shared_ptr<Vmm>& vmm) {
+Result<bool> Monitor::WatchLocked(const std::shared_ptr<Vmm>& vmm) {
   {
     std::lock_guard lock(mutex_);
     vmms_[vmm->handle] = vmm;
   }
-  std::lock_guard lock(vmm->mutex);
   epoll_event event{};
   event.events = EPOLLIN;
   if (vmm->control) {

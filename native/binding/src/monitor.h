@@ -26,8 +26,8 @@ class Monitor {
   /// Ends the thread; VMMs go on running, unwatched.
   void Stop();
 
-  /// Begins to watch; the VMM's descriptors must be open. Callable from any thread.
-  Result<bool> Watch(const std::shared_ptr<Vmm>& vmm);
+  /// Begins to watch; the VMM's mutex must be held and its pidfd open. Callable from any thread.
+  Result<bool> WatchLocked(const std::shared_ptr<Vmm>& vmm);
   std::shared_ptr<Vmm> Find(uint32_t handle);
   /// Closes what is held for a VMM. A child that still runs stays watched, unseen, so that its end leaves no zombie.
   void Release(uint32_t handle);

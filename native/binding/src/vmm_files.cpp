@@ -64,7 +64,8 @@ Result<NewVmmFiles> NewVmmFiles::Make(const std::string& path) {
   files.made_pages_ = true;
   if (ftruncate(files.pages(), VOLLEY_PAGES_SIZE) < 0) return FailedCall(errno, "cannot size the page file");
 
-  files.listener_ = UniqueFd(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
+  // Non-blocking: the VMM shares this socket, and must not hang in accept when an agent went away in between.
+  files.listener_ = UniqueFd(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   if (!files.listener_) return FailedCall(errno, "cannot make a socket");
   // The mode of the socket file comes from the socket's own inode, so it is right from its first moment on.
   if (fchmod(files.listener(), 0600) < 0) return FailedCall(errno, "cannot set the mode of the control socket");

@@ -163,6 +163,8 @@ int main() {
     for (;;) pause();
   }
 
+  pollfd caller{VOLLEY_FD_CONTROL, POLLIN, 0};
+  if (poll(&caller, 1, -1) < 0) return 3;
   int connection = accept4(VOLLEY_FD_CONTROL, nullptr, nullptr, SOCK_CLOEXEC);
   if (connection < 0) return 3;
   if (Asked("hang-up")) {
