@@ -1,0 +1,268 @@
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { artefacts, describeWithKvm, makeTmpfsDirectory } from '../../../test/support/kvm';
+import {
+  createMicrovmDriver,
+  type LaunchSpec,
+  type MicrovmDriver,
+  type MicrovmProcess,
+  VmmControlError,
+  VmmPageError,
+} from './index';
+
+const nextTurn = () => new Promise((resolve) => setImmediate(resolve));
+
+/** A VMM that misbehaves on request: what the agent must survive though a sound VMM never does it. */
+describeWithKvm(
+  'the microVM driver with VMMs that misbehave',
+  () => {
+    let scratch: ReturnType<typeof makeTmpfsDirectory>;
+    let driver: MicrovmDriver;
+    const held = new Set<MicrovmProcess>();
+    let count = 0;
+
+    const launch = async (cmdline: string, changes: Partial<LaunchSpec> = {}) => {
+      const id = `fake-${++count}`;
+      const directory = join(scratch.path, id);
+      mkdirSync(directory);
+      const process = await driver.launch({
+        id,
+        directory,
+        kernelPath: __filename,
+        bootProtocol: 'flat',
+        irqchip: 'split',
+        vcpus: 1,
+        memoryMiB: 2,
+        cmdline,
+        ...changes,
+      });
+      held.add(process);
+      return process;
+    };
+
+    beforeAll(() => {
+      scratch = makeTmpfsDirectory();
+      driver = createMicrovmDriver({ vmmPath: artefacts.fakeVmm, bindingPath: artefacts.binding });
+    });
+    afterEach(async () => {
+      for (const process of held) {
+        process.kill();
+        await process.exited;
+        process.release();
+      }
+      held.clear();
+    });
+    afterAll(() => {
+      driver.close();
+      scratch.remove();
+    });
+
+    it.each([
+      ['early exit-3', { reason: 'vmmError', exitCode: 3 }],
+      ['early sigkill', { reason: 'killed', signal: 9 }],
+      ['early sigsys', { reason: 'jailViolation', signal: 31 }],
+      ['early sigsegv', { reason: 'killed', signal: 11 }],
+      ['exit-3', { reason: 'vmmError', exitCode: 3 }],
+      ['sigkill', { reason: 'killed', signal: 9 }],
+      ['sigsys', { reason: 'jailViolation' }],
+      ['panic', { reason: 'panic', exitCode: 0, message: 'guest [31m pa\ufffdnicked' }],
+      ['claims-oom', { reason: 'vmmError', exitCode: 0 }],
+      ['endless-message', { reason: 'vmmError', message: 'A'.repeat(255) }],
+    ])('reports "%s" as %j', async (cmdline, expected) => {
+      const vm = await launch(cmdline);
+      expect(await vm.exited).toMatchObject(expected);
+    });
+
+    it('gives up waiting for a VMM that does not answer, and can still kill it', async () => {
+      for (const cmdline of ['silent', 'deaf']) {
+        const vm = await launch(cmdline);
+        await expect(vm.pause(50)).rejects.toThrow(/did not answer within 50 ms/);
+        vm.kill();
+        expect(await vm.exited).toMatchObject({ reason: 'killed' });
+      }
+    });
+
+    it('does not let unanswered commands pile up', async () => {
+      const vm = await launch('silent');
+      const settled = await Promise.allSettled(Array.from({ length: 100 }, () => vm.pause(200)));
+      const messages = settled.map((result) => (result as PromiseRejectedResult).reason as Error).map(String);
+      expect(messages.filter((message) => message.includes('EAGAIN')).length).toBeGreaterThan(0);
+      expect(messages.filter((message) => message.includes('did not answer')).length).toBeGreaterThan(0);
+    });
+
+    it('tells a refusal with its errno', async () => {
+      const vm = await launch('refuse-pause');
+      await vm.booted;
+      await expect(vm.pause()).rejects.toThrow(/refused: EBUSY/);
+    });
+
+    it('fails a command whose VMM dies over it', async () => {
+      const vm = await launch('die-on-pause');
+      await vm.booted;
+      await expect(vm.pause()).rejects.toThrow(VmmControlError);
+      expect(await vm.exited).toMatchObject({ reason: 'vmmError', exitCode: 9 });
+    });
+
+    it('survives a lost connection: the process is watched and killed all the same', async () => {
+      for (const cmdline of ['hang-up', 'odd-packet', 'flood']) {
+        const vm = await launch(cmdline);
+        // The connection breaks at a moment of the VMM's choosing; from then on commands fail at once.
+        for (;;) {
+          const error = await vm.pause(20).catch((caught: unknown) => caught as Error);
+          if (error instanceof VmmControlError && /no control connection/.test(error.message)) break;
+        }
+        vm.kill();
+        expect(await vm.exited).toMatchObject({ reason: 'killed' });
+      }
+    });
+
+    it('learns of a boot that the VMM did not report, at the end at the latest', async () => {
+      const vm = await launch('no-note');
+      await vm.pause();
+      vm.kill();
+      expect(await vm.booted).toBe(vm.stats().bootedNs);
+    });
+
+    it('takes one boot only', async () => {
+      const vm = await launch('boot-twice');
+      expect(await vm.booted).toBeGreaterThan(0n);
+      await vm.pause();
+    });
+
+    it('does not trust numbers', async () => {
+      const vm = await launch('huge-counters no-note');
+      await vm.pause(2000);
+      const stats = vm.stats();
+      expect(stats.exitsTotal).toBe(Number.MAX_SAFE_INTEGER);
+      expect(stats.guestMemoryBytes).toBe(Number.MAX_SAFE_INTEGER);
+      const serial = vm.serial();
+      expect(serial.text.length).toBeLessThanOrEqual(64 * 1024);
+      expect(Number.isSafeInteger(serial.to)).toBe(true);
+      vm.kill();
+      const now = process.hrtime.bigint();
+      const bootedNs = await vm.booted;
+      expect(bootedNs).toBeGreaterThan(now - 60_000_000_000n);
+      expect(bootedNs).toBeLessThan(now + 60_000_000_000n);
+    });
+
+    it.each(['bad-magic', 'other-version', 'truncate'])(
+      'tells of a page file damaged by "%s" and goes on',
+      async (lie) => {
+        const vm = await launch(lie);
+        await vm.booted;
+        await vm.pause(1000).catch(() => undefined); // the fake itself may fall over its own damage
+        expect(() => vm.stats()).toThrow(VmmPageError);
+        expect(() => vm.serial()).toThrow(VmmPageError);
+        vm.kill();
+        expect((await vm.exited).reason).toBe('killed');
+      },
+    );
+
+    it('decodes serial output and reads on without loss', async () => {
+      const split = await launch('split-character');
+      await split.booted;
+      expect(split.serial()).toEqual({ text: 'héllo \ufffd ', from: 0, to: 9 });
+      await split.pressPowerButton();
+      await split.exited;
+      expect(split.serial(100, 9).text).toBe('\ufffd');
+
+      const babble = await launch('babble');
+      await babble.booted;
+      const all = babble.serial();
+      expect(all.from).toBeGreaterThan(0);
+      expect(all.text.split('\n').at(-2)).toBe('line 19999');
+      const start = all.to - 1000;
+      let read = '';
+      for (let since = start; since < all.to;) {
+        const part = babble.serial(77, since);
+        expect(part.from).toBe(since);
+        read += part.text;
+        since = part.to;
+      }
+      expect(read).toBe(all.text.slice(-1000));
+      expect(babble.serial(100, 0).from).toBeGreaterThan(0);
+    });
+
+    it('gives up a launch that takes too long, and clears it away when it comes', async () => {
+      const hasty = createMicrovmDriver({
+        vmmPath: artefacts.fakeVmm,
+        bindingPath: artefacts.binding,
+        launchDeadlineMs: 0,
+      });
+      const directory = join(scratch.path, 'hasty');
+      mkdirSync(directory);
+      const order = {
+        id: 'hasty',
+        directory,
+        kernelPath: __filename,
+        bootProtocol: 'flat',
+        irqchip: 'split',
+        vcpus: 1,
+        memoryMiB: 2,
+        cmdline: '',
+      } as const;
+      const launching = hasty.launch(order);
+      // Timers run ahead of the answer when this thread has been busy for longer than the deadline.
+      const busyUntil = Date.now() + 30;
+      while (Date.now() < busyUntil);
+      const result = await launching.then(
+        () => 'launched',
+        (error: Error) => error,
+      );
+      expect(result).toMatchObject({ name: 'VmmLaunchError', code: 'ETIMEDOUT' });
+      while (readdirSync(directory).length > 0 || (await driver.find('hasty', directory)) !== undefined)
+        await nextTurn();
+      hasty.close();
+    });
+
+    it('puts the VMM into a cgroup from its first moment on', async () => {
+      const root = ['/sys/fs/cgroup', '/sys/fs/cgroup/unified'].find((path) =>
+        existsSync(join(path, 'cgroup.controllers')),
+      );
+      const cgroup = root && join(root, `volley-test-${process.pid}`);
+      try {
+        if (cgroup) mkdirSync(cgroup);
+      } catch {
+        process.stderr.write('SKIPPED: birth in a cgroup: cannot make a cgroup v2 here\n');
+        return;
+      }
+      if (!cgroup) {
+        process.stderr.write('SKIPPED: birth in a cgroup: there is no cgroup v2 here\n');
+        return;
+      }
+      const vm = await launch('', { cgroupPath: cgroup });
+      expect(readFileSync(join(cgroup, 'cgroup.procs'), 'utf8').trim()).toBe(String(vm.identity.pid));
+      vm.kill();
+      await vm.exited;
+      rmdirSync(cgroup);
+    });
+
+    it('tells the OOM killer from other killers', async () => {
+      const cgroup = `/sys/fs/cgroup/memory/volley-test-${process.pid}`;
+      const firstPidNamespace = execFileSync('stat', ['-Lc', '%i', '/proc/self/ns/pid'], { encoding: 'utf8' }).trim();
+      if (!existsSync('/sys/fs/cgroup/memory') || firstPidNamespace !== String(0xeffffffc)) {
+        process.stderr.write('SKIPPED: OOM kill: needs the v1 memory cgroup and the first pid namespace\n');
+        return;
+      }
+      mkdirSync(cgroup);
+      try {
+        writeFileSync(join(cgroup, 'memory.limit_in_bytes'), String(16 << 20));
+        const vm = await launch('eat-memory');
+        await vm.booted;
+        writeFileSync(join(cgroup, 'cgroup.procs'), String(vm.identity.pid));
+        await vm.pressPowerButton();
+        expect(await vm.exited).toMatchObject({ reason: 'outOfMemory', signal: 9 });
+        // And one after it is not blamed on the OOM killer.
+        const other = await launch('sigkill');
+        expect(await other.exited).toMatchObject({
+          reason: 'killed',
+          message: expect.not.stringMatching(/memory/) as string,
+        });
+      } finally {
+        rmdirSync(cgroup);
+      }
+    });
+  },
+  ['fakeVmm', 'binding'],
+);
