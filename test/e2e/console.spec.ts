@@ -1,0 +1,140 @@
+import type { Page } from 'playwright-core';
+import { buildConsole, describeWithChromium, startBrowser, type Browser } from '../support/console/browser';
+import { consoleFlow, rowInState, rowOf, signIn } from '../support/console/console-flow';
+import { ScriptedFleet } from '../support/console/scripted-fleet';
+import { ScriptedGateway } from '../support/console/scripted-gateway';
+
+const TOKEN = 'operator-token-of-the-test';
+
+describeWithChromium('the console page', () => {
+  let built: Awaited<ReturnType<typeof buildConsole>>;
+  let browser: Browser;
+  let fleet: ScriptedFleet;
+  let gateway: ScriptedGateway;
+  let url: string;
+  let page: Page;
+  const complaints: string[] = [];
+
+  beforeAll(async () => {
+    [built, browser] = await Promise.all([buildConsole(), startBrowser()]);
+  }, 90_000);
+  afterAll(async () => {
+    await browser?.close();
+    await built?.remove();
+  });
+
+  beforeEach(async () => {
+    fleet = new ScriptedFleet();
+    fleet.addHost('host-1');
+    fleet.addHost('host-2', 'hardware');
+    gateway = new ScriptedGateway(fleet, built.folder, TOKEN);
+    url = await gateway.listen();
+    page = await browser.context.newPage();
+    complaints.length = 0;
+    page.on('pageerror', (error) => complaints.push(error.message));
+    page.on('console', (message) => {
+      // Refused requests are part of the tests; everything else, such as a breach of the content security policy, is not.
+      if (message.type() === 'error' && !message.text().startsWith('Failed to load resource')) complaints.push(message.text());
+    });
+    page.on('request', (request) => {
+      if (!request.url().startsWith(url)) complaints.push(`asked elsewhere: ${request.url()}`);
+    });
+  });
+  afterEach(async () => {
+    await page.close();
+    fleet.close();
+    await gateway.close();
+    expect(complaints).toEqual([]);
+  });
+
+  it('carries an operator through the life of a microVM', async () => {
+    const { id } = await consoleFlow(page, url, TOKEN);
+    expect(fleet.microvm(id).state).toBe('deleted');
+  }, 120_000);
+
+  it('loses no change when its stream breaks, and says that it is reconnecting meanwhile', async () => {
+    const [first, second] = fleet.seed(2, (index) => ({ image: 'canary', name: `vm-${index}`, memoryMiB: 32 }));
+    await signIn(page, url, TOKEN);
+    await rowInState(page, 'vm-0', 'running');
+
+    gateway.failWith = 503;
+    gateway.dropStreams();
+    await page.locator('[data-connection="waiting"]').waitFor();
+    fleet.panic(first!);
+    fleet.command(second!, 'pause');
+    const third = fleet.create({ image: 'canary', name: 'vm-2', memoryMiB: 32 });
+    gateway.failWith = null;
+    await page.locator('[data-connection="live"]').waitFor();
+
+    await rowInState(page, 'vm-0', 'failed');
+    await rowInState(page, 'vm-1', 'paused');
+    await rowInState(page, 'vm-2', 'running');
+    expect(fleet.microvm(third.id).state).toBe('running');
+    expect(gateway.resumedAfter.length).toBeGreaterThan(1);
+    expect(gateway.resumedAfter[0]).toBeNull();
+    // Resumed where it was: not behind the frame that was torn, and without reading everything again.
+    expect(gateway.resumedAfter.slice(1).every((id) => id !== null && !id.startsWith('999999'))).toBe(true);
+    expect(gateway.requests.filter((request) => request === 'GET /v1/microvms')).toHaveLength(1);
+  }, 60_000);
+
+  it('goes back to the sign-in page, in words, when the token is no longer accepted', async () => {
+    await signIn(page, url, TOKEN);
+    gateway.token = 'another';
+    gateway.dropStreams();
+    await page.getByRole('alert').filter({ hasText: '401' }).waitFor();
+    expect(await page.evaluate(() => JSON.stringify(sessionStorage))).not.toContain(TOKEN);
+    await page.getByLabel('Operator token').fill('another');
+    await page.keyboard.press('Enter');
+    await page.locator('[data-connection="live"]').waitFor();
+  }, 60_000);
+
+  it('shows why a command was refused', async () => {
+    const [id] = fleet.seed(1, () => ({ image: 'canary', name: 'vm', memoryMiB: 32 }));
+    await signIn(page, url, TOKEN);
+    await rowInState(page, 'vm', 'running');
+    // Stopped behind the page's back: what it shows is old by one moment.
+    gateway.failWith = 409;
+    await rowOf(page, 'vm').getByRole('button', { name: 'Pause' }).click();
+    await page.getByRole('alert').filter({ hasText: 'the fleet is not to be reached just now' }).waitFor();
+    expect(fleet.microvm(id!).state).toBe('running');
+  }, 60_000);
+
+  it('cordons and uncordons a host', async () => {
+    await signIn(page, url, TOKEN);
+    const host = page.locator('tr[data-host="host-2"]');
+    await host.getByRole('button', { name: 'Cordon', exact: true }).click();
+    await host.locator('.state', { hasText: 'cordoned' }).waitFor();
+    await host.getByRole('button', { name: 'Uncordon' }).click();
+    await host.locator('.state', { hasText: 'ready' }).waitFor();
+  }, 60_000);
+
+  it('stays quick with 3,000 microVMs: few rows exist, all can be reached, by keyboard too', async () => {
+    fleet.seed(3_000, (index) => ({ image: 'canary', name: `vm-${String(index).padStart(4, '0')}`, memoryMiB: 32 }));
+    await signIn(page, url, TOKEN);
+    await page.locator('[data-shown="3000"]').waitFor();
+    const rows = page.locator('table.windowed tbody tr[data-id]');
+    expect(await rows.count()).toBeLessThan(80);
+
+    const table = page.getByRole('grid', { name: 'MicroVMs' });
+    expect(await table.getAttribute('aria-rowcount')).toBe('3001');
+    await page.getByRole('button', { name: 'Name' }).click();
+    await rowOf(page, 'vm-0000').waitFor();
+    await table.focus();
+    await page.keyboard.press('End');
+    await rowOf(page, 'vm-2999').waitFor();
+    expect(await rows.count()).toBeLessThan(80);
+    await page.keyboard.press('ArrowUp');
+    await page.locator('tr.active', { hasText: 'vm-2998' }).waitFor();
+    await page.keyboard.press('Enter');
+    await page.getByRole('heading', { level: 1, name: 'vm-2998' }).waitFor();
+    await page.goBack();
+
+    await page.getByLabel('Search microVMs').fill('vm-15');
+    await page.locator('[data-shown="100"]').waitFor();
+    await page.getByLabel('Select all that are shown').check();
+    const bar = page.getByRole('toolbar', { name: 'Selected microVMs' });
+    await bar.getByRole('button', { name: 'Pause' }).click();
+    await page.getByRole('dialog').getByRole('button', { name: 'Pause 100' }).click();
+    await page.locator('.chip', { hasText: 'paused' }).filter({ hasText: '100' }).waitFor();
+  }, 120_000);
+});
