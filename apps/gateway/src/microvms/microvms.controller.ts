@@ -1,5 +1,6 @@
 import { Controller, Inject, Req, Res } from '@nestjs/common';
 import { BusClient } from '#bus';
+import { wallClockMs } from '#journal';
 import {
   createMicrovm,
   deleteMicrovm,
@@ -47,7 +48,7 @@ export class MicrovmsController {
     @Input(routes.createRoute) { body, query, headers }: InputOf<typeof routes.createRoute>,
     @Res({ passthrough: true }) reply: FastifyReply,
   ): Promise<Microvm> {
-    const requestedAt = performance.timeOrigin + performance.now() - reply.elapsedTime;
+    const requestedAt = wallClockMs() - reply.elapsedTime;
     const key = headers['idempotency-key'];
     const { microvm } = await this.bus.call(createMicrovm, {
       spec: body,
