@@ -1,0 +1,177 @@
+import { execFile } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { connect, type NatsConnection } from 'nats';
+import { scanVmms, type FoundVmm } from '#chaos';
+import type { Microvm, MicrovmSpecInput, MicrovmStateName } from '#protocol';
+
+const run = promisify(execFile);
+const ROOT = join(__dirname, '../..');
+
+export type ProcessName = 'nats-server' | 'volley-controller' | 'volley-placement' | 'volley-hostd' | 'volley-gateway';
+
+interface Status {
+  url: string;
+  processes: { name: string; pid: number | null; restarts: number }[];
+}
+
+export interface Answer<T = unknown> {
+  status: number;
+  body: T;
+  headers: Headers;
+}
+
+/** A whole Volley on a folder of its own, started by `./volley up` as an operator would, that a test may hurt. */
+export class Fleet {
+  readonly data = mkdtempSync(join(tmpdir(), 'volley-fleet-'));
+  url = '';
+  token = '';
+
+  static async up(...options: string[]): Promise<Fleet> {
+    const fleet = new Fleet();
+    await fleet.up(...options);
+    return fleet;
+  }
+
+  /** Starts, or starts again on the same folder. */
+  async up(...options: string[]): Promise<string> {
+    const listen = this.url ? ['--listen', new URL(this.url).host] : ['--port', '0'];
+    const { stdout } = await this.volley('up', '--detach', ...listen, ...options);
+    this.url = (await this.status()).url;
+    this.token = readFileSync(join(this.data, 'operator.token'), 'utf8').trim();
+    return stdout;
+  }
+
+  /** Runs a `volley` command on this fleet. Rejects when it fails. */
+  volley(...args: string[]): Promise<{ stdout: string; stderr: string }> {
+    return run(join(ROOT, 'volley'), [...args, '--data', this.data], {
+      env: { PATH: process.env['PATH'], HOME: process.env['HOME'], VOLLEY_SETUP: 'skip' },
+      timeout: 90_000,
+      maxBuffer: 64 * 2 ** 20,
+    });
+  }
+
+  async status(): Promise<Status> {
+    return JSON.parse((await this.volley('status', '--json')).stdout) as Status;
+  }
+
+  async pidOf(name: ProcessName): Promise<number> {
+    const pid = (await this.status()).processes.find((one) => one.name === name)?.pid;
+    if (!pid) throw new Error(`${name} does not run`);
+    return pid;
+  }
+
+  /** SIGKILLs one of the fleet's own processes; resolves with the pid it had. */
+  async kill9(name: ProcessName): Promise<number> {
+    const pid = await this.pidOf(name);
+    process.kill(pid, 'SIGKILL');
+    return pid;
+  }
+
+  /** One REST call. Rejects only when no answer came. */
+  async rest<T = unknown>(
+    method: string,
+    path: string,
+    body?: unknown,
+    headers: Record<string, string> = {},
+  ): Promise<Answer<T>> {
+    const response = await fetch(`${this.url}${path}`, {
+      method,
+      headers: {
+        authorization: `Bearer ${this.token}`,
+        ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+        ...headers,
+      },
+      ...(body === undefined ? {} : { body: typeof body === 'string' ? body : JSON.stringify(body) }),
+      signal: AbortSignal.timeout(30_000),
+    });
+    const text = await response.text();
+    const json = response.headers.get('content-type')?.includes('json') && text !== '';
+    return { status: response.status, body: (json ? JSON.parse(text) : text) as T, headers: response.headers };
+  }
+
+  /** Creates and waits until it runs. */
+  async running(spec: Partial<MicrovmSpecInput> = {}): Promise<Microvm> {
+    const { status, body } = await this.rest<Microvm>('POST', '/v1/microvms?wait=running&timeout=20s', {
+      image: 'canary',
+      memoryMiB: 16,
+      ...spec,
+    });
+    if (status !== 201) throw new Error(`not running: ${status} ${JSON.stringify(body)}`);
+    return body;
+  }
+
+  async get(id: string): Promise<Microvm> {
+    return (await this.rest<Microvm>('GET', `/v1/microvms/${id}`)).body;
+  }
+
+  /** Every living microVM, all pages. */
+  async list(): Promise<Microvm[]> {
+    const items: Microvm[] = [];
+    for (let cursor: string | null = ''; cursor !== null;) {
+      const page: Answer<{ items: Microvm[]; nextCursor: string | null }> = await this.rest(
+        'GET',
+        `/v1/microvms?limit=1000${cursor ? `&cursor=${cursor}` : ''}`,
+      );
+      if (page.status !== 200) throw new Error(`list: ${page.status}`);
+      items.push(...page.body.items);
+      cursor = page.body.nextCursor;
+    }
+    return items;
+  }
+
+  async reaches(id: string, state: MicrovmStateName, ms = 20_000): Promise<Microvm> {
+    let last: Microvm | undefined;
+    await until(`${id} is ${state}`, async () => (last = await this.get(id)).state === state, ms).catch(
+      (error: unknown) => {
+        throw new Error(`${String(error)}; it is ${JSON.stringify(last)}`);
+      },
+    );
+    return last!;
+  }
+
+  /** VMM processes of this fleet, found by looking at the machine alone. */
+  vmms(): FoundVmm[] {
+    const { runDir } = JSON.parse(readFileSync(join(this.data, 'settings.json'), 'utf8')) as { runDir: string };
+    return scanVmms(runDir);
+  }
+
+  /** A plain NATS connection to the fleet's own server. */
+  nats(): Promise<NatsConnection> {
+    const { natsPort } = JSON.parse(readFileSync(join(this.data, 'settings.json'), 'utf8')) as { natsPort: number };
+    const token = readFileSync(join(this.data, 'nats.token'), 'utf8').trim();
+    return connect({ servers: `127.0.0.1:${natsPort}`, token });
+  }
+
+  /** The ends of all logs, for a failing test. */
+  logs(lines = 30): string {
+    return ['controller', 'placement', 'gateway', 'hostd']
+      .map((name) => {
+        const text = readFileSync(join(this.data, 'logs', `volley-${name}.log`), 'utf8');
+        return `--- ${name}\n${text.trimEnd().split('\n').slice(-lines).join('\n')}`;
+      })
+      .join('\n');
+  }
+
+  /** Stops everything and removes the folder. */
+  async down(): Promise<void> {
+    await this.volley('down');
+    rmSync(this.data, { recursive: true, force: true });
+  }
+}
+
+/** Asks until it is so; for what has no event to wait for. An error counts as "not yet". */
+export async function until(what: string, holds: () => Promise<boolean>, ms = 20_000): Promise<void> {
+  let last: unknown;
+  for (const end = Date.now() + ms; ;) {
+    try {
+      if (await holds()) return;
+    } catch (error) {
+      last = error;
+    }
+    if (Date.now() > end) throw new Error(`not within ${ms} ms: ${what}${last ? ` (${String(last)})` : ''}`);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
