@@ -237,8 +237,8 @@ describeWithNats('the HTTP face of the gateway', () => {
             if (status >= 400) expect(Problem.safeParse(json).error).toBeUndefined();
           },
         ),
-        { numRuns: 400 },
+        { numRuns: 250 },
       );
-    });
+    }, 120_000);
   });
 });

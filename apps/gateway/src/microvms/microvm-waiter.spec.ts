@@ -64,7 +64,10 @@ describe('MicrovmWaiter', () => {
     const fleet = new FakeFleet(at(5, 'starting'));
     const { result } = begin(fleet, at(5, 'starting'));
     fleet.moves(at(6, 'failed', 'no /dev/kvm'));
-    await expect(result).rejects.toMatchObject({ status: 409, message: 'microVM m is failed, not running: no /dev/kvm' });
+    await expect(result).rejects.toMatchObject({
+      status: 409,
+      message: 'microVM m is failed, not running: no /dev/kvm',
+    });
   });
 
   it.each(['client', 'shutdown'] as const)('gives up when it hears of the %s', async (which) => {
