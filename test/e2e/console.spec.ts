@@ -34,7 +34,8 @@ describeWithChromium('the console page', () => {
     page.on('pageerror', (error) => complaints.push(error.message));
     page.on('console', (message) => {
       // Refused requests are part of the tests; everything else, such as a breach of the content security policy, is not.
-      if (message.type() === 'error' && !message.text().startsWith('Failed to load resource')) complaints.push(message.text());
+      if (message.type() === 'error' && !message.text().startsWith('Failed to load resource'))
+        complaints.push(message.text());
     });
     page.on('request', (request) => {
       if (!request.url().startsWith(url)) complaints.push(`asked elsewhere: ${request.url()}`);

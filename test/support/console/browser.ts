@@ -63,9 +63,13 @@ export async function buildConsole(): Promise<{ folder: string; remove(): Promis
   const folder = await mkdtemp(join(tmpdir(), 'volley-console-'));
   const root = resolve(__dirname, '../../..');
   const vite = join(root, 'node_modules/vite/bin/vite.js');
-  await promisify(execFile)(process.execPath, [vite, 'build', '--outDir', folder, '--emptyOutDir', '--logLevel', 'warn'], {
-    cwd: join(root, 'apps/console'),
-    timeout: 60_000,
-  });
+  await promisify(execFile)(
+    process.execPath,
+    [vite, 'build', '--outDir', folder, '--emptyOutDir', '--logLevel', 'warn'],
+    {
+      cwd: join(root, 'apps/console'),
+      timeout: 60_000,
+    },
+  );
   return { folder, remove: () => rm(folder, { recursive: true, force: true }) };
 }

@@ -17,7 +17,9 @@ export function rowOf(page: Page, name: string): Locator {
 }
 
 export async function rowInState(page: Page, name: string, state: string): Promise<void> {
-  await rowOf(page, name).and(page.locator(`[data-state="${state}"]`)).waitFor({ timeout: STEP_MS });
+  await rowOf(page, name)
+    .and(page.locator(`[data-state="${state}"]`))
+    .waitFor({ timeout: STEP_MS });
 }
 
 async function shown(locator: Locator): Promise<void> {

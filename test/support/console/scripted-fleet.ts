@@ -141,18 +141,24 @@ export class ScriptedFleet {
       throw new ScriptedRefusal(422, 'The request is not valid', errors);
     }
     const spec = parsed.data;
-    if (spec.image !== 'canary') throw new ScriptedRefusal(422, `there is no image ${spec.image}`, [{ path: 'image', message: 'is not known' }]);
+    if (spec.image !== 'canary')
+      throw new ScriptedRefusal(422, `there is no image ${spec.image}`, [{ path: 'image', message: 'is not known' }]);
     const body = JSON.stringify(spec);
     const earlier = key === undefined ? undefined : this.#keys.get(key);
-    if (earlier && earlier.body !== body) throw new ScriptedRefusal(409, 'this Idempotency-Key was used with another body');
+    if (earlier && earlier.body !== body)
+      throw new ScriptedRefusal(409, 'this Idempotency-Key was used with another body');
     if (earlier) return this.microvm(earlier.id);
     const at = this.#tick();
     const id = sortableId(Math.floor(at), randomBytes(10));
     if (key !== undefined) this.#keys.set(key, { body, id });
-    this.#microvmEvents(id, [{ type: 'requested', spec, requestedAt: at - 0.4, specHash: 'x' }, { type: 'placementStarted' }], {
-      kind: 'operator',
-      by: 'operator',
-    });
+    this.#microvmEvents(
+      id,
+      [{ type: 'requested', spec, requestedAt: at - 0.4, specHash: 'x' }, { type: 'placementStarted' }],
+      {
+        kind: 'operator',
+        by: 'operator',
+      },
+    );
     return this.microvm(id);
   }
 
@@ -160,7 +166,11 @@ export class ScriptedFleet {
     const { life } = this.#story(id);
     const at = this.#tick();
     const command = (
-      verb === 'stop' ? { type: verb, timeoutMs: 10_000 } : verb === 'start' ? { type: verb, requestedAt: at - 0.3 } : { type: verb }
+      verb === 'stop'
+        ? { type: verb, timeoutMs: 10_000 }
+        : verb === 'start'
+          ? { type: verb, requestedAt: at - 0.3 }
+          : { type: verb }
     ) as MicrovmCommand;
     const decision = decideCommand(life, command, {
       microvmId: id,
@@ -168,7 +178,8 @@ export class ScriptedFleet {
       cause: { kind: 'operator', by: 'operator' },
       at,
     });
-    if (decision.kind === 'refused') throw new ScriptedRefusal(409, `microVM ${id} is ${decision.state}: it cannot ${verb} now`);
+    if (decision.kind === 'refused')
+      throw new ScriptedRefusal(409, `microVM ${id} is ${decision.state}: it cannot ${verb} now`);
     if (decision.kind === 'record') this.#record(id, decision.record, decision.advance);
     return this.microvm(id);
   }
@@ -178,7 +189,14 @@ export class ScriptedFleet {
     const { epoch, hostId } = this.microvm(id);
     this.#microvmEvents(
       id,
-      [{ type: 'exited', epoch, hostId: hostId!, exit: { reason: 'panic', message: 'guest panic: attempted to kill init', at: this.#now } }],
+      [
+        {
+          type: 'exited',
+          epoch,
+          hostId: hostId!,
+          exit: { reason: 'panic', message: 'guest panic: attempted to kill init', at: this.#now },
+        },
+      ],
       { kind: 'host', by: hostId! },
     );
   }
@@ -219,7 +237,10 @@ export class ScriptedFleet {
       const at = this.#tick();
       this.#microvmEvents(
         id,
-        [{ type: 'requested', spec: MicrovmSpec.parse(spec(index)), requestedAt: at - 0.4, specHash: 'x' }, { type: 'placementStarted' }],
+        [
+          { type: 'requested', spec: MicrovmSpec.parse(spec(index)), requestedAt: at - 0.4, specHash: 'x' },
+          { type: 'placementStarted' },
+        ],
         { kind: 'operator', by: 'operator' },
         false,
       );
@@ -232,10 +253,14 @@ export class ScriptedFleet {
   density(): FleetDensity {
     const at = Date.now();
     const hosts = this.hosts().map((host) => this.#report(host, at));
-    const sum = (of: (report: DensityReport) => number): number => hosts.reduce((total, report) => total + of(report), 0);
+    const sum = (of: (report: DensityReport) => number): number =>
+      hosts.reduce((total, report) => total + of(report), 0);
     const cores = sum(({ capacity }) => capacity.cpus);
     const memory = sum(({ capacity }) => capacity.memoryMiB - capacity.reserveMiB);
-    const commitment = { vcpus: sum((report) => report.commitment.vcpus), memoryMiB: sum((report) => report.commitment.memoryMiB) };
+    const commitment = {
+      vcpus: sum((report) => report.commitment.vcpus),
+      memoryMiB: sum((report) => report.commitment.memoryMiB),
+    };
     return {
       at,
       hosts,
@@ -273,7 +298,13 @@ export class ScriptedFleet {
       slots: { total: slots, used: here.length },
       capacity: { cpus, memoryMiB, reserveMiB },
       commitment,
-      used: { cpuCores: here.length * 0.004, memoryMiB: used, privateMiB: used * 0.9, overheadMiB: here.length * 0.41, hostMemoryMiB: used + 900 },
+      used: {
+        cpuCores: here.length * 0.004,
+        memoryMiB: used,
+        privateMiB: used * 0.9,
+        overheadMiB: here.length * 0.41,
+        hostMemoryMiB: used + 900,
+      },
       overcommit: {
         cpu: commitment.vcpus / cpus,
         memory: commitment.memoryMiB / usable,
@@ -323,10 +354,15 @@ export class ScriptedFleet {
     if (decision.kind === 'record') this.#record(id, decision.record, decision.advance, effects);
   }
 
-  #record(id: string, record: MicrovmRecord, { effects }: Advance<MicrovmEffect>, perform = true): void {
+  #record(
+    id: string,
+    record: MicrovmRecord,
+    { effects, life: advanced }: Advance<MicrovmEffect>,
+    perform = true,
+  ): void {
     const sequence = ++this.#microvmSequence;
     const story = this.#stories.get(id);
-    const life = foldMicrovmRecord(story?.life ?? null, record, sequence);
+    const life: MicrovmLife = { ...advanced, id, revision: sequence };
     if (story) {
       story.life = life;
       story.records.push({ record, sequence });
@@ -377,7 +413,11 @@ export class ScriptedFleet {
         hostId: host.id,
         verdict: host.id === chosen ? 'chosen' : host.state === 'ready' ? 'scored' : 'filtered',
         filters: [
-          { name: 'ready', passed: host.state === 'ready', detail: host.state === 'ready' ? '' : `host is ${host.state}` },
+          {
+            name: 'ready',
+            passed: host.state === 'ready',
+            detail: host.state === 'ready' ? '' : `host is ${host.state}`,
+          },
           { name: 'image', passed: true, detail: '' },
           { name: 'memory', passed: true, detail: '' },
         ],
@@ -394,7 +434,11 @@ export class ScriptedFleet {
     this.#story(id).receipts.push(receipt);
     const cause: Cause = { kind: 'placement', by: 'placement' };
     if (chosen === null) {
-      return this.#microvmEvents(id, [{ type: 'placementFailed', reason: receipt.reason, receiptId: receipt.id, final: true }], cause);
+      return this.#microvmEvents(
+        id,
+        [{ type: 'placementFailed', reason: receipt.reason, receiptId: receipt.id, final: true }],
+        cause,
+      );
     }
     this.#microvmEvents(
       id,
@@ -417,7 +461,10 @@ export class ScriptedFleet {
     };
     this.#now += 2.2;
     this.write(id, `canary: booted with ${memoryMiB} MiB, 1 vCPU\ncanary: idle\n`);
-    this.#microvmEvents(id, [{ type: 'started', hostId: hostId!, epoch, pid: this.#pid++, timings }], { kind: 'host', by: hostId! });
+    this.#microvmEvents(id, [{ type: 'started', hostId: hostId!, epoch, pid: this.#pid++, timings }], {
+      kind: 'host',
+      by: hostId!,
+    });
   }
 
   #hostEvents(id: string, events: HostEvent[], cause: Cause): void {
@@ -427,7 +474,8 @@ export class ScriptedFleet {
       cause: cause.kind === 'operator' ? cause : CONTROLLER,
       at: this.#tick(),
     });
-    if (decision.kind === 'refused') throw new ScriptedRefusal(409, `host ${id} is ${decision.state}: it cannot do that now`);
+    if (decision.kind === 'refused')
+      throw new ScriptedRefusal(409, `host ${id} is ${decision.state}: it cannot do that now`);
     if (decision.kind !== 'record') return;
     const sequence = ++this.#hostSequence;
     const life = foldHostRecord(this.#hosts.get(id) ?? null, decision.record, sequence);

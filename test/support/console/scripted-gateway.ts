@@ -73,10 +73,19 @@ export class ScriptedGateway {
     } catch (error) {
       const refusal = error instanceof ScriptedRefusal ? error : new ScriptedRefusal(500, String(error));
       const { status, message, errors } = refusal;
-      const title = { 401: 'Not authorized', 404: 'Not found', 409: 'In conflict with the current state' }[status] ?? 'Refused';
+      const title =
+        { 401: 'Not authorized', 404: 'Not found', 409: 'In conflict with the current state' }[status] ?? 'Refused';
       response
         .writeHead(status, { 'content-type': 'application/problem+json' })
-        .end(JSON.stringify({ type: 'urn:volley:problem:scripted', title, status, detail: message, ...(errors ? { errors } : {}) }));
+        .end(
+          JSON.stringify({
+            type: 'urn:volley:problem:scripted',
+            title,
+            status,
+            detail: message,
+            ...(errors ? { errors } : {}),
+          }),
+        );
     }
   }
 
@@ -117,7 +126,9 @@ export class ScriptedGateway {
       const { kind, ...data } = change;
       response.write(`id: ${after.microvm}.${after.host}\nevent: ${kind}\ndata: ${JSON.stringify(data)}\n\n`);
     };
-    [after.microvm = 0, after.host = 0] = (typeof last === 'string' ? last : this.fleet.position).split('.').map(Number);
+    [after.microvm = 0, after.host = 0] = (typeof last === 'string' ? last : this.fleet.position)
+      .split('.')
+      .map(Number);
     response.write(`retry: 200\nid: ${after.microvm}.${after.host}\n\n`);
     for (const change of this.fleet.changes) if (change.sequence > after[change.kind]) write(change);
     this.#streams.add(response);

@@ -93,7 +93,11 @@ export class Client {
       });
       const type = response.headers.get('content-type') ?? '';
       if (!type.startsWith('text/event-stream') || !response.body) {
-        throw new Problem(response.status, 'Not an event stream', `expected text/event-stream, got ${type || 'nothing'}`);
+        throw new Problem(
+          response.status,
+          'Not an event stream',
+          `expected text/event-stream, got ${type || 'nothing'}`,
+        );
       }
       return chunksOf(response.body);
     } finally {

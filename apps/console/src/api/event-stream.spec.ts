@@ -27,7 +27,10 @@ const openStream = (pieces: string[], onIdle: () => void = () => undefined): Scr
     })();
   };
 
-const refuse = (status: number): Script => () => Promise.reject(new Problem(status, 'refused', ''));
+const refuse =
+  (status: number): Script =>
+  () =>
+    Promise.reject(new Problem(status, 'refused', ''));
 
 /** Runs the scripts one per connection, then stops. */
 async function run(

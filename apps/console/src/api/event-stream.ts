@@ -99,7 +99,9 @@ export class EventStream {
   async #connectOnce(): Promise<{ error: unknown; retryMs: number | null }> {
     const attempt = new AbortController();
     this.#attempt = attempt;
-    const watchdog = new Watchdog(this.source, SILENCE_LIMIT_MS, () => attempt.abort(new Error('the stream went silent')));
+    const watchdog = new Watchdog(this.source, SILENCE_LIMIT_MS, () =>
+      attempt.abort(new Error('the stream went silent')),
+    );
     const resumed = this.#lastEventId !== null;
     const parser = new EventStreamParser(this.#lastEventId);
     let opened: Promise<void> = Promise.resolve();

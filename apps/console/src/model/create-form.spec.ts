@@ -30,7 +30,14 @@ describe('the create form', () => {
   });
 
   it('names every field that cannot be sent', () => {
-    const { errors } = readForm({ ...EMPTY_FORM, image: '', vcpus: 'two', memoryMiB: '-1', labels: 'nope', ttlSeconds: '1.5' });
+    const { errors } = readForm({
+      ...EMPTY_FORM,
+      image: '',
+      vcpus: 'two',
+      memoryMiB: '-1',
+      labels: 'nope',
+      ttlSeconds: '1.5',
+    });
     expect(Object.keys(errors!).sort()).toEqual(['image', 'labels', 'memoryMiB', 'ttlSeconds', 'vcpus']);
   });
 

@@ -30,7 +30,9 @@ export const EMPTY_FORM: CreateForm = {
 export type FieldErrors = Partial<Record<keyof CreateForm, string>>;
 
 /** A spec from what was typed. Only what cannot be sent is refused here; the gateway is the judge of values. */
-export function readForm(form: CreateForm): { spec: MicrovmSpecInput; errors: null } | { spec: null; errors: FieldErrors } {
+export function readForm(
+  form: CreateForm,
+): { spec: MicrovmSpecInput; errors: null } | { spec: null; errors: FieldErrors } {
   const errors: FieldErrors = {};
   const whole = (field: 'vcpus' | 'memoryMiB' | 'ttlSeconds'): number => {
     const text = form[field].trim();
@@ -71,7 +73,10 @@ export function readLabels(text: string): Record<string, string> | string {
 }
 
 /** Puts the gateway's complaints beside the fields they are about; what fits no field is returned as `rest`. */
-export function fieldErrors(fields: readonly { path: string; message: string }[]): { errors: FieldErrors; rest: string[] } {
+export function fieldErrors(fields: readonly { path: string; message: string }[]): {
+  errors: FieldErrors;
+  rest: string[];
+} {
   const errors: FieldErrors = {};
   const rest: string[] = [];
   for (const { path, message } of fields) {

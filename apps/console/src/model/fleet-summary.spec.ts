@@ -40,7 +40,10 @@ describe('the summary of the fleet', () => {
   });
 
   it('counts host states and grades measures', () => {
-    expect(Object.fromEntries(countHostStates([aHost(), aHost({ state: 'lost' }), aHost()]))).toEqual({ ready: 2, lost: 1 });
+    expect(Object.fromEntries(countHostStates([aHost(), aHost({ state: 'lost' }), aHost()]))).toEqual({
+      ready: 2,
+      lost: 1,
+    });
     expect([null, 4, 5, 20].map((value) => level(value, 5, 20))).toEqual(['calm', 'calm', 'raised', 'high']);
   });
 });

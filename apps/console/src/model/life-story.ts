@@ -1,4 +1,5 @@
 import type { HistoryEntry, MicrovmStateName } from '#protocol';
+import { clock } from './format';
 
 export interface Stay {
   /** How often it entered the state. */
@@ -13,7 +14,11 @@ export function staysOf(entries: readonly HistoryEntry[], until: number): Map<Mi
   const stays = new Map<MicrovmStateName, Stay>();
   entries.forEach((entry, index) => {
     const next = entries[index + 1];
-    const ms = Math.max(0, (next ? Date.parse(next.at) : until) - Date.parse(entry.at));
+    // Latencies have fractions of a millisecond, times have not.
+    const ms = next?.latencyMs ?? Math.max(0, (next ? Date.parse(next.at) : until) - Date.parse(entry.at));
+    // Births pass through `requested` within one record.
+    if (entry.from === null && entry.to !== 'requested')
+      stays.set('requested', { times: 1, totalMs: 0, current: false });
     const stay = stays.get(entry.to) ?? { times: 0, totalMs: 0, current: false };
     stays.set(entry.to, {
       times: stay.times + (entry.from === entry.to ? 0 : 1),
@@ -51,16 +56,21 @@ export function distinctInstants(entries: readonly HistoryEntry[]): { at: number
   return instants;
 }
 
+/** Of use to programs only; the whole event is a click away. */
+const HIDDEN = ['type', 'specHash'];
+
 /** What an event holds beside its type, in one line; long values are cut. */
 export function eventSummary(event: { type: string; [key: string]: unknown }): string {
   const parts: string[] = [];
   for (const [key, value] of Object.entries(event)) {
-    if (key === 'type' || value === undefined || value === null) continue;
-    if (typeof value === 'object') continue;
-    const text = String(value);
+    if (HIDDEN.includes(key) || value === undefined || value === null || typeof value === 'object') continue;
+    const text = typeof value === 'number' && key.endsWith('At') ? clock(value) : String(value);
     parts.push(`${key} ${text.length > 80 ? `${text.slice(0, 79)}…` : text}`);
   }
-  const exit = event['exit'];
+  const { exit, spec } = event;
+  if (typeof spec === 'object' && spec !== null && 'image' in spec && 'memoryMiB' in spec) {
+    parts.unshift(`${String(spec.image)}, ${String(spec.memoryMiB)} MiB`);
+  }
   if (typeof exit === 'object' && exit !== null && 'reason' in exit) parts.push(`exit ${String(exit.reason)}`);
   return parts.join(', ');
 }

@@ -26,14 +26,17 @@ export function readable(text: string): string {
     .replace(CONTROL, '')
     .replace(/\r+\n/g, '\n')
     .replace(/\r/g, '\n')
-    .replace(UNPRINTABLE, (character) => String.fromCharCode(0x2400 + (character === '\u007f' ? 0x21 : character.charCodeAt(0))));
+    .replace(UNPRINTABLE, (character) =>
+      String.fromCharCode(0x2400 + (character === '\u007f' ? 0x21 : character.charCodeAt(0))),
+    );
 }
 
 export function appendLog(tail: LogTail, piece: LogPiece): LogTail {
   // The host starts a new console with every incarnation.
   if (tail.since !== null && piece.to < tail.since) return appendLog(EMPTY_LOG, piece);
   const gap = tail.since !== null && piece.from > tail.since;
-  if (piece.text === '' && !gap) return { ...tail, since: piece.to, cut: tail.cut || (tail.since === null && piece.from > 0) };
+  if (piece.text === '' && !gap)
+    return { ...tail, since: piece.to, cut: tail.cut || (tail.since === null && piece.from > 0) };
   const cut = tail.cut || gap || (tail.since === null && piece.from > 0);
   const joined = tail.text + (gap ? '\n[… not kept by the host …]\n' : '') + readable(piece.text);
   if (joined.length <= KEPT) return { text: joined, since: piece.to, cut };

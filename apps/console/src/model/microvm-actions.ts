@@ -10,14 +10,7 @@ export interface MicrovmAction {
   from: readonly MicrovmStateName[];
 }
 
-const ALIVE: readonly MicrovmStateName[] = [
-  'starting',
-  'running',
-  'pausing',
-  'paused',
-  'resuming',
-  'unreachable',
-];
+const ALIVE: readonly MicrovmStateName[] = ['starting', 'running', 'pausing', 'paused', 'resuming', 'unreachable'];
 const UNBORN: readonly MicrovmStateName[] = ['requested', 'placing'];
 
 export const MICROVM_ACTIONS: Readonly<Record<MicrovmVerb, MicrovmAction>> = {
@@ -27,7 +20,8 @@ export const MICROVM_ACTIONS: Readonly<Record<MicrovmVerb, MicrovmAction>> = {
   stop: {
     verb: 'stop',
     label: 'Stop',
-    confirm: 'The guest is asked to power off, and is killed when it does not in time. What it holds in memory is lost.',
+    confirm:
+      'The guest is asked to power off, and is killed when it does not in time. What it holds in memory is lost.',
     from: [...UNBORN, ...ALIVE],
   },
   kill: {
@@ -39,7 +33,8 @@ export const MICROVM_ACTIONS: Readonly<Record<MicrovmVerb, MicrovmAction>> = {
   delete: {
     verb: 'delete',
     label: 'Delete',
-    confirm: 'It is ended whatever its state, and everything of it is removed. Only its history stays. There is no way back.',
+    confirm:
+      'It is ended whatever its state, and everything of it is removed. Only its history stays. There is no way back.',
     from: [...UNBORN, ...ALIVE, 'stopping', 'stopped', 'failed'],
   },
 };

@@ -28,7 +28,8 @@ export function queryToSearch(query: MicrovmQuery): URLSearchParams {
   if (query.states.length > 0) search.set('state', query.states.join(','));
   if (query.host !== null) search.set('host', query.host);
   if (query.text !== '') search.set('q', query.text);
-  if (query.sort !== EVERYTHING.sort || query.descending) search.set('sort', `${query.descending ? '-' : ''}${query.sort}`);
+  if (query.sort !== EVERYTHING.sort || query.descending)
+    search.set('sort', `${query.descending ? '-' : ''}${query.sort}`);
   return search;
 }
 

@@ -23,7 +23,11 @@ export const MICROVM_STATE_LOOKS: Readonly<Record<MicrovmStateName, StateLook>> 
   resuming: { shape: 'arc', tone: 'rest', meaning: 'Its host was told to let its vCPUs go on.' },
   stopping: { shape: 'arc', tone: 'idle', meaning: 'Its host was told to end it.' },
   stopped: { shape: 'square', tone: 'idle', meaning: 'It ended in order; it can be started again.' },
-  failed: { shape: 'cross', tone: 'bad', meaning: 'It ended, or never began, for a bad reason; it can be started again.' },
+  failed: {
+    shape: 'cross',
+    tone: 'bad',
+    meaning: 'It ended, or never began, for a bad reason; it can be started again.',
+  },
   unreachable: { shape: 'question', tone: 'doubt', meaning: 'Its host does not answer; it may well be running there.' },
   deleting: { shape: 'arc', tone: 'gone', meaning: 'Its host was told to remove all of it.' },
   deleted: { shape: 'dash', tone: 'gone', meaning: 'Gone for good; its history stays.' },
@@ -53,7 +57,11 @@ export const HOST_STATE_LOOKS: Readonly<Record<HostStateName, StateLook>> = {
   ready: { shape: 'disc', tone: 'good', meaning: 'Takes new microVMs.' },
   cordoned: { shape: 'lock', tone: 'rest', meaning: 'Keeps its microVMs, takes no new ones.' },
   unreachable: { shape: 'question', tone: 'doubt', meaning: 'Its lease has ended.' },
-  lost: { shape: 'cross', tone: 'bad', meaning: 'Unreachable for so long that nobody counts on it; it may still return.' },
+  lost: {
+    shape: 'cross',
+    tone: 'bad',
+    meaning: 'Unreachable for so long that nobody counts on it; it may still return.',
+  },
   retired: { shape: 'dash', tone: 'gone', meaning: 'Declared gone by an operator; its agent has to register anew.' },
 };
 export const HOST_STATE_NAMES = Object.keys(HOST_STATE_LOOKS) as HostStateName[];

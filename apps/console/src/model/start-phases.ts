@@ -17,13 +17,25 @@ export interface StartPhase {
 const STEPS: readonly { until: keyof Timings; label: string; explains: string }[] = [
   { until: 'acceptedAt', label: 'recorded', explains: 'The gateway got the request; the controller made it durable.' },
   { until: 'placedAt', label: 'placed', explains: 'The placement chose a host and stored the receipt.' },
-  { until: 'receivedAt', label: 'sent to host', explains: 'The decision was recorded and the order reached the host agent.' },
-  { until: 'admittedAt', label: 'admitted', explains: 'The host granted slot, memory and vCPUs and wrote its journal.' },
+  {
+    until: 'receivedAt',
+    label: 'sent to host',
+    explains: 'The decision was recorded and the order reached the host agent.',
+  },
+  {
+    until: 'admittedAt',
+    label: 'admitted',
+    explains: 'The host granted slot, memory and vCPUs and wrote its journal.',
+  },
   { until: 'launchedAt', label: 'process made', explains: 'The host agent made the VMM process.' },
   { until: 'vmmEnteredAt', label: 'VMM entered', explains: 'The kernel executed the VMM up to its main function.' },
   { until: 'guestRunAt', label: 'machine made', explains: 'The VMM made the machine up to its first KVM_RUN.' },
   { until: 'guestBootedAt', label: 'guest booted', explains: 'Guest code ran until it signalled that it has booted.' },
-  { until: 'runningAt', label: 'running recorded', explains: 'The fact travelled back and the controller made it durable.' },
+  {
+    until: 'runningAt',
+    label: 'running recorded',
+    explains: 'The fact travelled back and the controller made it durable.',
+  },
 ];
 
 /** The phases of the latest start in order. Steps that were skipped (an adopted start) are left out when a later one is known. */

@@ -11,7 +11,16 @@ export function CopyButton({ text, label }: { text: string; label: string }) {
   const clipboard = (navigator as { clipboard?: Clipboard }).clipboard;
   if (!clipboard) return null;
   return (
-    <button type="button" class="small quiet" onClick={() => void clipboard.writeText(text).then(() => setCopied(true), () => undefined)}>
+    <button
+      type="button"
+      class="small quiet"
+      onClick={() =>
+        void clipboard.writeText(text).then(
+          () => setCopied(true),
+          () => undefined,
+        )
+      }
+    >
       {copied ? 'Copied' : label}
     </button>
   );

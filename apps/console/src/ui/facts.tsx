@@ -5,7 +5,8 @@ import { EVERYTHING } from '../model/microvm-query';
 import { formatRoute } from '../model/route';
 import { MicrovmState } from './state-badge';
 
-export function Facts({ microvm, now }: { microvm: Microvm; now: number }) {
+/** `now`: the instant they are told for, `past` when that is not the present. */
+export function Facts({ microvm, now, past }: { microvm: Microvm; now: number; past: boolean }) {
   const { exit, labels, hostId } = microvm;
   const created = Date.parse(microvm.createdAt);
   const updated = Date.parse(microvm.updatedAt);
@@ -25,7 +26,11 @@ export function Facts({ microvm, now }: { microvm: Microvm; now: number }) {
         {mebibytes(microvm.memoryMiB)}, {microvm.vcpus} vCPU
       </Fact>
       <Fact name="Host">
-        {hostId ? <a href={formatRoute({ page: 'fleet', query: { ...EVERYTHING, host: hostId } })}>{hostId}</a> : NOTHING}
+        {hostId ? (
+          <a href={formatRoute({ page: 'fleet', query: { ...EVERYTHING, host: hostId } })}>{hostId}</a>
+        ) : (
+          NOTHING
+        )}
       </Fact>
       <Fact name="VMM process">{microvm.pid ?? NOTHING}</Fact>
       <Fact name="Placement" title="Epoch: number of the placement">
@@ -33,7 +38,10 @@ export function Facts({ microvm, now }: { microvm: Microvm; now: number }) {
         {microvm.restarts > 0 && `, ${microvm.restarts} restarts`}
       </Fact>
       <Fact name="Created">
-        {instant(created)} <span class="muted">{age(now - created)} before</span>
+        {instant(created)}{' '}
+        <span class="muted">
+          {age(now - created)} {past ? 'before' : 'ago'}
+        </span>
       </Fact>
       <Fact name="Changed">
         {instant(updated)} <span class="muted">revision {microvm.revision}</span>

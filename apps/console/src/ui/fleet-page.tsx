@@ -25,7 +25,8 @@ export function FleetPage({ query }: { query: MicrovmQuery }) {
     const controller = new AbortController();
     void (async () => {
       try {
-        for await (const page of client.deletedMicrovms(controller.signal)) page.forEach((one) => store.putMicrovm(one));
+        for await (const page of client.deletedMicrovms(controller.signal))
+          page.forEach((one) => store.putMicrovm(one));
       } catch {
         // Those seen ending by this page are shown anyway; the connection badge tells when the gateway is away.
       }
@@ -50,7 +51,14 @@ export function FleetPage({ query }: { query: MicrovmQuery }) {
       <section class="panel microvms" aria-labelledby="microvms-title">
         <div class="panel-head">
           <h2 id="microvms-title">MicroVMs</h2>
-          <MicrovmFilters query={query} counts={counts} deleted={store.deleted.size} shown={rows.length} onChange={setQuery} hosts={[...store.hosts.keys()].sort()} />
+          <MicrovmFilters
+            query={query}
+            counts={counts}
+            deleted={store.deleted.size}
+            shown={rows.length}
+            onChange={setQuery}
+            hosts={[...store.hosts.keys()].sort()}
+          />
         </div>
         {chosen.length > 0 && <SelectionBar microvms={chosen} onClear={() => setSelected(new Set())} />}
         <MicrovmTable

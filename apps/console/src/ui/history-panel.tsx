@@ -85,16 +85,29 @@ interface StepProps {
 function Step({ entry, number, here, later, onGo }: StepProps) {
   const ms = Date.parse(entry.at);
   return (
-    <tr class={`${here ? 'current' : ''} ${later ? 'later' : ''}`} data-to={entry.to} title={`sequence ${entry.sequence}, command ${entry.commandId}`}>
+    <tr
+      class={`${here ? 'current' : ''} ${later ? 'later' : ''}`}
+      data-to={entry.to}
+      title={`sequence ${entry.sequence}, command ${entry.commandId}`}
+    >
       <td class="number muted">{number}</td>
       <td>
-        <button type="button" class="link tabular" title={`${instant(ms)} (${entry.at}): show it as it was then`} onClick={() => onGo(ms + 0.999)}>
+        <button
+          type="button"
+          class="link tabular"
+          title={`${instant(ms)} (${entry.at}): show it as it was then`}
+          onClick={() => onGo(ms + 0.999)}
+        >
           {clock(ms)}
         </button>
       </td>
       <td class="number">{duration(entry.latencyMs)}</td>
       <td class="change">
-        {entry.from === null ? <span class="muted">born</span> : entry.from === entry.to ? null : <MicrovmState state={entry.from} />}
+        {entry.from === null ? (
+          <span class="muted">born</span>
+        ) : entry.from === entry.to ? null : (
+          <MicrovmState state={entry.from} />
+        )}
         {entry.from !== entry.to && <span class="muted"> → </span>}
         <MicrovmState state={entry.to} />
       </td>
@@ -125,8 +138,7 @@ function TimeTravel({ entries, at, shownSteps, onGo }: Omit<Props, 'error'>) {
   }, [at]);
   if (instants.length === 0) return null;
   const now = instants.length;
-  const position =
-    at === null || shownSteps === null ? now : instants.findLastIndex(({ last }) => last < shownSteps);
+  const position = at === null || shownSteps === null ? now : instants.findLastIndex(({ last }) => last < shownSteps);
   return (
     <form
       class="time-travel"

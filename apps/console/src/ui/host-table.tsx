@@ -27,7 +27,9 @@ export function HostTable({ store, filteredTo, onFilter }: Props) {
         <span class="muted">{count(rows.length)}</span>
       </summary>
       {rows.length === 0 ? (
-        <p class="empty">{store.complete ? 'No host has registered. hostd registers by itself when it starts.' : 'Reading…'}</p>
+        <p class="empty">
+          {store.complete ? 'No host has registered. hostd registers by itself when it starts.' : 'Reading…'}
+        </p>
       ) : (
         <div class="scroll" tabIndex={-1}>
           <table class="dense">
@@ -35,14 +37,38 @@ export function HostTable({ store, filteredTo, onFilter }: Props) {
               <tr>
                 <th scope="col">Host</th>
                 <th scope="col">State</th>
-                <th scope="col" title="Which /dev/kvm it has">KVM</th>
-                <th scope="col" class="wide">Slots</th>
-                <th scope="col" class="wide" title="Solid: used. Hatched: promised. The bar ends where admission does.">Memory used / promised</th>
-                <th scope="col" class="number" title="Memory commitment ÷ (capacity − reserve), and the limit of admission">Memory ratio</th>
-                <th scope="col" class="number" title="vCPU commitment ÷ cores, and the limit of admission">vCPU ratio</th>
-                <th scope="col" class="number" title="Share of time vCPUs wanted to run but waited">vCPU wait p99</th>
-                <th scope="col" class="number" title="Pressure stall information, 10 s average: CPU some / memory some / I/O some">PSI cpu/mem/io</th>
-                <th scope="col" class="number" title="How many more microVMs of the mean size would be admitted">Room for</th>
+                <th scope="col" title="Which /dev/kvm it has">
+                  KVM
+                </th>
+                <th scope="col" class="wide">
+                  Slots
+                </th>
+                <th scope="col" class="wide" title="Solid: used. Hatched: promised. The bar ends where admission does.">
+                  Memory used / promised
+                </th>
+                <th
+                  scope="col"
+                  class="number"
+                  title="Memory commitment ÷ (capacity − reserve), and the limit of admission"
+                >
+                  Memory ratio
+                </th>
+                <th scope="col" class="number" title="vCPU commitment ÷ cores, and the limit of admission">
+                  vCPU ratio
+                </th>
+                <th scope="col" class="number" title="Share of time vCPUs wanted to run but waited">
+                  vCPU wait p99
+                </th>
+                <th
+                  scope="col"
+                  class="number"
+                  title="Pressure stall information, 10 s average: CPU some / memory some / I/O some"
+                >
+                  PSI cpu/mem/io
+                </th>
+                <th scope="col" class="number" title="How many more microVMs of the mean size would be admitted">
+                  Room for
+                </th>
                 <th scope="col">
                   <span class="hidden">Actions</span>
                 </th>
@@ -78,8 +104,26 @@ function Row({ row, filtered, onFilter }: { row: HostRow; filtered: boolean; onF
         </button>
       </th>
       <td>{host ? <HostState state={host.state} /> : <span class="muted">not registered</span>}</td>
-      <td>{kvm ? kvm.available ? (kvm.kind ?? 'yes') : <strong class="tone-bad" title={kvm.reason}>none</strong> : NOTHING}</td>
-      {density ? <Density density={density} stale={stale} /> : <td colSpan={7} class="muted">no density report yet</td>}
+      <td>
+        {kvm ? (
+          kvm.available ? (
+            (kvm.kind ?? 'yes')
+          ) : (
+            <strong class="tone-bad" title={kvm.reason}>
+              none
+            </strong>
+          )
+        ) : (
+          NOTHING
+        )}
+      </td>
+      {density ? (
+        <Density density={density} stale={stale} />
+      ) : (
+        <td colSpan={7} class="muted">
+          no density report yet
+        </td>
+      )}
       <td class="actions">
         {host &&
           hostVerbs(host.state).map((verb) => (
@@ -107,8 +151,14 @@ function Density({ density, stale }: { density: NonNullable<HostRow['density']>;
     <>
       <td class={old} title={title}>
         <span class="bar-cell">
-          <Meter label={`${slots.used} of ${slots.total} slots used`} used={slots.used / Math.max(1, slots.total)} level={level(slots.used / Math.max(1, slots.total), 0.9, 0.99)} />
-          <span>{count(slots.used)} / {count(slots.total)}</span>
+          <Meter
+            label={`${slots.used} of ${slots.total} slots used`}
+            used={slots.used / Math.max(1, slots.total)}
+            level={level(slots.used / Math.max(1, slots.total), 0.9, 0.99)}
+          />
+          <span>
+            {count(slots.used)} / {count(slots.total)}
+          </span>
         </span>
       </td>
       <td class={old} title={title}>
@@ -119,11 +169,15 @@ function Density({ density, stale }: { density: NonNullable<HostRow['density']>;
             committed={commitment.memoryMiB / memoryLimit}
             level={level(commitment.memoryMiB / memoryLimit, 0.85, 0.97)}
           />
-          <span>{mebibytes(used.memoryMiB)} / {mebibytes(commitment.memoryMiB)}</span>
+          <span>
+            {mebibytes(used.memoryMiB)} / {mebibytes(commitment.memoryMiB)}
+          </span>
         </span>
       </td>
       <td class={`number ${old}`}>
-        <Graded level={level(overcommit.memory / (overcommit.memoryLimit || 1), 0.85, 0.97)}>{ratio(overcommit.memory)}</Graded>
+        <Graded level={level(overcommit.memory / (overcommit.memoryLimit || 1), 0.85, 0.97)}>
+          {ratio(overcommit.memory)}
+        </Graded>
         <span class="muted"> / {ratio(overcommit.memoryLimit)}</span>
       </td>
       <td class={`number ${old}`}>
@@ -140,7 +194,7 @@ function Density({ density, stale }: { density: NonNullable<HostRow['density']>;
         {' / '}
         <Graded level={level(pressure.ioSome, 10, 30)}>{percent(pressure.ioSome)}</Graded>
       </td>
-      <td class={`number ${old}`}>{count(headroom.microvms)}</td>
+      <td class={`number ${old}`}>{count(Math.max(0, headroom.microvms))}</td>
     </>
   );
 }

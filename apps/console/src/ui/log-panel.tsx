@@ -19,6 +19,7 @@ export function LogPanel({ microvm }: { microvm: Microvm }) {
   const [following, setFollowing] = useState(true);
   const view = useRef<HTMLPreElement>(null);
   const pace = useRef(EVERY_MS);
+  const readFrom = useRef(hostId);
   pace.current = ACTIVE.includes(state) ? EVERY_MS : RESTING_EVERY_MS;
 
   useEffect(() => {
@@ -26,7 +27,9 @@ export function LogPanel({ microvm }: { microvm: Microvm }) {
     const controller = new AbortController();
     const { signal } = controller;
     void (async () => {
-      let tail = log;
+      // Each host counts its own bytes.
+      let tail = readFrom.current === hostId ? log : EMPTY_LOG;
+      readFrom.current = hostId;
       while (!signal.aborted) {
         if (!document.hidden) {
           try {
@@ -61,7 +64,8 @@ export function LogPanel({ microvm }: { microvm: Microvm }) {
       <div class="panel-head">
         <h2 id="log-title">Serial console</h2>
         <label>
-          <input type="checkbox" checked={following} onChange={(event) => setFollowing(event.currentTarget.checked)} /> follow
+          <input type="checkbox" checked={following} onChange={(event) => setFollowing(event.currentTarget.checked)} />{' '}
+          follow
         </label>
         {log.cut && <span class="muted">beginning not shown</span>}
         {problem && <span class="field-error">{problem}</span>}

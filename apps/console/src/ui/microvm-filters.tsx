@@ -63,7 +63,11 @@ export function MicrovmFilters({ query, counts, deleted, shown, hosts, onChange 
         {plural(shown, 'microVM')}
       </span>
       {!showsAll(query) && (
-        <button type="button" class="small" onClick={() => onChange({ ...EVERYTHING, sort: query.sort, descending: query.descending })}>
+        <button
+          type="button"
+          class="small"
+          onClick={() => onChange({ ...EVERYTHING, sort: query.sort, descending: query.descending })}
+        >
           Show all
         </button>
       )}

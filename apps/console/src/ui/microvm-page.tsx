@@ -1,5 +1,5 @@
-import { useEffect, useMemo, useRef } from 'preact/hooks';
-import type { Microvm } from '#protocol';
+import { useCallback, useEffect, useMemo, useRef } from 'preact/hooks';
+import type { HistoryEntry, Microvm } from '#protocol';
 import { Problem } from '../api/problem';
 import { navigate, useFleetVersion, useLoaded, useNow } from '../live/hooks';
 import { MICROVM_ACTIONS, MICROVM_VERBS, allows } from '../model/microvm-actions';
@@ -22,6 +22,8 @@ interface Props {
   at: number | null;
 }
 
+const NO_ENTRIES: readonly HistoryEntry[] = [];
+
 /** Everything that is known of one microVM, now or at an instant of its past. */
 export function MicrovmPage({ id, at }: Props) {
   const { client, live } = useConsole();
@@ -37,14 +39,27 @@ export function MicrovmPage({ id, at }: Props) {
     (signal) => client.history(id, undefined, signal),
     300,
   );
-  const past = useLoaded(at === null ? null : `history ${id} at ${at}`, (signal) => client.history(id, at!, signal), 100);
+  const past = useLoaded(
+    at === null ? null : `history ${id} at ${at}`,
+    (signal) => client.history(id, at!, signal),
+    100,
+  );
 
-  const entries = history.value?.entries ?? [];
+  const entries = history.value?.entries ?? NO_ENTRIES;
   const pastIsHere = at !== null && past.value !== null;
   const shown: Microvm | null = at === null ? (known ?? history.value?.microvm ?? null) : (past.value?.microvm ?? null);
   const shownEntries = pastIsHere ? past.value!.entries : entries;
-  const goTo = (instantMs: number | null, replace = true): void =>
-    navigate({ page: 'microvm', id, at: instantMs }, replace);
+  const goTo = useCallback(
+    (instantMs: number | null, replace = true): void => navigate({ page: 'microvm', id, at: instantMs }, replace),
+    [id],
+  );
+
+  // A long history is not drawn anew for every change of the fleet.
+  const shownSteps = pastIsHere ? shownEntries.length : null;
+  const historyPanel = useMemo(
+    () => <HistoryPanel entries={entries} error={history.error} at={at} shownSteps={shownSteps} onGo={goTo} />,
+    [entries, history.error, at, shownSteps, goTo],
+  );
 
   const title = useRef<HTMLHeadingElement>(null);
   useEffect(() => title.current?.focus({ preventScroll: true }), [id]);
@@ -110,14 +125,18 @@ export function MicrovmPage({ id, at }: Props) {
       <div class="one-grid">
         <section class="panel" aria-labelledby="facts-title">
           <h2 id="facts-title">Facts</h2>
-          {shown ? <Facts microvm={shown} now={at ?? now} /> : <p class="empty">{at === null ? 'Reading…' : 'Nothing yet.'}</p>}
+          {shown ? (
+            <Facts microvm={shown} now={at ?? now} past={at !== null} />
+          ) : (
+            <p class="empty">{at === null ? 'Reading…' : 'Nothing yet.'}</p>
+          )}
         </section>
         <section class="panel" aria-labelledby="start-title">
           <h2 id="start-title">Latest start</h2>
           {shown ? <StartWaterfall timings={shown.timings} /> : <p class="empty">–</p>}
         </section>
         {at === null && known && <LogPanel microvm={known} />}
-        <HistoryPanel entries={entries} error={history.error} at={at} shownSteps={pastIsHere ? shownEntries.length : null} onGo={goTo} />
+        {historyPanel}
         {known && <ReceiptsPanel id={id} epoch={known.epoch} />}
       </div>
     </main>

@@ -100,7 +100,12 @@ export function MicrovmTable({ rows, query, selected, onSelect, onSort, complete
 
   const chosen = rows.length > 0 && rows.every((microvm) => selected.has(microvm.id));
   return (
-    <div class="scroll rows" ref={scroller} tabIndex={-1} onScroll={(event) => setScrollTop(event.currentTarget.scrollTop)}>
+    <div
+      class="scroll rows"
+      ref={scroller}
+      tabIndex={-1}
+      onScroll={(event) => setScrollTop(event.currentTarget.scrollTop)}
+    >
       <table
         ref={table}
         class="dense windowed"
@@ -111,7 +116,9 @@ export function MicrovmTable({ rows, query, selected, onSelect, onSort, complete
         aria-multiselectable="true"
         {...(active && found >= first && found < end ? { 'aria-activedescendant': `row-${active.id}` } : {})}
         onKeyDown={onKeyDown}
-        onFocus={(event) => event.target === table.current && !active && rows[first] && activate(Math.round(scrollTop / ROW_HEIGHT))}
+        onFocus={(event) =>
+          event.target === table.current && !active && rows[first] && activate(Math.round(scrollTop / ROW_HEIGHT))
+        }
       >
         <colgroup>
           <col class="col-select" />
@@ -142,7 +149,11 @@ export function MicrovmTable({ rows, query, selected, onSelect, onSort, complete
                   title={title}
                   aria-sort={query.sort === key ? (query.descending ? 'descending' : 'ascending') : 'none'}
                 >
-                  <button type="button" class="sort" onClick={() => onSort(key, query.sort === key && !query.descending)}>
+                  <button
+                    type="button"
+                    class="sort"
+                    onClick={() => onSort(key, query.sort === key && !query.descending)}
+                  >
                     {label}
                     <span aria-hidden="true">{query.sort === key ? (query.descending ? ' ↓' : ' ↑') : ''}</span>
                   </button>
@@ -176,7 +187,9 @@ export function MicrovmTable({ rows, query, selected, onSelect, onSort, complete
           )}
         </tbody>
       </table>
-      {rows.length === 0 && <p class="empty">{!complete ? 'Reading…' : empty ? <Welcome /> : 'None of the fleet fits this filter.'}</p>}
+      {rows.length === 0 && (
+        <p class="empty">{!complete ? 'Reading…' : empty ? <Welcome /> : 'None of the fleet fits this filter.'}</p>
+      )}
     </div>
   );
 }
@@ -220,7 +233,13 @@ function Row({ microvm, index, now, selected, active, onActivate, onToggle }: Ro
       onMouseDown={onActivate}
     >
       <td>
-        <input type="checkbox" tabIndex={tabIndex} checked={selected} onChange={onToggle} aria-label={`Select ${name ?? id}`} />
+        <input
+          type="checkbox"
+          tabIndex={tabIndex}
+          checked={selected}
+          onChange={onToggle}
+          aria-label={`Select ${name ?? id}`}
+        />
       </td>
       <td>
         <MicrovmState state={state} />

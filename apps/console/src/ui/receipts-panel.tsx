@@ -32,8 +32,10 @@ export function ReceiptsPanel({ id, epoch }: { id: string; epoch: number }) {
           <summary>
             <b>{receipt.hostId ?? 'no host'}</b> epoch {receipt.epoch}{' '}
             <span class="muted">
-              {instant(receipt.at)} · asked for {receipt.demand.image}, {mebibytes(receipt.demand.memoryMiB)}, {receipt.demand.vcpus} vCPU
-              {receipt.demand.excluded.length > 0 && ` · not on ${receipt.demand.excluded.join(', ')}`} · {receipt.reason}
+              {instant(receipt.at)} · asked for {receipt.demand.image}, {mebibytes(receipt.demand.memoryMiB)},{' '}
+              {receipt.demand.vcpus} vCPU
+              {receipt.demand.excluded.length > 0 && ` · not on ${receipt.demand.excluded.join(', ')}`} ·{' '}
+              {receipt.reason}
             </span>
           </summary>
           <HostVerdicts receipt={receipt} />
@@ -45,7 +47,9 @@ export function ReceiptsPanel({ id, epoch }: { id: string; epoch: number }) {
 
 function HostVerdicts({ receipt }: { receipt: Receipt }) {
   const [all, setAll] = useState(false);
-  const hosts = [...receipt.hosts].sort((a, b) => ORDER[a.verdict] - ORDER[b.verdict] || (b.total ?? 0) - (a.total ?? 0));
+  const hosts = [...receipt.hosts].sort(
+    (a, b) => ORDER[a.verdict] - ORDER[b.verdict] || (b.total ?? 0) - (a.total ?? 0),
+  );
   const scores = [...new Set(hosts.flatMap((host) => host.scores.map(({ name }) => name)))];
   if (hosts.length === 0) return <p class="empty">No host was known.</p>;
   return (

@@ -24,7 +24,11 @@ export function SignIn({ base, notice, onSignIn }: Props) {
   const submit = async (event: SubmitEvent): Promise<void> => {
     event.preventDefault();
     const trimmed = token.trim();
-    const wrong = !trimmed ? 'Paste the operator token first.' : !/^[\x21-\x7e]+$/.test(trimmed) ? 'A token is one word.' : null;
+    const wrong = !trimmed
+      ? 'Paste the operator token first.'
+      : !/^[\x21-\x7e]+$/.test(trimmed)
+        ? 'A token is one word.'
+        : null;
     if (wrong) {
       setError(wrong);
       field.current?.focus();

@@ -48,7 +48,11 @@ export function StartWaterfall({ timings }: { timings: Microvm['timings'] }) {
           </tr>
         </tfoot>
       </table>
-      {skewed && <p class="muted">A phase is negative: the clocks of the host and of the controller disagree by more than it took.</p>}
+      {skewed && (
+        <p class="muted">
+          A phase is negative: the clocks of the host and of the controller disagree by more than it took.
+        </p>
+      )}
     </>
   );
 }

@@ -1,5 +1,11 @@
 import type { HostStateName, MicrovmStateName } from '#protocol';
-import { HOST_STATE_LOOKS, MICROVM_STATE_LOOKS, UNKNOWN_LOOK, type Shape, type StateLook } from '../model/microvm-states';
+import {
+  HOST_STATE_LOOKS,
+  MICROVM_STATE_LOOKS,
+  UNKNOWN_LOOK,
+  type Shape,
+  type StateLook,
+} from '../model/microvm-states';
 
 /** Drawn in 12 by 12; told apart without colour. */
 export function Glyph({ shape }: { shape: Shape }) {

@@ -28,7 +28,9 @@ export function StateStrip({ entries, until }: { entries: readonly HistoryEntry[
           {group.map((state) => {
             const stay = stays.get(state);
             const { shape, tone, meaning } = MICROVM_STATE_LOOKS[state];
-            const been = stay ? `${stay.times > 1 ? `${stay.times}× ` : ''}${state === 'deleted' ? '' : duration(stay.totalMs)}` : '';
+            const been = stay
+              ? `${stay.times > 1 ? `${stay.times}× ` : ''}${state === 'deleted' ? '' : duration(stay.totalMs)}`
+              : '';
             return (
               <span
                 key={state}

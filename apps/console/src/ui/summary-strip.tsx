@@ -78,7 +78,8 @@ function DensityTiles({ density }: { density: NonNullable<FleetStore['density']>
           level={level(fleet.commitment.memoryMiB / memoryLimit, 0.85, 0.97)}
         />
         <span class="muted">
-          {mebibytes(fleet.commitment.memoryMiB)} promised · {mebibytes(fleet.used.memoryMiB)} used of {mebibytes(memory)}
+          {mebibytes(fleet.commitment.memoryMiB)} promised · {mebibytes(fleet.used.memoryMiB)} used of{' '}
+          {mebibytes(memory)}
         </span>
       </Tile>
       <Tile title="vCPUs promised" value={ratio(fleet.overcommit.cpu)} name="cpu" hint="commitment ÷ cores">
@@ -93,13 +94,14 @@ function DensityTiles({ density }: { density: NonNullable<FleetStore['density']>
           {plural(capacity.cpus, 'core')}
         </span>
       </Tile>
-      <Tile title="Headroom" value={plural(fleet.headroom.slots, 'slot')} name="headroom">
+      <Tile title="Headroom" value={plural(Math.max(0, fleet.headroom.slots), 'slot')} name="headroom">
         <Meter
           label={`${count(fleet.slots.used)} of ${count(fleet.slots.total)} slots used`}
           used={fleet.slots.used / Math.max(1, fleet.slots.total)}
         />
         <span class="muted">
-          {mebibytes(fleet.headroom.memoryMiB)} · {plural(fleet.headroom.vcpus, 'vCPU')} can still be promised
+          {mebibytes(Math.max(0, fleet.headroom.memoryMiB))} · {plural(Math.max(0, fleet.headroom.vcpus), 'vCPU')} can
+          still be promised
         </span>
       </Tile>
       <section class="tile" data-tile="pressure">
@@ -123,7 +125,11 @@ function DensityTiles({ density }: { density: NonNullable<FleetStore['density']>
 export function Graded({ level, children }: { level: Level; children: ComponentChildren }) {
   return (
     <span class={`graded level-${level}`}>
-      {level !== 'calm' && <span role="img" aria-label={level === 'high' ? 'high' : 'raised'}>{level === 'high' ? '▲▲ ' : '▲ '}</span>}
+      {level !== 'calm' && (
+        <span role="img" aria-label={level === 'high' ? 'high' : 'raised'}>
+          {level === 'high' ? '▲▲ ' : '▲ '}
+        </span>
+      )}
       {children}
     </span>
   );

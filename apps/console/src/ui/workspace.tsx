@@ -30,7 +30,9 @@ export function Workspace({ client, onSignOut }: Props) {
   const live = useMemo(
     () =>
       new LiveFleet(client, () =>
-        onSignOut('The gateway does not accept the token any more (401). Was the fleet set up anew? Paste its present token.'),
+        onSignOut(
+          'The gateway does not accept the token any more (401). Was the fleet set up anew? Paste its present token.',
+        ),
       ),
     [client, onSignOut],
   );
@@ -122,7 +124,8 @@ export function Workspace({ client, onSignOut }: Props) {
       if (verb === 'retire') {
         const agreed = await ask({
           title: `Retire host ${host.id}?`,
-          detail: 'It is declared gone: what was being deleted there counts as deleted. Only for a machine that does not come back.',
+          detail:
+            'It is declared gone: what was being deleted there counts as deleted. Only for a machine that does not come back.',
           items: [],
           yes: 'Retire',
           danger: true,
@@ -132,7 +135,11 @@ export function Workspace({ client, onSignOut }: Props) {
       try {
         live.store.putHost(await whileBusy(host.id, () => client.hostCommand(host.id, verb)));
       } catch (problem) {
-        notify({ kind: 'problem', title: `${verb} ${host.id}: ${titleOf(problem)}`, detail: (problem as Error).message });
+        notify({
+          kind: 'problem',
+          title: `${verb} ${host.id}: ${titleOf(problem)}`,
+          detail: (problem as Error).message,
+        });
       }
     },
     [ask, client, live, notify, whileBusy],
