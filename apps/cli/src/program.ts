@@ -24,7 +24,11 @@ import { addUpCommand } from './up/up.command';
 export function volleyProgram(): Command {
   const program = new Command('volley')
     .description('A fleet controller for microVM hosts.')
-    .option('--data <dir>', 'data folder of a local `volley up`', process.env['VOLLEY_DATA'] ?? join(repositoryRoot(), '.volley', 'data'))
+    .option(
+      '--data <dir>',
+      'data folder of a local `volley up`',
+      process.env['VOLLEY_DATA'] ?? join(repositoryRoot(), '.volley', 'data'),
+    )
     .option('--url <url>', 'REST API to talk to; else VOLLEY_URL, else that of the data folder')
     .option('--token-file <file>', 'file with the operator token; else VOLLEY_TOKEN_FILE, else that of the data folder')
     .option('--json', 'print JSON')

@@ -52,12 +52,17 @@ export function addBenchCommand(program: Command): void {
       process.on('SIGINT', interrupted);
       process.on('SIGTERM', interrupted);
       const at = new Date().toISOString();
-      const result = await benchStart(client, parameters, randomBytes(6).toString('hex'), abort.signal, (text) => out.note(text));
+      const result = await benchStart(client, parameters, randomBytes(6).toString('hex'), abort.signal, (text) =>
+        out.note(text),
+      );
       if (out.json) out.document({ bench: 'start', at, parameters, ...surroundings(hosts, resolve(data)), result });
       else out.raw(told(parameters, result));
       if (result.left > 0) throw new CliError(`${result.left} microVMs of this run are still there; see: volley ps`);
       if (abort.signal.aborted) process.exitCode = 130;
-      else if (result.running < options.count) throw new CliError(`${options.count - result.running} of ${options.count} did not run: ${worst(result.failures)}`);
+      else if (result.running < options.count)
+        throw new CliError(
+          `${options.count - result.running} of ${options.count} did not run: ${worst(result.failures)}`,
+        );
     });
 }
 

@@ -111,13 +111,19 @@ async function start(client: RestClient, parameters: StartParameters, runId: str
 async function memoryUse(client: RestClient, running: number, signal: AbortSignal): Promise<MemoryUse | null> {
   const end = performance.now() + DENSITY_WAIT_MS;
   while (performance.now() < end && !signal.aborted) {
-    const { hosts } = await client.get<FleetDensity>('/v1/density').catch(() => ({ hosts: [] }) as unknown as FleetDensity);
+    const { hosts } = await client
+      .get<FleetDensity>('/v1/density')
+      .catch(() => ({ hosts: [] }) as unknown as FleetDensity);
     const microvms = hosts.reduce((sum, host) => sum + host.microvms, 0);
     const privateMiB = hosts.reduce((sum, { used }) => sum + used.privateMiB, 0);
     const overheadMiB = hosts.reduce((sum, { used }) => sum + used.overheadMiB, 0);
     // A report may count them before it has sampled each of them once.
     if (microvms >= running && privateMiB > 0) {
-      return { microvms, vmmOverheadKiB: round((overheadMiB * 1_024) / microvms), vmmPrivateKiB: round((privateMiB * 1_024) / microvms) };
+      return {
+        microvms,
+        vmmOverheadKiB: round((overheadMiB * 1_024) / microvms),
+        vmmPrivateKiB: round((privateMiB * 1_024) / microvms),
+      };
     }
     await pause(250);
   }
@@ -125,7 +131,11 @@ async function memoryUse(client: RestClient, running: number, signal: AbortSigna
 }
 
 /** Deletes by label rather than by what was answered: a start whose answer was lost may have made one too. */
-async function deleteAll(client: RestClient, runId: string, concurrency: number): Promise<Pick<StartResult, 'deletion' | 'left'>> {
+async function deleteAll(
+  client: RestClient,
+  runId: string,
+  concurrency: number,
+): Promise<Pick<StartResult, 'deletion' | 'left'>> {
   const startedMs = performance.now();
   const end = startedMs + CLEAN_UP_MS;
   const times: number[] = [];
@@ -147,7 +157,11 @@ async function deleteAll(client: RestClient, runId: string, concurrency: number)
   }
   const wallMs = performance.now() - startedMs;
   return {
-    deletion: { wallMs: round(wallMs), perSecond: round((times.length / wallMs) * 1_000), client: distribution(times) ?? null },
+    deletion: {
+      wallMs: round(wallMs),
+      perSecond: round((times.length / wallMs) * 1_000),
+      client: distribution(times) ?? null,
+    },
     left: left.length,
   };
 }

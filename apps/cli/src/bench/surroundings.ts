@@ -31,13 +31,22 @@ export function surroundings(hosts: readonly Host[], dataFolder: string): Record
       overcommit: description.overcommit,
       agentVersion: description.agentVersion,
     })),
-    versions: { volley: version, commit: commitOf(root), node: process.versions.node, natsServer: host.natsServerVersion ?? null },
+    versions: {
+      volley: version,
+      commit: commitOf(root),
+      node: process.versions.node,
+      natsServer: host.natsServerVersion ?? null,
+    },
   };
 }
 
 function commitOf(root: string): string | null {
   try {
-    return execFileSync('git', ['-C', root, 'describe', '--always', '--dirty'], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'], timeout: 5_000 }).trim();
+    return execFileSync('git', ['-C', root, 'describe', '--always', '--dirty'], {
+      encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'ignore'],
+      timeout: 5_000,
+    }).trim();
   } catch {
     return null;
   }

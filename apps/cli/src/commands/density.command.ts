@@ -17,8 +17,10 @@ interface Row {
   pressure?: { cpuSome: number | null; memorySome: number | null };
 }
 
-const ratio = (value: number, limit: number | undefined): string => `${value.toFixed(2)}x${limit === undefined ? '' : ` of ${limit}x`}`;
-const percent = (value: number | null | undefined): string | null => (value === null || value === undefined ? null : `${value.toFixed(1)} %`);
+const ratio = (value: number, limit: number | undefined): string =>
+  `${value.toFixed(2)}x${limit === undefined ? '' : ` of ${limit}x`}`;
+const percent = (value: number | null | undefined): string | null =>
+  value === null || value === undefined ? null : `${value.toFixed(1)} %`;
 
 export function addDensityCommand(program: Command): void {
   program
@@ -39,16 +41,33 @@ export function addDensityCommand(program: Command): void {
             { title: 'HOST', value: ({ name }) => name },
             { title: 'MICROVMS', value: ({ microvms }) => microvms, align: 'right' },
             { title: 'SLOTS', value: ({ slots }) => `${slots.used}/${slots.total}`, align: 'right' },
-            { title: 'PROMISED', value: ({ commitment }) => `${commitment.vcpus} vCPU, ${mebibytes(commitment.memoryMiB)}`, align: 'right' },
-            { title: 'USED', value: ({ used }) => `${used.cpuCores.toFixed(2)} cores, ${mebibytes(used.memoryMiB)}`, align: 'right' },
-            { title: 'CPU RATIO', value: ({ overcommit, limits }) => ratio(overcommit.cpu, limits?.cpu), align: 'right' },
-            { title: 'MEMORY RATIO', value: ({ overcommit, limits }) => ratio(overcommit.memory, limits?.memory), align: 'right' },
+            {
+              title: 'PROMISED',
+              value: ({ commitment }) => `${commitment.vcpus} vCPU, ${mebibytes(commitment.memoryMiB)}`,
+              align: 'right',
+            },
+            {
+              title: 'USED',
+              value: ({ used }) => `${used.cpuCores.toFixed(2)} cores, ${mebibytes(used.memoryMiB)}`,
+              align: 'right',
+            },
+            {
+              title: 'CPU RATIO',
+              value: ({ overcommit, limits }) => ratio(overcommit.cpu, limits?.cpu),
+              align: 'right',
+            },
+            {
+              title: 'MEMORY RATIO',
+              value: ({ overcommit, limits }) => ratio(overcommit.memory, limits?.memory),
+              align: 'right',
+            },
             { title: 'VCPU WAIT P99', value: ({ vcpuWaitPercent }) => percent(vcpuWaitPercent?.p99), align: 'right' },
             { title: 'PSI CPU', value: ({ pressure }) => percent(pressure?.cpuSome), align: 'right' },
             { title: 'PSI MEMORY', value: ({ pressure }) => percent(pressure?.memorySome), align: 'right' },
             {
               title: 'ROOM',
-              value: ({ headroom }) => `${headroom.slots} slots, ${mebibytes(headroom.memoryMiB)}${headroom.microvms === undefined ? '' : `, ${headroom.microvms} more`}`,
+              value: ({ headroom }) =>
+                `${headroom.slots} slots, ${mebibytes(headroom.memoryMiB)}${headroom.microvms === undefined ? '' : `, ${headroom.microvms} more`}`,
               align: 'right',
             },
           ],

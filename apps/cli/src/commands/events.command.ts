@@ -19,7 +19,9 @@ const RETRY_MS = 1_000;
 export function addEventsCommand(program: Command): void {
   program
     .command('events')
-    .description('follow every change of the fleet, until Ctrl-C; nothing is missed when the gateway restarts meanwhile')
+    .description(
+      'follow every change of the fleet, until Ctrl-C; nothing is missed when the gateway restarts meanwhile',
+    )
     .option('--microvm <id>', 'only of this microVM')
     .option('--since <event-id>', "from after this event; '0.0' is the beginning of all histories")
     .action(async (options: { microvm?: string; since?: string }, command: Command) => {
@@ -35,7 +37,8 @@ export function addEventsCommand(program: Command): void {
             last = id;
             const change = JSON.parse(data) as Change;
             if (out.json) out.entry({ id, event, ...change });
-            else if (event === 'reset') out.note('the histories do not reach back that far; some changes are missing here');
+            else if (event === 'reset')
+              out.note('the histories do not reach back that far; some changes are missing here');
             else out.line(lineOf(change));
           }
         } catch (error) {

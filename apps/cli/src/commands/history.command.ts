@@ -25,10 +25,17 @@ export function addHistoryCommand(program: Command): void {
         table(
           [
             { title: 'TIME', value: (entry) => clock(entry.at) },
-            { title: 'AFTER', value: ({ latencyMs }) => (latencyMs === null ? null : duration(latencyMs)), align: 'right' },
+            {
+              title: 'AFTER',
+              value: ({ latencyMs }) => (latencyMs === null ? null : duration(latencyMs)),
+              align: 'right',
+            },
             { title: 'FROM', value: ({ from }) => from },
             { title: 'TO', value: ({ to }) => to },
-            { title: 'CAUSE', value: ({ cause }) => (cause.by === cause.kind ? cause.by : `${cause.kind} ${cause.by}`) },
+            {
+              title: 'CAUSE',
+              value: ({ cause }) => (cause.by === cause.kind ? cause.by : `${cause.kind} ${cause.by}`),
+            },
             { title: 'WHAT HAPPENED', value: ({ events }) => events.map(told).join('; ') },
           ],
           history.entries,
@@ -37,7 +44,11 @@ export function addHistoryCommand(program: Command): void {
       if (at === undefined) return;
       const then = history.microvm;
       out.line();
-      out.line(then ? `At ${at} it was ${then.state}${then.reason ? ` (${printable(then.reason)})` : ''}.` : `At ${at} it did not exist yet.`);
+      out.line(
+        then
+          ? `At ${at} it was ${then.state}${then.reason ? ` (${printable(then.reason)})` : ''}.`
+          : `At ${at} it did not exist yet.`,
+      );
     });
 }
 

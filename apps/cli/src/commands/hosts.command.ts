@@ -23,7 +23,10 @@ export function addHostsCommand(program: Command): void {
             { title: 'CPUS', value: ({ description }) => description.cpus, align: 'right' },
             { title: 'MEMORY', value: ({ description }) => mebibytes(description.memoryMiB), align: 'right' },
             { title: 'SLOTS', value: ({ description }) => description.slots, align: 'right' },
-            { title: 'OVERCOMMIT', value: ({ description: { overcommit } }) => `cpu ${overcommit.cpu}x, memory ${overcommit.memory}x` },
+            {
+              title: 'OVERCOMMIT',
+              value: ({ description: { overcommit } }) => `cpu ${overcommit.cpu}x, memory ${overcommit.memory}x`,
+            },
             { title: 'KERNEL', value: ({ description }) => description.kernel },
             { title: 'AGE', value: ({ createdAt }) => age(now - Date.parse(createdAt)), align: 'right' },
           ],

@@ -33,9 +33,19 @@ function describe(out: Output, microvm: Microvm): void {
     ['image', microvm.image],
     ['size', `${microvm.vcpus} vCPU, ${mebibytes(microvm.memoryMiB)}`],
     ['cmdline', microvm.cmdline],
-    ['host', microvm.hostId === null ? null : `${microvm.hostId}, epoch ${microvm.epoch}${microvm.pid === null ? '' : `, VMM pid ${microvm.pid}`}`],
+    [
+      'host',
+      microvm.hostId === null
+        ? null
+        : `${microvm.hostId}, epoch ${microvm.epoch}${microvm.pid === null ? '' : `, VMM pid ${microvm.pid}`}`,
+    ],
     ['tenant', microvm.tenant],
-    ['labels', Object.entries(microvm.labels).map(([key, value]) => `${key}=${value}`).join(' ')],
+    [
+      'labels',
+      Object.entries(microvm.labels)
+        .map(([key, value]) => `${key}=${value}`)
+        .join(' '),
+    ],
     ['restart', `${microvm.restartPolicy}, done ${microvm.restarts} times`],
     ['on host loss', microvm.onHostLoss],
     ['time to live', microvm.ttlSeconds === null ? null : duration(microvm.ttlSeconds * 1_000)],

@@ -20,8 +20,12 @@ export function addLifecycleCommands(program: Command): void {
   add(program, 'resume', 'running', 'let a paused microVM go on');
   add(program, 'start', 'running', 'start a stopped or failed microVM again');
   add(program, 'kill', 'stopped', 'end its VMM at once');
-  add(program, 'stop', 'stopped', 'press its power button, and kill it when it has not powered off in time', (command) =>
-    command.option('--timeout <duration>', 'how long the guest may take to power off', durationOption),
+  add(
+    program,
+    'stop',
+    'stopped',
+    'press its power button, and kill it when it has not powered off in time',
+    (command) => command.option('--timeout <duration>', 'how long the guest may take to power off', durationOption),
   );
   const remove = add(program, 'rm', 'deleted', 'delete a microVM; its history stays', (command) =>
     command.option('-f, --force', 'also one that has not ended'),
@@ -29,7 +33,13 @@ export function addLifecycleCommands(program: Command): void {
   remove.alias('delete');
 }
 
-function add(program: Command, verb: string, target: string, description: string, more?: (command: Command) => void): Command {
+function add(
+  program: Command,
+  verb: string,
+  target: string,
+  description: string,
+  more?: (command: Command) => void,
+): Command {
   const command = program
     .command(`${verb} <id...>`)
     .description(description)
@@ -44,11 +54,20 @@ function add(program: Command, verb: string, target: string, description: string
   });
 }
 
-async function one(context: Context, name: string, target: string, order: Order, options: LifecycleOptions): Promise<Microvm> {
+async function one(
+  context: Context,
+  name: string,
+  target: string,
+  order: Order,
+  options: LifecycleOptions,
+): Promise<Microvm> {
   const id = await resolveId(context.client, name);
   const { status, body } = await order(context, id, options);
   if (options.wait && status === 202) {
-    throw new CliError(`${id} is ${body.state} after ${options.waitTimeout / 1_000} s, not ${target}; it goes on: volley inspect ${id}`, ExitCode.timeout);
+    throw new CliError(
+      `${id} is ${body.state} after ${options.waitTimeout / 1_000} s, not ${target}; it goes on: volley inspect ${id}`,
+      ExitCode.timeout,
+    );
   }
   return body;
 }
@@ -67,7 +86,10 @@ const removal: Order = async ({ client }, id, options) => {
   if (!options.force) {
     const { state } = await client.get<Microvm>(`/v1/microvms/${id}`);
     if (!ENDED.includes(state)) {
-      throw new CliError(`${id} is ${state}; stop it first, or delete it as it is with: volley rm --force ${id}`, ExitCode.refused);
+      throw new CliError(
+        `${id} is ${state}; stop it first, or delete it as it is with: volley rm --force ${id}`,
+        ExitCode.refused,
+      );
     }
   }
   return client.answer('DELETE', `/v1/microvms/${id}`, waiting('deleted', options));
@@ -82,7 +104,9 @@ function report({ out }: Context, names: string[], outcomes: PromiseSettledResul
   if (out.json) {
     if (done.length > 0) out.document(names.length === 1 ? done[0] : done);
   } else done.forEach(({ id, state }) => out.line(`${id} ${state}`));
-  const failures = outcomes.flatMap((outcome, i) => (outcome.status === 'rejected' ? [{ name: names[i]!, error: outcome.reason as unknown }] : []));
+  const failures = outcomes.flatMap((outcome, i) =>
+    outcome.status === 'rejected' ? [{ name: names[i]!, error: outcome.reason as unknown }] : [],
+  );
   const last = failures.pop();
   if (!last) return;
   for (const { name, error } of failures) out.note(`volley: ${name}: ${(error as Error).message}`);

@@ -26,8 +26,11 @@ export function addLogsCommand(program: Command): void {
       for (;;) {
         // Asked before the log, so that what it wrote last is not missed.
         const over = options.follow && OVER.includes((await client.get<Microvm>(`/v1/microvms/${id}`)).state);
-        const log = await client.get<Log>(`/v1/microvms/${id}/log`, { query: { since, maxBytes: since === undefined ? options.bytes : undefined } });
-        if (since !== undefined && log.from > since) out.note(`... ${log.from - since} bytes were overwritten before they were read ...`);
+        const log = await client.get<Log>(`/v1/microvms/${id}/log`, {
+          query: { since, maxBytes: since === undefined ? options.bytes : undefined },
+        });
+        if (since !== undefined && log.from > since)
+          out.note(`... ${log.from - since} bytes were overwritten before they were read ...`);
         if (out.json) {
           if (!options.follow || log.text !== '') out.entry(log);
         } else out.raw(log.text);

@@ -19,15 +19,23 @@ export function addPlacementCommand(program: Command): void {
       answer.receipts.forEach((receipt, i) => {
         const { demand } = receipt;
         if (i > 0) out.line();
-        out.line(`epoch ${receipt.epoch}  ${clock(receipt.at)}  ${receipt.hostId ?? 'no host'}: ${printable(receipt.reason)}`);
-        out.line(`asked for ${demand.vcpus} vCPU, ${mebibytes(demand.memoryMiB)}, image ${printable(demand.image)}, tenant ${printable(demand.tenant)}`);
+        out.line(
+          `epoch ${receipt.epoch}  ${clock(receipt.at)}  ${receipt.hostId ?? 'no host'}: ${printable(receipt.reason)}`,
+        );
+        out.line(
+          `asked for ${demand.vcpus} vCPU, ${mebibytes(demand.memoryMiB)}, image ${printable(demand.image)}, tenant ${printable(demand.tenant)}`,
+        );
         out.line(
           table(
             [
               { title: 'HOST', value: ({ hostId }) => hostId },
               { title: 'VERDICT', value: ({ verdict }) => verdict },
               { title: 'SCORE', value: ({ total }) => total?.toFixed(3), align: 'right' },
-              { title: 'SCORES', value: ({ scores }) => scores.map((one) => `${one.name} ${one.value.toFixed(3)} x ${one.weight}`).join(', ') },
+              {
+                title: 'SCORES',
+                value: ({ scores }) =>
+                  scores.map((one) => `${one.name} ${one.value.toFixed(3)} x ${one.weight}`).join(', '),
+              },
               {
                 title: 'FILTERS',
                 value: ({ filters }) =>

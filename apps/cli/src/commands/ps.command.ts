@@ -32,14 +32,18 @@ export function addPsCommand(program: Command): void {
     .option('--tenant <name>', 'only of this tenant')
     .option('--image <name>', 'only of this image')
     .option('--name <name>', 'only with this name')
-    .option('--label <key=value>', 'only with this label; may be repeated', (text: string, rest: string[] = []) => [...rest, text])
+    .option('--label <key=value>', 'only with this label; may be repeated', (text: string, rest: string[] = []) => [
+      ...rest,
+      text,
+    ])
     .option('-q, --quiet', 'print ids only')
     .action(async (options: PsOptions & { running?: boolean }, command: Command) => {
       const { client, out } = contextOf(command);
       const { host, tenant, image, name, label } = options;
       const state = options.state ?? (options.all ? [...LIVING, ...GONE] : options.running ? LIVING : undefined);
       const items: Microvm[] = [];
-      for await (const one of client.pages<Microvm>('/v1/microvms', { state, host, tenant, image, name, label })) items.push(one);
+      for await (const one of client.pages<Microvm>('/v1/microvms', { state, host, tenant, image, name, label }))
+        items.push(one);
       if (out.json) out.document({ items });
       else if (options.quiet) items.forEach(({ id }) => out.line(id));
       else out.line(table(columns(Date.now()), items));

@@ -74,7 +74,13 @@ export function addRunCommand(program: Command): void {
 /** One line: the id first, for scripts. */
 function lineOf({ id, name, state, hostId, timings }: Microvm): string {
   const whole = spent(timings, START_SPANS[1]!);
-  return [id, name ?? undefined, state, hostId && `on ${hostId}`, state === 'running' && whole !== undefined && `after ${duration(whole)}`]
+  return [
+    id,
+    name ?? undefined,
+    state,
+    hostId && `on ${hostId}`,
+    state === 'running' && whole !== undefined && `after ${duration(whole)}`,
+  ]
     .filter(Boolean)
     .join(' ');
 }

@@ -39,7 +39,13 @@ function host({ files = {}, kvm = 'ok', free = 50_000, nats = '2.9.10', node = '
   for (const [path, text] of Object.entries(all)) if (text === '(absent)') delete all[path];
   return {
     read: (path) => all[path],
-    list: (path) => [...new Set(Object.keys(all).flatMap((file) => (file.startsWith(`${path}/`) ? [file.slice(path.length + 1).split('/')[0]!] : [])))],
+    list: (path) => [
+      ...new Set(
+        Object.keys(all).flatMap((file) =>
+          file.startsWith(`${path}/`) ? [file.slice(path.length + 1).split('/')[0]!] : [],
+        ),
+      ),
+    ],
     access: () => kvm,
     freeMiB: () => free,
     natsServerVersion: nats === '' ? undefined : nats,
@@ -74,14 +80,18 @@ describe('KVM', () => {
   const cpu = (flags: string): Record<string, string> => ({ '/proc/cpuinfo': `processor\t: 0\nflags\t\t: ${flags}\n` });
 
   it('is software KVM when kvm_pvm serves it, whatever the CPU flags', () => {
-    expect(kvmAccess(host({ files: { ...cpu('fpu hypervisor'), '/sys/module/kvm_pvm/parameters': '' } }))).toMatchObject({
+    expect(
+      kvmAccess(host({ files: { ...cpu('fpu hypervisor'), '/sys/module/kvm_pvm/parameters': '' } })),
+    ).toMatchObject({
       usable: true,
       kind: 'software',
       module: 'kvm_pvm',
     });
   });
   it('names the module to load', () => {
-    expect(finding('KVM', { kvm: 'absent', files: { ...cpu('vmx'), '/sys/module/kvm_amd/x': '(absent)' } })).toMatchObject({
+    expect(
+      finding('KVM', { kvm: 'absent', files: { ...cpu('vmx'), '/sys/module/kvm_amd/x': '(absent)' } }),
+    ).toMatchObject({
       verdict: 'fail',
       advice: expect.stringContaining('modprobe kvm_intel'),
     });
@@ -96,14 +106,34 @@ describe('KVM', () => {
 });
 
 it.each<[string, Fake, string, string]>([
-  ['cgroups', { files: { '/sys/fs/cgroup/cgroup.controllers': '(absent)', '/sys/fs/cgroup/unified/cgroup.controllers': '\n' } }, 'warn', 'hybrid'],
-  ['cgroups', { files: { '/sys/fs/cgroup/cgroup.controllers': '(absent)', '/sys/fs/cgroup/memory/tasks': '' } }, 'warn', 'version 1'],
+  [
+    'cgroups',
+    { files: { '/sys/fs/cgroup/cgroup.controllers': '(absent)', '/sys/fs/cgroup/unified/cgroup.controllers': '\n' } },
+    'warn',
+    'hybrid',
+  ],
+  [
+    'cgroups',
+    { files: { '/sys/fs/cgroup/cgroup.controllers': '(absent)', '/sys/fs/cgroup/memory/tasks': '' } },
+    'warn',
+    'version 1',
+  ],
   ['cgroups', { files: { '/sys/fs/cgroup/cgroup.controllers': 'cpuset io\n' } }, 'warn', 'without cpu, memory, pids'],
   ['SMT', { files: { '/sys/devices/system/cpu/smt/active': '1\n' } }, 'warn', 'on'],
   ['KSM', { files: { '/sys/kernel/mm/ksm/run': '1\n' } }, 'warn', 'on'],
   ['swap', { files: { '/proc/swaps': 'Filename\n/dev/sda2 partition 1 0 -2\n' } }, 'warn', '/dev/sda2'],
-  ['CPU flaws', { files: { '/sys/devices/system/cpu/vulnerabilities/mds': 'Vulnerable: no microcode\n' } }, 'warn', 'mds'],
-  ['huge pages', { files: { '/sys/kernel/mm/transparent_hugepage/enabled': '[always] madvise never\n' } }, 'warn', 'always'],
+  [
+    'CPU flaws',
+    { files: { '/sys/devices/system/cpu/vulnerabilities/mds': 'Vulnerable: no microcode\n' } },
+    'warn',
+    'mds',
+  ],
+  [
+    'huge pages',
+    { files: { '/sys/kernel/mm/transparent_hugepage/enabled': '[always] madvise never\n' } },
+    'warn',
+    'always',
+  ],
   ['nx_huge_pages', { files: { '/sys/module/kvm/parameters/nx_huge_pages': 'Y\n' } }, 'warn', 'Y'],
   [
     'nx_huge_pages',
@@ -115,14 +145,33 @@ it.each<[string, Fake, string, string]>([
   ['kernel', { files: { '/proc/sys/kernel/osrelease': '4.19.0-x\n' } }, 'fail', '4.19.0-x'],
   ['kernel', { files: { '/boot/config-6.1.0-40-amd64': 'CONFIG_HZ=100\n' } }, 'warn', 'HZ 100'],
   ['memory policy', { files: { '/proc/sys/vm/overcommit_memory': '2\n' } }, 'warn', 'strict'],
-  ['clock', { files: { '/sys/devices/system/clocksource/clocksource0/current_clocksource': 'hpet\n' } }, 'warn', 'hpet'],
-  ['open files', { files: { '/proc/self/limits': 'Max open files            1024                 4096                 files\n' } }, 'warn', '4096'],
+  [
+    'clock',
+    { files: { '/sys/devices/system/clocksource/clocksource0/current_clocksource': 'hpet\n' } },
+    'warn',
+    'hpet',
+  ],
+  [
+    'open files',
+    { files: { '/proc/self/limits': 'Max open files            1024                 4096                 files\n' } },
+    'warn',
+    '4096',
+  ],
   ['pid_max', { files: { '/proc/sys/kernel/pid_max': '4096\n' } }, 'warn', '4096'],
-  ['memory', { files: { '/proc/meminfo': 'MemTotal: 400000 kB\nMemAvailable: 200000 kB\n' } }, 'fail', '195 of 391 MiB'],
+  [
+    'memory',
+    { files: { '/proc/meminfo': 'MemTotal: 400000 kB\nMemAvailable: 200000 kB\n' } },
+    'fail',
+    '195 of 391 MiB',
+  ],
   ['nats-server', { nats: '2.2.0' }, 'fail', '2.2.0'],
   ['Node.js', { node: '21.7.3' }, 'fail', '21.7.3'],
 ])('%s is judged from what the kernel shows (%#)', (check, fake, verdict, found) => {
-  expect(finding(check, fake)).toMatchObject({ verdict, found: expect.stringContaining(found), advice: expect.any(String) });
+  expect(finding(check, fake)).toMatchObject({
+    verdict,
+    found: expect.stringContaining(found),
+    advice: expect.any(String),
+  });
 });
 
 it('does not speak of what this kernel does not have', () => {

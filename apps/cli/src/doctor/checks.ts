@@ -25,8 +25,14 @@ const kernel: Check = (host) => {
   const hz = /^CONFIG_HZ=(\d+)/m.exec(host.read(`/boot/config-${release}`) ?? '')?.[1];
   const [major = 0, minor = 0] = release.split('.').map(Number);
   const found = `${release}${hz === undefined ? '' : `, HZ ${hz}`}`;
-  if (major < 5 || (major === 5 && minor < 10)) return fail('kernel', found, 'use Linux 5.10 or newer: pidfds and clone3 are needed');
-  if (hz !== undefined && Number(hz) < 250) return warn('kernel', found, 'a kernel with HZ 250 or 1000 starts microVMs faster: waits for grace periods take ticks');
+  if (major < 5 || (major === 5 && minor < 10))
+    return fail('kernel', found, 'use Linux 5.10 or newer: pidfds and clone3 are needed');
+  if (hz !== undefined && Number(hz) < 250)
+    return warn(
+      'kernel',
+      found,
+      'a kernel with HZ 250 or 1000 starts microVMs faster: waits for grace periods take ticks',
+    );
   return ok('kernel', found);
 };
 
@@ -35,11 +41,16 @@ const cgroups: Check = (host) => {
   if (v2 !== undefined) {
     const missing = ['cpu', 'memory', 'pids'].filter((name) => !v2.split(/\s+/).includes(name));
     if (missing.length === 0) return ok('cgroups', `version 2 with ${v2.trim()}`);
-    return warn('cgroups', `version 2 without ${missing.join(', ')}`, 'enable these controllers for this user: limits per microVM need them');
+    return warn(
+      'cgroups',
+      `version 2 without ${missing.join(', ')}`,
+      'enable these controllers for this user: limits per microVM need them',
+    );
   }
   const advice = 'limits per microVM need version 2: boot with systemd.unified_cgroup_hierarchy=1';
   const hybrid = host.read('/sys/fs/cgroup/unified/cgroup.controllers');
-  if (hybrid !== undefined) return warn('cgroups', `hybrid: version 2 holds ${hybrid.trim() || 'no controllers'}`, advice);
+  if (hybrid !== undefined)
+    return warn('cgroups', `hybrid: version 2 holds ${hybrid.trim() || 'no controllers'}`, advice);
   const v1 = host.list('/sys/fs/cgroup').filter((name) => name === 'memory' || name === 'cpu' || name === 'pids');
   if (v1.length > 0) return warn('cgroups', `version 1 (${v1.join(', ')})`, advice);
   return warn('cgroups', 'none mounted', 'mount version 2 at /sys/fs/cgroup: limits per microVM need it');
@@ -50,7 +61,11 @@ const smt: Check = (host) => {
   if (active === undefined) return undefined;
   return active === 0
     ? ok('SMT', 'off')
-    : warn('SMT', 'on', 'two guests on one core can spy on each other: where tenants do not trust each other, boot with nosmt');
+    : warn(
+        'SMT',
+        'on',
+        'two guests on one core can spy on each other: where tenants do not trust each other, boot with nosmt',
+      );
 };
 
 const vulnerabilities: Check = (host) => {
@@ -59,7 +74,11 @@ const vulnerabilities: Check = (host) => {
   if (host.list(folder).length === 0) return undefined;
   return open.length === 0
     ? ok('CPU flaws', 'none open')
-    : warn('CPU flaws', `open: ${open.sort().join(', ')}`, 'update microcode and kernel, and boot without mitigations=off, before tenants share this host');
+    : warn(
+        'CPU flaws',
+        `open: ${open.sort().join(', ')}`,
+        'update microcode and kernel, and boot without mitigations=off, before tenants share this host',
+      );
 };
 
 const ksm: Check = (host) => {
@@ -74,7 +93,11 @@ const swap: Check = (host) => {
   const devices = (host.read('/proc/swaps') ?? '').split('\n').slice(1).filter(Boolean);
   if (devices.length === 0) return ok('swap', 'none');
   const names = devices.map((line) => line.split(/\s+/)[0]).join(', ');
-  return warn('swap', names, 'guest memory would go to disk, slow and in the clear: swapoff -a, or use an encrypted device');
+  return warn(
+    'swap',
+    names,
+    'guest memory would go to disk, slow and in the clear: swapoff -a, or use an encrypted device',
+  );
 };
 
 const hugePages: Check = (host) => {
@@ -92,12 +115,22 @@ const hugePages: Check = (host) => {
 const nxHugePages: Check = (host) => {
   const value = host.read('/sys/module/kvm/parameters/nx_huge_pages')?.trim();
   if (value === undefined) return undefined;
-  const affected = !(host.read('/sys/devices/system/cpu/vulnerabilities/itlb_multihit') ?? 'Not affected').startsWith('Not affected');
+  const affected = !(host.read('/sys/devices/system/cpu/vulnerabilities/itlb_multihit') ?? 'Not affected').startsWith(
+    'Not affected',
+  );
   if (affected && (value === 'N' || value === 'never')) {
-    return warn('nx_huge_pages', value, 'this CPU has the iTLB multihit flaw: a guest can crash the host; set kvm.nx_huge_pages=auto');
+    return warn(
+      'nx_huge_pages',
+      value,
+      'this CPU has the iTLB multihit flaw: a guest can crash the host; set kvm.nx_huge_pages=auto',
+    );
   }
   if (!affected && value === 'Y') {
-    return warn('nx_huge_pages', value, 'this CPU does not need it, and it slows the making of microVMs: boot with kvm.nx_huge_pages=never');
+    return warn(
+      'nx_huge_pages',
+      value,
+      'this CPU does not need it, and it slows the making of microVMs: boot with kvm.nx_huge_pages=never',
+    );
   }
   return ok('nx_huge_pages', value);
 };
@@ -120,14 +153,20 @@ const clockSource: Check = (host) => {
   if (source === undefined) return undefined;
   return source === 'tsc' || source.startsWith('kvm-clock') || source.startsWith('hyperv')
     ? ok('clock', source)
-    : warn('clock', source, 'reading this clock is slow, for guests too: find out in the kernel log why tsc was given up');
+    : warn(
+        'clock',
+        source,
+        'reading this clock is slow, for guests too: find out in the kernel log why tsc was given up',
+      );
 };
 
 /** A limit of the kernel or of this session, and what thousands of microVMs need of it. */
 function atLeast(check: string, value: number | undefined, wanted: number, change: string): Finding | undefined {
   if (value === undefined) return undefined;
   const found = value === Infinity ? 'unlimited' : String(value);
-  return value >= wanted ? ok(check, found) : warn(check, found, `4,000 microVMs on one host want ${wanted} or more: ${change}`);
+  return value >= wanted
+    ? ok(check, found)
+    : warn(check, found, `4,000 microVMs on one host want ${wanted} or more: ${change}`);
 }
 
 function hardLimit(host: HostView, name: string): number | undefined {
@@ -138,9 +177,19 @@ function hardLimit(host: HostView, name: string): number | undefined {
 }
 
 const openFiles: Check = (host) =>
-  atLeast('open files', hardLimit(host, 'Max open files'), 65_536, 'raise nofile in /etc/security/limits.conf, or LimitNOFILE= of the unit');
+  atLeast(
+    'open files',
+    hardLimit(host, 'Max open files'),
+    65_536,
+    'raise nofile in /etc/security/limits.conf, or LimitNOFILE= of the unit',
+  );
 const processes: Check = (host) =>
-  atLeast('processes', hardLimit(host, 'Max processes'), 32_768, 'raise nproc in /etc/security/limits.conf, or LimitNPROC= of the unit');
+  atLeast(
+    'processes',
+    hardLimit(host, 'Max processes'),
+    32_768,
+    'raise nproc in /etc/security/limits.conf, or LimitNPROC= of the unit',
+  );
 const pidMax: Check = (host) =>
   atLeast('pid_max', numberIn(host, '/proc/sys/kernel/pid_max'), 32_768, 'sysctl kernel.pid_max=4194304');
 const threadsMax: Check = (host) =>
@@ -153,7 +202,8 @@ const memory: Check = (host) => {
   const mib = (name: string): number => Number(new RegExp(`^${name}:\\s+(\\d+) kB`, 'm').exec(text)?.[1] ?? 0) / 1_024;
   const [total, available] = [mib('MemTotal'), mib('MemAvailable')];
   const found = `${Math.round(available)} of ${Math.round(total)} MiB available`;
-  if (available < 512) return fail('memory', found, 'free some, or use a larger machine: the control plane alone wants 512 MiB');
+  if (available < 512)
+    return fail('memory', found, 'free some, or use a larger machine: the control plane alone wants 512 MiB');
   return available < 2_048 ? warn('memory', found, 'there is room for few microVMs') : ok('memory', found);
 };
 

@@ -28,7 +28,8 @@ export function addDoctorCommand(program: Command): void {
         );
         const advice = findings.filter((one) => one.advice !== undefined);
         if (advice.length > 0) out.line();
-        for (const { check, advice: text, verdict } of advice) out.line(`${verdict === 'fail' ? 'must' : 'could'}  ${check}: ${text}`);
+        for (const { check, advice: text, verdict } of advice)
+          out.line(`${verdict === 'fail' ? 'must' : 'could'}  ${check}: ${text}`);
       }
       const failed = findings.filter(({ verdict }) => verdict === 'fail').map(({ check }) => check);
       if (failed.length > 0) throw new CliError(`this host cannot run microVMs as it is: ${failed.join(', ')}`);

@@ -16,8 +16,18 @@ export interface Finding {
 export type Check = (host: HostView) => Finding | undefined;
 
 export const ok = (check: string, found: string): Finding => ({ check, verdict: 'ok', found });
-export const warn = (check: string, found: string, advice: string): Finding => ({ check, verdict: 'warn', found, advice });
-export const fail = (check: string, found: string, advice: string): Finding => ({ check, verdict: 'fail', found, advice });
+export const warn = (check: string, found: string, advice: string): Finding => ({
+  check,
+  verdict: 'warn',
+  found,
+  advice,
+});
+export const fail = (check: string, found: string, advice: string): Finding => ({
+  check,
+  verdict: 'fail',
+  found,
+  advice,
+});
 
 /** A number in a file of one line. */
 export function numberIn(host: HostView, path: string): number | undefined {

@@ -61,9 +61,14 @@ export function thisHost(dataFolder: string): HostView {
 
 function natsServerVersion(): string | undefined {
   const program =
-    process.env['VOLLEY_NATS_SERVER'] ?? (existsSync('/usr/sbin/nats-server') ? '/usr/sbin/nats-server' : 'nats-server');
+    process.env['VOLLEY_NATS_SERVER'] ??
+    (existsSync('/usr/sbin/nats-server') ? '/usr/sbin/nats-server' : 'nats-server');
   try {
-    const text = execFileSync(program, ['--version'], { encoding: 'utf8', timeout: 5_000, stdio: ['ignore', 'pipe', 'pipe'] });
+    const text = execFileSync(program, ['--version'], {
+      encoding: 'utf8',
+      timeout: 5_000,
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
     return /v?(\d+\.\d+\.\d+)/.exec(text)?.[1];
   } catch {
     return undefined;

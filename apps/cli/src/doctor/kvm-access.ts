@@ -1,8 +1,7 @@
 import type { HostView } from './host-view';
 
 export type KvmAccess =
-  | { usable: true; kind: 'hardware' | 'software'; module: string }
-  | { usable: false; why: string; todo: string };
+  { usable: true; kind: 'hardware' | 'software'; module: string } | { usable: false; why: string; todo: string };
 
 /**
  * Whether this user can make microVMs here, of which kind, and if not, why and what to do. Hardware KVM needs the CPU flag vmx or

@@ -5,7 +5,8 @@ import type { RestClient } from './rest-client';
 
 const FULL_ID = /^[0-9a-hjkmnp-tv-z]{26}$/;
 const PREFIX = /^[0-9a-hjkmnp-tv-z]{1,25}$/;
-const STATES = 'requested placing starting running pausing paused resuming stopping stopped failed unreachable deleting'.split(' ');
+const STATES =
+  'requested placing starting running pausing paused resuming stopping stopped failed unreachable deleting'.split(' ');
 
 /** The id of the microVM that `text` names: its id, a beginning or end of it that no other has, or a name that no other has. */
 export async function resolveId(client: RestClient, text: string): Promise<string> {
@@ -19,10 +20,17 @@ export async function resolveId(client: RestClient, text: string): Promise<strin
     if (matches.size > 0) break;
   }
   const [first, ...others] = matches.keys();
-  if (first === undefined) throw new CliError(`no microVM has the id or name ${JSON.stringify(text)}; see: volley ps --all`, ExitCode.notFound);
+  if (first === undefined)
+    throw new CliError(
+      `no microVM has the id or name ${JSON.stringify(text)}; see: volley ps --all`,
+      ExitCode.notFound,
+    );
   if (others.length > 0) {
     const some = [first, ...others].slice(0, 3).join(', ');
-    throw new CliError(`${JSON.stringify(text)} could be any of ${matches.size} microVMs: ${some}${matches.size > 3 ? ', ...' : ''}`, ExitCode.notFound);
+    throw new CliError(
+      `${JSON.stringify(text)} could be any of ${matches.size} microVMs: ${some}${matches.size > 3 ? ', ...' : ''}`,
+      ExitCode.notFound,
+    );
   }
   return first;
 }

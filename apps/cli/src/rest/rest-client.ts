@@ -50,15 +50,20 @@ export class RestClient {
     try {
       return { status, body: (text === '' ? undefined : JSON.parse(text)) as T };
     } catch {
-      throw new CliError(`${this.url}${path} answered ${status} with something that is not JSON; is this a Volley gateway?`);
+      throw new CliError(
+        `${this.url}${path} answered ${status} with something that is not JSON; is this a Volley gateway?`,
+      );
     }
   }
 
   /** All items of a list, page after page. */
-  async *pages<T>(path: string, query: RequestOptions['query'] = {}): AsyncGenerator<T> {
+  async *pages<T>(path: string, query: RequestOptions['query'] = {}, options: RequestOptions = {}): AsyncGenerator<T> {
     let cursor: string | undefined;
     do {
-      const page = await this.get<{ items: T[]; nextCursor?: string | null }>(path, { query: { limit: 1000, ...query, cursor } });
+      const page = await this.get<{ items: T[]; nextCursor?: string | null }>(path, {
+        ...options,
+        query: { limit: 1000, ...query, cursor },
+      });
       yield* page.items;
       cursor = page.nextCursor ?? undefined;
     } while (cursor !== undefined);

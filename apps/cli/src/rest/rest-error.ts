@@ -22,7 +22,9 @@ export class RestError extends CliError {
 }
 
 function lineOf({ detail, errors }: ProblemDocument): string {
-  const wrong = (errors ?? []).filter(({ message }) => !detail.includes(message)).map(({ path, message }) => `${path}: ${message}`);
+  const wrong = (errors ?? [])
+    .filter(({ message }) => !detail.includes(message))
+    .map(({ path, message }) => `${path}: ${message}`);
   return [detail, ...wrong].join('; ').replace(/\s*\n\s*/g, ' ');
 }
 

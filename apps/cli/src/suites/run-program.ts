@@ -43,6 +43,8 @@ export function runProgram({ command, args, cwd, env, deadlineMs }: ProgramRun):
       resolve(outcome);
     };
     child.once('error', (error) => done(`could not be started: ${error.message}`));
-    child.once('exit', (code, signal) => done(late ? `not done after ${deadlineMs / 1_000} s` : (code ?? `killed by ${signal}`)));
+    child.once('exit', (code, signal) =>
+      done(late ? `not done after ${deadlineMs / 1_000} s` : (code ?? `killed by ${signal}`)),
+    );
   });
 }

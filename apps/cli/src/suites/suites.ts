@@ -29,21 +29,39 @@ export function suitesOf(root: string): Suite[] {
   const check = async (name: string, command: string, args: string[]): Promise<SuiteOutcome> => {
     const outcome = await run(command, args, 10 * MINUTE_MS);
     if (outcome === 0) return { tally: { ...NOTHING, passed: 1 }, files: [], notes: [] };
-    return { tally: { ...NOTHING, failed: 1 }, files: [], notes: [`${name} failed: ${typeof outcome === 'number' ? `exit code ${outcome}` : outcome}`] };
+    return {
+      tally: { ...NOTHING, failed: 1 },
+      files: [],
+      notes: [`${name} failed: ${typeof outcome === 'number' ? `exit code ${outcome}` : outcome}`],
+    };
   };
-  const skipped = (reason: string): SuiteOutcome => ({ tally: { ...NOTHING, skipped: 1 }, files: [], notes: [`skipped: ${reason}`] });
+  const skipped = (reason: string): SuiteOutcome => ({
+    tally: { ...NOTHING, skipped: 1 },
+    files: [],
+    notes: [`skipped: ${reason}`],
+  });
   const program = (name: string): string | undefined =>
-    (process.env['PATH'] ?? '').split(':').map((folder) => join(folder, name)).find(existsSync);
+    (process.env['PATH'] ?? '')
+      .split(':')
+      .map((folder) => join(folder, name))
+      .find(existsSync);
   const node = (script: string, args: string[]) => [join(root, 'node_modules', script), ...args];
 
   const jest = async (paths: string[], workers: string[]): Promise<SuiteOutcome> => {
     const folder = mkdtempSync(join(tmpdir(), 'volley-test-'));
     try {
       const report = join(folder, 'report.json');
-      const args = node('jest/bin/jest.js', ['--json', `--outputFile=${report}`, '--passWithNoTests', ...workers, ...paths]);
+      const args = node('jest/bin/jest.js', [
+        '--json',
+        `--outputFile=${report}`,
+        '--passWithNoTests',
+        ...workers,
+        ...paths,
+      ]);
       // Jest writes its report to stdout as well when it has no file; with one, people see the usual lines.
       const outcome = await run(process.execPath, args, 30 * MINUTE_MS, { NODE_ENV: 'test' });
-      if (!existsSync(report)) return { tally: { ...NOTHING, failed: 1 }, files: [], notes: [`jest gave no report: ${outcome}`] };
+      if (!existsSync(report))
+        return { tally: { ...NOTHING, failed: 1 }, files: [], notes: [`jest gave no report: ${outcome}`] };
       return fromJest(JSON.parse(readFileSync(report, 'utf8')) as JestReport, outcome, root);
     } finally {
       rmSync(folder, { recursive: true, force: true });
@@ -55,9 +73,16 @@ export function suitesOf(root: string): Suite[] {
     const folder = mkdtempSync(join(tmpdir(), 'volley-test-'));
     try {
       const report = join(folder, 'report.xml');
-      const outcome = await run(ctestProgram, ['--test-dir', build, '--output-on-failure', '--no-tests=ignore', '--output-junit', report], 10 * MINUTE_MS);
+      const outcome = await run(
+        ctestProgram,
+        ['--test-dir', build, '--output-on-failure', '--no-tests=ignore', '--output-junit', report],
+        10 * MINUTE_MS,
+      );
       const tally = existsSync(report) ? junitTally(readFileSync(report, 'utf8')) : undefined;
-      if (tally === undefined) return outcome === 0 ? skipped(`no C++ tests in ${build}`) : { tally: { ...NOTHING, failed: 1 }, files: [], notes: [`ctest (${preset}) gave no report: ${outcome}`] };
+      if (tally === undefined)
+        return outcome === 0
+          ? skipped(`no C++ tests in ${build}`)
+          : { tally: { ...NOTHING, failed: 1 }, files: [], notes: [`ctest (${preset}) gave no report: ${outcome}`] };
       const honest = outcome !== 0 && tally.failed === 0 ? { ...tally, failed: 1 } : tally;
       return { tally: honest, files: [], notes: [] };
     } finally {
@@ -66,8 +91,17 @@ export function suitesOf(root: string): Suite[] {
   };
 
   const suites: Suite[] = [
-    { name: 'lint', summary: 'ESLint, with the dependency rules of the house', run: () => check('eslint', process.execPath, node('eslint/bin/eslint.js', ['.', '--max-warnings', '0'])) },
-    { name: 'format', summary: 'Prettier', run: () => check('prettier', process.execPath, node('prettier/bin/prettier.cjs', ['--check', '--log-level', 'warn', '.'])) },
+    {
+      name: 'lint',
+      summary: 'ESLint, with the dependency rules of the house',
+      run: () => check('eslint', process.execPath, node('eslint/bin/eslint.js', ['.', '--max-warnings', '0'])),
+    },
+    {
+      name: 'format',
+      summary: 'Prettier',
+      run: () =>
+        check('prettier', process.execPath, node('prettier/bin/prettier.cjs', ['--check', '--log-level', 'warn', '.'])),
+    },
     {
       name: 'clang-format',
       summary: 'clang-format of the C++ sources',
@@ -77,7 +111,11 @@ export function suitesOf(root: string): Suite[] {
         return check('clang-format', clangFormat, ['--dry-run', '--Werror', ...cppFiles(join(root, 'native'))]);
       },
     },
-    { name: 'types', summary: 'the TypeScript compiler', run: () => check('tsc', process.execPath, node('typescript/bin/tsc', ['--noEmit'])) },
+    {
+      name: 'types',
+      summary: 'the TypeScript compiler',
+      run: () => check('tsc', process.execPath, node('typescript/bin/tsc', ['--noEmit'])),
+    },
     { name: 'native', summary: 'C++ tests under CTest', run: () => ctest('release', join(root, 'native', 'build')) },
     {
       name: 'sanitize',
@@ -86,9 +124,27 @@ export function suitesOf(root: string): Suite[] {
         const cmake = program('cmake');
         if (cmake === undefined) return skipped('cmake is not installed (Debian package cmake)');
         const build = join(root, 'native', 'build-sanitize');
-        for (const args of [['-S', join(root, 'native'), '-B', build, '-G', 'Ninja', '-DCMAKE_BUILD_TYPE=Debug', '-DVOLLEY_SANITIZE=ON', '-DVOLLEY_TESTS=ON'], ['--build', build]]) {
+        for (const args of [
+          [
+            '-S',
+            join(root, 'native'),
+            '-B',
+            build,
+            '-G',
+            'Ninja',
+            '-DCMAKE_BUILD_TYPE=Debug',
+            '-DVOLLEY_SANITIZE=ON',
+            '-DVOLLEY_TESTS=ON',
+          ],
+          ['--build', build],
+        ]) {
           const outcome = await run(cmake, args, 10 * MINUTE_MS);
-          if (outcome !== 0) return { tally: { ...NOTHING, failed: 1 }, files: [], notes: [`the build with sanitizers failed: ${outcome}`] };
+          if (outcome !== 0)
+            return {
+              tally: { ...NOTHING, failed: 1 },
+              files: [],
+              notes: [`the build with sanitizers failed: ${outcome}`],
+            };
         }
         return ctest('sanitize', build);
       },
@@ -111,7 +167,9 @@ function wholeSystemSuites(root: string): string[] {
   const folder = join(root, 'test');
   if (!existsSync(folder)) return [];
   const names = readdirSync(folder, { withFileTypes: true })
-    .filter((entry) => entry.isDirectory() && filesIn(join(folder, entry.name)).some((file) => file.endsWith('.spec.ts')))
+    .filter(
+      (entry) => entry.isDirectory() && filesIn(join(folder, entry.name)).some((file) => file.endsWith('.spec.ts')),
+    )
     .map(({ name }) => name);
   return names.sort((a, b) => Number(a === 'chaos') - Number(b === 'chaos') || a.localeCompare(b));
 }
@@ -138,7 +196,11 @@ function fromJest(report: JestReport, outcome: number | string, root: string): S
   const files = report.testResults.map(({ name, startTime, endTime, assertionResults, status }) => {
     const of = (...wanted: string[]): number => assertionResults.filter((one) => wanted.includes(one.status)).length;
     const failed = of('failed') || (status === 'failed' && assertionResults.length === 0 ? 1 : 0);
-    return { name: relative(root, name), tally: { passed: of('passed'), failed, skipped: of('pending', 'todo', 'skipped', 'disabled') }, ms: endTime - startTime };
+    return {
+      name: relative(root, name),
+      tally: { passed: of('passed'), failed, skipped: of('pending', 'todo', 'skipped', 'disabled') },
+      ms: endTime - startTime,
+    };
   });
   return { tally, files, notes };
 }

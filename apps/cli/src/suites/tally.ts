@@ -9,7 +9,11 @@ export const NOTHING: Tally = { passed: 0, failed: 0, skipped: 0 };
 
 export function sum(tallies: readonly Tally[]): Tally {
   return tallies.reduce(
-    (all, one) => ({ passed: all.passed + one.passed, failed: all.failed + one.failed, skipped: all.skipped + one.skipped }),
+    (all, one) => ({
+      passed: all.passed + one.passed,
+      failed: all.failed + one.failed,
+      skipped: all.skipped + one.skipped,
+    }),
     NOTHING,
   );
 }
@@ -25,7 +29,13 @@ export interface JestReport {
   numPendingTests: number;
   numTodoTests: number;
   numRuntimeErrorTestSuites: number;
-  testResults: { name: string; startTime: number; endTime: number; status: string; assertionResults: { status: string }[] }[];
+  testResults: {
+    name: string;
+    startTime: number;
+    endTime: number;
+    status: string;
+    assertionResults: { status: string }[];
+  }[];
 }
 
 /** A suite that could not even be loaded counts as one failure. */
@@ -42,6 +52,10 @@ export function junitTally(xml: string): Tally | undefined {
   const suite = /<testsuite\b[^>]*>/.exec(xml)?.[0];
   if (suite === undefined) return undefined;
   const count = (name: string): number => Number(new RegExp(`\\b${name}="(\\d+)"`).exec(suite)?.[1] ?? 0);
-  const [all, failed, skipped] = [count('tests'), count('failures') + count('errors'), count('skipped') + count('disabled')];
+  const [all, failed, skipped] = [
+    count('tests'),
+    count('failures') + count('errors'),
+    count('skipped') + count('disabled'),
+  ];
   return { passed: all - failed - skipped, failed, skipped };
 }

@@ -16,10 +16,22 @@ export function addTestCommand(program: Command): void {
     .action(async (names: string[], { list }: { list?: boolean }, command: Command) => {
       const out = outputOf(command);
       const suites = suitesOf(repositoryRoot());
-      if (list) return out.line(table([{ title: 'SUITE', value: (one: Suite) => one.name }, { title: 'WHAT', value: (one) => one.summary }], suites));
+      if (list)
+        return out.line(
+          table(
+            [
+              { title: 'SUITE', value: (one: Suite) => one.name },
+              { title: 'WHAT', value: (one) => one.summary },
+            ],
+            suites,
+          ),
+        );
       const unknown = names.filter((name) => !suites.some((suite) => suite.name === name));
       if (unknown.length > 0) {
-        throw new CliError(`no suite ${unknown.join(', ')}; there are ${suites.map(({ name }) => name).join(', ')}`, ExitCode.usage);
+        throw new CliError(
+          `no suite ${unknown.join(', ')}; there are ${suites.map(({ name }) => name).join(', ')}`,
+          ExitCode.usage,
+        );
       }
       const chosen = names.length === 0 ? suites : suites.filter(({ name }) => names.includes(name));
       const done: { name: string; ms: number; outcome: SuiteOutcome }[] = [];

@@ -2,13 +2,11 @@ import { parseArgs } from 'node:util';
 import { repositoryRoot } from '../repository-root';
 import { urlOf } from '../rest/url-of';
 import { DataFolder } from './data-folder';
+import { IN_USE } from './exit-code';
 import { settingsOf } from './settings';
 import { Supervisor } from './supervisor';
 import { FolderInUseError } from './supervisor-lock';
 import { DEFAULT_OVERCOMMIT, volleyProcesses } from './volley-processes';
-
-/** Exit code when another supervisor holds the folder. */
-export const IN_USE = 75;
 
 /** The supervisor's own process: `main.js --data DIR --host HOST --port PORT [--overcommit-cpu R] [--overcommit-memory R]`, started by `volley up`, stopped by SIGTERM. */
 async function main(): Promise<void> {
@@ -23,7 +21,8 @@ async function main(): Promise<void> {
     strict: true,
   });
   const { data, host, port } = values;
-  if (data === undefined || host === undefined || port === undefined) throw new Error('--data, --host and --port are required');
+  if (data === undefined || host === undefined || port === undefined)
+    throw new Error('--data, --host and --port are required');
   const overcommit = { cpu: Number(values['overcommit-cpu']), memory: Number(values['overcommit-memory']) };
   process.chdir('/');
   const folder = DataFolder.create(data);

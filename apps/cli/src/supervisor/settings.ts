@@ -16,7 +16,8 @@ export interface Settings {
 
 export async function settingsOf(folder: DataFolder): Promise<Settings> {
   const stored = readSettings(folder);
-  const runDir = stored?.runDir ?? join(memoryFolder(), createHash('sha256').update(folder.path).digest('hex').slice(0, 16));
+  const runDir =
+    stored?.runDir ?? join(memoryFolder(), createHash('sha256').update(folder.path).digest('hex').slice(0, 16));
   mkdirSync(runDir, { recursive: true, mode: 0o700 });
   if (statSync(runDir).uid !== process.getuid?.()) {
     throw new CliError(`${runDir} belongs to another user; remove it, or use another data folder with --data`);
@@ -38,7 +39,10 @@ export function readSettings(folder: DataFolder): Settings | undefined {
 
 /** The machine's name for people, and a tail that keeps two data folders on one machine apart. */
 function newHostId(): string {
-  const name = hostname().split('.')[0]!.replace(/[^a-zA-Z0-9_-]/g, '-').slice(0, 40);
+  const name = hostname()
+    .split('.')[0]!
+    .replace(/[^a-zA-Z0-9_-]/g, '-')
+    .slice(0, 40);
   return `${name || 'host'}-${randomBytes(2).toString('hex')}`;
 }
 
@@ -46,7 +50,9 @@ const TMPFS_MAGIC = 0x01021994;
 
 /** A folder in memory that this user may write: /run as it should be, /dev/shm where /run is on a disk. */
 function memoryFolder(): string {
-  const candidates = ['/run', process.env['XDG_RUNTIME_DIR'], '/dev/shm'].filter((path) => path !== undefined && path !== '');
+  const candidates = ['/run', process.env['XDG_RUNTIME_DIR'], '/dev/shm'].filter(
+    (path) => path !== undefined && path !== '',
+  );
   for (const path of candidates as string[]) {
     try {
       accessSync(path, constants.W_OK | constants.X_OK);

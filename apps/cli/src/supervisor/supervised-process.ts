@@ -91,7 +91,9 @@ export class SupervisedProcess {
     } else {
       const waitMs = this.#backOff.afterLifeOf(livedMs);
       this.#restarts++;
-      options.note(`${who} died after ${(livedMs / 1000).toFixed(1)} s: ${how}; starting it again in ${waitMs} ms; see ${options.logFile}`);
+      options.note(
+        `${who} died after ${(livedMs / 1000).toFixed(1)} s: ${how}; starting it again in ${waitMs} ms; see ${options.logFile}`,
+      );
       this.#again = setTimeout(() => this.start(), waitMs);
     }
     options.changed();

@@ -33,7 +33,14 @@ afterEach(async () => {
 });
 
 function scripted(name: string, script: string, more: Partial<ProcessSpec> = {}): ProcessSpec {
-  return { name, command: process.execPath, args: ['-e', script], env: { PATH: process.env['PATH']! }, stopDeadlineMs: 5_000, ...more };
+  return {
+    name,
+    command: process.execPath,
+    args: ['-e', script],
+    env: { PATH: process.env['PATH']! },
+    stopDeadlineMs: 5_000,
+    ...more,
+  };
 }
 
 async function supervise(groups: ProcessSpec[][]): Promise<Supervisor> {
@@ -124,7 +131,11 @@ describe('a supervisor', () => {
       folder,
       url: '',
       processes: async () => [
-        [scripted('slow', OBEDIENT, { ready: (signal) => new Promise((_, no) => signal.addEventListener('abort', no)) })],
+        [
+          scripted('slow', OBEDIENT, {
+            ready: (signal) => new Promise((_, no) => signal.addEventListener('abort', no)),
+          }),
+        ],
         [scripted('never', OBEDIENT)],
       ],
       note: (text) => notes.push(text),
@@ -140,7 +151,9 @@ describe('a supervisor', () => {
   it('has the folder to itself', async () => {
     await supervise([[scripted('worker', OBEDIENT)]]);
     const pid = statusOf('worker')!.pid;
-    await expect(Supervisor.of({ folder, url: '', processes: async () => [], note: () => {} })).rejects.toThrow(FolderInUseError);
+    await expect(Supervisor.of({ folder, url: '', processes: async () => [], note: () => {} })).rejects.toThrow(
+      FolderInUseError,
+    );
     expect(statusOf('worker')!.pid).toBe(pid);
   });
 

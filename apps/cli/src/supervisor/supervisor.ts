@@ -59,7 +59,7 @@ export class Supervisor {
       if (signal.aborted) return;
       for (const member of group) member.start();
       try {
-        await Promise.all(group.map(({ spec }) => spec.ready?.(signal)));
+        await Promise.all(group.map(async ({ spec }) => spec.ready?.(signal)));
       } catch (error) {
         if (signal.aborted) return;
         throw error;
@@ -106,7 +106,11 @@ export class Supervisor {
 }
 
 /** Ends the processes that a dead supervisor of this folder left behind. */
-export async function endMarked(folder: DataFolder, note: (text: string) => void, deadlineMs = 16_000): Promise<number> {
+export async function endMarked(
+  folder: DataFolder,
+  note: (text: string) => void,
+  deadlineMs = 16_000,
+): Promise<number> {
   const left = markedProcesses(folder.path);
   // nats-server last: the others want to say goodbye.
   const servers = left.filter(({ name }) => name === 'nats-server');
@@ -115,7 +119,9 @@ export async function endMarked(folder: DataFolder, note: (text: string) => void
     await Promise.all(
       some.map(async (one) => {
         const how = await endProcess(one, deadlineMs);
-        note(`${one.name} with pid ${one.pid}, left behind by a supervisor that died, ${how === 'killed' ? 'was killed' : 'has ended'}`);
+        note(
+          `${one.name} with pid ${one.pid}, left behind by a supervisor that died, ${how === 'killed' ? 'was killed' : 'has ended'}`,
+        );
       }),
     );
   }

@@ -32,7 +32,13 @@ export interface VolleyProcessesOptions {
 }
 
 /** The processes of one control plane with its host, in the groups in which they start. Writes the files they are given. */
-export function volleyProcesses({ folder, settings, listen, overcommit, root }: VolleyProcessesOptions): ProcessSpec[][] {
+export function volleyProcesses({
+  folder,
+  settings,
+  listen,
+  overcommit,
+  root,
+}: VolleyProcessesOptions): ProcessSpec[][] {
   const token = secretIn(folder.natsTokenFile);
   secretIn(folder.operatorTokenFile);
   writeWhole(folder.natsConfigFile, natsConfig({ port: settings.natsPort, token, storeDir: folder.nats }));
@@ -88,5 +94,7 @@ export function volleyProcesses({ folder, settings, listen, overcommit, root }: 
 function natsServer(): string {
   const chosen = process.env['VOLLEY_NATS_SERVER'];
   if (chosen) return chosen;
-  return ['/usr/sbin/nats-server', '/usr/local/bin/nats-server', '/usr/bin/nats-server'].find(existsSync) ?? 'nats-server';
+  return (
+    ['/usr/sbin/nats-server', '/usr/local/bin/nats-server', '/usr/bin/nats-server'].find(existsSync) ?? 'nats-server'
+  );
 }

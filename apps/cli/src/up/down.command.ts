@@ -22,10 +22,17 @@ interface DownOptions {
 export function addDownCommand(program: Command): void {
   program
     .command('down')
-    .description('stop everything that up has started, microVMs included; histories stay, and the next up goes on from there')
+    .description(
+      'stop everything that up has started, microVMs included; histories stay, and the next up goes on from there',
+    )
     .option('--keep-microvms', 'leave the microVMs running; the next up on the same folder adopts them')
     .option('--grace <duration>', 'how long a guest may take to power off before it is killed', durationOption, 3_000)
-    .option('--timeout <duration>', 'how long to try through the API before VMM processes are killed', durationOption, 60_000)
+    .option(
+      '--timeout <duration>',
+      'how long to try through the API before VMM processes are killed',
+      durationOption,
+      60_000,
+    )
     .action(async (options: DownOptions, command: Command) => {
       const folder = DataFolder.at(command.optsWithGlobals<GlobalOptions>().data);
       const out = outputOf(command);
@@ -45,19 +52,27 @@ interface DownReport {
 async function down(folder: DataFolder, out: Output, options: DownOptions): Promise<DownReport> {
   const settings = readSettings(folder);
   const microvms = { stopped: 0, killed: 0, kept: 0, left: 0 };
-  const wasUp = livingSupervisor(folder) !== undefined;
+  const supervisor = await livingSupervisor(folder);
+  const wasUp = supervisor !== undefined;
   const state = readState(folder);
   if (wasUp && state && settings && !options.keepMicrovms) {
-    const client = new RestClient(targetOf({ url: state.url, tokenFile: folder.operatorTokenFile, data: folder.path }, {}));
+    const client = new RestClient(
+      targetOf({ url: state.url, tokenFile: folder.operatorTokenFile, data: folder.path }, {}),
+    );
     try {
-      const report = await stopMicrovms(client, settings.hostId, { graceMs: options.grace, deadlineMs: options.timeout });
+      const report = await stopMicrovms(client, settings.hostId, {
+        graceMs: options.grace,
+        deadlineMs: options.timeout,
+      });
       microvms.stopped = report.stopped;
       if (report.left > 0) out.note(`${report.left} microVMs did not stop within ${options.timeout / 1_000} s`);
     } catch (error) {
-      out.note(`microVMs cannot be stopped through the API (${(error as Error).message}); ending their VMM processes instead`);
+      out.note(
+        `microVMs cannot be stopped through the API (${(error as Error).message}); ending their VMM processes instead`,
+      );
     }
   }
-  await endSupervisor(folder);
+  await endSupervisor(supervisor);
   const orphans = await endMarked(folder, (text) => out.note(text));
   const vmms = settings ? vmmProcesses(settings.runDir) : [];
   if (options.keepMicrovms) microvms.kept = vmms.length;

@@ -26,7 +26,8 @@ export async function untilHostReady(client: RestClient, hostId: string, deadlin
       if (hosts.some((report) => report.hostId === hostId)) return;
       what = 'has not reported its density';
     }
-    if (performance.now() > end) throw new CliError(`host ${hostId} ${what} after ${deadlineMs / 1_000} s`, ExitCode.timeout);
+    if (performance.now() > end)
+      throw new CliError(`host ${hostId} ${what} after ${deadlineMs / 1_000} s`, ExitCode.timeout);
     await pause(50);
   }
 }
@@ -35,7 +36,9 @@ export async function untilHostReady(client: RestClient, hostId: string, deadlin
 export async function firstLight(client: RestClient): Promise<FirstLight> {
   const query = { wait: 'running', timeout: `${WAIT_MS}ms` };
   const deadlineMs = WAIT_MS + 5_000;
-  const { items } = await client.get<{ items: Microvm[] }>('/v1/microvms', { query: { label: [`${FIRST_LIGHT_LABEL}=true`] } });
+  const { items } = await client.get<{ items: Microvm[] }>('/v1/microvms', {
+    query: { label: [`${FIRST_LIGHT_LABEL}=true`] },
+  });
   const running = items.find(({ state }) => state === 'running');
   if (running) return { microvm: running, how: 'was running' };
   const ended = items.find(({ state }) => state === 'stopped' || state === 'failed');
@@ -49,5 +52,8 @@ export async function firstLight(client: RestClient): Promise<FirstLight> {
 
 function mustRun(microvm: Microvm): Microvm {
   if (microvm.state === 'running') return microvm;
-  throw new CliError(`the canary ${microvm.id} is ${microvm.state} after ${WAIT_MS / 1_000} s: ${microvm.reason ?? 'no reason given'}`, ExitCode.timeout);
+  throw new CliError(
+    `the canary ${microvm.id} is ${microvm.state} after ${WAIT_MS / 1_000} s: ${microvm.reason ?? 'no reason given'}`,
+    ExitCode.timeout,
+  );
 }

@@ -7,10 +7,10 @@ import { RestClient } from '../rest/rest-client';
 import { targetOf } from '../rest/target';
 import { DataFolder } from '../supervisor/data-folder';
 import { markedProcesses } from '../supervisor/marked-processes';
+import { SupervisorLock } from '../supervisor/supervisor-lock';
 import { readSettings } from '../supervisor/settings';
 import { readState } from '../supervisor/supervisor-state';
 import { vmmProcesses } from '../supervisor/vmm-processes';
-import { livingSupervisor } from './supervisor-process';
 
 export function addStatusCommand(program: Command): void {
   program
@@ -19,7 +19,7 @@ export function addStatusCommand(program: Command): void {
     .action(async (_options: object, command: Command) => {
       const folder = DataFolder.at(command.optsWithGlobals<GlobalOptions>().data);
       const out = outputOf(command);
-      const supervisor = livingSupervisor(folder);
+      const supervisor = SupervisorLock.holder(folder);
       const state = supervisor && readState(folder);
       const settings = readSettings(folder);
       const vmms = settings ? vmmProcesses(settings.runDir).length : 0;
@@ -28,7 +28,14 @@ export function addStatusCommand(program: Command): void {
       process.exitCode = problem === undefined ? ExitCode.ok : ExitCode.notUp;
       const left = supervisor ? [] : markedProcesses(folder.path);
       if (out.json) {
-        return out.document({ ready: problem === undefined, problem: problem ?? null, data: folder.path, vmms, ...(state ?? {}), leftBehind: left });
+        return out.document({
+          ready: problem === undefined,
+          problem: problem ?? null,
+          data: folder.path,
+          vmms,
+          ...(state ?? {}),
+          leftBehind: left,
+        });
       }
       if (!state) {
         out.line(`Not up (data in ${folder.path}). Start it with: ./volley up --detach`);
@@ -48,7 +55,11 @@ export function addStatusCommand(program: Command): void {
           [
             { title: 'PROCESS', value: ({ name }) => name },
             { title: 'PID', value: ({ pid }) => pid, align: 'right' },
-            { title: 'UP', value: ({ startedAt }) => (startedAt === null ? 'waiting' : age(now - startedAt)), align: 'right' },
+            {
+              title: 'UP',
+              value: ({ startedAt }) => (startedAt === null ? 'waiting' : age(now - startedAt)),
+              align: 'right',
+            },
             { title: 'RESTARTS', value: ({ restarts }) => restarts, align: 'right' },
             { title: 'LAST END', value: ({ lastExit }) => lastExit },
           ],
@@ -56,7 +67,9 @@ export function addStatusCommand(program: Command): void {
         ),
       );
       out.line();
-      out.line(`${problem === undefined ? 'Ready' : `Not ready: ${problem}`}. REST ${state.url}, token in ${folder.operatorTokenFile}, ${vmms} VMM processes.`);
+      out.line(
+        `${problem === undefined ? 'Ready' : `Not ready: ${problem}`}. REST ${state.url}, token in ${folder.operatorTokenFile}, ${vmms} VMM processes.`,
+      );
     });
 }
 

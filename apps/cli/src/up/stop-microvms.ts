@@ -23,7 +23,12 @@ export async function stopMicrovms(
   const stopped = new Set<string>();
   for (;;) {
     const queue: Microvm[] = [];
-    for await (const microvm of client.pages<Microvm>('/v1/microvms', { state: ACTIVE })) {
+    const listDeadlineMs = Math.max(1_000, end - performance.now());
+    for await (const microvm of client.pages<Microvm>(
+      '/v1/microvms',
+      { state: ACTIVE },
+      { deadlineMs: listDeadlineMs },
+    )) {
       if (microvm.hostId === hostId || microvm.hostId === null) queue.push(microvm);
     }
     const remaining = end - performance.now();

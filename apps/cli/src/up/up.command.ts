@@ -13,7 +13,8 @@ import { DEFAULT_URL, targetOf } from '../rest/target';
 import { RestClient } from '../rest/rest-client';
 import { urlOf } from '../rest/url-of';
 import { DataFolder } from '../supervisor/data-folder';
-import { isAlive, type ProcessIdentity } from '../supervisor/process-identity';
+import { identify, isAlive, type ProcessIdentity } from '../supervisor/process-identity';
+import { SupervisorLock } from '../supervisor/supervisor-lock';
 import { readState } from '../supervisor/supervisor-state';
 import { vmmProcesses } from '../supervisor/vmm-processes';
 import { readSettings } from '../supervisor/settings';
@@ -21,7 +22,13 @@ import { DEFAULT_OVERCOMMIT } from '../supervisor/volley-processes';
 import { firstLight, untilHostReady, type FirstLight } from './first-light';
 import { availableAt, parseListen } from './listen-address';
 import { sizeOf, textAfter } from './log-tail';
-import { endSupervisor, launchSupervisor, livingSupervisor, untilReady } from './supervisor-process';
+import {
+  AnotherSupervisorError,
+  endSupervisor,
+  launchSupervisor,
+  livingSupervisor,
+  untilReady,
+} from './supervisor-process';
 
 interface UpOptions {
   detach?: boolean;
@@ -39,27 +46,47 @@ export function addUpCommand(program: Command): void {
     .description('start nats-server, the control plane and a host agent on this machine, and one canary microVM')
     .option('-d, --detach', 'go back to the shell when it is up')
     .option('--listen <host:port>', 'where REST and the console page are', new URL(DEFAULT_URL).host)
-    .addOption(new Option('--port <n>', 'the port on 127.0.0.1; 0 takes a free one').argParser(wholeNumber(0, 65_535)).conflicts('listen'))
+    .addOption(
+      new Option('--port <n>', 'the port on 127.0.0.1; 0 takes a free one')
+        .argParser(wholeNumber(0, 65_535))
+        .conflicts('listen'),
+    )
     .option('--no-canary', 'start no microVM')
-    .option('--overcommit-cpu <ratio>', 'most vCPUs to promise per CPU of this host', ratioOption, environmentRatio('CPU') ?? DEFAULT_OVERCOMMIT.cpu)
-    .option('--overcommit-memory <ratio>', 'most memory to promise per memory of this host', ratioOption, environmentRatio('MEMORY') ?? DEFAULT_OVERCOMMIT.memory)
+    .option(
+      '--overcommit-cpu <ratio>',
+      'most vCPUs to promise per CPU of this host',
+      ratioOption,
+      environmentRatio('CPU') ?? DEFAULT_OVERCOMMIT.cpu,
+    )
+    .option(
+      '--overcommit-memory <ratio>',
+      'most memory to promise per memory of this host',
+      ratioOption,
+      environmentRatio('MEMORY') ?? DEFAULT_OVERCOMMIT.memory,
+    )
     .option('--timeout <duration>', 'how long it may take to get ready', durationOption, 60_000)
     .action(async (options: UpOptions, command: Command) => {
       const folder = DataFolder.create(command.optsWithGlobals<GlobalOptions>().data);
       const out = outputOf(command);
-      const living = livingSupervisor(folder);
+      const living = await livingSupervisor(folder);
       if (living) await tellThatItIsUp(folder, out, living, options);
       else await bringUp(folder, out, options);
     });
 }
 
+/** Thrown when the person at the keyboard does not want to wait for the start any longer. */
+class InterruptedError extends CliError {}
+
 async function bringUp(folder: DataFolder, out: Output, options: UpOptions): Promise<void> {
   const startedMs = performance.now();
-  const listen = await availableAt(options.port === undefined ? parseListen(options.listen) : { host: '127.0.0.1', port: options.port });
+  const listen = await availableAt(
+    options.port === undefined ? parseListen(options.listen) : { host: '127.0.0.1', port: options.port },
+  );
   const kvm = kvmAccess(thisHost(folder.path));
   const logFrom = sizeOf(folder.logFile('supervisor'));
   const child = launchSupervisor(folder, listen, { cpu: options.overcommitCpu, memory: options.overcommitMemory });
   child.unref();
+  const supervisor = child.pid === undefined ? undefined : identify(child.pid);
   const url = urlOf(listen);
   const client = new RestClient(targetOf({ url, tokenFile: folder.operatorTokenFile, data: folder.path }, {}));
   const interrupted = interruption();
@@ -76,28 +103,40 @@ async function bringUp(folder: DataFolder, out: Output, options: UpOptions): Pro
       await untilHostReady(client, readSettings(folder)!.hostId, 15_000);
       if (options.canary) light = await firstLight(client);
     };
-    await Promise.race([work(), interrupted.then((signal) => Promise.reject(new CliError(`${signal}: starting was given up`)))]);
+    await Promise.race([
+      work(),
+      interrupted.then((signal) => Promise.reject(new InterruptedError(`${signal}: starting was given up`))),
+    ]);
   } catch (error) {
-    if (livingSupervisor(folder) && (await stillAnswers(client)) && !(error as CliError).message?.startsWith('SIG')) {
-      // The control plane works; only microVMs do not. That is for the operator to look into.
-      noLight = (error as Error).message;
-    } else {
-      await endSupervisor(folder);
+    if (error instanceof AnotherSupervisorError) {
+      const other = SupervisorLock.holder(folder);
+      if (other) return tellThatItIsUp(folder, out, other, options);
+    }
+    if (error instanceof InterruptedError || !(await stillAnswers(client))) {
+      await endSupervisor(supervisor);
       throw error;
     }
+    // The control plane works; only microVMs do not. That is for the operator to look into.
+    noLight = (error as Error).message;
   }
 
-  if (out.json) out.document({ url, tokenFile: folder.operatorTokenFile, data: folder.path, firstLight: light?.microvm ?? null, problem: noLight ?? null });
+  if (out.json)
+    out.document({
+      url,
+      tokenFile: folder.operatorTokenFile,
+      data: folder.path,
+      firstLight: light?.microvm ?? null,
+      problem: noLight ?? null,
+    });
   else welcome(folder, out, url, light);
   if (!kvm.usable) {
-    out.note(`\nvolley: ${noLight}.\n  What to do: ${kvm.todo}.\n  Then: ./volley doctor && ./volley down && ./volley up`);
+    out.note(
+      `\nvolley: ${noLight}.\n  What to do: ${kvm.todo}.\n  Then: ./volley doctor && ./volley down && ./volley up`,
+    );
   } else if (noLight !== undefined) {
     out.note(`\nvolley: ${noLight}\n  See ./volley doctor, and the logs in ${folder.logs}`);
   }
-  if (!options.detach) {
-    const supervisor = livingSupervisor(folder);
-    if (supervisor) await stayAttached(folder, out, supervisor, logFrom, interrupted);
-  }
+  if (!options.detach && supervisor) await stayAttached(folder, out, supervisor, logFrom, interrupted);
   if (noLight !== undefined && kvm.usable) process.exitCode = ExitCode.failed;
 }
 
@@ -120,7 +159,12 @@ function welcome(folder: DataFolder, out: Output, url: string, light: FirstLight
   out.line('Try: ./volley run canary --memory 32 --wait running; ./volley ps; ./volley status; ./volley down');
 }
 
-async function tellThatItIsUp(folder: DataFolder, out: Output, living: ProcessIdentity, options: UpOptions): Promise<void> {
+async function tellThatItIsUp(
+  folder: DataFolder,
+  out: Output,
+  living: ProcessIdentity,
+  options: UpOptions,
+): Promise<void> {
   const url = readState(folder)?.url ?? DEFAULT_URL;
   const client = new RestClient(targetOf({ url, tokenFile: folder.operatorTokenFile, data: folder.path }, {}));
   await untilReady(folder, client, options.timeout);
@@ -128,13 +172,23 @@ async function tellThatItIsUp(folder: DataFolder, out: Output, living: ProcessId
   out.line(`It is already up: supervisor pid ${living.pid}, REST ${url}, token in ${folder.operatorTokenFile}`);
   const asked = options.port === undefined ? options.listen : `127.0.0.1:${options.port}`;
   if (options.port !== undefined && options.port !== 0 && new URL(url).host !== asked) {
-    out.note(`It keeps listening there; to move it to ${asked}: ./volley down --keep-microvms && ./volley up --port ${options.port}`);
+    out.note(
+      `It keeps listening there; to move it to ${asked}: ./volley down --keep-microvms && ./volley up --port ${options.port}`,
+    );
   }
 }
 
 /** Shows what the supervisor notes until Ctrl-C, which stops the control plane and leaves the microVMs running. */
-async function stayAttached(folder: DataFolder, out: Output, supervisor: ProcessIdentity, logFrom: number, interrupted: Promise<string>): Promise<void> {
-  out.note('\nCtrl-C stops the control plane; microVMs go on running. ./volley down, in another terminal, stops them too.\n');
+async function stayAttached(
+  folder: DataFolder,
+  out: Output,
+  supervisor: ProcessIdentity,
+  logFrom: number,
+  interrupted: Promise<string>,
+): Promise<void> {
+  out.note(
+    '\nCtrl-C stops the control plane; microVMs go on running. ./volley down, in another terminal, stops them too.\n',
+  );
   const log = folder.logFile('supervisor');
   let from = Math.max(logFrom, sizeOf(log));
   let signal: string | undefined;
@@ -150,9 +204,13 @@ async function stayAttached(folder: DataFolder, out: Output, supervisor: Process
     await Promise.race([pause(200), interrupted]);
   }
   out.note(`\n${signal}: stopping the control plane ...`);
-  await endSupervisor(folder);
+  await endSupervisor(supervisor);
   const left = vmmProcesses(readSettings(folder)?.runDir ?? '/nowhere').length;
-  out.note(left === 0 ? 'Stopped.' : `Stopped; ${left} microVMs go on running. ./volley up takes them back, ./volley down ends them.`);
+  out.note(
+    left === 0
+      ? 'Stopped.'
+      : `Stopped; ${left} microVMs go on running. ./volley up takes them back, ./volley down ends them.`,
+  );
 }
 
 function interruption(): Promise<string> {
