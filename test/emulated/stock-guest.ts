@@ -53,9 +53,10 @@ case $end in
   reboot) reboot -f ;;
   panic*) echo c > /proc/sysrq-trigger ;;
   power-button)
+    # The button is the only input device. Opened before it is announced: events before that are lost.
+    exec 3< /dev/input/event0
     echo "guest: waiting for the power button"
-    # One event is 24 bytes long; the button is the only input device.
-    head -c 24 /dev/input/event0 > /dev/null
+    head -c 24 <&3 > /dev/null  # one event
     echo "guest: the power button was pressed"
     poweroff -f ;;
 esac

@@ -15,7 +15,8 @@ const obstacle = found.available ? (typeof build === 'string' ? build : undefine
 
 /** For one microVM; generous, because everything in it is emulated twice, perhaps on a busy machine. */
 const GUEST_SECONDS = '100';
-const WHOLE_DEADLINE_MS = 240_000;
+/** Some 40 s on two free cores, 180 s on two cores that eighteen others want. */
+const WHOLE_DEADLINE_MS = 420_000;
 
 const linux = (name: string, end: GuestEnd, ...more: string[]): string =>
   runMicrovm(name, [
@@ -36,7 +37,7 @@ const SCRIPT = [
   canary('canary-button', 'idle', '--power-button-on', 'canary'),
   linux('linux-poweroff', 'poweroff', '--memory', '256'),
   linux('linux-reboot', 'reboot', '--memory', '256', '--vcpus', '2'),
-  linux('linux-panic', 'panic', '--memory', '4096'),
+  linux('linux-panic', 'panic', '--memory', '3328'),
   linux('linux-panic-silent', 'panic-silent', '--memory', '256'),
   linux('linux-button', 'power-button', '--memory', '256', '--power-button-on', 'waiting for the power button'),
   linux('linux-too-small', 'poweroff', '--memory', '32'),
@@ -113,8 +114,9 @@ describeUnless(obstacle, 'a host with hardware KVM', () => {
 
     it('uses memory on both sides of the device window, and reports a panic', () => {
       const { console, report } = runs('linux-panic');
+      // 3 GiB lie below the window; less than that would mean the rest was lost.
       const memoryKiB = Number(/guest: (\d+) kB of memory/.exec(console)?.[1]);
-      expect(memoryKiB).toBeGreaterThan(3_900_000);
+      expect(memoryKiB).toBeGreaterThan(3_200_000);
       expect(report).toMatchObject({ exit: 'PANIC', status: 0 });
     });
 
