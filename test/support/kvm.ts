@@ -8,7 +8,8 @@ const root = join(__dirname, '..', '..');
 export const artefacts = {
   vmm: join(root, 'native/build/vmm/volley-vmm'),
   canary: join(root, 'native/build/guest/canary.bin'),
-  binding: join(root, 'native/build/binding/volley.node'),
+  /** `VOLLEY_TEST_BINDING`: another build of it, such as the sanitized one (docs in native/binding/README.md). */
+  binding: process.env['VOLLEY_TEST_BINDING'] ?? join(root, 'native/build/binding/volley.node'),
   /** Speaks the contract between agent and VMM without KVM, and misbehaves on request; see native/binding/test. */
   fakeVmm: join(root, 'native/build/binding/fake-vmm'),
 };

@@ -41,7 +41,7 @@ struct Errand {
 
 // Between clone and exec only these raw calls are used: glibc's wrappers write errno, which lies in memory shared with
 // the agent, and sanitizers cannot follow a thread of execution they have not seen being born.
-#define VOLLEY_CHILD_CODE __attribute__((no_sanitize("address", "undefined"))) static
+#define VOLLEY_CHILD_CODE __attribute__((no_sanitize("address", "thread", "undefined"))) static
 
 VOLLEY_CHILD_CODE inline long Call(long number, long a = 0, long b = 0, long c = 0, long d = 0, long e = 0) {
   long result = 0;
