@@ -83,7 +83,7 @@ describeWithChromium('the console page', () => {
     gateway.token = 'another';
     gateway.dropStreams();
     await page.getByRole('alert').filter({ hasText: '401' }).waitFor();
-    expect(await page.evaluate(() => JSON.stringify(sessionStorage))).not.toContain(TOKEN);
+    expect(await page.evaluate('JSON.stringify(sessionStorage)')).not.toContain(TOKEN);
     await page.getByLabel('Operator token').fill('another');
     await page.keyboard.press('Enter');
     await page.locator('[data-connection="live"]').waitFor();

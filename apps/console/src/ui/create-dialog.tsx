@@ -6,7 +6,7 @@ import { EMPTY_FORM, fieldErrors, readForm, type CreateForm, type FieldErrors } 
 import { formatRoute } from '../model/route';
 import { useConsole } from './console-context';
 import { Dialog } from './dialog';
-import { nameOf } from './workspace';
+import { nameOf } from './wording';
 
 /** What was typed last, for the next one. */
 let remembered = EMPTY_FORM;

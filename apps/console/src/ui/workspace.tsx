@@ -10,12 +10,13 @@ import { EVERYTHING } from '../model/microvm-query';
 import { formatRoute } from '../model/route';
 import { ConfirmDialog, type Question } from './confirm-dialog';
 import { ConnectionBadge } from './connection-badge';
-import { ConsoleProvider, type ConsoleContext, type Notice } from './console-context';
+import { ConsoleProvider, type ConsoleContext } from './console-context';
 import { CreateDialog } from './create-dialog';
 import { FleetPage } from './fleet-page';
 import { Mark } from './mark';
 import { MicrovmPage } from './microvm-page';
 import { Notices, useNotices } from './notices';
+import { nameOf, titleOf } from './wording';
 
 interface Props {
   client: Client;
@@ -190,13 +191,3 @@ export function Workspace({ client, onSignOut }: Props) {
     </ConsoleProvider>
   );
 }
-
-export function nameOf({ name, id }: Microvm): string {
-  return name ?? id;
-}
-
-export function titleOf(problem: unknown): string {
-  return problem instanceof Problem ? problem.title : 'it did not work';
-}
-
-export type { Notice };
