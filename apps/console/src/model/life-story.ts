@@ -57,7 +57,7 @@ export function distinctInstants(entries: readonly HistoryEntry[]): { at: number
 }
 
 /** Of use to programs only; the whole event is a click away. */
-const HIDDEN = ['type', 'specHash'];
+const HIDDEN = ['type', 'specHash', 'receiptId'];
 
 /** What an event holds beside its type, in one line; long values are cut. */
 export function eventSummary(event: { type: string; [key: string]: unknown }): string {

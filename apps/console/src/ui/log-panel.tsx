@@ -10,6 +10,11 @@ const EVERY_MS = 1_000;
 const RESTING_EVERY_MS = 5_000;
 const ACTIVE: readonly Microvm['state'][] = ['starting', 'running', 'pausing', 'resuming', 'stopping'];
 
+function whyEmpty({ state, hostId }: Microvm): string {
+  if (state === 'deleted') return 'Removed with the microVM.';
+  return hostId === null ? 'It has not been placed on a host yet.' : 'Nothing written yet.';
+}
+
 /** Its serial console, followed. */
 export function LogPanel({ microvm }: { microvm: Microvm }) {
   const { client } = useConsole();
@@ -81,7 +86,7 @@ export function LogPanel({ microvm }: { microvm: Microvm }) {
           atEnd.current = scrollHeight - scrollTop - clientHeight < 24;
         }}
       >
-        {log.text || (hostId === null ? 'It has not been placed on a host yet.' : 'Nothing written yet.')}
+        {log.text || whyEmpty(microvm)}
       </pre>
     </section>
   );
