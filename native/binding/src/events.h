@@ -63,7 +63,7 @@ struct RepliedEvent {
   uint32_t request;
   int32_t status;
 };
-/// The control connection is gone; the process may still run.
+/// The control connection is gone while answers were due; the process may still run.
 struct DisconnectedEvent {
   uint32_t handle;
   std::string message;

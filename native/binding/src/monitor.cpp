@@ -157,7 +157,8 @@ void Monitor::ReportBootLocked(Vmm& vmm, uint64_t at_ns) {
 
 void Monitor::DisconnectLocked(Vmm& vmm, const char* why) {
   vmm.control.Reset();
-  vmm.awaited.clear();
+  // Every VMM that ends closes its connection first. That is only news to those who wait for an answer.
+  if (std::exchange(vmm.awaited, {}).empty()) return;
   events_.Push(DisconnectedEvent{vmm.handle, why});
 }
 
