@@ -24,7 +24,7 @@ Status Status::system_error(int error_number, const char* format, ...) {
   va_start(arguments, format);
   vsnprintf(status.message_, sizeof(status.message_), format, arguments);
   va_end(arguments);
-  const char* meaning = strerrordesc_np(error_number);
+  const char* meaning = strerror(error_number);
   const size_t used = strlen(status.message_);
   snprintf(status.message_ + used, sizeof(status.message_) - used, ": %s (errno %d)",
            meaning != nullptr ? meaning : "unknown error", error_number);

@@ -26,6 +26,8 @@ void ControlLoop::run() {
     if (connection_ready && !new_connection) serve_connection();
   }
   machine_.halt();
+  // A guest may boot and end between two looks: the agent hears of both, in order.
+  report_boot(link_.accept_newest());
 }
 
 void ControlLoop::serve_connection() {

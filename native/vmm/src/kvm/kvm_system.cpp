@@ -8,6 +8,18 @@
 #include "kvm/kvm_ioctls.h"
 
 namespace volley {
+namespace {
+
+constexpr struct {
+  int capability;
+  const char* name;
+} kNeeded[] = {
+    {KVM_CAP_USER_MEMORY, "KVM_CAP_USER_MEMORY"}, {KVM_CAP_IMMEDIATE_EXIT, "KVM_CAP_IMMEDIATE_EXIT"},
+    {KVM_CAP_IRQCHIP, "KVM_CAP_IRQCHIP"},         {KVM_CAP_SPLIT_IRQCHIP, "KVM_CAP_SPLIT_IRQCHIP"},
+    {KVM_CAP_SIGNAL_MSI, "KVM_CAP_SIGNAL_MSI"},
+};
+
+}  // namespace
 
 Status KvmSystem::check() const {
   const int version = ioctl(fd_, KVM_GET_API_VERSION, 0);
@@ -16,6 +28,11 @@ Status KvmSystem::check() const {
   }
   if (version != KVM_API_VERSION) {
     return Status::error("/dev/kvm speaks API version %d, this VMM needs %d", version, KVM_API_VERSION);
+  }
+  for (const auto& needed : kNeeded) {
+    if (ioctl(fd_, KVM_CHECK_EXTENSION, needed.capability) <= 0) {
+      return Status::error("this host's KVM lacks %s, use Linux 4.12 or newer", needed.name);
+    }
   }
   return Status::ok();
 }

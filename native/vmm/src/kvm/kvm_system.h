@@ -26,7 +26,7 @@ class KvmSystem {
  public:
   explicit KvmSystem(int fd) : fd_(fd) {}
 
-  // Checks that the descriptor is /dev/kvm and speaks the one API version there is.
+  // Checks that the descriptor is /dev/kvm, speaks the one API version there is and has what every microVM needs.
   Status check() const;
   int fd() const { return fd_; }
   // Bytes of one vCPU's kvm_run mapping.

@@ -1,6 +1,7 @@
 #include "process/hardening.h"
 
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <climits>
@@ -25,7 +26,7 @@ void harden_process(const volley_config& config) {
   prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
   prctl(PR_SET_DUMPABLE, 0);
   const unsigned first_unused = config.initrd_size == 0 ? VOLLEY_FD_INITRD : VOLLEY_FD_INITRD + 1;
-  close_range(first_unused, UINT_MAX, 0);
+  syscall(SYS_close_range, first_unused, UINT_MAX, 0);  // not every libc has a wrapper
 }
 
 }  // namespace volley
