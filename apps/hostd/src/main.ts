@@ -1,4 +1,5 @@
 import 'reflect-metadata';
+import { readFileSync } from 'node:fs';
 import pino from 'pino';
 import { bootService, ConfigError, readConfig } from '#bus';
 import { AgentConfig } from './host/agent-config';
@@ -10,8 +11,10 @@ const EXIT_CONFIG = 78;
 
 async function main(): Promise<void> {
   let config: AgentConfig;
+  let token: string | undefined;
   try {
     config = readConfig(AgentConfig);
+    token = natsTokenOf(config);
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
     process.stderr.write(`volley-hostd: ${error.message}\n`);
@@ -32,11 +35,22 @@ async function main(): Promise<void> {
     module: () => HostdModule.of(agent),
     nats: {
       servers: config.natsUrl.split(','),
-      ...(config.natsToken === undefined ? {} : { token: config.natsToken }),
+      ...(token === undefined ? {} : { token }),
     },
     bus: { values: { hostId: agent.hostId } },
     logLevel: config.logLevel,
   });
+}
+
+function natsTokenOf({ natsToken, natsTokenFile }: AgentConfig): string | undefined {
+  if (natsTokenFile === undefined) return natsToken;
+  try {
+    return readFileSync(natsTokenFile, 'utf8').trim();
+  } catch (error) {
+    throw new ConfigError(
+      `wrong settings:\n  --nats-token-file or VOLLEY_NATS_TOKEN_FILE: ${(error as Error).message}`,
+    );
+  }
 }
 
 void main();

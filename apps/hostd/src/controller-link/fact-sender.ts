@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import type { Logger } from 'pino';
 import type { BusClient } from '#bus';
 import { OperationError, reportFact } from '#protocol';
@@ -32,6 +33,7 @@ export class FactSender {
 
   constructor(private readonly parts: FactSenderParts) {
     this.#pacer = new Pacer(parts.lanes ?? 64);
+    setMaxListeners(0, this.#stop.signal); // one for each fact under way
   }
 
   /** Facts not answered yet. */

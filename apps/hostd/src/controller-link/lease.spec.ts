@@ -48,12 +48,15 @@ describe('lease', () => {
     expect(lease.held()).toBe(true);
   });
 
-  it('is never shortened by an answer that comes late', () => {
+  it('is what the renewal that was sent last says, whichever answer comes last', () => {
     const lease = make();
     lease.renew(1_000, 5_000);
     lease.renew(900, 1_000);
     pass(4_000);
     expect(lease.held()).toBe(true);
+    lease.renew(lease.now(), 10);
+    pass(11);
+    expect(lease.held()).toBe(false);
   });
 
   it('outlives the agent, but not the boot', () => {

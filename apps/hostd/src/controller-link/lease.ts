@@ -20,6 +20,7 @@ export interface LeaseOptions {
  */
 export class Lease {
   #until: number;
+  #sentAt = -Infinity;
   #timer: NodeJS.Timeout | undefined;
   readonly #nowMs: () => number;
 
@@ -42,10 +43,11 @@ export class Lease {
     return this.#nowMs();
   }
 
+  /** The renewal that was sent last counts, also when it shortens the lease; an answer to an earlier one changes nothing. */
   renew(sentAtMs: number, leaseMs: number): void {
-    const until = sentAtMs + leaseMs;
-    if (until <= this.#until) return;
-    this.#until = until;
+    if (sentAtMs < this.#sentAt) return;
+    this.#sentAt = sentAtMs;
+    this.#until = sentAtMs + leaseMs;
     this.#store();
     this.#arm();
   }

@@ -1,4 +1,4 @@
-import { join } from 'node:path';
+import { extname, join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import type { Logger } from 'pino';
 import type { SampleTarget } from '#density';
@@ -66,7 +66,7 @@ export class DensityWatch implements RunWatcher {
 
   #startWorker(): void {
     const { sampleIntervalMs: intervalMs, sampleBudgetMs: budgetMs } = this.parts.config;
-    const worker = new Worker(join(__dirname, 'sampler.worker.js'), {
+    const worker = new Worker(join(__dirname, `sampler.worker${extname(__filename)}`), {
       workerData: { intervalMs, budgetMs },
       resourceLimits: { maxOldGenerationSizeMb: HEAP_MIB },
       name: 'volley-sampler',

@@ -17,6 +17,8 @@ export const AgentConfig = z.object({
   /** One or more NATS servers, separated by commas. */
   natsUrl: z.string().min(1),
   natsToken: z.string().optional(),
+  /** File that holds the token, so that it shows neither in arguments nor in the environment. */
+  natsTokenFile: z.string().optional(),
   /** Default: made of the machine's name, and kept in the host directory. */
   hostId: HostId.optional(),
   /** Journal and identity; on a disk that survives a reboot. */
