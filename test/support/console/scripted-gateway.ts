@@ -42,8 +42,7 @@ export class ScriptedGateway {
   /** Cuts every stream of events, in the middle of a frame. */
   dropStreams(): void {
     for (const stream of this.#streams) {
-      stream.write('id: 999999.999999\nevent: microvm\ndata: {"torn":');
-      stream.destroy();
+      stream.write('id: 999999.999999\nevent: microvm\ndata: {"torn":', () => stream.destroy());
     }
   }
 

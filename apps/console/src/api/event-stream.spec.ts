@@ -124,6 +124,12 @@ describe('EventStream', () => {
     expect(seen.positions).toEqual([null, '9', '9']);
   });
 
+  it('keeps its position through connections that bring nothing', async () => {
+    const seen = await run([stream(['id: 9\ndata: a\n\n']), stream([': hello\n\n']), stream([])]);
+    expect(seen.positions).toEqual([null, '9', '9']);
+    expect(seen.opened).toEqual([false, true, true]);
+  });
+
   it('ends when the token is refused', async () => {
     const seen = await run([refuse(401), stream([])]);
     expect(seen.positions).toEqual([null]);
