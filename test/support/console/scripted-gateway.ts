@@ -74,17 +74,15 @@ export class ScriptedGateway {
       const { status, message, errors } = refusal;
       const title =
         { 401: 'Not authorized', 404: 'Not found', 409: 'In conflict with the current state' }[status] ?? 'Refused';
-      response
-        .writeHead(status, { 'content-type': 'application/problem+json' })
-        .end(
-          JSON.stringify({
-            type: 'urn:volley:problem:scripted',
-            title,
-            status,
-            detail: message,
-            ...(errors ? { errors } : {}),
-          }),
-        );
+      response.writeHead(status, { 'content-type': 'application/problem+json' }).end(
+        JSON.stringify({
+          type: 'urn:volley:problem:scripted',
+          title,
+          status,
+          detail: message,
+          ...(errors ? { errors } : {}),
+        }),
+      );
     }
   }
 
