@@ -5,7 +5,6 @@
 export const VMM_ARGV0 = 'volley-vmm';
 
 export const STATS_OFFSET = 4096;
-export const STATS_MAGIC = 0x31415453594c4c56n;
 export const STATS_ABI_VERSION = 1;
 
 /** Offsets from the start of the page file. */
