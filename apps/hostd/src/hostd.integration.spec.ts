@@ -1,6 +1,6 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { NatsConnection } from 'nats';
@@ -158,7 +158,9 @@ describeReal('hostd with real VMMs', () => {
     const registrations = controller.registrations.length;
     const child = spawnHostd();
     hostd = child;
-    await until(() => controller.registrations.length > registrations, `hostd registers; it said:\n${log}`, 25_000);
+    const isUp = (): boolean => controller.registrations.length > registrations;
+    await until(() => isUp() || child.exitCode !== null, 'hostd registers', 25_000);
+    if (!isUp()) throw new Error(`hostd ended with ${child.exitCode}; it said:\n${log}`);
   };
 
   const endHostd = async (signal: NodeJS.Signals): Promise<number | null> => {
@@ -366,11 +368,38 @@ describeReal('hostd with real VMMs', () => {
     await nats.kill9();
     await until(() => startTicksOf(movePid) === undefined, 'the one that may move is ended');
     expect(startTicksOf(keepPid)).toBeDefined();
-    await nats.restart();
     controller.leaseMs = 60_000;
+    const before = controller.registrations.length;
+    await nats.restart();
+    await until(() => controller.registrations.length > before, 'registers again');
     expect((await controller.heard(move, 'exited')).exit).toMatchObject({ reason: 'killed' });
     await controller.stop(keep, 0);
     await controller.heard(keep, 'exited');
+  });
+
+  it('ends and removes what no record of its journal owns, and nothing else', async () => {
+    const kept = newId();
+    const keptPid = await running(kept);
+    await endHostd('SIGKILL');
+    const journal = readFileSync(join(hostDir, 'journal'));
+    await startHostd();
+    const orphan = newId();
+    const orphanPid = await running(orphan);
+    await endHostd('SIGKILL');
+    // As after a restore from a backup: the journal does not know the second one.
+    writeFileSync(join(hostDir, 'journal'), journal);
+    await startHostd();
+    await until(() => startTicksOf(orphanPid) === undefined, 'the orphan is ended');
+    await until(() => folders().every((name) => !name.startsWith(orphan)), 'its folder is removed');
+    expect(startTicksOf(keptPid)).toBeDefined();
+    controller.facts.push({
+      factId: `${orphan}-reclaimed`,
+      microvmId: orphan,
+      at: 0,
+      fact: { type: 'exited', hostId: HOST_ID, epoch: 1, exit: { reason: 'lost', message: 'reclaimed', at: 0 } },
+    });
+    await controller.stop(kept, 0);
+    await controller.heard(kept, 'exited');
   });
 
   it('refuses a second agent on its directory, and an id that is not its own', async () => {
