@@ -140,6 +140,24 @@ TEST(other_users_are_turned_away) {
   CHECK_EQ(WEXITSTATUS(status), 0);
 }
 
+TEST(last_words_arrive_though_commands_were_not_read) {
+  Listener listener;
+  const UniqueFd client = listener.connect();
+  {
+    AgentLink link(listener.fd.get());
+    REQUIRE(link.open().is_ok());
+    REQUIRE(link.accept_newest());
+    const volley_message command = ping(1);
+    for (int i = 0; i < 3; ++i) send(client.get(), &command, sizeof(command), 0);
+    link.close_incoming();
+    CHECK(send(client.get(), &command, sizeof(command), MSG_NOSIGNAL) < 0);
+    link.send(ping(99));
+  }
+  volley_message message{};
+  CHECK_EQ(recv(client.get(), &message, sizeof(message), 0), static_cast<ssize_t>(sizeof(message)));
+  CHECK_EQ(message.request_id, 99u);
+}
+
 TEST(before_open_and_after_stop_nobody_is_accepted) {
   Listener listener;
   AgentLink link(listener.fd.get());

@@ -24,7 +24,7 @@ namespace volley::test {
 namespace {
 
 constexpr int kMessageDeadlineMs = 5'000;
-constexpr int kEndDeadlineMs = 10'000;
+constexpr int kEndDeadlineMs = 30'000;
 constexpr int kFirstFreeFd = 64;  // the child's descriptors are moved up here before they get their numbers
 
 [[noreturn]] void give_up(const char* what) {

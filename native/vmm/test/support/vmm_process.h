@@ -55,7 +55,7 @@ class VmmProcess {
   int command(uint32_t type);
 
   bool await_booted() { return await(VOLLEY_NOTE_BOOTED).has_value(); }
-  // Waits for the process's end, for ten seconds.
+  // Waits for the process's end, for half a minute.
   std::optional<ProcessEnd> await_end();
   // Looks at the page file until `condition` holds; false after five seconds. For what no message announces.
   bool await_page(const std::function<bool(const volley_stats&)>& condition) const;
