@@ -77,7 +77,6 @@ export function volleyProcesses({
         VOLLEY_HOST_ID: settings.hostId,
         VOLLEY_HOST_DIR: folder.host,
         VOLLEY_RUN_DIR: settings.runDir,
-        VOLLEY_NATS_TOKEN: token,
         VOLLEY_OVERCOMMIT_CPU: String(overcommit.cpu),
         VOLLEY_OVERCOMMIT_MEMORY: String(overcommit.memory),
       }),

@@ -156,7 +156,11 @@ function welcome(folder: DataFolder, out: Output, url: string, light: FirstLight
   out.line(`operator token         ${folder.operatorTokenFile}`);
   out.line(`data and logs          ${folder.path}`);
   out.line();
-  out.line('Try: ./volley run canary --memory 32 --wait running; ./volley ps; ./volley status; ./volley down');
+  out.line(
+    light
+      ? 'Try: ./volley run canary --memory 32 --wait running; ./volley ps; ./volley status; ./volley down'
+      : 'Try: ./volley status; ./volley hosts; ./volley doctor; ./volley down',
+  );
 }
 
 async function tellThatItIsUp(
