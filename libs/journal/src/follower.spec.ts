@@ -152,7 +152,7 @@ describeWithNats('Follower', () => {
       let count = 0;
       const lossy = (error: Error | null, msg: Msg): void => {
         if (msg.reply?.startsWith('$JS.ACK.') && ++count === lost && dropped === 0) return void dropped++;
-        callback(error as never, msg);
+        void callback(error as never, msg);
       };
       return subscribe(subject, { ...options, callback: lossy as never });
     });

@@ -212,6 +212,14 @@ const CANCELLABLE = {
 } as const;
 
 const BECOMES_UNREACHABLE = { guard: 'thisHost', target: 'unreachable', actions: 'noteReason' } as const;
+/** What may befall an incarnation that has booted. */
+const ALIVE = {
+  exited: UNASKED_END,
+  absent: UNASKED_END,
+  hostLost: BECOMES_UNREACHABLE,
+  ...ENDABLE,
+} as const;
+
 const VERIFY = { type: 'verifyOnHost', params: incarnation } as const;
 /** A resting state asks its host now and then whether it is true. */
 const REVIEWED = { review: { actions: VERIFY } } as const;
@@ -308,10 +316,7 @@ export const microvmMachine = machineSetup.createMachine({
       on: {
         pauseRequested: 'pausing',
         observed: { guard: 'observedPaused', target: 'paused', actions: 'rememberPid' },
-        exited: UNASKED_END,
-        absent: UNASKED_END,
-        hostLost: BECOMES_UNREACHABLE,
-        ...ENDABLE,
+        ...ALIVE,
       },
       after: REVIEWED,
     },
@@ -322,10 +327,7 @@ export const microvmMachine = machineSetup.createMachine({
         pausedOnHost: { guard: 'thisIncarnation', target: 'paused', actions: 'clearReason' },
         commandFailed: { guard: 'thisIncarnation', target: 'running', actions: 'noteReason' },
         observed: { guard: 'observedPaused', target: 'paused', actions: 'rememberPid' },
-        exited: UNASKED_END,
-        absent: UNASKED_END,
-        hostLost: BECOMES_UNREACHABLE,
-        ...ENDABLE,
+        ...ALIVE,
       },
       after: { pauseDeadline: { target: 'running', actions: ['noteNoAnswer', VERIFY] } },
     },
@@ -334,10 +336,7 @@ export const microvmMachine = machineSetup.createMachine({
       on: {
         resumeRequested: 'resuming',
         observed: { guard: 'observedRunning', target: 'running', actions: 'rememberPid' },
-        exited: UNASKED_END,
-        absent: UNASKED_END,
-        hostLost: BECOMES_UNREACHABLE,
-        ...ENDABLE,
+        ...ALIVE,
       },
       after: REVIEWED,
     },
@@ -348,10 +347,7 @@ export const microvmMachine = machineSetup.createMachine({
         resumedOnHost: { guard: 'thisIncarnation', target: 'running', actions: 'clearReason' },
         commandFailed: { guard: 'thisIncarnation', target: 'paused', actions: 'noteReason' },
         observed: { guard: 'observedRunning', target: 'running', actions: 'rememberPid' },
-        exited: UNASKED_END,
-        absent: UNASKED_END,
-        hostLost: BECOMES_UNREACHABLE,
-        ...ENDABLE,
+        ...ALIVE,
       },
       after: { pauseDeadline: { target: 'paused', actions: ['noteNoAnswer', VERIFY] } },
     },
