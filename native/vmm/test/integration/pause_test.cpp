@@ -9,16 +9,17 @@ namespace volley::test {
 namespace {
 
 constexpr useconds_t kLookAgainUs = 20'000;
-constexpr uint64_t kParkingNs =
-    500'000;  // what the vCPU thread may need to lie down after it has been counted as stopped
+constexpr useconds_t kParkingUs = 5'000;      // for the vCPU's thread to lie down after it was counted as stopped
+constexpr uint64_t kFrozenCpuNs = 5'000'000;  // a running guest would use four times as much while we look
 
 // A paused machine neither leaves the guest nor enters it, and its vCPU uses no CPU.
 void check_frozen(VmmProcess& vmm) {
   const uint64_t exits = vmm.stats().exits_total;
+  usleep(kParkingUs);
   const uint64_t cpu = vmm.vcpu_cpu_ns();
   usleep(kLookAgainUs);
   CHECK_EQ(vmm.stats().exits_total, exits);
-  CHECK(vmm.vcpu_cpu_ns() - cpu < kParkingNs);
+  CHECK(vmm.vcpu_cpu_ns() - cpu < kFrozenCpuNs);
   CHECK_EQ(vmm.state(), static_cast<uint32_t>(VOLLEY_VMM_PAUSED));
 }
 
@@ -43,7 +44,7 @@ TEST(a_busy_guest_stops_and_goes_on) {
   check_frozen(vmm);
   const uint64_t cpu = vmm.vcpu_cpu_ns();
   CHECK_EQ(vmm.command(VOLLEY_CMD_RESUME), 0);
-  CHECK(vmm.await_page([&](const volley_stats&) { return vmm.vcpu_cpu_ns() > cpu + 10 * kParkingNs; }));
+  CHECK(vmm.await_page([&](const volley_stats&) { return vmm.vcpu_cpu_ns() > cpu + 10 * kFrozenCpuNs; }));
 }
 
 TEST(a_halted_guest_stops_and_still_answers_afterwards) {
