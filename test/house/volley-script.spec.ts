@@ -13,8 +13,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-const TOOLS =
-  'bash env uname readlink dirname mkdir flock sha256sum find grep mv sed rm cat touch chmod'.split(' ');
+const TOOLS = 'bash env uname readlink dirname mkdir flock sha256sum find grep mv sed rm cat touch chmod'.split(' ');
 const ROOT = process.getuid?.() === 0;
 
 /** A checkout that holds nothing but the script, on a machine that has nothing but the named programs. */
@@ -33,7 +32,7 @@ class Machine {
       const real = ['/usr/bin', '/bin'].map((folder) => join(folder, tool)).find(existsSync);
       symlinkSync(real!, join(this.bin, tool));
     }
-    this.has('node', 'if [[ ${1:-} == --version ]]; then echo v20.19.2; else echo "RUN $*"; fi');
+    this.has('node', 'if [[ $1 == --version ]]; then echo v20.19.2; else echo "RUN $*"; fi');
     this.has(
       'npm',
       `echo "npm $*" >>${this.calls}; [[ $1 == ci ]] && mkdir -p node_modules; [[ $3 == build:ts ]] && mkdir -p dist/apps/cli/src dist/libs && touch dist/apps/cli/src/main.js; true`,

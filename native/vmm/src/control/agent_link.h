@@ -29,8 +29,8 @@ class AgentLink {
   bool accept_newest();
   // Takes one packet. A closed connection is forgotten; the microVM runs on.
   Received receive(volley_message* message);
-  // Takes no more packets and throws away those that wait. A socket that is closed with unread packets shows its peer an
-  // error before the last words it was sent.
+  // Takes no more packets and throws away those that wait. A socket that is closed with unread packets shows its peer
+  // an error before the last words it was sent.
   void close_incoming();
   // Sends one packet, or drops the connection if the agent does not read: it can come again and read the page file.
   void send(const volley_message& message);

@@ -6,8 +6,8 @@
 namespace volley {
 
 // The number of an ioctl holds the size of its structure, and in C++ some kernel headers give those that end in a
-// flexible array (kvm_cpuid2, kvm_msrs) four bytes too many: KVM then does not know the call. These are the numbers as C
-// has them.
+// flexible array (kvm_cpuid2, kvm_msrs) four bytes too many: KVM then does not know the call. These are the numbers as
+// C has them.
 inline constexpr unsigned long with_header_of(unsigned long number, unsigned long bytes) {
   return (number & ~static_cast<unsigned long>(IOCSIZE_MASK)) | (bytes << IOCSIZE_SHIFT);
 }
