@@ -98,7 +98,7 @@ export class FactSender {
   async #tell(fact: OutboxFact): Promise<'told' | 'later'> {
     const { bus, log } = this.parts;
     try {
-      const { recorded } = await bus.call(reportFact, fact, { signal: this.#stop.signal });
+      const { recorded } = await bus.call(reportFact, fact);
       if (!recorded) log.debug({ fact }, 'a fact was stale');
       this.#backoffMs = 0;
     } catch (error) {

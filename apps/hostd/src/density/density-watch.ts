@@ -17,6 +17,9 @@ const HEAP_MIB = 64;
 /** Keeps the sampler's thread told of what runs, and asks it for a round every report interval. Measures, decides nothing. */
 export class DensityWatch implements RunWatcher {
   readonly #targets = new Map<string, SampleTarget>();
+  /** Told to the thread with the next round: a message for each would cost more than what it says. */
+  readonly #newcomers = new Map<string, SampleTarget>();
+  readonly #leavers = new Set<string>();
   #worker: Worker | undefined;
   #timer: NodeJS.Timeout | undefined;
   #asked = 0;
@@ -33,11 +36,13 @@ export class DensityWatch implements RunWatcher {
 
   began(target: SampleTarget): void {
     this.#targets.set(target.id, target);
-    this.#order({ type: 'track', target });
+    this.#newcomers.set(target.id, target);
   }
 
   ended(microvmId: string): void {
-    if (this.#targets.delete(microvmId)) this.#order({ type: 'forget', id: microvmId });
+    if (!this.#targets.delete(microvmId)) return;
+    this.#newcomers.delete(microvmId);
+    this.#leavers.add(microvmId);
   }
 
   /** Begins to measure; the listener gets every round. */
@@ -56,12 +61,13 @@ export class DensityWatch implements RunWatcher {
 
   #ask(): void {
     // A round that takes longer than the interval is not asked for twice.
-    if (this.#asked > this.#answered) return;
-    this.#order({ type: 'round', number: ++this.#asked });
-  }
-
-  #order(order: SamplerOrder): void {
-    this.#worker?.postMessage(order);
+    if (!this.#worker || this.#asked > this.#answered) return;
+    const forget = [...this.#leavers];
+    const track = [...this.#newcomers.values()];
+    this.#leavers.clear();
+    this.#newcomers.clear();
+    const order: SamplerOrder = { number: ++this.#asked, track, forget };
+    this.#worker.postMessage(order);
   }
 
   #startWorker(): void {
@@ -73,7 +79,7 @@ export class DensityWatch implements RunWatcher {
     });
     this.#worker = worker;
     worker.unref();
-    for (const target of this.#targets.values()) this.#order({ type: 'track', target });
+    for (const target of this.#targets.values()) this.#newcomers.set(target.id, target);
     worker.on('message', (round: SamplerRound) => {
       this.#answered = round.number;
       this.#listener?.(round);

@@ -6,9 +6,12 @@ export interface SamplerSettings {
   budgetMs: number;
 }
 
-/** Agent -> sampler thread. */
-export type SamplerOrder =
-  { type: 'track'; target: SampleTarget } | { type: 'forget'; id: string } | { type: 'round'; number: number };
+/** Agent -> sampler thread: run one round, with these changes since the round before. */
+export interface SamplerOrder {
+  number: number;
+  track: SampleTarget[];
+  forget: string[];
+}
 
 /** Sampler thread -> agent: one round. */
 export interface SamplerRound {

@@ -8,9 +8,9 @@ const sampler = new MicrovmSampler(proc, { ...(workerData as SamplerSettings), n
 const cost = new SamplingCost(proc);
 
 parentPort!.on('message', (order: SamplerOrder) => {
-  if (order.type === 'track') return sampler.track(order.target);
-  if (order.type === 'forget') return sampler.forget(order.id);
   cost.begin();
+  for (const id of order.forget) sampler.forget(id);
+  for (const target of order.track) sampler.track(target);
   const samples = sampler.round();
   const host = readHost(proc);
   const round: SamplerRound = { number: order.number, samples, latest: sampler.latest(), host, cpuMs: cost.end() };

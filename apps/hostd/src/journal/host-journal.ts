@@ -28,6 +28,9 @@ export class JournalWriteError extends Error {
   }
 }
 
+/** Records of this long, ms, are synced together. */
+const GROUP_MS = 20;
+
 export interface HostJournalOptions {
   /** Existing or new directory on a disk that survives a reboot. */
   directory: string;
@@ -43,7 +46,7 @@ export interface HostJournalOptions {
 /**
  * The host's own journal: the truth about what runs here. A record is written (`write`) before the effect it describes, so an
  * agent that is killed at any point loses nothing: the kernel has the bytes. Against power loss the file is synced in groups,
- * one `fdatasync` at a time and as often as the disk can; a group that power takes away describes VMMs that power took away
+ * one `fdatasync` at a time and at most every 20 ms; a group that power takes away describes VMMs that power took away
  * too, and what it told the controller is compared again when the host registers.
  *
  * Opening cuts a tail that is torn or damaged, keeps it aside and says so loudly.
@@ -57,6 +60,8 @@ export class HostJournal {
   #dirty = false;
   #syncing: Promise<void> | undefined;
   #closed = false;
+  /** Ends the pause before the next group. */
+  #hurry: (() => void) | undefined;
   #broken: Error | undefined;
 
   private constructor(
@@ -136,6 +141,7 @@ export class HostJournal {
 
   /** Resolves when everything appended before the call is safe against power loss. */
   async sync(): Promise<void> {
+    this.#hurry?.();
     while (!this.#broken && (this.#dirty || this.#syncing)) await this.#syncSoon();
   }
 
@@ -145,9 +151,9 @@ export class HostJournal {
   }
 
   async #syncGroup(): Promise<void> {
-    // What is appended in this turn of the event loop goes with the same group.
-    await new Promise(setImmediate);
     while (this.#dirty && !this.#closed && !this.#broken) {
+      // A group takes with it what is appended meanwhile. Syncing without a pause would also slow down every write.
+      await this.#gap();
       this.#dirty = false;
       const fd = this.#fd;
       const error = await new Promise<Error | null>((resolve) => fdatasync(fd, resolve));
@@ -157,6 +163,18 @@ export class HostJournal {
         this.options.onSyncFailure(error);
       }
     }
+  }
+
+  #gap(): Promise<void> {
+    return new Promise((resolve) => {
+      const end = (): void => {
+        clearTimeout(timer);
+        this.#hurry = undefined;
+        resolve();
+      };
+      const timer = setTimeout(end, GROUP_MS);
+      this.#hurry = end;
+    });
   }
 
   /** Rewrites the file with what is alive. Blocks for some ms, once in tens of thousands of records. */

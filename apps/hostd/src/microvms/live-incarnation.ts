@@ -8,10 +8,8 @@ import { exitOf, type EndCause } from './exits';
 import type { Permit } from './pacer';
 import { UnadoptedProcess } from './unadopted-process';
 
-/** Aborts the wait for a place in the queue of launches. */
-class Cancelled extends Error {
-  override readonly name = 'Cancelled';
-}
+/** Aborts the wait for a place in the queue of launches. Made once: nobody reads it, and a stack trace for each end costs. */
+const CANCELLED = new Error('cancelled');
 
 /**
  * One incarnation that is granted and has not ended: carries out what is asked of it and writes down what becomes of it.
@@ -275,7 +273,7 @@ export class LiveIncarnation {
   end(cause: EndCause): void {
     if (this.#over) return;
     this.#cause ??= cause;
-    this.#cancel.abort(new Cancelled(cause.message));
+    this.#cancel.abort(CANCELLED);
     if (this.#process) this.#kill();
   }
 

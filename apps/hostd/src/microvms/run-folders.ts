@@ -46,8 +46,13 @@ export class RunFolders {
   /** Makes an empty folder, clearing away what an interrupted start may have left. The caller knows that nothing runs in it. */
   create(microvmId: string, epoch: number): string {
     const path = this.pathOf(microvmId, epoch);
-    rmSync(path, { recursive: true, force: true });
-    mkdirSync(path, { mode: 0o700 });
+    try {
+      mkdirSync(path, { mode: 0o700 });
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+      rmSync(path, { recursive: true, force: true });
+      mkdirSync(path, { mode: 0o700 });
+    }
     return path;
   }
 
