@@ -1,5 +1,5 @@
 # volley_static_libc: what the VMM is linked with. musl when its development files are there: a VMM then starts about 0.4 ms
-# sooner (glibc asks the processor about itself some fifty times before main(), and each CPUID is an exit inside a virtual
+# sooner (glibc asks the processor about itself 43 times before main(), and each CPUID is an exit inside a virtual
 # machine), takes a fifth of the memory when it runs alone, and is position independent at hardly any cost.
 # Otherwise glibc, static as well. The program is the same.
 set(VOLLEY_MUSL AUTO CACHE STRING "Link the VMM with musl: AUTO (if musl-dev is installed and works), ON or OFF")
