@@ -14,8 +14,10 @@ import { RestClient } from '../rest/rest-client';
 import { urlOf } from '../rest/url-of';
 import { DataFolder } from '../supervisor/data-folder';
 import { identify, isAlive, type ProcessIdentity } from '../supervisor/process-identity';
-import { SupervisorLock } from '../supervisor/supervisor-lock';
+import { endMarked } from '../supervisor/supervisor';
+import { FolderInUseError, SupervisorLock } from '../supervisor/supervisor-lock';
 import { readState } from '../supervisor/supervisor-state';
+import { markedProcesses } from '../supervisor/marked-processes';
 import { vmmProcesses } from '../supervisor/vmm-processes';
 import { readSettings } from '../supervisor/settings';
 import { DEFAULT_OVERCOMMIT } from '../supervisor/volley-processes';
@@ -79,6 +81,7 @@ class InterruptedError extends CliError {}
 
 async function bringUp(folder: DataFolder, out: Output, options: UpOptions): Promise<void> {
   const startedMs = performance.now();
+  await endLeftovers(folder, out);
   const listen = await availableAt(
     options.port === undefined ? parseListen(options.listen) : { host: '127.0.0.1', port: options.port },
   );
@@ -138,6 +141,18 @@ async function bringUp(folder: DataFolder, out: Output, options: UpOptions): Pro
   }
   if (!options.detach && supervisor) await stayAttached(folder, out, supervisor, logFrom, interrupted);
   if (noLight !== undefined && kvm.usable) process.exitCode = ExitCode.failed;
+}
+
+/** What a supervisor that died has left may still hold the port. Ended under the lock, so that nobody's living children are. */
+async function endLeftovers(folder: DataFolder, out: Output): Promise<void> {
+  if (markedProcesses(folder.path).length === 0) return;
+  try {
+    const lock = await SupervisorLock.take(folder);
+    await endMarked(folder, (text) => out.note(text));
+    lock.release();
+  } catch (error) {
+    if (!(error instanceof FolderInUseError)) throw error; // they belong to an up that was faster
+  }
 }
 
 function welcome(folder: DataFolder, out: Output, url: string, light: FirstLight | undefined): void {
