@@ -27,6 +27,10 @@ export const MicrovmSample = z.strictObject({
 });
 export type MicrovmSample = z.infer<typeof MicrovmSample>;
 
+/** Samples of some microVMs of one host, in no order. */
+export const MicrovmSamples = z.strictObject({ hostId: HostId, at: Instant, samples: z.array(MicrovmSample).max(500) });
+export type MicrovmSamples = z.infer<typeof MicrovmSamples>;
+
 /** How full a host is; sent every report interval on core NATS and never used for admission. Formulas: docs/density.md. */
 export const DensityReport = z.strictObject({
   hostId: HostId,
