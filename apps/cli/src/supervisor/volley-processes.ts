@@ -19,7 +19,7 @@ export interface Overcommit {
  * `up` is for trying, testing and measuring: microVMs that idle take no CPU, and hundreds of them should fit on two cores.
  * Hosts in production are given what their load allows.
  */
-export const DEFAULT_OVERCOMMIT: Overcommit = { cpu: 500, memory: 1.5 };
+export const DEFAULT_OVERCOMMIT: Overcommit = { cpu: 2048, memory: 1.5 };
 
 export interface VolleyProcessesOptions {
   folder: DataFolder;

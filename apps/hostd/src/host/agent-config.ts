@@ -10,7 +10,7 @@ const ROOT = INSTALLATION.endsWith('/dist') ? join(INSTALLATION, '..') : INSTALL
 
 const count = z.coerce.number().int().positive();
 const mebibytes = z.coerce.number().int().nonnegative();
-const ratio = z.coerce.number().positive().max(1_000);
+const ratio = z.coerce.number().positive().max(10_000);
 
 /** Settings of a host agent, each from a flag or from the environment: `--host-dir` or `VOLLEY_HOST_DIR`. */
 export const AgentConfig = z.object({
