@@ -1,10 +1,11 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { accessSync, constants, mkdirSync, readFileSync, statfsSync, statSync } from 'node:fs';
 import { hostname } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { CliError } from '../errors';
 import { type DataFolder, writeWhole } from './data-folder';
 import { freePort } from './free-port';
+import { rememberOwner, sweepRunDirs } from './run-dirs';
 
 /** What a data folder keeps the same from one `up` to the next. */
 export interface Settings {
@@ -22,6 +23,8 @@ export async function settingsOf(folder: DataFolder): Promise<Settings> {
   if (statSync(runDir).uid !== process.getuid?.()) {
     throw new CliError(`${runDir} belongs to another user; remove it, or use another data folder with --data`);
   }
+  rememberOwner(runDir, folder.path);
+  sweepRunDirs(dirname(runDir));
   const natsPort = (stored && (await freePort('127.0.0.1', stored.natsPort))) ?? (await freePort('127.0.0.1'));
   if (natsPort === undefined) throw new CliError('no free port on 127.0.0.1 for nats-server');
   const settings: Settings = { natsPort, hostId: stored?.hostId ?? newHostId(), runDir };
