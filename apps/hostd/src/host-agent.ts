@@ -1,13 +1,13 @@
 import { join } from 'node:path';
 import type { Server } from 'node:net';
 import type { Logger } from 'pino';
+import { WallClock } from '#journal';
 import { createMicrovmDriver, type MicrovmDriver } from '#microvm';
 import type { HostDescription } from '#protocol';
 import { Admission } from './admission/admission';
 import { Lease } from './controller-link/lease';
 import { DensityWatch } from './density/density-watch';
 import type { AgentConfig } from './host/agent-config';
-import { HostClock } from './host/host-clock';
 import { capacityOf, describeHost } from './host/host-description';
 import { hostIdOf, lockHostDirectory } from './host/host-identity';
 import { HostJournal } from './journal/host-journal';
@@ -24,7 +24,6 @@ import { bootId } from './recovery/vmm-search';
 
 /** How long a shutdown waits for launches under way. */
 const DRAIN_MS = 3_000;
-const CLOCK_FOLLOW_MS = 10_000;
 
 /**
  * Everything of the agent that does not need NATS: it takes over what runs, ends what must not run any more, and writes down what
@@ -34,7 +33,7 @@ export class HostAgent {
   private constructor(
     readonly config: AgentConfig,
     readonly description: HostDescription,
-    readonly clock: HostClock,
+    readonly clock: WallClock,
     readonly chronicle: Chronicle,
     readonly admission: Admission,
     readonly manager: MicrovmManager,
@@ -59,7 +58,7 @@ export class HostAgent {
     const digest = digestOf(config.hostDir);
     const lock = await lockHostDirectory(config.hostDir, digest);
     const folders = new RunFolders(join(config.runDir ?? defaultRunDirectory(), `volley-${digest}`));
-    const clock = new HostClock();
+    const clock = new WallClock();
     const journal = HostJournal.open({
       directory: config.hostDir,
       now: () => clock.now(),
@@ -123,11 +122,10 @@ export class HostAgent {
   }
 
   async #takeOver(): Promise<void> {
-    const { manager, lease, clock, log, config } = this;
+    const { manager, lease, log, config } = this;
     const startedMs = performance.now();
     await manager.recover();
     lease.watch();
-    setInterval(() => clock.follow(), CLOCK_FOLLOW_MS).unref();
     const ms = Math.round(performance.now() - startedMs);
     log.info({ hostId: this.hostId, hostDir: config.hostDir, microvms: manager.liveCount, ms }, 'microVMs taken over');
   }

@@ -7,4 +7,4 @@ export { Journal, type AppendOptions, type Appended, type History, type JournalO
 export { type JournalEntry, type UnreadableMessage } from './journal-entry';
 export * from './journal-errors';
 export { type StreamOptions } from './stream-config';
-export { wallClockMs } from './wall-clock';
+export { WallClock, wallClockMs } from './wall-clock';

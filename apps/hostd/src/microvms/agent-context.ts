@@ -1,9 +1,9 @@
 import type { Logger } from 'pino';
 import type { SampleTarget } from '#density';
+import type { WallClock } from '#journal';
 import type { LaunchSpec, MicrovmDriver } from '#microvm';
 import type { MicrovmSpec } from '#protocol';
 import type { Admission } from '../admission/admission';
-import type { HostClock } from '../host/host-clock';
 import type { Chronicle } from './chronicle';
 import type { Facts } from './facts';
 import type { Pacer } from './pacer';
@@ -59,7 +59,7 @@ export interface AgentContext {
   readonly driver: MicrovmDriver;
   readonly admission: Admission;
   readonly folders: RunFolders;
-  readonly clock: Pick<HostClock, 'now' | 'ofMonotonic'>;
+  readonly clock: Pick<WallClock, 'now' | 'ofMonotonic'>;
   readonly facts: Facts;
   readonly pacer: Pacer;
   readonly images: ImageStore;

@@ -1,6 +1,7 @@
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
+import { WallClock } from '#journal';
 import fc from 'fast-check';
 import pino from 'pino';
 import {
@@ -19,7 +20,6 @@ import {
 } from '#microvm';
 import { MicrovmSpec, sortableId } from '#protocol';
 import { Admission } from '../admission/admission';
-import { HostClock } from '../host/host-clock';
 import { HostJournal } from '../journal/host-journal';
 import { claimedPidOffset } from '../recovery/vmm-abi';
 import { reclaimOrphans } from '../recovery/orphans';
@@ -299,7 +299,7 @@ class Agent {
       overcommit: { cpu: 10, memory: 1 },
     });
     this.folders = new RunFolders(join(directory, 'run'));
-    const clock = new HostClock();
+    const clock = new WallClock();
     this.context = {
       chronicle: new Chronicle(appended, (error) => this.fatal.push(error)),
       driver: this.driver,
