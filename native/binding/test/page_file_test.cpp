@@ -130,6 +130,10 @@ void AReaderNeverSeesOverwrittenBytes() {
       std::atomic_ref<uint64_t>(f.Stats().serial_bytes).store(head, std::memory_order_release);
     }
   });
+  // The writer may take its time to begin; without a byte there is nothing to check.
+  while (std::atomic_ref<uint64_t>(f.Stats().serial_bytes).load(std::memory_order_acquire) == 0) {
+    std::this_thread::yield();
+  }
   uint64_t checked = 0;
   uint64_t since = 0;
   for (int round = 0; round < 500; ++round) {
