@@ -152,7 +152,9 @@ describeWithNats('bootService', () => {
   it('ends with code 1 when recovery fails', async () => {
     const { exit } = start('--break-at', 'init');
     expect(await exit).toEqual([1, null]);
-    expect(service!.lines.filter(({ level }) => level === 60)).toMatchObject([{ msg: 'could not start: recovery failed' }]);
+    expect(service!.lines.filter(({ level }) => level === 60)).toMatchObject([
+      { msg: 'could not start: recovery failed' },
+    ]);
   });
 
   it('ends when told to while it waits for NATS', async () => {
