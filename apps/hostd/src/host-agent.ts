@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import type { Server } from 'node:net';
 import type { Logger } from 'pino';
+import { Pacer } from '#concurrency';
 import { WallClock } from '#journal';
 import { createMicrovmDriver, type MicrovmDriver } from '#microvm';
 import type { HostDescription } from '#protocol';
@@ -17,7 +18,6 @@ import { BuiltinImageStore } from './microvms/builtin-images';
 import { Chronicle } from './microvms/chronicle';
 import { Facts } from './microvms/facts';
 import { MicrovmManager } from './microvms/microvm-manager';
-import { Pacer } from './microvms/pacer';
 import { defaultRunDirectory, digestOf, RunFolders } from './microvms/run-folders';
 import { reclaimOrphans } from './recovery/orphans';
 import { bootId } from './recovery/vmm-search';

@@ -1,12 +1,12 @@
 import { Inject, Injectable, type OnApplicationBootstrap } from '@nestjs/common';
 import type { Logger } from 'pino';
 import { LOGGER, SHUTDOWN } from '#bus';
+import { Pacer } from '#concurrency';
 import type { MicrovmEffect, MicrovmLife } from '#lifecycle';
 import { OperationError } from '#protocol';
 import { MicrovmHistories } from '../histories/microvm-histories';
 import { HostCommandEffect } from './host-command.effect';
 import { PlaceEffect } from './place.effect';
-import { Semaphore } from './semaphore';
 
 /** Pacing: more in flight makes every one of them slower and none of them sooner. */
 const LIMITS = { place: 32, host: 128 };
@@ -20,8 +20,8 @@ const UNAWAITED_TRIES = 3;
  */
 @Injectable()
 export class EffectRunner implements OnApplicationBootstrap {
-  readonly #placements = new Semaphore(LIMITS.place);
-  readonly #hostCommands = new Semaphore(LIMITS.host);
+  readonly #placements = new Pacer(LIMITS.place);
+  readonly #hostCommands = new Pacer(LIMITS.host);
   /** Effects under way, so that the same one is not done twice at a time. */
   readonly #underWay = new Set<string>();
   /** Effects waiting for their next try, by host, to be woken when the host is back. */

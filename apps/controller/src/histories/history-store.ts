@@ -1,7 +1,7 @@
+import { KeyedQueue } from '#concurrency';
 import { SequenceConflictError, type Follower, type Journal } from '#journal';
 import { IllegalHistoryError } from '#lifecycle';
 import { OperationError } from '#protocol';
-import { KeyedQueue } from './keyed-queue';
 
 interface Folded {
   readonly id: string;

@@ -1,9 +1,9 @@
 import { setMaxListeners } from 'node:events';
 import type { Logger } from 'pino';
 import type { BusClient } from '#bus';
+import { Pacer } from '#concurrency';
 import { OperationError, reportFact } from '#protocol';
 import type { OutboxFact } from '../journal/host-record';
-import { Pacer } from '../microvms/pacer';
 
 export interface FactSenderParts {
   bus: Pick<BusClient, 'call'>;

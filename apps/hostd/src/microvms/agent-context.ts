@@ -1,4 +1,5 @@
 import type { Logger } from 'pino';
+import type { Pacer } from '#concurrency';
 import type { SampleTarget } from '#density';
 import type { WallClock } from '#journal';
 import type { LaunchSpec, MicrovmDriver } from '#microvm';
@@ -6,7 +7,6 @@ import type { MicrovmSpec } from '#protocol';
 import type { Admission } from '../admission/admission';
 import type { Chronicle } from './chronicle';
 import type { Facts } from './facts';
-import type { Pacer } from './pacer';
 import type { RunFolders } from './run-folders';
 
 /** Bounds of everything the agent waits for, in ms. */

@@ -1,11 +1,11 @@
 import type { Logger } from 'pino';
+import type { Permit } from '#concurrency';
 import { VmmGoneError, type ExitReport, type MicrovmProcess, type VmmIdentity } from '#microvm';
 import type { StartTimings } from '#protocol';
 import type { IncarnationRecord, PendingCommand } from '../journal/host-record';
 import type { AgentContext, BootSource } from './agent-context';
 import { within } from './deadline';
 import { exitOf, type EndCause } from './exits';
-import type { Permit } from './pacer';
 import { UnadoptedProcess } from './unadopted-process';
 
 /** Aborts the wait for a place in the queue of launches. Made once: nobody reads it, and a stack trace for each end costs. */

@@ -1,6 +1,7 @@
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
+import { Pacer } from '#concurrency';
 import { WallClock } from '#journal';
 import fc from 'fast-check';
 import pino from 'pino';
@@ -28,7 +29,6 @@ import { Chronicle, type Entry } from './chronicle';
 import type { HostCommand } from './command-rules';
 import { Facts } from './facts';
 import { MicrovmManager } from './microvm-manager';
-import { Pacer } from './pacer';
 import { RunFolders } from './run-folders';
 
 const HOST = 'host-1';

@@ -1,3 +1,4 @@
+import { KeyedQueue, Pacer } from '#concurrency';
 import { OperationError } from '#protocol';
 import type { Answer, IncarnationRecord, PendingCommand } from '../journal/host-record';
 import { unrecordedIdentity } from '../recovery/vmm-search';
@@ -5,9 +6,7 @@ import type { AgentContext } from './agent-context';
 import { decide, type HostCommand, type StartCommand, type Verdict } from './command-rules';
 import { within } from './deadline';
 import type { EndCause } from './exits';
-import { KeyedQueue } from './keyed-queue';
 import { LiveIncarnation } from './live-incarnation';
-import { Pacer } from './pacer';
 
 export interface InventoryItem {
   microvmId: string;

@@ -17,6 +17,16 @@ export class Pacer {
     return this.#waiting.size;
   }
 
+  /** Does the work when its turn has come. Resolves or rejects as the work does. */
+  async run<T>(work: () => Promise<T>): Promise<T> {
+    const release = await this.acquire();
+    try {
+      return await work();
+    } finally {
+      release();
+    }
+  }
+
   /** Waits for a place. Rejects with the signal's reason when it is aborted before. */
   acquire(signal?: AbortSignal): Promise<Permit> {
     return new Promise((resolve, reject) => {
