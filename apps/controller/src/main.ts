@@ -1,12 +1,11 @@
 import { z } from 'zod';
-import { bootService, natsOptions, natsSettings, readConfig } from '#bus';
+import { bootService, natsOptions, natsSettings, orExit, readConfig } from '#bus';
 import { ControllerModule } from './controller.module';
 
-const config = readConfig(z.object({ ...natsSettings, logLevel: z.string().default('info') }));
-
-void bootService({
-  name: 'controller',
-  module: ControllerModule,
-  nats: natsOptions(config),
-  logLevel: config.logLevel,
+const Config = z.object({ ...natsSettings, logLevel: z.string().default('info') });
+const { logLevel, nats } = orExit('controller', () => {
+  const config = readConfig(Config);
+  return { logLevel: config.logLevel, nats: natsOptions(config) };
 });
+
+void bootService({ name: 'controller', module: ControllerModule, nats, logLevel });

@@ -60,3 +60,17 @@ function envName(field: string): string {
 function flagName(field: string): string {
   return `--${field.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
 }
+
+/** What the process manager sees when the settings are wrong (EX_CONFIG of sysexits.h): trying again will not help. */
+const EXIT_CONFIG = 78;
+
+/** Does what needs good settings; on a {@link ConfigError} tells the operator in plain words and ends the process with 78. */
+export function orExit<T>(service: string, read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    process.stderr.write(`volley-${service}: ${error.message}\n`);
+    process.exit(EXIT_CONFIG);
+  }
+}

@@ -5,7 +5,8 @@ import type { ConnectOptions } from './nats-connection';
 
 /** The settings by which every service finds NATS; part of each service's own settings for {@link readConfig}. */
 export const natsSettings = {
-  natsUrl: z.string().default('nats://127.0.0.1:4222'),
+  /** One or more servers of a cluster, separated by commas. */
+  natsUrl: z.string().min(1).default('nats://127.0.0.1:4222'),
   /** File with the token that the server asks for. */
   natsTokenFile: z.string().optional(),
 };

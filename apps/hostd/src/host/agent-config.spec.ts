@@ -19,7 +19,7 @@ describe('settings', () => {
   });
 
   it('say what is wrong', () => {
-    const env = { VOLLEY_SLOTS: '-1', VOLLEY_LABELS: 'rack', VOLLEY_HOST_ID: 'a.b' };
+    const env = { VOLLEY_NATS_URL: '', VOLLEY_SLOTS: '-1', VOLLEY_LABELS: 'rack', VOLLEY_HOST_ID: 'a.b' };
     expect(() => readConfig(AgentConfig, [], env)).toThrow(
       /--nats-url or VOLLEY_NATS_URL[^]*--host-id or VOLLEY_HOST_ID[^]*--slots or VOLLEY_SLOTS[^]*--labels or VOLLEY_LABELS/,
     );

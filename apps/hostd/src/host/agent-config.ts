@@ -2,6 +2,7 @@ import { hostname } from 'node:os';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
+import { natsSettings } from '#bus';
 import { HostId } from '#protocol';
 
 /** The repository or installation folder: what paths of built files start from. Same depth in source and build. */
@@ -14,11 +15,7 @@ const ratio = z.coerce.number().positive().max(10_000);
 
 /** Settings of a host agent, each from a flag or from the environment: `--host-dir` or `VOLLEY_HOST_DIR`. */
 export const AgentConfig = z.object({
-  /** One or more NATS servers, separated by commas. */
-  natsUrl: z.string().min(1),
-  natsToken: z.string().optional(),
-  /** File that holds the token, so that it shows neither in arguments nor in the environment. */
-  natsTokenFile: z.string().optional(),
+  ...natsSettings,
   /** Default: made of the machine's name, and kept in the host directory. */
   hostId: HostId.optional(),
   /** Journal and identity; on a disk that survives a reboot. */
