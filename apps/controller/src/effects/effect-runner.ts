@@ -9,7 +9,7 @@ import { HostCommandEffect } from './host-command.effect';
 import { PlaceEffect } from './place.effect';
 
 /** Pacing: more in flight makes every one of them slower and none of them sooner. */
-const LIMITS = { place: 32, host: 128 };
+const LIMITS = { place: 32, eachHost: 64 };
 const BACKOFF_MS = { first: 50, most: 2_000 };
 /** Tries of an effect that no state waits for (reviews, cleaning up): the next review or registration repeats it. */
 const UNAWAITED_TRIES = 3;
@@ -21,7 +21,8 @@ const UNAWAITED_TRIES = 3;
 @Injectable()
 export class EffectRunner implements OnApplicationBootstrap {
   readonly #placements = new Pacer(LIMITS.place);
-  readonly #hostCommands = new Pacer(LIMITS.host);
+  /** One each, so that a host that does not answer holds up nobody but itself. */
+  readonly #hostCommands = new Map<string, Pacer>();
   /** Effects under way, so that the same one is not done twice at a time. */
   readonly #underWay = new Set<string>();
   /** Effects waiting for their next try, by host, to be woken when the host is back. */
@@ -71,7 +72,7 @@ export class EffectRunner implements OnApplicationBootstrap {
       try {
         await (effect.type === 'place'
           ? this.#placements.run(() => this.placeEffect.perform(life, effect))
-          : this.#hostCommands.run(() => this.hostCommandEffect.perform(life, effect)));
+          : this.#paceOf(effect.hostId).run(() => this.hostCommandEffect.perform(life, effect)));
         return;
       } catch (error) {
         if (this.shutdown.aborted) return;
@@ -85,6 +86,14 @@ export class EffectRunner implements OnApplicationBootstrap {
         backoff = Math.min(backoff * 2, BACKOFF_MS.most);
       }
     }
+  }
+
+  #paceOf(hostId: string): Pacer {
+    const known = this.#hostCommands.get(hostId);
+    if (known) return known;
+    const pacer = new Pacer(LIMITS.eachHost);
+    this.#hostCommands.set(hostId, pacer);
+    return pacer;
   }
 
   #sleep(hostId: string | undefined, ms: number): Promise<void> {
