@@ -275,6 +275,21 @@ describeWithNats('the control plane, with a scripted host', () => {
     expect(view.microvm(id)).toMatchObject({ state: 'running', epoch: 2 });
   });
 
+  it('has an incarnation erased that lives although its history has ended', async () => {
+    const { id } = await running();
+    await host.tell(id, {
+      type: 'exited',
+      hostId: 'host-a',
+      epoch: 1,
+      exit: { reason: 'killed', message: 'wrongly told', at: Date.now() },
+    });
+    await reaches(id, 'failed');
+    expect(host.held.get(id)).toMatchObject({ as: 'running' });
+    await host.register();
+    await until(() => Promise.resolve(!host.held.has(id)));
+    expect(view.microvm(id)?.state).toBe('failed');
+  });
+
   it('is not stopped by what strangers write into histories', async () => {
     const [garbled, forged] = [await running(), await running()];
     const records = await readHistories(nats, MICROVM_STREAM.name);

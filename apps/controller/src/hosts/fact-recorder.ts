@@ -1,9 +1,8 @@
 import { Injectable } from '@nestjs/common';
-import { microvmContext, microvmState, type MicrovmLife } from '#lifecycle';
 import type { MicrovmEvent, ReplyOf, RequestOf, reportFact } from '#protocol';
 import { EffectRunner } from '../effects/effect-runner';
 import { MicrovmHistories } from '../histories/microvm-histories';
-import { erase } from './host-registration';
+import { erase, mayNotLive } from './unwanted-incarnation';
 
 /** Facts that mean: something of this incarnation is alive on the host. */
 const ALIVE: readonly MicrovmEvent['type'][] = ['started', 'observed', 'pausedOnHost', 'resumedOnHost'];
@@ -24,14 +23,9 @@ export class FactRecorder {
       [fact as MicrovmEvent],
     );
     if (decision.kind === 'record') return { recorded: true };
-    // An incarnation that the history has left behind lives on: fence it.
-    if (life && ALIVE.includes(fact.type) && isSuperseded(life, hostId, epoch))
+    // An incarnation that the history has left behind or ended lives on: fence it.
+    if (life && ALIVE.includes(fact.type) && mayNotLive(life, hostId, epoch))
       this.effects.perform(life, [erase(hostId, epoch)]);
     return { recorded: false };
   }
-}
-
-function isSuperseded(life: MicrovmLife, hostId: string, epoch: number): boolean {
-  const context = microvmContext(life);
-  return epoch < context.epoch || context.hostId !== hostId || microvmState(life) === 'deleted';
 }

@@ -1,20 +1,13 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { Logger } from 'pino';
 import { LOGGER } from '#bus';
-import {
-  hostContext,
-  hostState,
-  HOST_LIMITS,
-  microvmContext,
-  microvmState,
-  type MicrovmEffect,
-  type MicrovmLife,
-} from '#lifecycle';
+import { hostContext, hostState, HOST_LIMITS, microvmContext, microvmState, type MicrovmLife } from '#lifecycle';
 import { OperationError, registerHost, type HostEvent, type ReplyOf, type RequestOf } from '#protocol';
 import { EffectRunner } from '../effects/effect-runner';
 import { HostHistories } from '../histories/host-histories';
 import { MicrovmHistories } from '../histories/microvm-histories';
 import { HostLeases } from './host-leases';
+import { erase, isSuperseded, mayNotLive } from './unwanted-incarnation';
 
 type Registration = RequestOf<typeof registerHost>;
 type Held = Registration['inventory'][number];
@@ -74,7 +67,7 @@ export class HostRegistration {
       if (ALIVE.includes(microvmState(life))) this.effects.perform(life, [{ type: 'verifyOnHost', hostId, epoch }]);
     }
     this.effects.hostReturned(hostId, expected);
-    for (const one of held.values()) await this.#eraseIfForeign(hostId, one);
+    for (const one of held.values()) await this.#eraseIfUnwanted(hostId, one);
   }
 
   /** Records what the inventory tells where that is needed. True: nothing is left to ask. */
@@ -92,10 +85,10 @@ export class HostRegistration {
   }
 
   /**
-   * The host holds an incarnation that the histories have moved on from: it must go. One that no history knows stays, since the
+   * The host holds an incarnation that the histories have moved on from, or have ended while it lives: it must go. One that no history knows stays, since the
    * histories, not the host, may be what is wrong; it is reported.
    */
-  async #eraseIfForeign(hostId: string, held: Held): Promise<void> {
+  async #eraseIfUnwanted(hostId: string, held: Held): Promise<void> {
     const life = await this.microvms.find(held.microvmId);
     if (!life) {
       this.logger.warn(
@@ -104,12 +97,7 @@ export class HostRegistration {
       );
       return;
     }
-    const context = microvmContext(life);
-    const superseded = held.epoch < context.epoch || context.hostId !== hostId || microvmState(life) === 'deleted';
-    if (superseded) this.effects.perform(life, [erase(hostId, held.epoch)]);
+    const goes = held.as === 'ended' ? isSuperseded(life, hostId, held.epoch) : mayNotLive(life, hostId, held.epoch);
+    if (goes) this.effects.perform(life, [erase(hostId, held.epoch)]);
   }
-}
-
-export function erase(hostId: string, epoch: number): MicrovmEffect {
-  return { type: 'eraseOnHost', hostId, epoch };
 }

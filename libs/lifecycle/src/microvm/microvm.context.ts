@@ -19,6 +19,8 @@ export interface MicrovmContext {
   waitMs: number;
   /** How long the guest may take to power off in `stopping`, ms; 0 = kill. */
   stopTimeoutMs: number;
+  /** How often the host was asked again in `stopping` or `deleting`. */
+  rounds: number;
   /** True in `unreachable` when the host's lease ended, so that its agent has fenced itself by now or soon will. */
   leaseEnded: boolean;
   /** Why it is in this state, for people. */
@@ -46,6 +48,7 @@ export function initialContext(input: MicrovmInput): MicrovmContext {
     restarts: 0,
     waitMs: 1_000,
     stopTimeoutMs: 0,
+    rounds: 0,
     leaseEnded: false,
     reason: null,
     exit: null,

@@ -26,3 +26,8 @@ export function placementBackoff(attempts: number): number {
 export function restartBackoff(restarts: number): number {
   return Math.min(300_000, 500 * 2 ** restarts);
 }
+
+/** How long to wait for a host's answer in round `rounds + 1` of asking: doubling up to 64 times, so that a host that is away for days does not fill histories. */
+export function askAgainAfter(firstMs: number, rounds: number): number {
+  return firstMs * 2 ** Math.min(rounds, 6);
+}

@@ -230,3 +230,20 @@ describe('an incarnation on another host', () => {
     ]);
   });
 });
+
+describe('a host that is away for long', () => {
+  it.each([
+    ['stopping', { type: 'killRequested' }, 'stopDeadline', 5_000],
+    ['deleting', { type: 'deleteRequested' }, 'eraseDeadline', 10_000],
+  ] as const)('is asked again in %s, ever more rarely, so that no history fills up', (state, request, timer, first) => {
+    let life = live([request], liveUntilRunning());
+    const waits: number[] = [];
+    for (let round = 0; round < 9; round++) {
+      waits.push(life.timers.get(timer)!.delayMs);
+      life = live([{ type: 'deadlinePassed', timer }], life);
+      expect(microvmState(life)).toBe(state);
+      expect(life.outstanding).toHaveLength(1);
+    }
+    expect(waits).toEqual([1, 2, 4, 8, 16, 32, 64, 64, 64].map((times) => times * first));
+  });
+});

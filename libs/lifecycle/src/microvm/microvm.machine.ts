@@ -2,7 +2,7 @@ import { assign, setup } from 'xstate';
 import type { Exit, MicrovmEvent } from '#protocol';
 import { initialContext, type MicrovmContext, type MicrovmInput } from './microvm.context';
 import type { MicrovmEffect } from './microvm.effects';
-import { MICROVM_LIMITS, placementBackoff, restartBackoff } from './microvm.limits';
+import { askAgainAfter, MICROVM_LIMITS, placementBackoff, restartBackoff } from './microvm.limits';
 
 /** Raised whenever a change makes old histories fold differently; records carry the version that accepted them. */
 export const MICROVM_MACHINE_VERSION = 1;
@@ -106,7 +106,7 @@ const machineSetup = setup({
         case 'hostLost':
           return { reason: `host ${event.hostId} does not answer`, leaseEnded: true };
         case 'deleteRequested':
-          return { reason: event.reason ?? null };
+          return { reason: event.reason ?? null, rounds: 0 };
         case 'hostGone':
           return { reason: event.reason };
         default:
@@ -119,11 +119,17 @@ const machineSetup = setup({
       reason: `not placed after ${context.attempts} attempts: ${'reason' in event && event.reason ? event.reason : (context.reason ?? 'no answer')}`,
     })),
     noteNeverPlaced: assign({ reason: 'stopped before it was placed' }),
-    noteExpired: assign({ reason: 'its time to live is over' }),
+    noteExpired: assign({ reason: 'its time to live is over', rounds: 0 }),
     setStopTimeout: assign(({ event }) => ({
       stopTimeoutMs: event.type === 'stopRequested' ? event.timeoutMs : 0,
+      rounds: 0,
     })),
-    killInstead: assign({ stopTimeoutMs: 0, reason: 'not stopped in time, killing it' }),
+    killInstead: assign(({ context }) => ({
+      stopTimeoutMs: 0,
+      rounds: context.rounds + 1,
+      reason: 'not stopped in time, killing it',
+    })),
+    askAgain: assign(({ context }) => ({ rounds: context.rounds + 1 })),
     clearReason: assign({ reason: null }),
   },
   guards: {
@@ -173,8 +179,8 @@ const machineSetup = setup({
     placementDeadline: MICROVM_LIMITS.placementDeadline,
     startDeadline: MICROVM_LIMITS.startDeadline,
     pauseDeadline: MICROVM_LIMITS.pauseDeadline,
-    stopDeadline: ({ context }) => context.stopTimeoutMs + MICROVM_LIMITS.stopGrace,
-    eraseDeadline: MICROVM_LIMITS.eraseDeadline,
+    stopDeadline: ({ context }) => context.stopTimeoutMs + askAgainAfter(MICROVM_LIMITS.stopGrace, context.rounds),
+    eraseDeadline: ({ context }) => askAgainAfter(MICROVM_LIMITS.eraseDeadline, context.rounds),
     leaseMargin: MICROVM_LIMITS.leaseMargin,
     review: MICROVM_LIMITS.review,
     unreachableReview: MICROVM_LIMITS.unreachableReview,
@@ -396,7 +402,7 @@ export const microvmMachine = machineSetup.createMachine({
         absent: { guard: 'thisIncarnation', target: 'deleted' },
         hostGone: { guard: 'thisHost', target: 'deleted', actions: 'noteReason' },
       },
-      after: { eraseDeadline: { target: 'deleting', reenter: true } },
+      after: { eraseDeadline: { target: 'deleting', reenter: true, actions: 'askAgain' } },
     },
     deleted: { description: 'Gone for good; its history stays.', type: 'final' },
   },

@@ -1,0 +1,19 @@
+import { microvmContext, microvmState, type MicrovmEffect, type MicrovmLife } from '#lifecycle';
+
+/** States in which nothing of the latest incarnation may be alive. */
+const DOWN = ['stopped', 'failed', 'requested', 'placing'];
+
+/** The history has moved on from this incarnation to a later one, another host, or deletion. */
+export function isSuperseded(life: MicrovmLife, hostId: string, epoch: number): boolean {
+  const context = microvmContext(life);
+  return epoch < context.epoch || context.hostId !== hostId || microvmState(life) === 'deleted';
+}
+
+/** The history says that this incarnation has ended, so if it lives on its host, it must go. */
+export function mayNotLive(life: MicrovmLife, hostId: string, epoch: number): boolean {
+  return isSuperseded(life, hostId, epoch) || DOWN.includes(microvmState(life));
+}
+
+export function erase(hostId: string, epoch: number): MicrovmEffect {
+  return { type: 'eraseOnHost', hostId, epoch };
+}
