@@ -139,6 +139,13 @@ describeWithNats('the control plane, with a scripted host', () => {
     expect(await code(other)).toBe('conflict');
   });
 
+  it('makes one microVM of creates with one id, and refuses the id with another spec', async () => {
+    const { id } = await running();
+    const again = (spec: MicrovmSpecInput) => bus.call(createMicrovm, { spec, id });
+    expect(await again({ image: 'canary' })).toMatchObject({ microvm: { id }, created: false });
+    expect(await code(again({ image: 'canary', memoryMiB: 99 }))).toBe('conflict');
+  });
+
   it.each<[string, Record<string, unknown>]>([
     ['an unknown image', { image: 'nope' }],
     ['no vcpu', { image: 'canary', vcpus: 0 }],

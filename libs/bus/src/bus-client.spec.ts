@@ -46,6 +46,33 @@ describeWithNats('BusClient', () => {
     await expect(client.call(ask, { a: 1 }, { values, deadlineMs: 50 })).rejects.toMatchObject({ code: 'timeout' });
   });
 
+  describe('a request that may be repeated', () => {
+    it('is answered although the service died with it in hand and nobody was there for a while', async () => {
+      const dying = nc.subscribe('client.h1.ask', { callback: () => dying.unsubscribe() });
+      const reply = client.call(ask, { a: 1 }, { values, repeatAfterMs: 50 });
+      setTimeout(() => answer('{}'), 200);
+      expect(await reply).toEqual({ b: 7 });
+    });
+
+    it('fails at once when nobody was there from the start, and with an open outcome when an attempt went unanswered', async () => {
+      const options = { values, repeatAfterMs: 50, deadlineMs: 300 };
+      await expect(client.call(ask, { a: 1 }, options)).rejects.toMatchObject({ code: 'unavailable' });
+      const dying = nc.subscribe('client.h1.ask', { callback: () => dying.unsubscribe() });
+      await expect(client.call(ask, { a: 1 }, options)).rejects.toMatchObject({ code: 'timeout' });
+    });
+
+    it('is not repeated once it was answered, were it with an error', async () => {
+      let asked = 0;
+      nc.subscribe('client.h1.ask', {
+        callback: (_, msg) => void (++asked, msg.respond('{"error":{"code":"conflict","message":"no"}}')),
+      });
+      await expect(client.call(ask, { a: 1 }, { values, repeatAfterMs: 50 })).rejects.toMatchObject({
+        code: 'conflict',
+      });
+      expect(asked).toBe(1);
+    });
+  });
+
   it('validates replies and fills in their defaults', async () => {
     answer('{}');
     expect(await client.call(ask, { a: 1 }, { values })).toEqual({ b: 7 });

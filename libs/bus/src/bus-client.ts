@@ -10,6 +10,11 @@ export interface CallOptions {
   values?: Record<string, string>;
   /** Overrides the operation's deadline, in ms. */
   deadlineMs?: number;
+  /**
+   * For a request that names itself and so may be sent twice: without an answer after this many ms it is sent again, then after
+   * twice as long, until the deadline. A service that died with the request in hand then costs no more than that.
+   */
+  repeatAfterMs?: number;
   /** Gives up waiting; the service goes on. */
   signal?: AbortSignal;
 }
@@ -18,6 +23,9 @@ export interface SubscribeOptions<S extends z.ZodType> {
   schema?: S;
   queue?: string;
 }
+
+/** Between attempts while nobody answers to the subject. */
+const RETRY_MS = 50;
 
 /** Calls operations and publishes events. */
 export class BusClient {
@@ -38,8 +46,40 @@ export class BusClient {
    * is not what the operation promises.
    */
   async call<O extends Operation>(operation: O, request: RequestOf<O>, options: CallOptions = {}): Promise<ReplyOf<O>> {
-    const subject = subjectFor(operation.subject, options.values);
+    const { repeatAfterMs } = options;
     const deadlineMs = options.deadlineMs ?? operation.deadlineMs;
+    if (repeatAfterMs === undefined) return this.#callOnce(operation, request, { ...options, deadlineMs });
+    return this.#repeat(deadlineMs, repeatAfterMs, (attemptMs) =>
+      this.#callOnce(operation, request, { ...options, deadlineMs: attemptMs }),
+    );
+  }
+
+  /** Once an attempt went unanswered its outcome is open, so from then on nothing but an answer or the deadline ends the call. */
+  async #repeat<T>(deadlineMs: number, firstMs: number, attempt: (ms: number) => Promise<T>): Promise<T> {
+    const deadline = performance.now() + deadlineMs;
+    let unanswered: OperationError | undefined;
+    for (let attemptMs = firstMs; ;) {
+      const left = Math.max(1, deadline - performance.now());
+      try {
+        return await attempt(Math.min(attemptMs, left));
+      } catch (error) {
+        const code = error instanceof OperationError ? error.code : undefined;
+        if (code === 'timeout') unanswered = error as OperationError;
+        else if (code !== 'unavailable' || !unanswered) throw error;
+        if (performance.now() + RETRY_MS >= deadline) throw unanswered;
+        if (code === 'timeout') attemptMs *= 2;
+        else await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+      }
+    }
+  }
+
+  async #callOnce<O extends Operation>(
+    operation: O,
+    request: RequestOf<O>,
+    options: CallOptions & { deadlineMs: number },
+  ): Promise<ReplyOf<O>> {
+    const subject = subjectFor(operation.subject, options.values);
+    const { deadlineMs } = options;
     const deadline = performance.now() + deadlineMs;
     options.signal?.throwIfAborted();
     if (!this.#watch.connected) {

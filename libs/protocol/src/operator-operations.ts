@@ -30,6 +30,8 @@ export const createMicrovm = operation({
   queue: 'controller',
   request: z.strictObject({
     spec: MicrovmSpec,
+    /** Chosen by a caller that may have to send the same create again; else the controller chooses. Never used twice. */
+    id: MicrovmId.optional(),
     idempotencyKey: CommandId.optional(),
     by: By.optional(),
     /** When the caller's request arrived, ms since 1970; for the timings. */

@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { randomBytes } from 'node:crypto';
 import { wallClockMs } from '#journal';
-import { decideEvents, viewMicrovm } from '#lifecycle';
+import { decideEvents, microvmContext, viewMicrovm } from '#lifecycle';
 import {
   BUILTIN_IMAGES,
   findImage,
@@ -26,10 +26,16 @@ export class CreateMicrovm {
     private readonly keys: IdempotencyKeys,
   ) {}
 
-  async execute({ spec, idempotencyKey, by, requestedAt }: Request): Promise<ReplyOf<typeof createMicrovm>> {
+  async execute({
+    spec,
+    id: chosen,
+    idempotencyKey,
+    by,
+    requestedAt,
+  }: Request): Promise<ReplyOf<typeof createMicrovm>> {
     checkImage(spec);
     const now = wallClockMs();
-    const wanted = { id: sortableId(Math.floor(now), randomBytes(10)), specHash: specHash(spec) };
+    const wanted = { id: chosen ?? sortableId(Math.floor(now), randomBytes(10)), specHash: specHash(spec) };
     const { id, specHash: hash } =
       idempotencyKey === undefined ? wanted : await this.keys.claim(spec.tenant, idempotencyKey, wanted);
     // A caller's clock is only good for latencies when it is close to ours.
@@ -45,6 +51,9 @@ export class CreateMicrovm {
           ),
     );
     if (!life) throw new OperationError('internal', `microVM ${id} was not born`);
+    if (microvmContext(life).specHash !== hash) {
+      throw new OperationError('conflict', `microVM ${id} exists with another spec; choose another id`);
+    }
     return { microvm: viewMicrovm(life), created: appended };
   }
 }

@@ -1,3 +1,4 @@
+import { randomBytes, randomUUID } from 'node:crypto';
 import { Controller, Inject, Req, Res } from '@nestjs/common';
 import { BusClient } from '#bus';
 import { wallClockMs } from '#journal';
@@ -11,6 +12,7 @@ import {
   pauseMicrovm,
   placementOf,
   resumeMicrovm,
+  sortableId,
   startMicrovm,
   stopMicrovm,
   type Microvm,
@@ -25,6 +27,9 @@ import { Input, Serves, type InputOf } from '../http/route';
 import { MicrovmWaiter, newer } from './microvm-waiter';
 import * as routes from './microvms.routes';
 import { DEFAULT_WAIT_MS } from './microvms.schemas';
+
+/** Commands name themselves, so one that a dying controller took along is sent again instead of waited for. */
+const REPEAT_AFTER_MS = 1_000;
 
 type CommandInput = Omit<InputOf<typeof routes.pauseRoute>, 'body' | 'query'> & { query: Waiting };
 type Command = typeof pauseMicrovm;
@@ -50,12 +55,17 @@ export class MicrovmsController {
   ): Promise<Microvm> {
     const requestedAt = wallClockMs() - reply.elapsedTime;
     const key = headers['idempotency-key'];
-    const { microvm } = await this.bus.call(createMicrovm, {
-      spec: body,
-      by: OPERATOR,
-      requestedAt,
-      ...(key === undefined ? {} : { idempotencyKey: key }),
-    });
+    const { microvm } = await this.bus.call(
+      createMicrovm,
+      {
+        spec: body,
+        id: sortableId(Math.floor(requestedAt), randomBytes(10)),
+        by: OPERATOR,
+        requestedAt,
+        ...(key === undefined ? {} : { idempotencyKey: key }),
+      },
+      { repeatAfterMs: REPEAT_AFTER_MS },
+    );
     reply.header('location', `/v1/microvms/${microvm.id}`);
     return this.#answer(reply, microvm, query, 201);
   }
@@ -145,13 +155,12 @@ export class MicrovmsController {
   }
 
   async #command(operation: Command, input: CommandInput, reply: FastifyReply, extra: object = {}): Promise<Microvm> {
-    const commandId = input.headers['idempotency-key'];
-    const { microvm } = await this.bus.call(operation, {
-      id: input.params.id,
-      by: OPERATOR,
-      ...(commandId === undefined ? {} : { commandId }),
-      ...extra,
-    });
+    const commandId = input.headers['idempotency-key'] ?? randomUUID();
+    const { microvm } = await this.bus.call(
+      operation,
+      { id: input.params.id, by: OPERATOR, commandId, ...extra },
+      { repeatAfterMs: REPEAT_AFTER_MS },
+    );
     return this.#answer(reply, microvm, input.query, 200);
   }
 
