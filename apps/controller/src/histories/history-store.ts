@@ -77,15 +77,19 @@ export class HistoryStore<Life extends Folded, Record extends Recorded> {
     return this.options.lives.get(id) ?? (await this.#load(id)).life;
   }
 
-  /** Decides about one id; decisions of one id never overlap in this process. Throws what the journal throws. */
+  /**
+   * Decides about one id; decisions of one id never overlap in this process. Throws what the journal throws. `newborn`: an id
+   * not in memory is taken for unborn without reading its history; if that is wrong, the append conflicts and it is read then.
+   */
   decide<Decision extends AnyDecision<Life, Record>>(
     id: string,
     decider: (life: Life | null) => Decision,
+    newborn = false,
   ): Promise<Outcome<Life, Decision>> {
     return this.#queue.run(id, async () => {
       const damage = this.#damaged.get(id);
       if (damage) throw new OperationError('internal', `the history of ${id} is damaged: ${damage}`);
-      let life = await this.find(id);
+      let life = newborn ? (this.options.lives.get(id) ?? null) : await this.find(id);
       let expectedSequence = life?.revision ?? 0;
       for (let conflicts = 0; ; conflicts++) {
         const decision = decider(life);

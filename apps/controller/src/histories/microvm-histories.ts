@@ -75,13 +75,18 @@ export class MicrovmHistories implements OnModuleInit, OnModuleDestroy {
     return (await this.#journal.read(microvmHistory(id))).entries;
   }
 
-  /** Decides and appends; asks for the effects once the record is durable. */
+  /** Decides and appends; asks for the effects once the record is durable. `newborn`: see {@link HistoryStore.decide}. */
   async decide(
     id: string,
     who: { commandId: string; cause: Cause },
     decider: (life: MicrovmLife | null, occasion: Occasion) => Decision,
+    newborn = false,
   ): Promise<MicrovmOutcome> {
-    const outcome = await this.#store.decide(id, (life) => decider(life, { microvmId: id, ...who, at: wallClockMs() }));
+    const outcome = await this.#store.decide(
+      id,
+      (life) => decider(life, { microvmId: id, ...who, at: wallClockMs() }),
+      newborn,
+    );
     const { decision, life, appended } = outcome;
     if (life && decision.kind === 'record' && appended) this.#ask(life, decision.advance.effects);
     if (life && decision.kind === 'effects') this.#ask(life, decision.effects);

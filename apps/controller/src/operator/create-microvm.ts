@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { randomBytes } from 'node:crypto';
 import { wallClockMs } from '#journal';
-import { decideEvents, microvmContext, viewMicrovm } from '#lifecycle';
+import { decideEvents, microvmContext, viewMicrovm, type Decision, type MicrovmLife, type Occasion } from '#lifecycle';
 import {
   BUILTIN_IMAGES,
   findImage,
@@ -41,15 +41,15 @@ export class CreateMicrovm {
     // A caller's clock is only good for latencies when it is close to ours.
     const requested = requestedAt !== undefined && Math.abs(now - requestedAt) < 60_000 ? requestedAt : now;
     const who = { commandId: `create.${id}`, cause: { kind: 'operator' as const, by: by ?? 'operator' } };
-    const { life, appended } = await this.histories.decide(id, who, (life, occasion) =>
+    const birth = (life: MicrovmLife | null, occasion: Occasion): Decision =>
       life
         ? { kind: 'nothing' }
         : decideEvents(
             null,
             [{ type: 'requested', spec, requestedAt: requested, specHash: hash }, { type: 'placementStarted' }],
             occasion,
-          ),
-    );
+          );
+    const { life, appended } = await this.histories.decide(id, who, birth, true);
     if (!life) throw new OperationError('internal', `microVM ${id} was not born`);
     if (microvmContext(life).specHash !== hash) {
       throw new OperationError('conflict', `microVM ${id} exists with another spec; choose another id`);

@@ -94,17 +94,6 @@ export function advance<Effect>(
   };
 }
 
-/** True when the machine would take this event now. */
-export function accepts<Effect>(
-  machine: AnyStateMachine,
-  life: Life<Effect>,
-  event: HistoryEvent,
-  at: number,
-): boolean {
-  const machineEvent = toMachineEvent(machine, life.snapshot, life.timers, event, at);
-  return machineEvent !== undefined && life.snapshot.can(machineEvent);
-}
-
 /** xstate names the event of a delayed transition `xstate.after.<delay>.<id of the state>`; histories hold the delay's name only. */
 function toMachineEvent(
   machine: AnyStateMachine,
