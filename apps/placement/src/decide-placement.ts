@@ -5,7 +5,7 @@ import type { Logger } from 'pino';
 import { LOGGER, NATS } from '#bus';
 import { openReceiptJournal } from '#fleet';
 import { wallClockMs, type Journal } from '#journal';
-import { receipts, type placeMicrovm, type Receipt } from '#protocol';
+import { findImage, receipts, wantedDevices, type placeMicrovm, type Receipt } from '#protocol';
 import { chooseHost } from '#scheduling';
 import type { z } from 'zod';
 import { HostTable } from './host-table';
@@ -52,7 +52,9 @@ export class DecidePlacement implements OnModuleInit {
   async #decide({ microvmId, epoch, decisionId, spec, excluded }: Request): Promise<Receipt> {
     const { image, vcpus, memoryMiB, tenant } = spec;
     const demand = { image, vcpus, memoryMiB, tenant, excluded };
-    const choice = chooseHost(this.table.candidates(), demand, () => randomInt(RANDOM_RANGE - 1) / RANDOM_RANGE);
+    const imported = findImage(image) === undefined;
+    const wanted = { ...demand, imported, network: wantedDevices(spec).network !== undefined };
+    const choice = chooseHost(this.table.candidates(), wanted, () => randomInt(RANDOM_RANGE - 1) / RANDOM_RANGE);
     // Before the first await: the next decision must see it.
     if (choice.hostId) this.table.debit(choice.hostId, vcpus, memoryMiB);
     const receipt: Receipt = { id: decisionId, microvmId, epoch, at: wallClockMs(), demand, ...choice };

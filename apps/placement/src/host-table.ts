@@ -109,6 +109,8 @@ export class HostTable implements OnModuleInit, OnModuleDestroy {
       state: hostState(life),
       kvmAvailable: description?.kvm.available ?? false,
       images: description?.images ?? [],
+      linux: description?.linux?.available ?? false,
+      network: description?.network?.available ?? false,
       reportAgeMs: known ? now - known.at : null,
       free: {
         slots: headroom.slots - inFlight.slots,

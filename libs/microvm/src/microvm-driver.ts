@@ -7,7 +7,78 @@ export type BootProtocol = 'flat' | 'linux';
 /** `split` is cheap and enough for guests with MSI-only interrupts; `full` is what a stock kernel expects. */
 export type Irqchip = 'split' | 'full';
 
-/** All that is needed to start one VMM process. Paths are opened by the binding and inherited as descriptors. */
+/** A barrier of the jail; see docs/jail.md. */
+export type Barrier =
+  'mounts' | 'network' | 'ipc' | 'uts' | 'pids' | 'user' | 'cgroup' | 'ids' | 'capabilities' | 'rlimits' | 'seccomp';
+
+/** What a VMM process lives in. */
+export interface ShellSpec {
+  /** Those that must hold: if one cannot be put up, nothing starts. */
+  barriers: readonly Barrier[];
+  uid: number;
+  gid: number;
+  /** RLIMIT_NOFILE. */
+  openFiles: number;
+  /** RLIMIT_FSIZE, bytes. */
+  fileBytes: number;
+  /**
+   * Directories of cgroups: one of a v2 hierarchy (the process is born in it), and one of each v1 hierarchy that takes part
+   * (the process is moved there, which takes milliseconds: a reason for shells). Default: the agent's own.
+   */
+  cgroupPaths?: readonly string[];
+}
+
+/** A jailed VMM process that waits to be told which microVM it is. It ends when it is discarded, or with the agent. */
+export interface Shell {
+  readonly pid: number;
+  readonly barriers: readonly Barrier[];
+  /** Resolves when the process has ended without having been used. */
+  readonly ended: Promise<void>;
+  discard(): void;
+}
+
+/** Tokens of a bucket: `size` refills evenly in `refillMs`; `burst` more are there once. */
+export interface Bucket {
+  size: number;
+  burst?: number;
+  refillMs: number;
+}
+export interface Limiter {
+  bytes?: Bucket;
+  operations?: Bucket;
+}
+
+/** A virtio device. The guest finds them in the order of the list. */
+export type DeviceSpec =
+  | {
+      type: 'block';
+      /** A raw image, or the read-only base of an overlay. */
+      path: string;
+      readOnly: boolean;
+      /** What the guest sees, a multiple of 512. */
+      sizeBytes: number;
+      /** Writes go here; made when it is absent. */
+      overlayPath?: string;
+      /** At most 20 bytes of ASCII. */
+      serial?: string;
+      limit?: Limiter;
+    }
+  | {
+      type: 'net';
+      /** An open tap with IFF_VNET_HDR; stays the caller's. */
+      tapFd: number;
+      /** `02:00:00:00:00:01`. */
+      mac: string;
+      mtu?: number;
+      receiveLimit?: Limiter;
+      sendLimit?: Limiter;
+    }
+  /** The host side is `vsock.sock` in the VMM's directory: connect, send `CONNECT <port>\n`, read `OK <port>\n`. */
+  | { type: 'vsock'; guestCid?: number }
+  | { type: 'balloon'; startBytes?: number; deflateOnOom?: boolean; reporting?: boolean; statisticsMs?: number }
+  | { type: 'rng'; limit?: Limiter };
+
+/** All that is needed to start one microVM. Paths are opened by the binding and handed over as descriptors. */
 export interface LaunchSpec {
   /** microVM id, at most 63 bytes. */
   id: string;
@@ -15,14 +86,19 @@ export interface LaunchSpec {
   directory: string;
   kernelPath: string;
   initrdPath?: string;
+  /** A second archive, read right behind the first. */
+  initrdExtra?: Uint8Array;
   bootProtocol: BootProtocol;
   irqchip: Irqchip;
   vcpus: number;
   memoryMiB: number;
   /** Kernel command line, at most 2047 bytes of printable ASCII. */
   cmdline: string;
-  /** A cgroup v2 directory that the VMM is born in (CLONE_INTO_CGROUP). Default: the agent's own cgroup. */
-  cgroupPath?: string;
+  /** At most 17. */
+  devices?: readonly DeviceSpec[];
+  consoleLimit?: Limiter;
+  /** What a VMM that is not launched into a shell lives in. Default: a jail with seccomp, no privileges and resource limits only. */
+  shell?: ShellSpec;
 }
 
 /**
@@ -56,6 +132,14 @@ export interface MicrovmProcess {
   resume(deadlineMs?: number): Promise<void>;
   /** Presses the guest's power button. The guest may ignore it. */
   pressPowerButton(deadlineMs?: number): Promise<void>;
+  /** Presses Ctrl-Alt-Del on the guest's keyboard. */
+  pressCtrlAltDel(deadlineMs?: number): Promise<void>;
+  /** Types into the serial console. Resolves with how many bytes its small buffer took. At most 96 at a time. */
+  type(bytes: Uint8Array, deadlineMs?: number): Promise<number>;
+  /** Changes a limit while it runs; `device` is the index in the launch's list, or 'console'. Its buckets start full. */
+  setLimit(device: number | 'console', which: number, limiter: Limiter, deadlineMs?: number): Promise<void>;
+  /** How many bytes the balloon shall take from the guest. Resolves when the guest was told. */
+  setBalloon(bytes: number, deadlineMs?: number): Promise<void>;
   /** SIGKILL through the pidfd. Await `exited` for the end. Does nothing after the end. */
   kill(): void;
   /**
@@ -104,7 +188,16 @@ export interface MicrovmDriver {
    * Launches a VMM (clone3 with a pidfd, exec by descriptor) off the JavaScript thread. Resolves when the process exists.
    * Rejects with {@link VmmLaunchError}; nothing is left behind then.
    */
-  launch(spec: LaunchSpec): Promise<MicrovmProcess>;
+  launch(spec: LaunchSpec, shell?: Shell): Promise<MicrovmProcess>;
+  /**
+   * Starts a VMM process and jails it, ahead of need. Rejects with {@link VmmLaunchError} that names the barrier that could
+   * not be put up; nothing is left behind then.
+   */
+  prepare(spec: ShellSpec): Promise<Shell>;
+  /** Which barriers this agent can put up on this host, and why not the others. */
+  jail(): { barriers: Barrier[]; missing: { name: Barrier; reason: string }[] };
+  /** Opens (and makes, when it is absent) a persistent tap with IFF_VNET_HDR in the network namespace at this path. Throws. */
+  openTap(name: string, namespacePath: string): number;
   /**
    * Takes over a VMM that another agent process launched. Rejects with {@link VmmGoneError} when that very process no
    * longer runs; its error then carries the exit report found in the page file.

@@ -1,6 +1,8 @@
 import * as hostOperations from './host-operations';
+import * as imageOperations from './image-operations';
 import type { Operation } from './operation';
 import * as operatorOperations from './operator-operations';
+import * as sessions from './session';
 
 function operationsOf(module: Record<string, unknown>): Operation[] {
   return Object.values(module).filter(
@@ -10,6 +12,9 @@ function operationsOf(module: Record<string, unknown>): Operation[] {
 }
 
 /** What operators and their programs may send. */
-export const OPERATOR_OPERATIONS: readonly Operation[] = operationsOf(operatorOperations);
+export const OPERATOR_OPERATIONS: readonly Operation[] = [
+  ...operationsOf(operatorOperations),
+  ...operationsOf(imageOperations),
+];
 /** What controllers, placement and hosts send each other. */
-export const INTERNAL_OPERATIONS: readonly Operation[] = operationsOf(hostOperations);
+export const INTERNAL_OPERATIONS: readonly Operation[] = [...operationsOf(hostOperations), ...operationsOf(sessions)];

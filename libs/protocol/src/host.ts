@@ -24,7 +24,21 @@ export const HostDescription = z.strictObject({
   reserveMiB: z.int().nonnegative(),
   slots: z.int().positive(),
   overcommit: z.strictObject({ cpu: z.number().positive(), memory: z.number().positive() }),
+  /** Built-in images that this host has. */
   images: z.array(z.string()),
+  /** Whether it boots stock Linux kernels, and so imported images; else why not. Absent in records of older agents: it does not. */
+  linux: z.strictObject({ available: z.boolean(), reason: z.string().optional() }).optional(),
+  /** Barriers of the jail that every VMM is put in, and what keeps the others away. */
+  jail: z
+    .strictObject({
+      barriers: z.array(z.string()),
+      missing: z.array(z.strictObject({ name: z.string(), reason: z.string() })),
+    })
+    .optional(),
+  /** Whether microVMs can have network devices here. */
+  network: z
+    .strictObject({ available: z.boolean(), pool: z.string().optional(), reason: z.string().optional() })
+    .optional(),
   labels: z.record(z.string(), z.string()),
 });
 export type HostDescription = z.infer<typeof HostDescription>;

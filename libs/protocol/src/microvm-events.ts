@@ -39,6 +39,17 @@ export const Exit = z.strictObject({
   ]),
   message: z.string().max(1024),
   at: Instant,
+  /** How the program of a Linux image ended, as its init reported before the microVM ended. */
+  program: z
+    .strictObject({
+      code: z.int().min(0).max(255).optional(),
+      signal: z.int().min(1).max(64).optional(),
+      /** The guest's own OOM killer ended it. */
+      outOfMemory: z.boolean().optional(),
+      /** It could not be started: errno. */
+      errno: z.int().optional(),
+    })
+    .optional(),
 });
 export type Exit = z.infer<typeof Exit>;
 
@@ -58,6 +69,15 @@ export const StartTimings = z.strictObject({
   guestBootedAt: Instant,
 });
 export type StartTimings = z.infer<typeof StartTimings>;
+
+/** Where a microVM is on its host's network. */
+export const GuestNetwork = z.strictObject({
+  /** IPv4 address of the guest, routed by its host only. */
+  address: z.string(),
+  gateway: z.string(),
+  mac: z.string(),
+});
+export type GuestNetwork = z.infer<typeof GuestNetwork>;
 
 const event = <T extends string, S extends z.ZodRawShape>(type: T, shape: S) =>
   z.strictObject({ type: z.literal(type), ...shape });
@@ -81,7 +101,7 @@ export const MicrovmEvent = z.discriminatedUnion('type', [
   event('hostGone', { hostId: HostId, reason: z.string() }),
   // facts of a host
   event('refused', { ...placement, reason: z.string() }),
-  event('started', { ...placement, pid: z.int(), timings: StartTimings }),
+  event('started', { ...placement, pid: z.int(), timings: StartTimings, network: GuestNetwork.optional() }),
   event('pausedOnHost', placement),
   event('resumedOnHost', placement),
   event('commandFailed', { ...placement, command: z.enum(['pause', 'resume', 'stop']), reason: z.string() }),

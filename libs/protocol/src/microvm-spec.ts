@@ -1,4 +1,42 @@
 import { z } from 'zod';
+import { Network } from './network';
+import { RateLimit } from './rate-limit';
+
+/** Environment variable name. */
+const EnvName = z.string().regex(/^[a-zA-Z_][a-zA-Z0-9_]{0,127}$/, 'must be a variable name');
+const Word = z
+  .string()
+  .max(4_096)
+  .regex(/^[^\0]*$/, 'must not hold a NUL byte');
+const MetadataKey = z.string().regex(/^[a-zA-Z0-9][a-zA-Z0-9._/-]{0,127}$/, 'must be 1..128 plain characters');
+
+/** Values a guest can read while it runs; they can be changed while it runs. At most 64 KiB in all. */
+export const Metadata = z
+  .record(MetadataKey, z.string().max(32_768))
+  .refine((all) => Object.entries(all).reduce((sum, [key, value]) => sum + key.length + value.length, 0) <= 65_536, {
+    message: 'must not be larger than 64 KiB in all',
+  });
+
+/** A further disk: an empty one of this size, kept from start to start and deleted with the microVM. */
+export const DataDisk = z.strictObject({
+  sizeMiB: z.int().min(1).max(16_777_216),
+  /** Where a Linux image mounts it, formatted as ext4; absent: it is there as a block device only. */
+  mount: z
+    .string()
+    .max(255)
+    .regex(/^\/[^:\0]*$/, 'must be an absolute path without a colon')
+    .optional(),
+  limit: RateLimit.optional(),
+});
+export type DataDisk = z.infer<typeof DataDisk>;
+
+/** Bounds of the VMM process on its host, guest included. */
+export const HostLimits = z.strictObject({
+  /** Share of CPU under contention, relative to other microVMs (cgroup cpu.weight). Default: 100 for each vCPU. */
+  cpuWeight: z.int().min(1).max(10_000).optional(),
+  /** Most CPU time, in percent of one CPU. Default: 100 for each vCPU. */
+  cpuPercent: z.int().min(1).max(12_800).optional(),
+});
 
 /** What an operator asks for. Unknown fields are refused. */
 export const MicrovmSpec = z.strictObject({
@@ -36,6 +74,45 @@ export const MicrovmSpec = z.strictObject({
   onHostLoss: z.enum(['keep', 'reschedule']).default('keep'),
   /** The microVM is deleted this long after its creation. */
   ttlSeconds: z.int().min(1).max(31_536_000).optional(),
+
+  // What a program in a Linux image runs as; absent: as the image says.
+  entrypoint: z.array(Word).max(256).optional(),
+  command: z.array(Word).max(256).optional(),
+  /** Added to the image's environment. */
+  env: z.record(EnvName, Word).optional(),
+  user: z
+    .string()
+    .max(128)
+    .regex(/^[^\0]+$/, 'must not hold a NUL byte')
+    .optional(),
+  workdir: z
+    .string()
+    .max(4_096)
+    .regex(/^\/[^\0]*$/, 'must be an absolute path')
+    .optional(),
+  /** Default: its name, or its id. */
+  hostname: z
+    .string()
+    .regex(/^[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?$/, "must be 1..63 letters, digits or '-'")
+    .optional(),
+  metadata: Metadata.optional(),
+
+  // Devices. The canary has only those that are asked for here.
+  /** The writable layer over a Linux image's root file system; it is kept from start to start. */
+  rootDiskMiB: z.int().min(16).max(16_777_216).optional(),
+  rootLimit: RateLimit.optional(),
+  disks: z.array(DataDisk).max(8).optional(),
+  /** `none`: no network device. Default: `{}` (open) for a Linux image, `none` for the canary. */
+  network: z.union([z.literal('none'), Network]).optional(),
+  /** Towards the guest, and from the guest. */
+  networkLimits: z.strictObject({ receive: RateLimit.optional(), send: RateLimit.optional() }).optional(),
+  /** Whether vsock, balloon and random number devices are there. Default: true for a Linux image, false for the canary. */
+  vsock: z.boolean().optional(),
+  balloon: z.boolean().optional(),
+  rng: z.boolean().optional(),
+  /** Output of the serial console beyond this is dropped. */
+  consoleLimit: RateLimit.optional(),
+  limits: HostLimits.optional(),
 });
 /** A spec as a client sends it: defaults may be missing. */
 export type MicrovmSpecInput = z.input<typeof MicrovmSpec>;

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { Exit, Instant, MicrovmStateName } from './microvm-events';
+import { Exit, GuestNetwork, Instant, MicrovmStateName } from './microvm-events';
 import { MicrovmSpec } from './microvm-spec';
 
 /** When each step of the latest start was reached, from the caller's request to the record of `running`. Later steps are missing until reached. */
@@ -30,6 +30,8 @@ export const Microvm = z.strictObject({
   /** Number of the placement; 0 before the first. */
   epoch: z.int(),
   pid: z.int().nullable(),
+  /** Of the running incarnation, if it has a network device. */
+  network: GuestNetwork.nullable(),
   exit: Exit.optional(),
   timings: MicrovmTimings,
   vcpus: z.int(),

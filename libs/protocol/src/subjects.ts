@@ -16,3 +16,10 @@ export const receipts = (microvmId: string): string => `volley.receipts.${microv
 export const densityReport = (hostId: string): string => `volley.v1.hosts.${hostId}.density`;
 /** Samples of single microVMs of one host, in chunks. Core NATS. */
 export const microvmSamples = (hostId: string): string => `volley.v1.hosts.${hostId}.samples`;
+
+/** KV bucket: image name -> Image. */
+export const IMAGE_BUCKET = { name: 'images' } as const;
+/** Object store bucket: content of images by digest, manifests included. */
+export const BLOB_BUCKET = { name: 'blobs' } as const;
+/** Object store bucket: files on their way into an import, for an hour. */
+export const UPLOAD_BUCKET = { name: 'uploads', ttlMs: 3_600_000 } as const;

@@ -5,7 +5,12 @@ export interface Candidate {
   ready: boolean;
   state: string;
   kvmAvailable: boolean;
+  /** Built-in images that it has. */
   images: readonly string[];
+  /** Whether it boots stock Linux, and so any imported image. */
+  linux: boolean;
+  /** Whether microVMs can have a network device there. */
+  network: boolean;
   /** ms since its last density report; null: none heard yet. */
   reportAgeMs: number | null;
   /** What admission would still grant, placements in flight already taken off. */
@@ -18,6 +23,9 @@ export interface Candidate {
 /** What a microVM asks of a host. */
 export interface Demand {
   image: string;
+  /** Whether the image is an imported one: any host that boots Linux can fetch it. */
+  imported: boolean;
+  network: boolean;
   vcpus: number;
   memoryMiB: number;
   tenant: string;

@@ -3,7 +3,15 @@ import type { Candidate, Demand } from './candidate';
 import { chooseHost } from './choose-host';
 import { REPORT_MAX_AGE_MS } from './filters';
 
-const demand: Demand = { image: 'canary', vcpus: 1, memoryMiB: 32, tenant: 'default', excluded: [] };
+const demand: Demand = {
+  image: 'canary',
+  vcpus: 1,
+  memoryMiB: 32,
+  tenant: 'default',
+  excluded: [],
+  imported: false,
+  network: false,
+};
 
 function host(hostId: string, change: Partial<Candidate> = {}): Candidate {
   return {
@@ -12,6 +20,8 @@ function host(hostId: string, change: Partial<Candidate> = {}): Candidate {
     state: 'ready',
     kvmAvailable: true,
     images: ['canary'],
+    linux: true,
+    network: true,
     reportAgeMs: 100,
     free: { slots: 10, vcpus: 8, memoryMiB: 1024 },
     capacity: { slots: 10, vcpus: 8, memoryMiB: 1024 },
@@ -31,6 +41,8 @@ describe('choosing a host', () => {
     ['notExcluded', {}, { excluded: ['one'] }],
     ['kvm', { kvmAvailable: false }, {}],
     ['image', { images: [] }, {}],
+    ['image', { linux: false }, { image: 'alpine', imported: true }],
+    ['network', { network: false }, { network: true }],
     ['report', { reportAgeMs: null }, {}],
     ['report', { reportAgeMs: REPORT_MAX_AGE_MS + 1 }, {}],
     ['slots', { free: { slots: 0, vcpus: 8, memoryMiB: 1024 } }, {}],

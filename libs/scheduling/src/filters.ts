@@ -23,10 +23,14 @@ const FILTERS: readonly Filter[] = [
     passed: kvmAvailable,
     detail: kvmAvailable ? 'available' : 'no usable /dev/kvm',
   }),
-  ({ images }, { image }) => ({
-    name: 'image',
-    passed: images.includes(image),
-    detail: `offers ${images.join(', ') || 'none'}`,
+  ({ images, linux }, { image, imported }) =>
+    imported
+      ? { name: 'image', passed: linux, detail: linux ? 'boots Linux images' : 'does not boot Linux images' }
+      : { name: 'image', passed: images.includes(image), detail: `offers ${images.join(', ') || 'none'}` },
+  ({ network }, demand) => ({
+    name: 'network',
+    passed: network || !demand.network,
+    detail: !demand.network ? 'not asked' : network ? 'available' : 'not available',
   }),
   ({ reportAgeMs }) => ({
     name: 'report',

@@ -1,4 +1,4 @@
-import type { Exit, MicrovmSpec, MicrovmTimings } from '#protocol';
+import type { Exit, GuestNetwork, MicrovmSpec, MicrovmTimings } from '#protocol';
 
 /** What a microVM's machine remembers besides its state. Changed only by events. */
 export interface MicrovmContext {
@@ -9,6 +9,8 @@ export interface MicrovmContext {
   /** Number of the latest placement. */
   epoch: number;
   pid: number | null;
+  /** Of the running incarnation, if it has a network device. */
+  network: GuestNetwork | null;
   /** Placements tried since it was last asked to start. */
   attempts: number;
   /** Hosts that refused it since it was last asked to start. */
@@ -43,6 +45,7 @@ export function initialContext(input: MicrovmInput): MicrovmContext {
     hostId: null,
     epoch: 0,
     pid: null,
+    network: null,
     attempts: 0,
     excluded: [],
     restarts: 0,

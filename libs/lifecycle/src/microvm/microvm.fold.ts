@@ -68,6 +68,7 @@ export function viewMicrovm(life: MicrovmLife): Microvm {
     hostId: context.hostId,
     epoch: context.epoch,
     pid: context.pid,
+    network: context.network,
     ...(context.exit ? { exit: context.exit } : {}),
     timings: context.timings,
     vcpus: spec.vcpus,

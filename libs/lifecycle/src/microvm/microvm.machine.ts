@@ -53,6 +53,7 @@ const machineSetup = setup({
         hostId: event.hostId,
         epoch: event.epoch,
         pid: null,
+        network: null,
         leaseEnded: false,
         reason: null,
         timings: { requestedAt, acceptedAt, placedAt: event.decidedAt },
@@ -60,17 +61,17 @@ const machineSetup = setup({
     }),
     rememberStart: assign(({ context, event }) =>
       event.type === 'started'
-        ? { pid: event.pid, reason: null, timings: { ...context.timings, ...event.timings, runningAt: event.at } }
+        ? { pid: event.pid, network: event.network ?? null, reason: null, timings: { ...context.timings, ...event.timings, runningAt: event.at } }
         : {},
     ),
     rememberPid: assign(({ context, event }) =>
       event.type === 'observed' ? { pid: event.pid ?? context.pid, reason: null } : {},
     ),
     rememberExit: assign(({ event }) => {
-      if (event.type === 'exited') return { exit: event.exit, pid: null, reason: event.exit.message };
+      if (event.type === 'exited') return { exit: event.exit, pid: null, network: null, reason: event.exit.message };
       if (event.type === 'absent') {
         const exit: Exit = { reason: 'lost', message: event.reason, at: event.at };
-        return { exit, pid: null, reason: event.reason };
+        return { exit, pid: null, network: null, reason: event.reason };
       }
       return {};
     }),

@@ -1,0 +1,97 @@
+// The contract between a host and `init`, PID 1 of Linux guests: what init is told at boot, and what it answers over
+// vsock. libs/guest is the other side of it.
+//
+// Every number is little endian. Strings are bytes without a closing NUL unless said otherwise.
+#ifndef VOLLEY_GUEST_H
+#define VOLLEY_GUEST_H
+
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+// ---- Boot: the file /volley/config of the second initrd archive. ----
+// A sequence of records, each a key and a value, both closed by NUL, in any order; repeated keys are lists in order.
+// Unknown keys are skipped.
+//   root          block device of the read-only root file system, such as /dev/vda      (required for images)
+//   root.type     squashfs, erofs or ext4
+//   overlay       block device of the writable layer (ext4); absent: a tmpfs takes writes and loses them at power-off
+//   mount         DEVICE:PATH:TYPE:ro|rw, further disks
+//   arg           one word of the program to run (entrypoint and command joined); none: nothing runs, init serves on
+//   env           NAME=value
+//   user          as in an OCI image: name, uid, name:group or uid:gid; absent: 0:0
+//   cwd           working directory; absent: /
+//   hostname
+//   net           INTERFACE-MAC ADDRESS/PREFIX GATEWAY MTU, one space between; absent: only loopback
+//   dns           address of a name server
+//   module        path in the first initrd of a kernel module to load, in order (usually from /volley/modules there)
+//   on.exit       poweroff (default), reboot or stay: what init does when the program has ended
+//   time          seconds since 1970 of the wall clock, to be set before anything runs
+
+// ---- Agent: init listens on vsock port VOLLEY_VSOCK_PORT_AGENT. One request for each connection. ----
+// Frames in both directions; the first frame of the host is the request. Either side closes when it has said all.
+struct volley_frame {
+  uint32_t length;  // bytes after this header, at most VOLLEY_FRAME_MAX
+  uint8_t type;     // enum volley_frame_type
+  uint8_t flags;
+  uint16_t reserved;
+};
+#define VOLLEY_FRAME_MAX 65536u
+
+enum volley_frame_type {
+  // host -> guest, requests
+  VOLLEY_GUEST_EXEC = 1,      // volley_exec, then strings
+  VOLLEY_GUEST_PUT = 2,       // path of an existing folder, or of what is to be made; entries and data follow, then END
+  VOLLEY_GUEST_GET = 3,       // path; answered by entries and data, then END
+  VOLLEY_GUEST_CLOCK = 4,     // uint64_t ns since 1970; answered by RESULT
+  VOLLEY_GUEST_SHUTDOWN = 5,  // one byte: 0 power off, 1 reboot; answered by RESULT before it begins
+  VOLLEY_GUEST_PING = 6,      // answered by RESULT
+  // host -> guest, while an EXEC runs
+  VOLLEY_GUEST_STDIN = 16,   // bytes; length 0 closes standard input
+  VOLLEY_GUEST_RESIZE = 17,  // uint16_t rows, uint16_t columns
+  VOLLEY_GUEST_SIGNAL = 18,  // uint32_t signal, sent to the program's process group
+  // both directions, for PUT and GET
+  VOLLEY_GUEST_ENTRY = 32,  // volley_entry, then the path relative to the request's (`length` tells), then a link's target
+  VOLLEY_GUEST_DATA = 33,   // next bytes of the file of the last entry
+  VOLLEY_GUEST_END = 34,
+  // guest -> host
+  VOLLEY_GUEST_STARTED = 64,  // uint32_t pid
+  VOLLEY_GUEST_STDOUT = 65,
+  VOLLEY_GUEST_STDERR = 66,
+  VOLLEY_GUEST_EXITED = 67,  // uint32_t code, uint32_t signal (one of them 0)
+  VOLLEY_GUEST_RESULT = 68,  // int32_t errno (0 = done), then a sentence; ends the exchange
+};
+
+// Strings after it, each closed by NUL: argc words, envc NAME=value (added to the image's), user, cwd (both may be empty:
+// the image's).
+struct volley_exec {
+  uint32_t flags;  // VOLLEY_EXEC_*
+  uint16_t rows;
+  uint16_t columns;
+  uint32_t argc;
+  uint32_t envc;
+};
+#define VOLLEY_EXEC_TTY 1u       // a pseudo terminal; no STDERR then
+#define VOLLEY_EXEC_STDIN 2u     // without it standard input is empty
+// A connection that breaks ends the program: its process group gets SIGHUP, and SIGKILL 2 s later.
+
+struct volley_entry {
+  uint32_t kind;  // 1 file, 2 folder, 3 symbolic link
+  uint32_t mode;  // permission bits
+  uint32_t uid;
+  uint32_t gid;
+  uint64_t size;       // file: bytes that follow as DATA
+  uint64_t modified;   // s since 1970
+  uint32_t path_length;
+  uint32_t target_length;
+};
+
+#ifdef __cplusplus
+}
+static_assert(sizeof(volley_frame) == 8);
+static_assert(sizeof(volley_exec) == 16);
+static_assert(sizeof(volley_entry) == 40);
+#endif
+
+#endif

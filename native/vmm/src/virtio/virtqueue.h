@@ -1,0 +1,90 @@
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "memory/guest_memory.h"
+
+namespace volley {
+
+// One piece of a request in guest memory, checked to be RAM. The guest may change its bytes at any moment: whoever
+// decides on a value copies it out first and uses the copy.
+struct GuestBuffer {
+  uint8_t* data;
+  uint32_t length;
+};
+
+// One request of the driver: what the device may read, then what it may write.
+struct Chain {
+  static constexpr size_t kMaxBuffers = 256;
+
+  uint16_t head = 0;
+  uint16_t readable_count = 0;
+  uint16_t writable_count = 0;
+  uint64_t readable_bytes = 0;
+  uint64_t writable_bytes = 0;
+  GuestBuffer buffers[kMaxBuffers];  // readable ones first
+
+  std::span<const GuestBuffer> readable() const { return {buffers, readable_count}; }
+  std::span<const GuestBuffer> writable() const { return {buffers + readable_count, writable_count}; }
+
+  // Copies bytes out of the readable, or into the writable part, from `offset` on. Returns how many there were.
+  size_t copy_out(uint64_t offset, std::span<uint8_t> to) const;
+  size_t copy_in(uint64_t offset, std::span<const uint8_t> from) const;
+};
+
+// Where the driver put a split virtqueue (virtio 1.2, section 2.7), as it told the transport.
+struct QueueLayout {
+  uint16_t size = 0;
+  uint64_t descriptors = 0;
+  uint64_t available = 0;
+  uint64_t used = 0;
+};
+
+// The device's side of a split virtqueue, with indirect descriptors and event indexes where negotiated. Used by one
+// thread at a time. Everything in guest memory is hostile: each field is read once, every address and length is
+// checked, chains are bounded by kMaxBuffers and by the queue's size, and a queue found broken stays broken until it
+// is reset: the device then asks for a reset (DEVICE_NEEDS_RESET) instead of guessing.
+class Virtqueue {
+ public:
+  enum class Pop { kChain, kEmpty, kBroken };
+
+  // False if the layout is not in RAM, misaligned, or its size no power of two of at most `max_size`.
+  [[nodiscard]] bool set_up(const GuestMemory& memory, const QueueLayout& layout, uint16_t max_size, bool event_index,
+                            bool indirect);
+  void tear_down();
+  bool is_ready() const { return memory_ != nullptr; }
+
+  // Takes the next request. It must be given back with push(), in any order, or all at once by undo_pop() of the last.
+  Pop pop(Chain* chain);
+  // Puts back the request popped last, to be popped again.
+  void undo_pop();
+  // Gives a request back with `written` bytes in its writable part. Not seen by the driver before publish().
+  void push(const Chain& chain, uint32_t written) { push(chain.head, written); }
+  void push(uint16_t head, uint32_t written);
+  // Shows the driver what was pushed. True if it wants an interrupt for it.
+  [[nodiscard]] bool publish();
+
+  // Tells the driver whether kicks are wanted. enable_kicks() returns true if requests came meanwhile: look again.
+  void disable_kicks();
+  [[nodiscard]] bool enable_kicks();
+
+  bool is_broken() const { return broken_; }
+
+ private:
+  const GuestMemory* memory_ = nullptr;
+  QueueLayout layout_;
+  uint8_t* descriptors_ = nullptr;
+  uint8_t* available_ = nullptr;
+  uint8_t* used_ = nullptr;
+  bool event_index_ = false;
+  bool indirect_ = false;
+  bool broken_ = false;
+  uint16_t next_available_ = 0;
+  uint16_t next_used_ = 0;
+  uint16_t published_used_ = 0;
+};
+
+}  // namespace volley
