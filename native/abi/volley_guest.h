@@ -23,10 +23,12 @@ extern "C" {
 //   user          as in an OCI image: name, uid, name:group or uid:gid; absent: 0:0
 //   cwd           working directory; absent: /
 //   hostname
-//   net           INTERFACE-MAC ADDRESS/PREFIX GATEWAY MTU, one space between; absent: only loopback
+//   net           INTERFACE-MAC ADDRESS/PREFIX GATEWAY MTU, one space between; absent: only loopback. GATEWAY `-`: none;
+//                 MTU 0: the device's
 //   dns           address of a name server
 //   module        path in the first initrd of a kernel module to load, in order (usually from /volley/modules there)
 //   on.exit       poweroff (default), reboot or stay: what init does when the program has ended
+//   grace         ms from SIGTERM to SIGKILL when the guest is told to stop; absent: 10000
 //   time          seconds since 1970 of the wall clock, to be set before anything runs
 
 // ---- Agent: init listens on vsock port VOLLEY_VSOCK_PORT_AGENT. One request for each connection. ----
