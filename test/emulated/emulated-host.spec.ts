@@ -3,14 +3,11 @@ import { existsSync, readdirSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
+import { EmulatedHost, EmulatedHostError, programFiles, THIS_MACHINE } from '#emulated-host';
 import { describeUnless } from './describe-unless';
-import { EmulatedHost } from './emulated-host';
-import { THIS_MACHINE } from './emulated-host.options';
-import { findEmulatedHostTools } from './emulated-host.requirements';
-import { EmulatedHostError } from './errors';
-import { programFiles } from './program-files';
+import { emulatedHostTools } from './tools';
 
-const found = findEmulatedHostTools();
+const found = emulatedHostTools();
 
 describeUnless(found.available ? undefined : found.reason, 'an emulated host', () => {
   const tools = found.available ? found.tools : (undefined as never);

@@ -1,7 +1,6 @@
-import type { ArchiveEntry } from './cpio-archive';
-import type { EmulatedHostTools } from './emulated-host.requirements';
-import { busyboxFileSystem } from './host-file-system';
-import { kernelModules } from './kernel-modules';
+import type { ArchiveEntry } from '#cpio';
+import { busyboxFileSystem, type EmulatedHostTools } from '#emulated-host';
+import { kernelModules } from '#kernel-package';
 
 /** What the guest does once it is in user space. `panic-silent` panics without the driver of the panic port. */
 export type GuestEnd = 'poweroff' | 'reboot' | 'panic' | 'panic-silent' | 'power-button';

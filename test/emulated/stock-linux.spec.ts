@@ -1,15 +1,15 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { writeCpioArchive } from './cpio-archive';
+import { writeCpioArchive } from '#cpio';
+import { EmulatedHost } from '#emulated-host';
 import { describeUnless } from './describe-unless';
-import { EmulatedHost } from './emulated-host';
-import { findEmulatedHostTools } from './emulated-host.requirements';
 import { type MicrovmRun, microvmRun, runMicrovm } from './microvm-report';
 import { findNativeBuild } from './native-build';
 import { type GuestEnd, stockGuestCommandLine, stockGuestFileSystem } from './stock-guest';
+import { emulatedHostTools } from './tools';
 
-const found = findEmulatedHostTools();
+const found = emulatedHostTools();
 const build = findNativeBuild();
 const obstacle = found.available ? (typeof build === 'string' ? build : undefined) : found.reason;
 

@@ -1,4 +1,4 @@
-import type { ArchiveEntry } from './cpio-archive';
+import type { ArchiveEntry } from '#cpio';
 
 export interface EmulatedHostOptions {
   /** Put into the host's root file system beside busybox, which offers all its commands. */

@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { realpathSync } from 'node:fs';
-import type { ArchiveEntry } from './cpio-archive';
+import type { ArchiveEntry } from '#cpio';
 
 /**
  * A program of this machine and every shared library it needs, at the same paths, so that it runs in an emulated host:

@@ -12,12 +12,3 @@ export class EmulatedHostError extends Error {
     super(`${problem}\n--- end of the emulated host's console ---\n${console.slice(-4000)}`);
   }
 }
-
-/**
- * Thrown by {@link fetchDistributionKernel} and {@link kernelModules} when the distribution's kernel cannot be had on
- * this machine (no package tool, no package lists, no network, no such module). Tests that need it are skipped with
- * this message.
- */
-export class KernelUnavailableError extends Error {
-  override readonly name = 'KernelUnavailableError';
-}

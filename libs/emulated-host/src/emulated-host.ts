@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
-import { writeCpioArchive } from './cpio-archive';
+import { writeCpioArchive } from '#cpio';
 import type { EmulatedHostOptions } from './emulated-host.options';
 import type { EmulatedHostTools } from './emulated-host.requirements';
 import { EmulatedHostError } from './errors';

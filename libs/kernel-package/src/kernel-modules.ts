@@ -1,8 +1,8 @@
 import { execFileSync } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
-import type { DistributionKernel } from './distribution-kernel';
 import { KernelUnavailableError } from './errors';
+import type { KernelPackage } from './kernel-package';
 
 /** A kernel module, unpacked and ready for `insmod`. */
 export interface KernelModule {
@@ -17,7 +17,7 @@ export interface KernelModule {
  *
  * Throws {@link KernelUnavailableError} when the kernel has no such module.
  */
-export function kernelModules(kernel: DistributionKernel, names: readonly string[]): KernelModule[] {
+export function kernelModules(kernel: KernelPackage, names: readonly string[]): KernelModule[] {
   const files = new Map(
     readdirSync(kernel.modules, { recursive: true, encoding: 'utf8' })
       .filter((path) => /\.ko(\.xz|\.zst)?$/.test(path))

@@ -1,7 +1,7 @@
-import type { ArchiveEntry } from './cpio-archive';
+import type { ArchiveEntry } from '#cpio';
+import { kernelModules } from '#kernel-package';
 import { type EmulatedHostOptions, THIS_MACHINE } from './emulated-host.options';
 import type { EmulatedHostTools } from './emulated-host.requirements';
-import { kernelModules } from './kernel-modules';
 
 /** The root file system of an emulated host: busybox, the modules to load, the caller's files and an init. */
 export function hostFileSystem(tools: EmulatedHostTools, options: EmulatedHostOptions): ArchiveEntry[] {
