@@ -8,8 +8,8 @@ namespace {
 
 Status validate_header(const volley_config& config) {
   if (config.magic != VOLLEY_CONFIG_MAGIC) {
-    return Status::error("config.magic is %#" PRIx64 ", not %#" PRIx64 ": descriptor %d is not a Volley page file",
-                         config.magic, static_cast<uint64_t>(VOLLEY_CONFIG_MAGIC), VOLLEY_FD_PAGES);
+    return Status::error("config.magic is %#" PRIx64 ", not %#" PRIx64 ": this is not a Volley page file", config.magic,
+                         static_cast<uint64_t>(VOLLEY_CONFIG_MAGIC));
   }
   if (config.abi_version != VOLLEY_ABI_VERSION) {
     return Status::error("config.abi_version is %u, this VMM speaks %u: start it with the agent it came with",

@@ -28,8 +28,17 @@ inline constexpr uint64_t kLocalApicAddress = 0xfee00000;
 inline constexpr uint64_t kIdentityMapAddress = 0xfffbc000;  // Intel's real-mode helper page, KVM_SET_IDENTITY_MAP_ADDR
 inline constexpr uint64_t kTssAddress = 0xfffbd000;          // and its three-page TSS, KVM_SET_TSS_ADDR
 
-// Interrupt lines of the full irqchip.
+// Interrupt lines of the full irqchip. Lines 0 to 2 and 8 are a PC's timers and cascade; 1 is the keyboard's.
+inline constexpr uint32_t kKeyboardGsi = 1;
 inline constexpr uint32_t kSerialGsi = 4;
+inline constexpr uint32_t kGenerationGsi = 8;  // VMGENID; there is no clock chip that would want the line
 inline constexpr uint32_t kPowerButtonGsi = 9;
+
+// The line of virtio device `index`, edge-triggered: 5, 6, 7, then 10 to 23, one for each of VOLLEY_MAX_DEVICES.
+inline constexpr uint32_t device_gsi(uint32_t index) { return index < 3 ? 5 + index : 7 + index; }
+static_assert(device_gsi(2) == 7 && device_gsi(3) == 10 && device_gsi(VOLLEY_MAX_DEVICES - 1) == 23);
+
+// The register window of virtio device `index`.
+inline constexpr uint64_t device_window(uint32_t index) { return VOLLEY_VIRTIO_FIRST + index * VOLLEY_VIRTIO_STRIDE; }
 
 }  // namespace volley

@@ -1,6 +1,7 @@
 #pragma once
 
-#include <atomic>
+#include <sys/uio.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -9,14 +10,17 @@
 
 namespace volley {
 
-// One piece of a request in guest memory, checked to be RAM. The guest may change its bytes at any moment: whoever
-// decides on a value copies it out first and uses the copy.
+// One piece of a request in guest memory, checked to be RAM and not empty. The guest may change its bytes at any
+// moment: whoever decides on a value copies it out first and uses the copy. Laid out as an iovec.
 struct GuestBuffer {
   uint8_t* data;
-  uint32_t length;
+  size_t length;
 };
+static_assert(sizeof(GuestBuffer) == sizeof(iovec) && offsetof(GuestBuffer, data) == offsetof(iovec, iov_base) &&
+              offsetof(GuestBuffer, length) == offsetof(iovec, iov_len));
 
-// One request of the driver: what the device may read, then what it may write.
+// One request of the driver: what the device may read, then what it may write. 4 KiB: a member of its device, not a
+// local variable.
 struct Chain {
   static constexpr size_t kMaxBuffers = 256;
 
@@ -34,6 +38,10 @@ struct Chain {
   size_t copy_out(uint64_t offset, std::span<uint8_t> to) const;
   size_t copy_in(uint64_t offset, std::span<const uint8_t> from) const;
 };
+
+// Describes [offset, offset + length) of `buffers` in `to`, for readv() and its kin. Returns how many entries it took;
+// what does not fit into `to` or lies beyond the buffers is left out.
+size_t slice(std::span<const GuestBuffer> buffers, uint64_t offset, uint64_t length, std::span<iovec> to);
 
 // Where the driver put a split virtqueue (virtio 1.2, section 2.7), as it told the transport.
 struct QueueLayout {
@@ -56,24 +64,31 @@ class Virtqueue {
                             bool indirect);
   void tear_down();
   bool is_ready() const { return memory_ != nullptr; }
+  uint16_t size() const { return layout_.size; }
 
-  // Takes the next request. It must be given back with push(), in any order, or all at once by undo_pop() of the last.
+  // Takes the next request; a queue that is not ready is empty. The request must be given back with push(), in any
+  // order, or by undo_pop(). On kBroken the device calls VirtioHost::needs_reset().
   Pop pop(Chain* chain);
-  // Puts back the request popped last, to be popped again.
+  // Puts back the request popped last and not pushed yet, to be popped again. Several, popped last first.
   void undo_pop();
   // Gives a request back with `written` bytes in its writable part. Not seen by the driver before publish().
   void push(const Chain& chain, uint32_t written) { push(chain.head, written); }
   void push(uint16_t head, uint32_t written);
-  // Shows the driver what was pushed. True if it wants an interrupt for it.
+  // Shows the driver what was pushed. True if it wants an interrupt for it. Devices use VirtioHost::publish().
   [[nodiscard]] bool publish();
 
-  // Tells the driver whether kicks are wanted. enable_kicks() returns true if requests came meanwhile: look again.
+  // Tells the driver whether kicks are wanted (they are at first). enable_kicks() returns true if requests wait that
+  // came meanwhile: look again.
   void disable_kicks();
   [[nodiscard]] bool enable_kicks();
 
   bool is_broken() const { return broken_; }
+  void mark_broken() { broken_ = true; }
 
  private:
+  bool follow(uint16_t head, Chain* chain) const;
+  uint16_t available_index() const;
+
   const GuestMemory* memory_ = nullptr;
   QueueLayout layout_;
   uint8_t* descriptors_ = nullptr;
@@ -85,6 +100,7 @@ class Virtqueue {
   uint16_t next_available_ = 0;
   uint16_t next_used_ = 0;
   uint16_t published_used_ = 0;
+  uint16_t in_flight_ = 0;
 };
 
 }  // namespace volley
