@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstring>
 
 #include "support/check.h"
 
@@ -35,7 +36,10 @@ struct Listener {
 };
 
 volley_message ping(uint32_t id) {
-  return {.type = VOLLEY_CMD_PING, .request_id = id, .status = 0, .argument = 0, .time_ns = 0};
+  volley_message message{};
+  message.type = VOLLEY_CMD_PING;
+  message.request_id = id;
+  return message;
 }
 
 TEST(only_listening_seqpacket_sockets_will_do) {
@@ -57,17 +61,68 @@ TEST(messages_come_whole_and_malformed_ones_are_told_apart) {
   const UniqueFd client = listener.connect();
   REQUIRE(link.accept_newest());
   volley_message message{};
-  CHECK(link.receive(&message) == AgentLink::Received::kNothing);
+  UniqueFd passed;
+  CHECK(link.receive(&message, &passed) == AgentLink::Received::kNothing);
   const volley_message sent = ping(42);
   send(client.get(), &sent, sizeof(sent), 0);
-  CHECK(link.receive(&message) == AgentLink::Received::kMessage);
+  CHECK(link.receive(&message, &passed) == AgentLink::Received::kMessage);
   CHECK_EQ(message.request_id, 42u);
   send(client.get(), &sent, sizeof(sent) - 1, 0);
-  CHECK(link.receive(&message) == AgentLink::Received::kMalformed);
-  const uint8_t long_packet[100] = {};
+  CHECK(link.receive(&message, &passed) == AgentLink::Received::kMalformed);
+  const uint8_t long_packet[sizeof(volley_message) + 1] = {};
   send(client.get(), long_packet, sizeof(long_packet), 0);
-  CHECK(link.receive(&message) == AgentLink::Received::kMalformed);
-  CHECK(link.receive(&message) == AgentLink::Received::kNothing);
+  CHECK(link.receive(&message, &passed) == AgentLink::Received::kMalformed);
+  CHECK(link.receive(&message, &passed) == AgentLink::Received::kNothing);
+}
+
+// Sends `message` with the same descriptor `count` times.
+void send_with(int socket, const volley_message& message, int fd, size_t count) {
+  volley_message copy = message;
+  iovec part{&copy, sizeof(copy)};
+  alignas(cmsghdr) char control[CMSG_SPACE(4 * sizeof(int))] = {};
+  msghdr header{};
+  header.msg_iov = &part;
+  header.msg_iovlen = 1;
+  header.msg_control = control;
+  header.msg_controllen = CMSG_SPACE(count * sizeof(int));
+  cmsghdr* rights = CMSG_FIRSTHDR(&header);
+  rights->cmsg_level = SOL_SOCKET;
+  rights->cmsg_type = SCM_RIGHTS;
+  rights->cmsg_len = CMSG_LEN(count * sizeof(int));
+  const int fds[4] = {fd, fd, fd, fd};
+  memcpy(CMSG_DATA(rights), fds, count * sizeof(int));
+  CHECK_EQ(sendmsg(socket, &header, 0), static_cast<ssize_t>(sizeof(copy)));
+}
+
+// The write end of a pipe is gone once nobody holds it any more.
+bool is_held(int read_end) {
+  pollfd state{read_end, POLLIN, 0};
+  poll(&state, 1, 0);
+  return (state.revents & POLLHUP) == 0;
+}
+
+TEST(one_descriptor_may_come_with_a_message_and_none_is_lost) {
+  Listener listener;
+  AgentLink link(listener.fd.get());
+  REQUIRE(link.open().is_ok());
+  const UniqueFd client = listener.connect();
+  REQUIRE(link.accept_newest());
+  int ends[2];
+  REQUIRE(pipe(ends) == 0);
+  const UniqueFd read_end(ends[0]);
+  UniqueFd write_end(ends[1]);
+  send_with(client.get(), ping(1), write_end.get(), 1);
+  send_with(client.get(), ping(2), write_end.get(), 3);
+  write_end.reset();
+
+  volley_message message{};
+  UniqueFd passed;
+  CHECK(link.receive(&message, &passed) == AgentLink::Received::kMessage);
+  CHECK(passed.is_open());
+  CHECK_EQ(fcntl(passed.get(), F_GETFD), FD_CLOEXEC);
+  CHECK(link.receive(&message, &passed) == AgentLink::Received::kMalformed);
+  CHECK(!passed.is_open());
+  CHECK(!is_held(read_end.get()));
 }
 
 TEST(the_newest_connection_wins) {
@@ -97,7 +152,8 @@ TEST(a_closed_connection_is_forgotten) {
     REQUIRE(link.accept_newest());
   }
   volley_message message{};
-  CHECK(link.receive(&message) == AgentLink::Received::kClosed);
+  UniqueFd passed;
+  CHECK(link.receive(&message, &passed) == AgentLink::Received::kClosed);
   CHECK(!link.connected());
   link.send(ping(1));  // to nobody
 }

@@ -2,7 +2,6 @@
 
 #include "devices/acpi_sleep.h"
 #include "devices/boot_timer.h"
-#include "devices/i8042.h"
 #include "devices/pvpanic.h"
 #include "support/check.h"
 
@@ -32,7 +31,9 @@ class RecordingSink final : public GuestEndSink {
 class RecordingListener final : public BootListener {
  public:
   void guest_booted() override { ++times; }
+  void guest_reported(uint32_t new_report) override { report = new_report; }
   int times = 0;
+  uint32_t report = 0;
 };
 
 TEST(access_reaches_its_device_with_the_offset) {
@@ -88,19 +89,6 @@ TEST(a_full_bus_says_so) {
   CHECK_CONTAINS(bus.attach(0x10000, 16, device, "one too many").message(), "one too many");
 }
 
-TEST(i8042_resets_on_fe_only) {
-  RecordingSink sink;
-  I8042 device(sink);
-  uint8_t value = 0xd1;
-  device.write(0, {&value, 1});
-  CHECK_EQ(sink.reason, VOLLEY_EXIT_NONE);
-  device.read(0, {&value, 1});
-  CHECK_EQ(value, 0);
-  value = 0xfe;
-  device.write(0, {&value, 1});
-  CHECK_EQ(sink.reason, VOLLEY_EXIT_REBOOT);
-}
-
 TEST(pvpanic_knows_bit_0) {
   RecordingSink sink;
   Pvpanic device(sink);
@@ -138,6 +126,21 @@ TEST(boot_timer_fires_once_and_only_for_its_value) {
   timer.write(0, {&value, 1});
   timer.write(0, {&value, 1});
   CHECK_EQ(listener.times, 1);
+}
+
+TEST(guest_report_is_one_four_byte_write) {
+  RecordingListener listener;
+  BootTimer timer(listener);
+  const uint32_t report = VOLLEY_REPORT_EXITED | 7;
+  uint8_t bytes[8] = {};
+  memcpy(bytes, &report, sizeof report);
+  timer.write(8, {bytes, 8});
+  timer.write(8, {bytes, 2});
+  timer.write(4, {bytes, 4});
+  CHECK_EQ(listener.report, 0u);
+  timer.write(8, {bytes, 4});
+  CHECK_EQ(listener.report, report);
+  CHECK_EQ(listener.times, 0);
 }
 
 }  // namespace

@@ -21,8 +21,14 @@ class RecordingLine final : public InterruptLine {
 struct Bench {
   std::vector<uint8_t> bytes = std::vector<uint8_t>(VOLLEY_SERIAL_RING);
   uint64_t head = 0;
+  volley_stats stats{};
   RecordingLine line;
-  Serial serial{SerialRing(bytes.data(), head), line};
+  Serial serial{SerialRing(bytes.data(), head), stats};
+
+  Bench() { serial.connect(line); }
+  size_t type(const std::string& text) {
+    return serial.type({reinterpret_cast<const uint8_t*>(text.data()), text.size()});
+  }
 
   void out(uint64_t reg, uint8_t value) { serial.write(reg, {&value, 1}); }
   uint8_t in(uint64_t reg) {
@@ -121,6 +127,82 @@ TEST(loop_back_returns_bytes_instead_of_printing_them) {
   CHECK_EQ(bench.in(kLsr)&0x01, 0x01);
   CHECK_EQ(bench.in(kData), 'z');
   CHECK_EQ(bench.in(kLsr)&0x01, 0x00);
+}
+
+TEST(typed_bytes_wait_for_the_guest_in_order) {
+  Bench bench;
+  CHECK_EQ(bench.type("ab"), 2u);
+  CHECK_EQ(bench.type("c"), 1u);
+  CHECK_EQ(bench.in(kLsr)&0x01, 0x01);
+  CHECK_EQ(bench.in(kData), 'a');
+  CHECK_EQ(bench.in(kData), 'b');
+  CHECK_EQ(bench.in(kData), 'c');
+  CHECK_EQ(bench.in(kLsr)&0x01, 0x00);
+  CHECK_EQ(bench.head, 0u);
+}
+
+TEST(receive_buffer_takes_what_fits) {
+  Bench bench;
+  const std::string text(96, 'x');
+  CHECK_EQ(bench.type(text), 64u);
+  CHECK_EQ(bench.type("y"), 0u);
+  CHECK_EQ(bench.in(kData), 'x');
+  CHECK_EQ(bench.type("yz"), 1u);
+  for (int i = 0; i < 63; ++i) CHECK_EQ(bench.in(kData), 'x');
+  CHECK_EQ(bench.in(kData), 'y');
+  CHECK_EQ(bench.in(kLsr)&0x01, 0x00);
+}
+
+TEST(typing_interrupts_until_all_is_read) {
+  Bench bench;
+  bench.out(kMcr, 0x08);
+  bench.type("a");
+  CHECK(!bench.line.level);  // nobody asked for it
+  bench.out(kIer, 0x01);
+  CHECK(bench.line.level);
+  bench.type("b");
+  CHECK_EQ(bench.in(kIir)&0x0f, 0x04);
+  bench.in(kData);
+  CHECK(bench.line.level);
+  bench.in(kData);
+  CHECK(!bench.line.level);
+  CHECK_EQ(bench.in(kIir)&0x0f, 0x01);
+}
+
+TEST(clearing_the_receive_fifo_forgets_what_was_typed) {
+  Bench bench;
+  bench.out(kMcr, 0x08);
+  bench.out(kIer, 0x01);
+  bench.type("abc");
+  bench.out(kIir, 0x03);
+  CHECK(!bench.line.level);
+  CHECK_EQ(bench.in(kLsr)&0x01, 0x00);
+}
+
+TEST(output_beyond_the_limit_is_dropped_and_counted) {
+  Bench bench;
+  volley_limiter limit{};
+  limit.bytes = {.size = 10, .burst = 5, .refill_ms = 3'600'000};
+  CHECK(bench.serial.set_limit(limit));
+  for (int i = 0; i < 100; ++i) bench.out(kData, 'x');
+  CHECK_EQ(bench.head, 15u);
+  CHECK_EQ(bench.stats.serial_dropped, 85u);
+  CHECK_EQ(bench.in(kLsr), 0x60);  // the guest never waits
+  CHECK(bench.serial.set_limit(volley_limiter{}));
+  for (int i = 0; i < 100; ++i) bench.out(kData, 'x');
+  CHECK_EQ(bench.head, 115u);
+}
+
+TEST(an_impossible_limit_is_refused_and_the_old_one_stays) {
+  Bench bench;
+  volley_limiter limit{};
+  limit.bytes = {.size = 1, .burst = 0, .refill_ms = 3'600'000};
+  CHECK(bench.serial.set_limit(limit));
+  limit.bytes.refill_ms = 0;
+  CHECK(!bench.serial.set_limit(limit));
+  bench.out(kData, 'x');
+  bench.out(kData, 'x');
+  CHECK_EQ(bench.head, 1u);
 }
 
 TEST(wide_access_touches_one_register) {

@@ -5,6 +5,7 @@
 #include <sys/uio.h>
 
 #include <cerrno>
+#include <cstring>
 
 namespace volley {
 namespace {
@@ -14,6 +15,20 @@ bool may_command(int fd) {
   socklen_t size = sizeof(peer);
   if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) return false;
   return peer.uid == 0 || peer.uid == geteuid();
+}
+
+// How many descriptors came with a packet. The first becomes `passed`, others are closed.
+size_t take_descriptors(msghdr* header, UniqueFd* passed) {
+  const cmsghdr* part = CMSG_FIRSTHDR(header);
+  if (part == nullptr || part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_RIGHTS) return 0;
+  const size_t count = (part->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+  for (size_t i = 0; i < count; ++i) {
+    int fd;
+    memcpy(&fd, CMSG_DATA(part) + i * sizeof fd, sizeof fd);
+    UniqueFd received(fd);
+    if (i == 0) *passed = static_cast<UniqueFd&&>(received);
+  }
+  return count;
 }
 
 }  // namespace
@@ -52,13 +67,17 @@ bool AgentLink::accept_newest() {
   }
 }
 
-AgentLink::Received AgentLink::receive(volley_message* message) {
+AgentLink::Received AgentLink::receive(volley_message* message, UniqueFd* passed) {
+  passed->reset();
   for (;;) {
     iovec part{message, sizeof(*message)};
+    alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))];
     msghdr header{};
     header.msg_iov = &part;
     header.msg_iovlen = 1;
-    const ssize_t got = recvmsg(connection_.get(), &header, MSG_DONTWAIT);
+    header.msg_control = control;
+    header.msg_controllen = sizeof(control);
+    const ssize_t got = recvmsg(connection_.get(), &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
     if (got < 0) {
       if (errno == EINTR) continue;
       if (errno == EAGAIN) return Received::kNothing;
@@ -67,7 +86,12 @@ AgentLink::Received AgentLink::receive(volley_message* message) {
       connection_.reset();
       return Received::kClosed;
     }
-    if (got != sizeof(*message) || (header.msg_flags & MSG_TRUNC) != 0) return Received::kMalformed;
+    const size_t descriptors = take_descriptors(&header, passed);
+    // Alignment leaves room for a second one; the kernel closes what is beyond that, and says so.
+    if (descriptors > 1 || got != sizeof(*message) || (header.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0) {
+      passed->reset();
+      return Received::kMalformed;
+    }
     return Received::kMessage;
   }
 }
@@ -80,13 +104,13 @@ void AgentLink::close_incoming() {
   }
 }
 
-void AgentLink::send(const volley_message& message) {
-  if (!connected()) return;
+bool AgentLink::send(const volley_message& message) {
+  if (!connected()) return false;
   for (;;) {
-    if (::send(connection_.get(), &message, sizeof(message), MSG_DONTWAIT | MSG_NOSIGNAL) >= 0) return;
+    if (::send(connection_.get(), &message, sizeof(message), MSG_DONTWAIT | MSG_NOSIGNAL) >= 0) return true;
     if (errno == EINTR) continue;
     connection_.reset();
-    return;
+    return false;
   }
 }
 

@@ -27,13 +27,15 @@ class AgentLink {
 
   // Accepts all waiting connections and keeps the newest from our own user or root. True if there is a new one.
   bool accept_newest();
-  // Takes one packet. A closed connection is forgotten; the microVM runs on.
-  Received receive(volley_message* message);
+  // Takes one packet and the descriptor that came with it, if any. A closed connection is forgotten; the microVM runs
+  // on. A packet with more than one descriptor, or of another size, is malformed, and what came with it is closed.
+  Received receive(volley_message* message, UniqueFd* passed);
   // Takes no more packets and throws away those that wait. A socket that is closed with unread packets shows its peer
   // an error before the last words it was sent.
   void close_incoming();
   // Sends one packet, or drops the connection if the agent does not read: it can come again and read the page file.
-  void send(const volley_message& message);
+  // False if nobody got it.
+  bool send(const volley_message& message);
 
  private:
   int socket_fd_;

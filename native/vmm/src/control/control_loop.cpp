@@ -23,6 +23,7 @@ void ControlLoop::run() {
     const bool new_connection = watched[1].revents != 0 && link_.accept_newest();
     if ((watched[1].revents & (POLLHUP | POLLERR | POLLNVAL)) != 0) link_.stop_listening();
     report_boot(new_connection);
+    pass_on_asks();
     if (connection_ready && !new_connection) serve_connection();
   }
   machine_.halt();
@@ -33,9 +34,10 @@ void ControlLoop::run() {
 void ControlLoop::serve_connection() {
   volley_message message{};
   while (!machine_.end().ended()) {
-    switch (link_.receive(&message)) {
+    UniqueFd passed;
+    switch (link_.receive(&message, &passed)) {
       case AgentLink::Received::kMessage:
-        handle(message);
+        handle(message, static_cast<UniqueFd&&>(passed));
         break;
       case AgentLink::Received::kMalformed:
         message = {};
@@ -48,7 +50,7 @@ void ControlLoop::serve_connection() {
   }
 }
 
-void ControlLoop::handle(const volley_message& command) {
+void ControlLoop::handle(const volley_message& command, UniqueFd passed) {
   switch (command.type) {
     case VOLLEY_CMD_PAUSE:
       reply(command, machine_.pause());
@@ -66,25 +68,66 @@ void ControlLoop::handle(const volley_message& command) {
     case VOLLEY_CMD_PING:
       reply(command, 0);
       return;
+    case VOLLEY_CMD_CTRL_ALT_DEL:
+      reply(command, machine_.press_ctrl_alt_del());
+      return;
+    case VOLLEY_CMD_SERIAL_INPUT:
+      type(command);
+      return;
+    case VOLLEY_CMD_SET_LIMIT:
+      reply(command, machine_.set_limit(command.payload.limit));
+      return;
+    case VOLLEY_CMD_SET_BALLOON:
+      reply(command, machine_.devices().set_balloon(command.payload.bytes));
+      return;
+    case VOLLEY_CMD_VSOCK_ANSWER:
+      machine_.devices().vsock_answered(command.request_id, command.status, static_cast<UniqueFd&&>(passed));
+      return;
     default:
       reply(command, ENOSYS);
       return;
   }
 }
 
-void ControlLoop::reply(const volley_message& command, int status) {
-  link_.send({.type = VOLLEY_REPLY,
-              .request_id = command.request_id,
-              .status = status,
-              .argument = command.type,
-              .time_ns = monotonic_ns()});
+void ControlLoop::type(const volley_message& command) {
+  if (command.argument > sizeof(command.payload.bytes_in)) {
+    reply(command, EINVAL);
+    return;
+  }
+  reply(command, 0, machine_.type({command.payload.bytes_in, command.argument}));
+}
+
+void ControlLoop::reply(const volley_message& command, int status, uint64_t count) {
+  volley_message message{};
+  message.type = VOLLEY_REPLY;
+  message.request_id = command.request_id;
+  message.status = status;
+  message.argument = command.type;
+  message.time_ns = monotonic_ns();
+  message.payload.count = count;
+  link_.send(message);
+}
+
+void ControlLoop::pass_on_asks() {
+  VsockAsks::Ask ask;
+  while (machine_.asks().take(&ask)) {
+    volley_message message{};
+    message.type = VOLLEY_ASK_VSOCK;
+    message.request_id = ask.request_id;
+    message.argument = ask.port;
+    message.time_ns = monotonic_ns();
+    // Nobody to ask is a refusal, at once.
+    if (!link_.send(message)) machine_.devices().vsock_answered(ask.request_id, ECONNREFUSED, UniqueFd());
+  }
 }
 
 void ControlLoop::report_boot(bool new_connection) {
   if (!machine_.booted() || (boot_reported_ && !new_connection)) return;
   boot_reported_ = true;
-  link_.send(
-      {.type = VOLLEY_NOTE_BOOTED, .request_id = 0, .status = 0, .argument = 0, .time_ns = machine_.booted_ns()});
+  volley_message message{};
+  message.type = VOLLEY_NOTE_BOOTED;
+  message.time_ns = machine_.booted_ns();
+  link_.send(message);
 }
 
 }  // namespace volley

@@ -17,10 +17,12 @@ class ControlLoop {
   void run();
 
  private:
-  void handle(const volley_message& command);
-  void reply(const volley_message& command, int status);
+  void handle(const volley_message& command, UniqueFd passed);
+  void reply(const volley_message& command, int status, uint64_t count = 0);
+  void type(const volley_message& command);
   void serve_connection();
   void report_boot(bool new_connection);
+  void pass_on_asks();
 
   AgentLink& link_;
   Machine& machine_;

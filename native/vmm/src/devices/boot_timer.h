@@ -4,16 +4,20 @@
 
 namespace volley {
 
-// Told once, when the guest says it has booted.
+// Told what the guest says of itself.
 class BootListener {
  public:
+  // Once, when it has booted.
   virtual void guest_booted() = 0;
+  // How its workload ended, VOLLEY_REPORT_*. The last report counts.
+  virtual void guest_reported(uint32_t report) = 0;
 
  protected:
   ~BootListener() = default;
 };
 
-// The MMIO page into which a guest writes VOLLEY_BOOT_TIMER_VALUE when it has booted. Later writes change nothing.
+// The MMIO page into which a guest writes VOLLEY_BOOT_TIMER_VALUE when it has booted (later writes change nothing), and
+// at VOLLEY_GUEST_REPORT_ADDRESS how its workload ended.
 class BootTimer final : public IoDevice {
  public:
   static constexpr uint64_t kLength = 4096;

@@ -16,10 +16,4 @@ class GsiLine final : public InterruptLine {
   uint32_t gsi_;
 };
 
-// Not connected: for machines whose guest polls.
-class NoLine final : public InterruptLine {
- public:
-  void set(bool) override {}
-};
-
 }  // namespace volley

@@ -2,6 +2,9 @@
 
 #include <algorithm>
 
+#include "base/clock.h"
+#include "stats/page_file.h"
+
 namespace volley {
 namespace {
 
@@ -41,10 +44,43 @@ constexpr uint8_t kCarrier = 0x80;
 void Serial::read(uint64_t offset, std::span<uint8_t> data) {
   // Registers are one byte wide; a wider access sees the register and an empty bus beside it.
   std::fill(data.begin(), data.end(), uint8_t{0xff});
+  MutexLock lock(mutex_);
   data[0] = read_register(offset);
 }
 
-void Serial::write(uint64_t offset, std::span<const uint8_t> data) { write_register(offset, data[0]); }
+void Serial::write(uint64_t offset, std::span<const uint8_t> data) {
+  MutexLock lock(mutex_);
+  write_register(offset, data[0]);
+}
+
+size_t Serial::type(std::span<const uint8_t> bytes) {
+  MutexLock lock(mutex_);
+  size_t fitted = 0;
+  while (fitted < bytes.size() && receive(bytes[fitted])) ++fitted;
+  update_line();
+  return fitted;
+}
+
+bool Serial::set_limit(const volley_limiter& limit) {
+  if (!is_valid(limit)) return false;
+  MutexLock lock(mutex_);
+  limiter_ = RateLimiter(limit, monotonic_ns());
+  return true;
+}
+
+void Serial::transmit(uint8_t value) {
+  if (!limiter_.is_unlimited() && !limiter_.take(1, 1, monotonic_ns())) {
+    count(stats_.serial_dropped);
+    return;
+  }
+  ring_.append({&value, 1});
+}
+
+bool Serial::receive(uint8_t value) {
+  if (received_count_ == kReceiveCapacity) return false;
+  received_[(received_first_ + received_count_++) % kReceiveCapacity] = value;
+  return true;
+}
 
 bool Serial::divisor_selected() const { return (line_control_ & kDivisorLatch) != 0; }
 
@@ -52,9 +88,13 @@ uint8_t Serial::read_register(uint64_t offset) {
   switch (offset) {
     case kData:
       if (divisor_selected()) return divisor_low_;
-      loopback_full_ = false;
-      update_line();
-      return loopback_byte_;
+      if (received_count_ != 0) {
+        last_received_ = received_[received_first_];
+        received_first_ = (received_first_ + 1) % kReceiveCapacity;
+        --received_count_;
+        update_line();
+      }
+      return last_received_;
     case kInterruptEnable:
       return divisor_selected() ? divisor_high_ : interrupt_enable_;
     case kInterruptId:
@@ -64,7 +104,7 @@ uint8_t Serial::read_register(uint64_t offset) {
     case kModemControl:
       return modem_control_;
     case kLineStatus:
-      return static_cast<uint8_t>(kTransmitterEmpty | (loopback_full_ ? kDataReady : 0));
+      return static_cast<uint8_t>(kTransmitterEmpty | (received_count_ != 0 ? kDataReady : 0));
     case kModemStatus:
       return modem_status();
     default:
@@ -80,10 +120,9 @@ void Serial::write_register(uint64_t offset, uint8_t value) {
         return;
       }
       if ((modem_control_ & kLoopback) != 0) {
-        loopback_byte_ = value;
-        loopback_full_ = true;
+        receive(value);
       } else {
-        ring_.append({&value, 1});
+        transmit(value);
       }
       transmit_interrupt_ = true;  // sent at once: the transmitter is empty again
       update_line();
@@ -100,7 +139,7 @@ void Serial::write_register(uint64_t offset, uint8_t value) {
       return;
     case kInterruptId:
       fifo_control_ = value;
-      if ((value & kFifoClearReceive) != 0) loopback_full_ = false;
+      if ((value & kFifoClearReceive) != 0) received_count_ = 0;
       update_line();
       return;
     case kLineControl:
@@ -120,7 +159,7 @@ void Serial::write_register(uint64_t offset, uint8_t value) {
 
 uint8_t Serial::interrupt_identification() {
   const uint8_t fifos = (fifo_control_ & kFifoEnable) != 0 ? kFifosOn : uint8_t{0};
-  if ((interrupt_enable_ & kEnableReceive) != 0 && loopback_full_) return fifos | kReceivePending;
+  if ((interrupt_enable_ & kEnableReceive) != 0 && received_count_ != 0) return fifos | kReceivePending;
   if ((interrupt_enable_ & kEnableTransmit) != 0 && transmit_interrupt_) {
     // Reading the identification of a transmit interrupt acknowledges it.
     transmit_interrupt_ = false;
@@ -143,12 +182,12 @@ uint8_t Serial::modem_status() const {
 
 void Serial::update_line() {
   const bool pending = ((interrupt_enable_ & kEnableTransmit) != 0 && transmit_interrupt_) ||
-                       ((interrupt_enable_ & kEnableReceive) != 0 && loopback_full_);
+                       ((interrupt_enable_ & kEnableReceive) != 0 && received_count_ != 0);
   // OUT2 gates the interrupt on a PC.
   const bool level = pending && (modem_control_ & kOut2) != 0 && (modem_control_ & kLoopback) == 0;
   if (level == line_level_) return;
   line_level_ = level;
-  line_.set(level);
+  if (line_ != nullptr) line_->set(level);
 }
 
 }  // namespace volley

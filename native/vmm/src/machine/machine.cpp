@@ -20,14 +20,15 @@ Machine::Machine(int kvm_fd, volley_stats& stats, SerialRing ring, const WakeFd&
       wake_(wake),
       end_(stats, wake),
       serial_gsi_(vm_, kSerialGsi),
-      serial_with_irq_(ring, serial_gsi_),
-      serial_polled_(ring, no_line_),
+      keyboard_gsi_(vm_, kKeyboardGsi),
+      serial_(ring, stats),
       i8042_(end_),
       pvpanic_(end_),
       acpi_sleep_(end_),
       boot_timer_(*this),
       flat_boot_(vm_),
       linux_boot_(vm_),
+      asks_(wake),
       dispatch_(ports_, mmio_, stats, end_),
       context_{gate_, dispatch_, end_, stats} {}
 
@@ -52,6 +53,9 @@ Status Machine::build(const volley_config& config, const BootSource& source) {
   publish(stats_.guest_memory_bytes, memory_.size());
   publish(stats_.memory_ns, monotonic_ns());
 
+  if (!serial_.set_limit(config.serial_limit)) {
+    return Status::error("config.serial_limit makes no sense: a bucket with a size needs a refill time");
+  }
   if (Status status = attach_devices(); !status.is_ok()) return status;
   if (Status status = boot_->load(source, memory_); !status.is_ok()) return status;
   publish(stats_.loaded_ns, monotonic_ns());
@@ -67,10 +71,18 @@ Status Machine::build(const volley_config& config, const BootSource& source) {
 }
 
 Status Machine::attach_devices() {
-  Serial& serial = full_irqchip_ ? serial_with_irq_ : serial_polled_;
-  if (Status status = ports_.attach(VOLLEY_PORT_SERIAL, Serial::kLength, serial, "serial"); !status.is_ok())
+  if (full_irqchip_) {
+    serial_.connect(serial_gsi_);
+    i8042_.connect(keyboard_gsi_);
+  }
+  if (Status status = ports_.attach(VOLLEY_PORT_SERIAL, Serial::kLength, serial_, "serial"); !status.is_ok())
     return status;
-  if (Status status = ports_.attach(VOLLEY_PORT_I8042_COMMAND, I8042::kLength, i8042_, "i8042"); !status.is_ok()) {
+  if (Status status = ports_.attach(VOLLEY_PORT_I8042_DATA, I8042::kLength, i8042_.data_port(), "i8042-data");
+      !status.is_ok()) {
+    return status;
+  }
+  if (Status status = ports_.attach(VOLLEY_PORT_I8042_COMMAND, I8042::kLength, i8042_.command_port(), "i8042");
+      !status.is_ok()) {
     return status;
   }
   if (Status status = ports_.attach(VOLLEY_PORT_PVPANIC, Pvpanic::kLength, pvpanic_, "pvpanic"); !status.is_ok()) {
@@ -135,6 +147,13 @@ void Machine::guest_booted() {
   publish(stats_.booted_ns, monotonic_ns());
   booted_.store(true, std::memory_order_release);
   wake_.signal();
+}
+
+void Machine::guest_reported(uint32_t report) { publish(stats_.guest_report, (uint64_t{1} << 63) | report); }
+
+int Machine::set_limit(const volley_limit_change& change) {
+  if (change.device != VOLLEY_LIMIT_SERIAL) return devices_->set_limit(change.device, change.which, change.limiter);
+  return change.which == 0 && serial_.set_limit(change.limiter) ? 0 : EINVAL;
 }
 
 void Machine::kick_all() {

@@ -8,6 +8,8 @@
 #include "boot/boot_protocol.h"
 #include "boot/flat_boot.h"
 #include "boot/linux_boot.h"
+#include "control/device_commands.h"
+#include "control/vsock_asks.h"
 #include "devices/acpi_sleep.h"
 #include "devices/boot_timer.h"
 #include "devices/gsi_line.h"
@@ -41,6 +43,14 @@ class Machine final : public BootListener {
   int pause();
   void resume();
   int press_power_button() { return boot_->power_button().press(); }
+  // As I8042 and Serial say.
+  int press_ctrl_alt_del() { return i8042_.press_ctrl_alt_del(); }
+  size_t type(std::span<const uint8_t> bytes) { return serial_.type(bytes); }
+  // Changes a limit of a device or of the serial console. 0, ENODEV or EINVAL.
+  int set_limit(const volley_limit_change& change);
+  // What the agent may tell the virtio devices, and how they ask it. Valid from the end of build() on.
+  DeviceCommands& devices() { return *devices_; }
+  VsockAsks& asks() { return asks_; }
   // Stops the vCPUs for good, so that nothing changes the page file any more. Gives up waiting after a second.
   void halt();
 
@@ -50,6 +60,7 @@ class Machine final : public BootListener {
 
  private:
   void guest_booted() override;
+  void guest_reported(uint32_t report) override;
   Status attach_devices();
   void kick_all();
 
@@ -62,9 +73,8 @@ class Machine final : public BootListener {
   IoBus mmio_;
   EndRecord end_;
   GsiLine serial_gsi_;
-  NoLine no_line_;
-  Serial serial_with_irq_;
-  Serial serial_polled_;
+  GsiLine keyboard_gsi_;
+  Serial serial_;
   I8042 i8042_;
   Pvpanic pvpanic_;
   AcpiSleep acpi_sleep_;
@@ -72,6 +82,9 @@ class Machine final : public BootListener {
   FlatBoot flat_boot_;
   LinuxBoot linux_boot_;
   BootProtocol* boot_ = nullptr;
+  VsockAsks asks_;
+  NoDevices no_devices_;
+  DeviceCommands* devices_ = &no_devices_;
   ExitDispatch dispatch_;
   VcpuGate gate_;
   VcpuContext context_;
