@@ -23,7 +23,7 @@ void ControlLoop::run() {
     const bool new_connection = watched[1].revents != 0 && link_.accept_newest();
     if ((watched[1].revents & (POLLHUP | POLLERR | POLLNVAL)) != 0) link_.stop_listening();
     report_boot(new_connection);
-    pass_on_asks();
+    pass_on_questions();
     if (connection_ready && !new_connection) serve_connection();
   }
   machine_.halt();
@@ -78,10 +78,10 @@ void ControlLoop::handle(const volley_message& command, UniqueFd passed) {
       reply(command, machine_.set_limit(command.payload.limit));
       return;
     case VOLLEY_CMD_SET_BALLOON:
-      reply(command, machine_.devices().set_balloon(command.payload.bytes));
+      reply(command, machine_.devices().command(VOLLEY_DEVICE_BALLOON, command, passed));
       return;
     case VOLLEY_CMD_VSOCK_ANSWER:
-      machine_.devices().vsock_answered(command.request_id, command.status, static_cast<UniqueFd&&>(passed));
+      machine_.devices().command(VOLLEY_DEVICE_VSOCK, command, passed);
       return;
     default:
       reply(command, ENOSYS);
@@ -108,16 +108,18 @@ void ControlLoop::reply(const volley_message& command, int status, uint64_t coun
   link_.send(message);
 }
 
-void ControlLoop::pass_on_asks() {
-  VsockAsks::Ask ask;
-  while (machine_.asks().take(&ask)) {
-    volley_message message{};
-    message.type = VOLLEY_ASK_VSOCK;
-    message.request_id = ask.request_id;
-    message.argument = ask.port;
-    message.time_ns = monotonic_ns();
+void ControlLoop::pass_on_questions() {
+  volley_message question;
+  while (machine_.questions().take(&question)) {
+    question.time_ns = monotonic_ns();
+    if (link_.send(question)) continue;
     // Nobody to ask is a refusal, at once.
-    if (!link_.send(message)) machine_.devices().vsock_answered(ask.request_id, ECONNREFUSED, UniqueFd());
+    volley_message refusal{};
+    refusal.type = VOLLEY_CMD_VSOCK_ANSWER;
+    refusal.request_id = question.request_id;
+    refusal.status = ECONNREFUSED;
+    UniqueFd nothing;
+    machine_.devices().command(VOLLEY_DEVICE_VSOCK, refusal, nothing);
   }
 }
 

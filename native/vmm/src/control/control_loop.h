@@ -22,7 +22,7 @@ class ControlLoop {
   void type(const volley_message& command);
   void serve_connection();
   void report_boot(bool new_connection);
-  void pass_on_asks();
+  void pass_on_questions();
 
   AgentLink& link_;
   Machine& machine_;

@@ -28,7 +28,7 @@ Machine::Machine(int kvm_fd, volley_stats& stats, SerialRing ring, const WakeFd&
       boot_timer_(*this),
       flat_boot_(vm_),
       linux_boot_(vm_),
-      asks_(wake),
+      questions_(wake),
       dispatch_(ports_, mmio_, stats, end_),
       context_{gate_, dispatch_, end_, stats} {}
 

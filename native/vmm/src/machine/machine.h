@@ -8,8 +8,8 @@
 #include "boot/boot_protocol.h"
 #include "boot/flat_boot.h"
 #include "boot/linux_boot.h"
+#include "control/agent_questions.h"
 #include "control/device_commands.h"
-#include "control/vsock_asks.h"
 #include "devices/acpi_sleep.h"
 #include "devices/boot_timer.h"
 #include "devices/gsi_line.h"
@@ -50,7 +50,7 @@ class Machine final : public BootListener {
   int set_limit(const volley_limit_change& change);
   // What the agent may tell the virtio devices, and how they ask it. Valid from the end of build() on.
   DeviceCommands& devices() { return *devices_; }
-  VsockAsks& asks() { return asks_; }
+  AgentQuestions& questions() { return questions_; }
   // Stops the vCPUs for good, so that nothing changes the page file any more. Gives up waiting after a second.
   void halt();
 
@@ -82,7 +82,7 @@ class Machine final : public BootListener {
   FlatBoot flat_boot_;
   LinuxBoot linux_boot_;
   BootProtocol* boot_ = nullptr;
-  VsockAsks asks_;
+  AgentQuestions questions_;
   NoDevices no_devices_;
   DeviceCommands* devices_ = &no_devices_;
   ExitDispatch dispatch_;

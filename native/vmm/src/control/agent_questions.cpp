@@ -1,21 +1,21 @@
-#include "control/vsock_asks.h"
+#include "control/agent_questions.h"
 
 namespace volley {
 
-bool VsockAsks::ask(uint32_t request_id, uint32_t port) {
+bool AgentQuestions::ask(const volley_message& question) {
   {
     MutexLock lock(mutex_);
     if (count_ == kCapacity) return false;
-    waiting_[(first_ + count_++) % kCapacity] = {request_id, port};
+    waiting_[(first_ + count_++) % kCapacity] = question;
   }
   wake_.signal();
   return true;
 }
 
-bool VsockAsks::take(Ask* ask) {
+bool AgentQuestions::take(volley_message* question) {
   MutexLock lock(mutex_);
   if (count_ == 0) return false;
-  *ask = waiting_[first_];
+  *question = waiting_[first_];
   first_ = (first_ + 1) % kCapacity;
   --count_;
   return true;
