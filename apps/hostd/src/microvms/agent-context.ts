@@ -3,7 +3,7 @@ import type { Pacer } from '#concurrency';
 import type { SampleTarget } from '#density';
 import type { WallClock } from '#journal';
 import type { LaunchSpec, MicrovmDriver } from '#microvm';
-import type { MicrovmSpec } from '#protocol';
+import type { MicrovmSpec, RunConfig } from '#protocol';
 import type { Admission } from '../admission/admission';
 import type { Chronicle } from './chronicle';
 import type { Facts } from './facts';
@@ -13,6 +13,8 @@ import type { RunFolders } from './run-folders';
 export interface AgentLimits {
   /** From the launch to the guest's boot timer. */
   bootMs: number;
+  /** Everything that comes before a launch: fetching the image, formatting disks. */
+  preparationMs: number;
   /** A launch holds its place in the queue until the guest has booted, but no longer than this. */
   launchHoldMs: number;
   /** One answer of a VMM to a control message. */
@@ -29,6 +31,7 @@ export interface AgentLimits {
 
 export const DEFAULT_LIMITS: AgentLimits = {
   bootMs: 10_000,
+  preparationMs: 600_000,
   launchHoldMs: 1_000,
   controlMs: 2_000,
   killMs: 5_000,
@@ -37,14 +40,45 @@ export const DEFAULT_LIMITS: AgentLimits = {
   endedKept: 1_000,
 };
 
-/** What of a launch depends on the image. */
-export type BootSource = Pick<LaunchSpec, 'kernelPath' | 'bootProtocol' | 'irqchip'>;
+/** What of a launch depends on the image. All paths are of files that are complete, verified and not going to change. */
+export interface BootSource extends Pick<LaunchSpec, 'kernelPath' | 'initrdPath' | 'bootProtocol' | 'irqchip'> {
+  /** Put in front of the spec's command line. Default: {@link LINUX_CMDLINE} for a Linux image, nothing for a built-in one. */
+  cmdline?: string;
+  /** There for Linux images: what their init is told. */
+  linux?: {
+    /** The read-only root file system: the first disk of the guest. */
+    root: { path: string; sizeBytes: number; type: 'squashfs' | 'erofs' | 'ext4' };
+    /** Paths in the initrd of kernel modules, in the order of loading. */
+    modules: readonly string[];
+    /** What runs in it unless the spec says otherwise. */
+    run: RunConfig;
+  };
+}
+
+/** Command line of a Linux image whose store says nothing else. */
+export const LINUX_CMDLINE = 'console=ttyS0 reboot=k panic=-1 quiet';
+
+/** Rejection of {@link ImageStore.resolve}: the image cannot be had here. Its message goes into the microVM's history as it is. */
+export class ImageUnavailableError extends Error {
+  override readonly name = 'ImageUnavailableError';
+}
 
 export interface ImageStore {
-  /** Names of images that this host can boot. */
+  /** Names of built-in images that this host can boot, for its description. */
   readonly names: string[];
-  /** How to boot this spec, or why it cannot be booted here. */
-  resolve(spec: MicrovmSpec): BootSource | { refused: string };
+  /**
+   * Why this spec cannot be booted here, as far as that is known without waiting; asked before a place is granted. Undefined: it
+   * can, or {@link resolve} will find out.
+   */
+  refuses(spec: MicrovmSpec): string | undefined;
+  /**
+   * Brings everything here that the image needs, which may take as long as a download does. Asked after a place was granted, for
+   * every start, and again after a restart of the agent; several starts of one image may ask at the same time. What it names
+   * must stay until no incarnation of the journal has this image any more.
+   *
+   * @throws ImageUnavailableError; whatever else is thrown ends the incarnation too, with `the image could not be made ready: ...`.
+   */
+  resolve(spec: MicrovmSpec, signal: AbortSignal): Promise<BootSource>;
 }
 
 /** Is told which VMMs run, to measure them. */

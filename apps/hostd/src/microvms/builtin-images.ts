@@ -1,6 +1,6 @@
 import { accessSync, constants } from 'node:fs';
 import { findImage, type MicrovmSpec } from '#protocol';
-import type { BootSource, ImageStore } from './agent-context';
+import { ImageUnavailableError, type BootSource, type ImageStore } from './agent-context';
 
 /** The images built with Volley, as far as their files are on this host and its KVM can boot them. */
 export class BuiltinImageStore implements ImageStore {
@@ -15,24 +15,26 @@ export class BuiltinImageStore implements ImageStore {
     this.names = noKvm === undefined ? Object.keys(kernels).filter((name) => isReadable(kernels[name]!)) : [];
   }
 
-  resolve(spec: MicrovmSpec): BootSource | { refused: string } {
-    if (this.noKvm !== undefined) return { refused: `this host cannot run microVMs: ${this.noKvm}` };
+  refuses(spec: MicrovmSpec): string | undefined {
+    if (this.noKvm !== undefined) return `this host cannot run microVMs: ${this.noKvm}`;
     const image = findImage(spec.image);
-    const kernelPath = this.kernels[spec.image];
-    if (!image || kernelPath === undefined || !this.names.includes(spec.image)) {
-      return {
-        refused: `image ${JSON.stringify(spec.image)} is not on this host; it has ${this.names.join(', ') || 'none'}`,
-      };
+    if (!image || !this.names.includes(spec.image)) {
+      return `image ${JSON.stringify(spec.image)} is not on this host; it has ${this.names.join(', ') || 'none'}`;
     }
     if (spec.vcpus > image.maxVcpus) {
-      return { refused: `image ${image.name} boots with at most ${image.maxVcpus} vCPU, ${spec.vcpus} were asked for` };
+      return `image ${image.name} boots with at most ${image.maxVcpus} vCPU, ${spec.vcpus} were asked for`;
     }
     if (spec.memoryMiB < image.minMemoryMiB) {
-      return {
-        refused: `image ${image.name} needs at least ${image.minMemoryMiB} MiB, ${spec.memoryMiB} were asked for`,
-      };
+      return `image ${image.name} needs at least ${image.minMemoryMiB} MiB, ${spec.memoryMiB} were asked for`;
     }
-    return { kernelPath, bootProtocol: image.bootProtocol, irqchip: image.irqchip };
+    return undefined;
+  }
+
+  resolve(spec: MicrovmSpec): Promise<BootSource> {
+    const refused = this.refuses(spec);
+    if (refused !== undefined) return Promise.reject(new ImageUnavailableError(refused));
+    const { bootProtocol, irqchip } = findImage(spec.image)!;
+    return Promise.resolve({ kernelPath: this.kernels[spec.image]!, bootProtocol, irqchip });
   }
 }
 

@@ -3,8 +3,8 @@ import type { Permit } from '#concurrency';
 import { VmmGoneError, type ExitReport, type MicrovmProcess, type VmmIdentity } from '#microvm';
 import type { StartTimings } from '#protocol';
 import type { IncarnationRecord, PendingCommand } from '../journal/host-record';
-import type { AgentContext, BootSource } from './agent-context';
-import { within } from './deadline';
+import { ImageUnavailableError, LINUX_CMDLINE, type AgentContext, type BootSource } from './agent-context';
+import { abortable, within } from './deadline';
 import { exitOf, type EndCause } from './exits';
 import { UnadoptedProcess } from './unadopted-process';
 
@@ -54,21 +54,49 @@ export class LiveIncarnation {
     }
   }
 
-  /** Waits for its turn, starts the process and sees it booted. Never rejects. */
-  async launch(source: BootSource): Promise<void> {
+  /** Gets ready what it needs, waits for its turn, starts the process and sees it booted. Never rejects. */
+  async launch(): Promise<void> {
+    const source = await this.#resolveImage();
+    if (!source) return;
     let permit: Permit;
     try {
       permit = await this.context.pacer.acquire(this.#cancel.signal);
     } catch {
-      return this.#finishWithoutProcess(this.#cause ?? { reason: 'requested', message: 'cancelled before its launch' });
+      return this.#finishCancelled();
     }
     try {
-      if (this.#cause) return this.#finishWithoutProcess(this.#cause);
+      if (this.#cause) return this.#finishCancelled();
       const process = await this.#startProcess(source);
       if (process) await this.#seeBooted(process, this.context.limits.bootMs, permit);
     } finally {
       permit();
     }
+  }
+
+  async #resolveImage(): Promise<BootSource | undefined> {
+    const { images, limits } = this.context;
+    const { signal } = this.#cancel;
+    const message = `the image was not ready within ${limits.preparationMs} ms`;
+    const timer = setTimeout(() => this.end({ reason: 'vmmError', message }), limits.preparationMs);
+    try {
+      return await abortable(images.resolve(this.record.spec, signal), signal);
+    } catch (error) {
+      if (this.#cause) {
+        this.#finishCancelled();
+      } else {
+        const { message } = error as Error;
+        const told = error instanceof ImageUnavailableError ? message : `the image could not be made ready: ${message}`;
+        this.#log.warn({ err: error as Error }, 'no image');
+        this.#finishWithoutProcess({ reason: 'vmmError', message: told });
+      }
+      return undefined;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  #finishCancelled(): void {
+    this.#finishWithoutProcess(this.#cause ?? { reason: 'requested', message: 'cancelled before its launch' });
   }
 
   async #startProcess(source: BootSource): Promise<MicrovmProcess | undefined> {
@@ -77,8 +105,10 @@ export class LiveIncarnation {
     let process: MicrovmProcess;
     try {
       const directory = folders.create(microvmId, epoch);
-      const { vcpus, memoryMiB, cmdline } = spec;
-      const launching = driver.launch({ id: microvmId, directory, vcpus, memoryMiB, cmdline, ...source });
+      const { vcpus, memoryMiB } = spec;
+      const { cmdline: first = source.linux ? LINUX_CMDLINE : '', linux: _, ...boot } = source;
+      const cmdline = [first, spec.cmdline].filter((words) => words !== '').join(' ');
+      const launching = driver.launch({ id: microvmId, directory, vcpus, memoryMiB, ...boot, cmdline });
       const late = await within(launching, limits.bootMs, 'late');
       if (late === 'late') {
         // It may still come to be, so it is not over: it is ended as soon as it is there.

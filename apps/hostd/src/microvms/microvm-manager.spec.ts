@@ -17,6 +17,7 @@ import {
   type MicrovmProcess,
   type MicrovmStats,
   type SerialRead,
+  type Shell,
   type VmmIdentity,
 } from '#microvm';
 import { MicrovmSpec, sortableId } from '#protocol';
@@ -24,7 +25,7 @@ import { Admission } from '../admission/admission';
 import { HostJournal } from '../journal/host-journal';
 import { claimedPidOffset } from '../recovery/vmm-abi';
 import { reclaimOrphans } from '../recovery/orphans';
-import { DEFAULT_LIMITS, type AgentContext, type AgentLimits } from './agent-context';
+import { DEFAULT_LIMITS, ImageUnavailableError, type AgentContext, type AgentLimits } from './agent-context';
 import { Chronicle, type Entry } from './chronicle';
 import type { HostCommand } from './command-rules';
 import { Facts } from './facts';
@@ -172,6 +173,20 @@ class ScriptedProcess implements MicrovmProcess {
     if (this.driver.closed) return;
     if (!this.vmm.paused && !this.vmm.words.includes('deaf')) this.host.end(this.vmm, 'powerOff');
   }
+  async pressCtrlAltDel(): Promise<void> {
+    await tick();
+    if (!this.driver.closed) this.host.end(this.vmm, 'reboot');
+  }
+  async type(bytes: Uint8Array): Promise<number> {
+    await tick();
+    return bytes.length;
+  }
+  async setLimit(): Promise<void> {
+    await tick();
+  }
+  async setBalloon(): Promise<void> {
+    await tick();
+  }
   kill(): void {
     if (this.driver.closed || this.vmm.words.includes('immortal')) return;
     setImmediate(() => this.host.end(this.vmm, 'killed'));
@@ -193,6 +208,7 @@ class ScriptedProcess implements MicrovmProcess {
       },
       ...{ exitedNs: 0n, exitsTotal: 0, exitsPio: 0, exitsMmio: 0, exitsHlt: 0, exitsSignal: 0, serialBytes: 0 },
       ...{ unknownIo: 0, guestMemoryAddress: 0n, guestMemoryBytes: 0, vcpuTids: [] },
+      ...{ serialDropped: 0, barriers: 0, devices: [] },
     };
   }
   serial(): SerialRead {
@@ -230,6 +246,15 @@ class ScriptedDriver implements MicrovmDriver {
     } finally {
       this.inFlight--;
     }
+  }
+  prepare(): Promise<Shell> {
+    return Promise.reject(new VmmLaunchError('no shells here'));
+  }
+  jail(): ReturnType<MicrovmDriver['jail']> {
+    return { barriers: [], missing: [] };
+  }
+  openTap(): number {
+    throw new VmmLaunchError('no taps here');
   }
   async adopt(id: string, identity: VmmIdentity): Promise<MicrovmProcess> {
     await tick();
@@ -310,10 +335,12 @@ class Agent {
       pacer: new Pacer(2),
       images: {
         names: ['canary'],
-        resolve: ({ image }) =>
-          image === 'canary'
-            ? { kernelPath: '/canary', bootProtocol: 'flat', irqchip: 'split' }
-            : { refused: `no image ${image}` },
+        refuses: ({ image }) => (image === 'nope' ? `no image ${image}` : undefined),
+        resolve: async ({ image }, signal) => {
+          if (image === 'broken') throw new ImageUnavailableError('its content has another digest');
+          if (image === 'slow') await new Promise((_, reject) => signal.addEventListener('abort', reject));
+          return { kernelPath: '/canary', bootProtocol: 'flat', irqchip: 'split' };
+        },
       },
       watcher: { began: () => undefined, ended: () => undefined },
       limits: { ...DEFAULT_LIMITS, bootMs: 200, controlMs: 50, killMs: 100, replaceMs: 300, ...options.limits },
@@ -415,6 +442,34 @@ describe('microVMs of a host', () => {
     expect(existsSync(agent.folders.pathOf(vm, 1))).toBe(false);
     expect(agent.admission.count).toBe(0);
     expect(agent.journal.state.incarnations.size).toBe(0);
+  });
+
+  const startImage = (image: string): HostCommand => ({ ...start(vm), spec: { ...spec(), image } }) as HostCommand;
+
+  it('tells why an image cannot be had, and gives the place back', async () => {
+    expect(await agent.manager.command(startImage('broken'))).toEqual({ accepted: true });
+    await at(vm, 'ended');
+    expect(agent.fact(vm, 'exited')).toMatchObject({
+      exit: { reason: 'vmmError', message: 'its content has another digest' },
+    });
+    expect(agent.admission.count).toBe(0);
+    expect(host.launches).toBe(0);
+  });
+
+  it('does not wait for an image whose microVM is not wanted any more', async () => {
+    await agent.manager.command(startImage('slow'));
+    await agent.manager.command(stop(vm, 0));
+    await at(vm, 'ended');
+    expect(agent.fact(vm, 'exited')).toMatchObject({ exit: { reason: 'requested' } });
+  });
+
+  it('gives up an image that takes too long', async () => {
+    await restart({ limits: { preparationMs: 5 } });
+    await agent.manager.command(startImage('slow'));
+    await at(vm, 'ended');
+    expect(agent.fact(vm, 'exited')).toMatchObject({
+      exit: { reason: 'vmmError', message: expect.stringContaining('not ready within 5 ms') as string },
+    });
   });
 
   it('gives times of a start in the order in which they happened', async () => {

@@ -127,8 +127,8 @@ export class MicrovmManager {
         'this host has lost touch with the controllers and registers first; ask again',
       );
     }
-    const source = images.resolve(spec);
-    if ('refused' in source) return chronicle.accept(commandId, { accepted: false, reason: source.refused });
+    const refused = images.refuses(spec);
+    if (refused !== undefined) return chronicle.accept(commandId, { accepted: false, reason: refused });
     const granted = admission.request(microvmId, spec);
     if (!granted.admitted) return chronicle.accept(commandId, { accepted: false, reason: granted.reason });
     const before = chronicle.state.incarnations.get(microvmId);
@@ -144,7 +144,7 @@ export class MicrovmManager {
       this.#job(microvmId, () => folders.remove(microvmId, before.epoch));
     }
     const live = this.#bringToLife(chronicle.state.incarnations.get(microvmId)!);
-    this.#job(microvmId, () => live.launch(source));
+    this.#job(microvmId, () => live.launch());
     return ACCEPTED;
   }
 
@@ -262,7 +262,7 @@ export class MicrovmManager {
   }
 
   async #recoverOne(record: IncarnationRecord): Promise<void> {
-    const { chronicle, driver, images, folders } = this.context;
+    const { chronicle, driver, folders } = this.context;
     const { microvmId, epoch } = record;
     const pending = [...record.pending];
     const live = this.#bringToLife(record);
@@ -276,12 +276,7 @@ export class MicrovmManager {
       await live.adopt(identity);
       this.#job(microvmId, () => live.finishBoot());
     } else {
-      const source = images.resolve(record.spec);
-      if ('refused' in source) live.end({ reason: 'vmmError', message: source.refused });
-      // A cancelled launch only writes down the end.
-      this.#job(microvmId, () =>
-        live.launch('refused' in source ? { kernelPath: '', bootProtocol: 'flat', irqchip: 'split' } : source),
-      );
+      this.#job(microvmId, () => live.launch());
     }
     for (const command of pending) if (record.phase !== 'ended') this.#do(live, command);
   }

@@ -47,6 +47,18 @@ export class UnadoptedProcess implements MicrovmProcess {
   pressPowerButton(): Promise<void> {
     return Promise.reject(this.#refusal());
   }
+  pressCtrlAltDel(): Promise<void> {
+    return Promise.reject(this.#refusal());
+  }
+  type(): Promise<number> {
+    return Promise.reject(this.#refusal());
+  }
+  setLimit(): Promise<void> {
+    return Promise.reject(this.#refusal());
+  }
+  setBalloon(): Promise<void> {
+    return Promise.reject(this.#refusal());
+  }
   kill(): void {
     if (isRunning(this.identity)) process.kill(this.identity.pid, 'SIGKILL');
   }
