@@ -6,20 +6,23 @@
 #include "abi/volley_abi.h"
 #include "base/clock.h"
 #include "base/wake_fd.h"
+#include "birth/birth_socket.h"
+#include "birth/jail.h"
 #include "config/config.h"
 #include "control/agent_link.h"
 #include "control/control_loop.h"
 #include "machine/machine.h"
 #include "process/crash_handlers.h"
 #include "process/hardening.h"
+#include "process/seccomp.h"
 #include "stats/page_file.h"
 
 namespace volley {
 namespace {
 
-void begin_stats(volley_stats& stats, uint64_t entered_ns) {
+void begin_stats(volley_stats& stats, uint32_t barriers, uint64_t entered_ns) {
   stats.abi_version = VOLLEY_ABI_VERSION;
-  stats.pid = static_cast<uint32_t>(getpid());
+  stats.barriers = barriers;
   publish(stats.entered_ns, entered_ns);
   publish_state(stats, VOLLEY_VMM_STARTING);
   std::atomic_ref<uint64_t>(stats.magic).store(VOLLEY_STATS_MAGIC, std::memory_order_release);
@@ -35,49 +38,52 @@ int finish(volley_stats& stats, AgentLink& link, const EndRecord& end) {
              .request_id = 0,
              .status = 0,
              .argument = static_cast<uint32_t>(end.reason()),
-             .time_ns = stats.exited_ns});
+             .time_ns = stats.exited_ns,
+             .payload = {}});
   return end.reason() == VOLLEY_EXIT_VMM_ERROR ? 1 : 0;
 }
 
-Status build_and_start(const volley_config& config, Machine& machine) {
+Status build_and_start(const volley_config& config, InheritedFds& fds, Machine& machine) {
   if (Status status = validate_config(config); !status.is_ok()) return status;
-  const BootSource source = {.kernel_fd = VOLLEY_FD_KERNEL,
+  const BootSource source = {.kernel_fd = fds.find(VOLLEY_ROLE_KERNEL),
                              .kernel_size = config.kernel_size,
-                             .initrd_fd = VOLLEY_FD_INITRD,
+                             .initrd_fd = fds.find(VOLLEY_ROLE_INITRD),
                              .initrd_size = config.initrd_size,
                              .cmdline = config.cmdline,
                              .cmdline_length = config.cmdline_length,
                              .vcpus = config.vcpus};
   if (Status status = machine.build(config, source); !status.is_ok()) return status;
-  close(VOLLEY_FD_KERNEL);
-  if (config.initrd_size != 0) close(VOLLEY_FD_INITRD);
-  return machine.start((config.flags & VOLLEY_FLAG_START_PAUSED) != 0);
+  fds.close(VOLLEY_ROLE_KERNEL);
+  fds.close(VOLLEY_ROLE_INITRD);
+  fds.close(VOLLEY_ROLE_INITRD_EXTRA);
+  if (Status status = machine.start((config.flags & VOLLEY_FLAG_START_PAUSED) != 0); !status.is_ok()) return status;
+  return enter_seccomp(ThreadKind::kControl);
 }
 
-int run(uint64_t entered_ns) {
+int run_microvm(InheritedFds& fds, uint32_t barriers, uid_t agent, uint64_t entered_ns, char** arguments) {
   PageFile pages;
-  if (Status status = pages.map(VOLLEY_FD_PAGES); !status.is_ok()) {
-    fprintf(stderr, "volley-vmm: %s\nvolley-vmm is started by hostd, which passes all it needs by descriptor.\n",
-            status.message());
+  if (Status status = pages.map(fds.find(VOLLEY_ROLE_PAGES)); !status.is_ok()) {
+    fprintf(stderr, "volley-vmm: %s\n", status.message());
     return 1;
   }
+  fds.close(VOLLEY_ROLE_PAGES);
   volley_stats& stats = pages.stats();
-  begin_stats(stats, entered_ns);
-  install_crash_handlers(stats);
+  begin_stats(stats, barriers, entered_ns);
+  report_crashes_to(stats);
   use_crash_stack(0);
 
   const volley_config config = pages.read_config();
-  harden_process(config);  // closes what leaked in, so it comes before the first descriptor of our own
+  name_process(config, arguments);
   WakeFd wake;
-  AgentLink link(VOLLEY_FD_CONTROL);
+  AgentLink link(fds.find(VOLLEY_ROLE_CONTROL), agent);
   const Status wake_status = wake.create();
   const Status link_status = link.open();
-  Machine machine(VOLLEY_FD_KVM, stats, pages.serial_ring(), wake);
+  Machine machine(fds.find(VOLLEY_ROLE_KVM), stats, pages.serial_ring(), wake);
   if (!wake_status.is_ok()) {
     machine.end().fail(wake_status);
   } else if (!link_status.is_ok()) {
     machine.end().fail(link_status);
-  } else if (Status status = build_and_start(config, machine); !status.is_ok()) {
+  } else if (Status status = build_and_start(config, fds, machine); !status.is_ok()) {
     machine.end().fail(status);
   } else {
     ControlLoop(link, machine, wake).run();
@@ -86,7 +92,52 @@ int run(uint64_t entered_ns) {
   _exit(finish(stats, link, machine.end()));
 }
 
+// Returns only when no microVM came to be.
+int be_born(char** arguments) {
+  BirthSocket birth(VOLLEY_FD_BIRTH);
+  if (!birth.is_there()) {
+    fprintf(stderr, "volley-vmm is started by hostd, which passes all it needs by descriptor.\n");
+    return 1;
+  }
+  close_all_from(VOLLEY_FD_BIRTH + 1);
+  install_crash_handlers();
+  use_crash_stack(0);
+
+  volley_jail_order jail_order{};
+  InheritedFds namespaces;
+  Status why = Status::ok();
+  volley_shell_report report{};
+  switch (birth.receive(&jail_order, &namespaces, &why)) {
+    case BirthSocket::Received::kAgentGone:
+      return 0;
+    case BirthSocket::Received::kBroken:
+      birth.report(refused(why));
+      return 1;
+    case BirthSocket::Received::kOrder:
+      report = enter_jail(jail_order, namespaces);
+      break;
+  }
+  namespaces.close_all();
+  birth.report(report);
+  if (report.status != 0) return 1;
+
+  volley_launch_order launch_order{};
+  InheritedFds fds;
+  switch (birth.receive(&launch_order, &fds, &why)) {
+    case BirthSocket::Received::kAgentGone:
+      return 0;
+    case BirthSocket::Received::kBroken:
+      return 1;
+    case BirthSocket::Received::kOrder:
+      break;
+  }
+  const uint64_t entered_ns = monotonic_ns();
+  const uid_t agent = birth.agent_uid();
+  birth.close();
+  return run_microvm(fds, report.barriers, agent, entered_ns, arguments);
+}
+
 }  // namespace
 }  // namespace volley
 
-int main() { return volley::run(volley::monotonic_ns()); }
+int main(int, char** arguments) { _exit(volley::be_born(arguments)); }

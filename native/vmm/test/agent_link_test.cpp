@@ -44,18 +44,18 @@ volley_message ping(uint32_t id) {
 
 TEST(only_listening_seqpacket_sockets_will_do) {
   Listener listener;
-  CHECK(AgentLink(listener.fd.get()).open().is_ok());
+  CHECK(AgentLink(listener.fd.get(), geteuid()).open().is_ok());
   const UniqueFd idle(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
-  CHECK_CONTAINS(AgentLink(idle.get()).open().message(), "not a listening");
+  CHECK_CONTAINS(AgentLink(idle.get(), geteuid()).open().message(), "not a listening");
   const UniqueFd stream(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  CHECK_CONTAINS(AgentLink(stream.get()).open().message(), "not a listening");
+  CHECK_CONTAINS(AgentLink(stream.get(), geteuid()).open().message(), "not a listening");
   const UniqueFd file(open("/dev/null", O_RDWR | O_CLOEXEC));
-  CHECK_CONTAINS(AgentLink(file.get()).open().message(), "is not a socket");
+  CHECK_CONTAINS(AgentLink(file.get(), geteuid()).open().message(), "is not a socket");
 }
 
 TEST(messages_come_whole_and_malformed_ones_are_told_apart) {
   Listener listener;
-  AgentLink link(listener.fd.get());
+  AgentLink link(listener.fd.get(), geteuid());
   REQUIRE(link.open().is_ok());
   CHECK(!link.accept_newest());
   const UniqueFd client = listener.connect();
@@ -103,7 +103,7 @@ bool is_held(int read_end) {
 
 TEST(one_descriptor_may_come_with_a_message_and_none_is_lost) {
   Listener listener;
-  AgentLink link(listener.fd.get());
+  AgentLink link(listener.fd.get(), geteuid());
   REQUIRE(link.open().is_ok());
   const UniqueFd client = listener.connect();
   REQUIRE(link.accept_newest());
@@ -127,7 +127,7 @@ TEST(one_descriptor_may_come_with_a_message_and_none_is_lost) {
 
 TEST(the_newest_connection_wins) {
   Listener listener;
-  AgentLink link(listener.fd.get());
+  AgentLink link(listener.fd.get(), geteuid());
   REQUIRE(link.open().is_ok());
   const UniqueFd first = listener.connect();
   REQUIRE(link.accept_newest());
@@ -145,7 +145,7 @@ TEST(the_newest_connection_wins) {
 
 TEST(a_closed_connection_is_forgotten) {
   Listener listener;
-  AgentLink link(listener.fd.get());
+  AgentLink link(listener.fd.get(), geteuid());
   REQUIRE(link.open().is_ok());
   {
     const UniqueFd client = listener.connect();
@@ -160,7 +160,7 @@ TEST(a_closed_connection_is_forgotten) {
 
 TEST(an_agent_that_does_not_read_is_dropped) {
   Listener listener;
-  AgentLink link(listener.fd.get());
+  AgentLink link(listener.fd.get(), geteuid());
   REQUIRE(link.open().is_ok());
   const UniqueFd client = listener.connect();
   REQUIRE(link.accept_newest());
@@ -174,7 +174,7 @@ TEST(other_users_are_turned_away) {
     return;
   }
   Listener listener;
-  AgentLink link(listener.fd.get());
+  AgentLink link(listener.fd.get(), geteuid());
   REQUIRE(link.open().is_ok());
   const UniqueFd own = listener.connect();
   REQUIRE(link.accept_newest());
@@ -200,7 +200,7 @@ TEST(last_words_arrive_though_commands_were_not_read) {
   Listener listener;
   const UniqueFd client = listener.connect();
   {
-    AgentLink link(listener.fd.get());
+    AgentLink link(listener.fd.get(), geteuid());
     REQUIRE(link.open().is_ok());
     REQUIRE(link.accept_newest());
     const volley_message command = ping(1);
@@ -216,7 +216,7 @@ TEST(last_words_arrive_though_commands_were_not_read) {
 
 TEST(before_open_and_after_stop_nobody_is_accepted) {
   Listener listener;
-  AgentLink link(listener.fd.get());
+  AgentLink link(listener.fd.get(), geteuid());
   const UniqueFd client = listener.connect();
   CHECK(!link.accept_newest());  // and does not block
   REQUIRE(link.open().is_ok());

@@ -17,7 +17,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#include <array>
 #include <atomic>
 #include <cstdio>
 #include <cstdlib>
@@ -26,10 +25,14 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "abi/volley_abi.h"
+#include "orders.h"
 
 namespace {
+
+constexpr int kBirthDeadlineMs = 5'000;
 
 constexpr std::string_view kUsage =
     "usage: volley-run --vmm FILE --kernel FILE [options]\n"
@@ -55,7 +58,7 @@ uint64_t now_ns() {
   return static_cast<uint64_t>(time.tv_sec) * 1'000'000'000u + static_cast<uint64_t>(time.tv_nsec);
 }
 
-// A descriptor that is closed with its owner. Held above the numbers the VMM inherits, so that putting one in its place
+// A descriptor that is closed with its owner. Held above the number that the VMM inherits, so that putting one there
 // never overwrites another.
 class Descriptor {
  public:
@@ -209,24 +212,47 @@ Descriptor listen_for_agent(sockaddr_un& address, socklen_t& length) {
   return listening;
 }
 
-pid_t start_vmm(const Options& options, const std::array<int, 5>& inherited) {
+struct Child {
+  pid_t pid;
+  Descriptor birth;  // our end of the socket that it is born with
+};
+
+Child start_vmm(const Options& options) {
+  int ends[2];
+  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) refuse_with_errno("make a socket pair");
+  Descriptor ours(ends[0], "move a socket");
+  const Descriptor theirs(ends[1], "move a socket");
   const pid_t child = fork();
   if (child < 0) refuse_with_errno("fork");
-  if (child > 0) return child;
+  if (child > 0) return {child, std::move(ours)};
   prctl(PR_SET_PDEATHSIG, SIGKILL);
-  int target = VOLLEY_FD_KVM;
-  for (const int number : inherited) {
-    if (number >= 0 && dup2(number, target) < 0) _exit(127);
-    ++target;
-  }
+  if (dup2(theirs.number(), VOLLEY_FD_BIRTH) < 0) _exit(127);
   // What this program inherited itself is not the VMM's business.
-  syscall(SYS_close_range, inherited[4] >= 0 ? VOLLEY_FD_INITRD + 1 : VOLLEY_FD_INITRD, ~0u, 0u);
+  syscall(SYS_close_range, VOLLEY_FD_BIRTH + 1, ~0u, 0u);
   char name[] = "volley-vmm";
-  char* const arguments[] = {name, nullptr};
+  char title[] = "shell                                                           ";  // room for the id
+  char* const arguments[] = {name, title, nullptr};
   char* const environment[] = {nullptr};
   execve(options.vmm.c_str(), arguments, environment);
   std::fprintf(stderr, "volley-run: execute %s: %s\n", options.vmm.c_str(), std::strerror(errno));
   _exit(127);
+}
+
+// Has the new process jail itself, then tells it what it may use.
+void give_birth(const Options& options, const Child& child, const std::vector<volley::PassedFd>& fds) {
+  volley_jail_order order{};
+  order.barriers = VOLLEY_BARRIER_CAPABILITIES | VOLLEY_BARRIER_RLIMITS | VOLLEY_BARRIER_SECCOMP;
+  order.uid = getuid();
+  order.gid = getgid();
+  order.open_files = 256;
+  order.file_bytes = ~0ull;
+  (void)options;
+  volley_shell_report report{};
+  int error = volley::send_jail_order(child.birth.number(), order, {});
+  if (error == 0) error = volley::receive_shell_report(child.birth.number(), kBirthDeadlineMs, &report);
+  if (error == 0 && report.status != 0) refuse(std::string("the VMM cannot be jailed: ") + report.message);
+  if (error == 0) error = volley::send_launch_order(child.birth.number(), fds);
+  if (error != 0) refuse(std::string("the VMM did not come to life: ") + std::strerror(error));
 }
 
 // Sends VOLLEY_CMD_STOP and waits for its answer: a VMM drops what an agent that is gone has asked for.
@@ -336,8 +362,15 @@ int run(const Options& options) {
   const uint64_t launched_ns = now_ns();
   config.launched_ns = launched_ns;
 
-  const pid_t vmm = start_vmm(
-      options, {kvm.number(), control.number(), pages.number(), kernel.number(), initrd ? initrd->number() : -1});
+  const Child child = start_vmm(options);
+  const pid_t vmm = child.pid;
+  pages.stats().pid = static_cast<uint32_t>(vmm);
+  std::vector<volley::PassedFd> fds = {{VOLLEY_ROLE_KVM, kvm.number()},
+                                       {VOLLEY_ROLE_CONTROL, control.number()},
+                                       {VOLLEY_ROLE_PAGES, pages.number()},
+                                       {VOLLEY_ROLE_KERNEL, kernel.number()}};
+  if (initrd) fds.push_back({VOLLEY_ROLE_INITRD, initrd->number()});
+  give_birth(options, child, fds);
   const Descriptor process(static_cast<int>(syscall(SYS_pidfd_open, vmm, 0u)), "pidfd_open");
 
   bool pressed = options.power_button_on.empty();

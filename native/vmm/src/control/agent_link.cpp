@@ -10,13 +10,6 @@
 namespace volley {
 namespace {
 
-bool may_command(int fd) {
-  ucred peer{};
-  socklen_t size = sizeof(peer);
-  if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) return false;
-  return peer.uid == 0 || peer.uid == geteuid();
-}
-
 // How many descriptors came with a packet. The first becomes `passed`, others are closed.
 size_t take_descriptors(msghdr* header, UniqueFd* passed) {
   const cmsghdr* part = CMSG_FIRSTHDR(header);
@@ -32,6 +25,13 @@ size_t take_descriptors(msghdr* header, UniqueFd* passed) {
 }
 
 }  // namespace
+
+bool AgentLink::may_command(int fd) const {
+  ucred peer{};
+  socklen_t size = sizeof(peer);
+  if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) return false;
+  return peer.uid == 0 || peer.uid == agent_;
+}
 
 Status AgentLink::open() {
   int type = 0;

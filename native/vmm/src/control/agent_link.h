@@ -1,5 +1,7 @@
 #pragma once
 
+#include <sys/types.h>
+
 #include "abi/volley_abi.h"
 #include "base/status.h"
 #include "base/unique_fd.h"
@@ -12,7 +14,9 @@ class AgentLink {
  public:
   enum class Received { kMessage, kMalformed, kNothing, kClosed };
 
-  explicit AgentLink(int socket_fd) : socket_fd_(socket_fd) {}
+  // `agent` is the agent's user, as SO_PEERCRED shows it here. In an unmapped user namespace all users look alike; the
+  // mode of the socket's file then decides alone who may connect.
+  AgentLink(int socket_fd, uid_t agent) : socket_fd_(socket_fd), agent_(agent) {}
 
   // Checks that the descriptor is a listening SOCK_SEQPACKET socket and makes it non-blocking. Until this has succeeded
   // no connection is accepted.
@@ -25,7 +29,7 @@ class AgentLink {
   int connection_fd() const { return connection_.get(); }
   bool connected() const { return connection_.is_open(); }
 
-  // Accepts all waiting connections and keeps the newest from our own user or root. True if there is a new one.
+  // Accepts all waiting connections and keeps the newest from the agent's user or root. True if there is a new one.
   bool accept_newest();
   // Takes one packet and the descriptor that came with it, if any. A closed connection is forgotten; the microVM runs
   // on. A packet with more than one descriptor, or of another size, is malformed, and what came with it is closed.
@@ -38,7 +42,10 @@ class AgentLink {
   bool send(const volley_message& message);
 
  private:
+  bool may_command(int fd) const;
+
   int socket_fd_;
+  uid_t agent_;
   int listening_fd_ = -1;
   UniqueFd connection_;
 };

@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "process/crash_handlers.h"
+#include "process/seccomp.h"
 #include "stats/page_file.h"
 
 namespace volley {
@@ -64,7 +65,12 @@ void VcpuThread::loop() {
   volley_stats& stats = context_->stats;
   std::atomic_ref<uint32_t>(stats.vcpu_tids[index]).store(static_cast<uint32_t>(gettid()), std::memory_order_release);
 
-  for (bool go_on = true; go_on;) {
+  bool go_on = true;
+  if (Status status = enter_seccomp(ThreadKind::kVcpu); !status.is_ok()) {
+    context_->end.fail(status);
+    go_on = false;
+  }
+  while (go_on) {
     context_->gate.pass(vcpu_);
     if (index == 0 && stats.run_ns == 0) publish(stats.run_ns, monotonic_ns());
     const int error_number = vcpu_.run();

@@ -33,6 +33,7 @@ constexpr Crash kCrashes[] = {
 };
 
 void on_crash(int signal, siginfo_t* info, void*) {
+  if (crash_stats == nullptr) _exit(128 + signal);
   volley_stats& stats = *crash_stats;
   for (const Crash& crash : kCrashes) {
     if (crash.signal != signal) continue;
@@ -52,8 +53,9 @@ void on_crash(int signal, siginfo_t* info, void*) {
 
 }  // namespace
 
-void install_crash_handlers(volley_stats& stats) {
-  crash_stats = &stats;
+void report_crashes_to(volley_stats& stats) { crash_stats = &stats; }
+
+void install_crash_handlers() {
   for (const Crash& crash : kCrashes) {
     struct sigaction action {};
     action.sa_sigaction = on_crash;

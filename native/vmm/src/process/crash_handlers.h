@@ -7,8 +7,10 @@
 namespace volley {
 
 // SIGSYS, SIGBUS, SIGSEGV, SIGILL, SIGFPE and SIGABRT leave a reason in the statistics page before the process ends
-// with code 1. What cannot even do that (a page file that went away) is concluded by the agent from the process's end.
-void install_crash_handlers(volley_stats& stats);
+// with code 1, or end it with code 128 + signal while there is no page yet. What cannot even do that (a page file that
+// went away) is concluded by the agent from the process's end.
+void install_crash_handlers();
+void report_crashes_to(volley_stats& stats);
 // Gives the calling thread an own stack for those handlers, so that a stack overflow is reported too. 0 is the control
 // thread, n + 1 vCPU n.
 void use_crash_stack(uint32_t thread);

@@ -16,17 +16,23 @@ constexpr size_t kNameMax = 15;
 
 }  // namespace
 
-void harden_process(const volley_config& config) {
+void close_all_from(unsigned first) {
+  syscall(SYS_close_range, first, UINT_MAX, 0);  // not every libc has a wrapper
+}
+
+void name_process(const volley_config& config, char** arguments) {
   // The end of an id differs between microVMs made in the same moment, its start does not.
-  const size_t length = strnlen(config.id, sizeof(config.id));
+  const size_t length = strnlen(config.id, sizeof(config.id) - 1);
   const size_t room = kNameMax - (sizeof(kNamePrefix) - 1);
   char name[kNameMax + 1];
-  snprintf(name, sizeof(name), "%s%s", kNamePrefix, config.id + (length > room ? length - room : 0));
+  snprintf(name, sizeof(name), "%s%.*s", kNamePrefix, static_cast<int>(room),
+           config.id + (length > room ? length - room : 0));
   prctl(PR_SET_NAME, name);
-  prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-  prctl(PR_SET_DUMPABLE, 0);
-  const unsigned first_unused = config.initrd_size == 0 ? VOLLEY_FD_INITRD : VOLLEY_FD_INITRD + 1;
-  syscall(SYS_close_range, first_unused, UINT_MAX, 0);  // not every libc has a wrapper
+
+  if (arguments[0] == nullptr || arguments[1] == nullptr) return;
+  char* title = arguments[1];
+  const size_t title_room = strlen(title);
+  for (size_t i = 0; i < title_room; ++i) title[i] = i < length ? config.id[i] : '\0';
 }
 
 }  // namespace volley

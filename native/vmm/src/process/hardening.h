@@ -4,8 +4,11 @@
 
 namespace volley {
 
-// Gives up what a VMM never needs: new privileges, core dumps, being traced by equals, descriptors that leaked in.
-// Names the process after its microVM.
-void harden_process(const volley_config& config);
+// Closes every descriptor from `first` on: what leaked in.
+void close_all_from(unsigned first);
+
+// Names the process after its microVM: the thread's name, and in /proc/<pid>/cmdline the text that the agent left room
+// for as arguments[1].
+void name_process(const volley_config& config, char** arguments);
 
 }  // namespace volley

@@ -12,7 +12,7 @@ namespace volley {
 // The microVM's page file, mapped shared. Only the VMM writes the statistics and the ring.
 class PageFile {
  public:
-  // Maps VOLLEY_FD_PAGES (or `fd`). Fails if it is shorter than VOLLEY_PAGES_SIZE: touching it would raise SIGBUS.
+  // Maps the file. Fails if it is shorter than VOLLEY_PAGES_SIZE: touching it would raise SIGBUS.
   Status map(int fd);
 
   // A private copy of the configuration: the shared page is read once, here.

@@ -67,7 +67,8 @@ TEST(a_second_agent_takes_over) {
 TEST(an_agent_that_never_reads_is_dropped_and_the_next_one_served) {
   VmmProcess vmm({});
   REQUIRE(vmm.await_booted());
-  const volley_message ping{.type = VOLLEY_CMD_PING, .request_id = 0, .status = 0, .argument = 0, .time_ns = 0};
+  const volley_message ping{
+      .type = VOLLEY_CMD_PING, .request_id = 0, .status = 0, .argument = 0, .time_ns = 0, .payload = {}};
   while (::send(vmm.connection(), &ping, sizeof(ping), MSG_NOSIGNAL) > 0) {
   }
   CHECK(errno == EPIPE || errno == ECONNRESET);

@@ -14,6 +14,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -25,7 +26,8 @@ namespace {
 
 constexpr int kMessageDeadlineMs = 5'000;
 constexpr int kEndDeadlineMs = 30'000;
-constexpr int kFirstFreeFd = 64;  // the child's descriptors are moved up here before they get their numbers
+// Room for the id, which the VMM writes there once it knows it.
+char kTitle[] = "shell                                                           ";
 
 [[noreturn]] void give_up(const char* what) {
   perror(what);
@@ -37,8 +39,6 @@ int must(int result, const char* what) {
   return result;
 }
 
-UniqueFd moved_up(int fd) { return UniqueFd(must(fcntl(fd, F_DUPFD_CLOEXEC, kFirstFreeFd), "fcntl(F_DUPFD)")); }
-
 // An abstract address that the kernel picks: nothing to clean up.
 UniqueFd listen_anywhere() {
   UniqueFd fd(must(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0), "socket"));
@@ -49,9 +49,9 @@ UniqueFd listen_anywhere() {
   return fd;
 }
 
-pid_t clone_with_pidfd(int* pidfd) {
+pid_t clone_with_pidfd(int* pidfd, uint64_t flags) {
   clone_args arguments{};
-  arguments.flags = CLONE_PIDFD;
+  arguments.flags = CLONE_PIDFD | flags;
   arguments.pidfd = reinterpret_cast<uint64_t>(pidfd);
   arguments.exit_signal = SIGCHLD;
   return static_cast<pid_t>(syscall(SYS_clone3, &arguments, sizeof(arguments)));
@@ -67,7 +67,62 @@ bool kvm_available() {
   return false;
 }
 
+ShellProcess::ShellProcess(const ShellOptions& options) {
+  int ends[2];
+  must(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), "socketpair");
+  socket.reset(ends[0]);
+  const UniqueFd theirs(ends[1]);
+  const char* path = options.vmm_path.empty() ? VOLLEY_VMM_PATH : options.vmm_path.c_str();
+  char name[] = "volley-vmm";
+  char* arguments[] = {name, kTitle, nullptr};
+  char* environment[] = {nullptr};
+  int fd = -1;
+  pid = must(clone_with_pidfd(&fd, (options.barriers & VOLLEY_BARRIER_PIDS) != 0 ? CLONE_NEWPID : 0), "clone3");
+  if (pid == 0) {
+    // dup2() onto itself would leave close-on-exec set.
+    const int born_with =
+        theirs.get() == VOLLEY_FD_BIRTH ? fcntl(theirs.get(), F_SETFD, 0) : dup2(theirs.get(), VOLLEY_FD_BIRTH);
+    if (born_with < 0) _exit(126);
+    execve(path, arguments, environment);
+    _exit(127);
+  }
+  pidfd.reset(fd);
+  volley_jail_order order{};
+  order.barriers = options.barriers;
+  order.uid = options.uid;
+  order.gid = options.gid;
+  order.open_files = options.open_files;
+  order.file_bytes = options.file_bytes;
+  const int error = send_jail_order(socket.get(), order, options.namespaces);
+  if (error != 0 && error != EPIPE) {
+    errno = error;
+    give_up("send the jail order");
+  }
+}
+
+ShellProcess::~ShellProcess() {
+  if (pid <= 0) return;
+  kill(pid, SIGKILL);
+  waitpid(pid, nullptr, 0);
+}
+
+std::optional<volley_shell_report> ShellProcess::report() const {
+  volley_shell_report report{};
+  if (receive_shell_report(socket.get(), kMessageDeadlineMs, &report) != 0) return std::nullopt;
+  return report;
+}
+
 VmmProcess::VmmProcess(const LaunchOptions& options) {
+  launched_ns_ = monotonic_ns();
+  launch(options, ShellProcess(options.shell));
+}
+
+VmmProcess::VmmProcess(const LaunchOptions& options, ShellProcess shell) {
+  launched_ns_ = monotonic_ns();
+  launch(options, std::move(shell));
+}
+
+void VmmProcess::launch(const LaunchOptions& options, ShellProcess shell) {
   const char* kernel_path = options.kernel_path.empty() ? VOLLEY_CANARY_PATH : options.kernel_path.c_str();
   const UniqueFd kvm(must(open(options.kvm_path.c_str(), O_RDWR | O_CLOEXEC), options.kvm_path.c_str()));
   const UniqueFd kernel(must(open(kernel_path, O_RDONLY | O_CLOEXEC), kernel_path));
@@ -87,31 +142,30 @@ VmmProcess::VmmProcess(const LaunchOptions& options) {
   config.vcpus = options.vcpus;
   config.memory_bytes = options.memory_mib << 20;
   config.kernel_size = static_cast<uint64_t>(kernel_file.st_size);
+  config.launched_ns = launched_ns_;
   config.flags = options.flags;
   snprintf(config.id, sizeof(config.id), "01TEST%010d", getpid());
   config.cmdline_length = static_cast<uint32_t>(options.cmdline.size());
   memcpy(config.cmdline, options.cmdline.c_str(), std::min<size_t>(options.cmdline.size(), VOLLEY_CMDLINE_MAX - 1));
   if (options.mutate) options.mutate(config);
-
-  connection_ = connect();
-  const UniqueFd passed[] = {moved_up(kvm.get()), moved_up(listener_.get()), moved_up(page_file_.get()),
-                             moved_up(kernel.get())};
-  launched_ns_ = monotonic_ns();
-  config.launched_ns = launched_ns_;
-  if (options.page_file_size >= sizeof(config)) memcpy(pages_.data(), &config, sizeof(config));
-
-  char name[] = "volley-vmm";
-  char* arguments[] = {name, nullptr};
-  int pidfd = -1;
-  pid_ = must(clone_with_pidfd(&pidfd), "clone3");
-  if (pid_ == 0) {
-    for (int i = 0; i < 4; ++i) {
-      if (dup2(passed[i].get(), VOLLEY_FD_KVM + i) < 0) _exit(126);
-    }
-    execve(VOLLEY_VMM_PATH, arguments, environ);
-    _exit(127);
+  if (options.page_file_size >= VOLLEY_STATS_OFFSET + sizeof(volley_stats)) {
+    memcpy(pages_.data(), &config, sizeof(config));
+    reinterpret_cast<volley_stats*>(pages_.data() + VOLLEY_STATS_OFFSET)->pid = static_cast<uint32_t>(shell.pid);
   }
-  pidfd_.reset(pidfd);
+  connection_ = connect();
+
+  std::vector<PassedFd> descriptors = {{VOLLEY_ROLE_KVM, kvm.get()},
+                                       {VOLLEY_ROLE_CONTROL, listener_.get()},
+                                       {VOLLEY_ROLE_PAGES, page_file_.get()},
+                                       {VOLLEY_ROLE_KERNEL, kernel.get()}};
+  descriptors.insert(descriptors.end(), options.descriptors.begin(), options.descriptors.end());
+  const int error = send_launch_order(shell.socket.get(), descriptors);
+  if (error != 0 && error != EPIPE) {
+    errno = error;
+    give_up("send the launch order");
+  }
+  pid_ = std::exchange(shell.pid, -1);
+  pidfd_ = std::move(shell.pidfd);
 }
 
 VmmProcess::~VmmProcess() {
@@ -132,7 +186,8 @@ UniqueFd VmmProcess::connect() const {
 }
 
 void VmmProcess::send(uint32_t type, uint32_t request_id) {
-  const volley_message message{.type = type, .request_id = request_id, .status = 0, .argument = 0, .time_ns = 0};
+  const volley_message message{
+      .type = type, .request_id = request_id, .status = 0, .argument = 0, .time_ns = 0, .payload = {}};
   ::send(connection_.get(), &message, sizeof(message), MSG_NOSIGNAL);
 }
 

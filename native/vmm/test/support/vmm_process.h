@@ -1,17 +1,32 @@
 #pragma once
 
 #include <sys/types.h>
+#include <unistd.h>
 
 #include <cstdint>
 #include <functional>
 #include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "abi/volley_abi.h"
 #include "base/mapping.h"
 #include "base/unique_fd.h"
+#include "orders.h"
 
 namespace volley::test {
+
+// What the process lives in. By default as the caller, behind all barriers that need no rights.
+struct ShellOptions {
+  uint32_t barriers = VOLLEY_BARRIER_CAPABILITIES | VOLLEY_BARRIER_RLIMITS | VOLLEY_BARRIER_SECCOMP;
+  uint32_t uid = getuid();
+  uint32_t gid = getgid();
+  uint32_t open_files = 256;
+  uint64_t file_bytes = UINT64_MAX;
+  std::vector<PassedFd> namespaces = {};
+  std::string vmm_path = {};  // empty = the one of this build
+};
 
 // What a test asks of a launch. Paths default to what this build made.
 struct LaunchOptions {
@@ -22,8 +37,27 @@ struct LaunchOptions {
   uint32_t irqchip = VOLLEY_IRQCHIP_SPLIT;
   uint32_t flags = 0;
   std::function<void(volley_config&)> mutate = {};  // last word on the configuration
-  std::string kvm_path = "/dev/kvm";                // what descriptor 3 is
+  std::string kvm_path = "/dev/kvm";
   uint64_t page_file_size = VOLLEY_PAGES_SIZE;
+  std::vector<PassedFd> descriptors = {};  // of devices, initrd, ...: lent until the constructor returns
+  ShellOptions shell = {};
+};
+
+// A VMM process that waits for its launch order.
+class ShellProcess {
+ public:
+  explicit ShellProcess(const ShellOptions& options);
+  ShellProcess(ShellProcess&& other) noexcept
+      : socket(std::move(other.socket)), pidfd(std::move(other.pidfd)), pid(std::exchange(other.pid, -1)) {}
+  ShellProcess& operator=(ShellProcess&&) = delete;
+  ~ShellProcess();
+
+  // The report on its jail; empty when the process ended without one.
+  std::optional<volley_shell_report> report() const;
+
+  UniqueFd socket;
+  UniqueFd pidfd;
+  pid_t pid = -1;
 };
 
 // How the process ended.
@@ -36,6 +70,8 @@ struct ProcessEnd {
 class VmmProcess {
  public:
   explicit VmmProcess(const LaunchOptions& options);
+  // Launches into a shell that is there; options.shell is ignored.
+  VmmProcess(const LaunchOptions& options, ShellProcess shell);
   VmmProcess(const VmmProcess&) = delete;
   VmmProcess& operator=(const VmmProcess&) = delete;
   ~VmmProcess();
@@ -64,7 +100,8 @@ class VmmProcess {
   uint32_t state() const;
   std::string serial() const;
   pid_t pid() const { return pid_; }
-  // When clone3() was called, by the clock of the ABI; and that clock now.
+  // When the launch began (before the process was made, unless a shell was there), by the clock of the ABI; and that
+  // clock now.
   uint64_t launched_ns() const { return launched_ns_; }
   static uint64_t now_ns();
   int page_file() const { return page_file_.get(); }
@@ -75,6 +112,7 @@ class VmmProcess {
 
  private:
   uint64_t thread_cpu_ns(pid_t tid) const;
+  void launch(const LaunchOptions& options, ShellProcess shell);
 
   UniqueFd listener_;
   UniqueFd page_file_;
