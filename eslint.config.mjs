@@ -14,7 +14,7 @@ const foldersOf = (parent) =>
 /** Do nothing but compute: no I/O, no clock, no randomness. */
 const PURE_LIBS = ['lifecycle', 'protocol', 'scheduling'];
 /** Hold a NATS connection in their hands; everyone else talks through them. */
-const NATS_LIBS = ['bus', 'journal', 'fleet', 'chaos'];
+const NATS_LIBS = ['bus', 'journal', 'fleet', 'images', 'chaos'];
 
 const TESTS = ['**/*.spec.ts', '**/*.spec.tsx', '**/*.fixtures.ts', '**/testing/**', 'test/**'];
 const libFiles = (names) => names.map((name) => `libs/${name}/**/*.ts`);
@@ -22,7 +22,8 @@ const libFiles = (names) => names.map((name) => `libs/${name}/**/*.ts`);
 const NATS = {
   regex: '^(?:nats|@nats-io/.*)$',
   allowTypeImports: true,
-  message: 'Only libs/bus, libs/journal, libs/fleet and libs/chaos talk to NATS; use #bus, #journal or #fleet.',
+  message:
+    'Only libs/bus, libs/journal, libs/fleet, libs/images and libs/chaos talk to NATS; use #bus, #journal, #fleet or #images.',
 };
 const XSTATE = { regex: '^xstate(?:/.*)?$', message: 'Machines live in libs/lifecycle; use #lifecycle.' };
 const LIBS_BY_NAME = {

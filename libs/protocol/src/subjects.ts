@@ -23,3 +23,5 @@ export const IMAGE_BUCKET = { name: 'images' } as const;
 export const BLOB_BUCKET = { name: 'blobs' } as const;
 /** Object store bucket: files on their way into an import, for an hour. */
 export const UPLOAD_BUCKET = { name: 'uploads', ttlMs: 3_600_000 } as const;
+/** KV bucket: id of an import -> how it goes. Entries live a day. */
+export const IMAGE_JOB_BUCKET = { name: 'image-jobs', ttlMs: 24 * 3_600_000 } as const;

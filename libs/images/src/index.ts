@@ -1,0 +1,10 @@
+export { BlobStore, type BlobSource, type FetchOptions } from './blob-store';
+export { collectBlobs, type Collected } from './collect';
+export { blobOfFile, digestOf, DigestMeter } from './digest';
+export { explained, ImageError, type ImageFailure } from './errors';
+export { ImageDirectory, type DirectoryOptions } from './image-directory';
+export { ImageJobs } from './image-jobs';
+export { imageKey } from './image-key';
+export { blobsOf, bytesOf, decodeManifest, digestOfManifest, encodeManifest } from './manifests';
+export { ObjectBucket, type PutOptions, type StoredObject } from './object-bucket';
+export { UploadStore } from './upload-store';
