@@ -16,7 +16,7 @@ constexpr size_t kCrashStackBytes = 16 * 1024;
 
 volley_stats* crash_stats = nullptr;
 // In .bss: costs nothing until a handler runs.
-alignas(16) uint8_t crash_stacks[VOLLEY_MAX_VCPUS + 1][kCrashStackBytes];
+alignas(16) uint8_t crash_stacks[kCrashStacks][kCrashStackBytes];
 
 struct Crash {
   int signal;

@@ -12,7 +12,9 @@ namespace volley {
 void install_crash_handlers();
 void report_crashes_to(volley_stats& stats);
 // Gives the calling thread an own stack for those handlers, so that a stack overflow is reported too. 0 is the control
-// thread, n + 1 vCPU n.
+// thread, n + 1 vCPU n, kDeviceCrashStacks + n device loop n.
+inline constexpr uint32_t kDeviceCrashStacks = VOLLEY_MAX_VCPUS + 1;
+inline constexpr uint32_t kCrashStacks = kDeviceCrashStacks + VOLLEY_MAX_DEVICES + 1;
 void use_crash_stack(uint32_t thread);
 
 }  // namespace volley
