@@ -16,11 +16,17 @@ constexpr uint64_t kLong = 30'000'000'000;
 
 uint64_t in_a_while() { return monotonic_ns() + kLong; }
 
-// A loop's thread lives as long as the process: so does the loop.
+// A loop's thread lives as long as the process: so does everything it touches.
+template <typename T, typename... Arguments>
+T& keep(Arguments&&... arguments) {
+  static std::vector<T*>& kept = *new std::vector<T*>;
+  return *kept.emplace_back(new T(std::forward<Arguments>(arguments)...));
+}
+
 DeviceLoop& new_loop(uint32_t number = 0) {
-  auto* loop = new DeviceLoop;
-  if (!loop->create(DeviceLoop::Kind::kDisk, number).is_ok()) abort();
-  return *loop;
+  auto& loop = keep<DeviceLoop>();
+  if (!loop.create(DeviceLoop::Kind::kDisk, number).is_ok()) abort();
+  return loop;
 }
 
 struct Counter final : EventHandler {
@@ -48,9 +54,9 @@ struct Work final : LoopTask {
 
 TEST(handlers_hear_of_their_descriptors) {
   DeviceLoop& loop = new_loop();
-  WakeFd fd;
+  auto& fd = keep<WakeFd>();
   REQUIRE(fd.create().is_ok());
-  auto& counter = *new Counter(fd);
+  auto& counter = keep<Counter>(fd);
   CHECK(loop.add(fd.get(), EPOLLIN, counter).is_ok());
   CHECK(!loop.add(fd.get(), EPOLLIN, counter).is_ok());
   fd.signal();  // before the start: not lost
@@ -82,9 +88,9 @@ TEST(tasks_run_on_the_loops_thread_also_when_it_is_paused) {
 
 TEST(a_paused_loop_calls_no_handler) {
   DeviceLoop& loop = new_loop();
-  WakeFd fd;
+  auto& fd = keep<WakeFd>();
   REQUIRE(fd.create().is_ok());
-  auto& counter = *new Counter(fd);
+  auto& counter = keep<Counter>(fd);
   REQUIRE(loop.add(fd.get(), EPOLLIN, counter).is_ok());
   REQUIRE(loop.start().is_ok());
   for (int i = 0; i < 200; ++i) {
@@ -117,7 +123,7 @@ TEST(a_pause_that_comes_too_late_is_taken_back) {
     std::binary_semaphore leave{0};
   };
   DeviceLoop& loop = new_loop();
-  auto& slow = *new Slow;
+  auto& slow = keep<Slow>();
   REQUIRE(slow.fd.create().is_ok());
   REQUIRE(loop.add(slow.fd.get(), EPOLLIN, slow).is_ok());
   REQUIRE(loop.start().is_ok());
@@ -177,12 +183,12 @@ TEST(a_removed_handler_is_not_called_any_more) {
   };
   for (int round = 0; round < 20; ++round) {
     DeviceLoop& loop = new_loop();
-    auto& called = *new std::binary_semaphore{0};
-    auto& a_fd = *new WakeFd;
-    auto& b_fd = *new WakeFd;
+    auto& called = keep<std::binary_semaphore>(0);
+    auto& a_fd = keep<WakeFd>();
+    auto& b_fd = keep<WakeFd>();
     REQUIRE(a_fd.create().is_ok() && b_fd.create().is_ok());
-    auto& a = *new Remover(loop, a_fd, called);
-    auto& b = *new Remover(loop, b_fd, called);
+    auto& a = keep<Remover>(loop, a_fd, called);
+    auto& b = keep<Remover>(loop, b_fd, called);
     a.other = &b;
     a.other_fd = &b_fd;
     b.other = &a;

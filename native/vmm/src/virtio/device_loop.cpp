@@ -6,8 +6,10 @@
 #include <cerrno>
 #include <climits>
 #include <cstdio>
+#include <cstdlib>
 
 #include "process/crash_handlers.h"
+#include "process/seccomp.h"
 
 namespace volley {
 namespace {
@@ -83,6 +85,8 @@ void DeviceLoop::loop() {
   if (kind_ == Kind::kDisk) snprintf(name, sizeof(name), "disk:%u", number_);
   prctl(PR_SET_NAME, name);
   use_crash_stack(kDeviceCrashStacks + number_);
+  // Not to serve a guest from a thread without its filter; the crash handlers say what happened.
+  if (!enter_seccomp(kind_ == Kind::kDisk ? ThreadKind::kDiskLoop : ThreadKind::kDeviceLoop).is_ok()) abort();
   epoll_event events[kBatch];
   for (;;) {
     if (requested_.load(std::memory_order_acquire)) serve_requests();
