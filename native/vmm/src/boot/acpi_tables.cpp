@@ -70,26 +70,74 @@ void panic_port(AmlWriter& aml) {
   });
 }
 
-// A hardware-reduced machine has no fixed power button: a generic event device passes its interrupt on to one.
-void power_button(AmlWriter& aml) {
-  constexpr uint8_t kPressed = 0x80;
-  aml.device("PWRB", [&] { aml.name_eisa_id("_HID", "PNP0C0C"); });
-  aml.device("GED_", [&] {
-    aml.name_text("_HID", "ACPI0013");
-    aml.resources([&] { aml.edge_interrupt(kPowerButtonGsi); });
-    aml.method("_EVT", 1, [&] { aml.notify("_SB_", "PWRB", kPressed); });
+void keyboard_controller(AmlWriter& aml) {
+  aml.device("PS2K", [&] {
+    aml.name_eisa_id("_HID", "PNP0303");
+    aml.name_integer("_UID", 0);
+    aml.resources([&] {
+      aml.io_ports(VOLLEY_PORT_I8042_DATA, 1);
+      aml.io_ports(VOLLEY_PORT_I8042_COMMAND, 1);
+      aml.edge_interrupt(kKeyboardGsi);
+    });
   });
 }
 
-size_t write_dsdt(ByteWriter& out) {
+void virtio_device(AmlWriter& aml, uint32_t index) {
+  const char name[] = {'V', 'R', static_cast<char>('0' + index / 10), static_cast<char>('0' + index % 10)};
+  aml.device({name, sizeof name}, [&] {
+    aml.name_text("_HID", "LNRO0005");
+    aml.name_integer("_UID", index);
+    aml.name_integer("_CCA", 1);  // what the device writes is seen by the processors' caches
+    aml.resources([&] {
+      aml.memory(static_cast<uint32_t>(device_window(index)), static_cast<uint32_t>(VOLLEY_VIRTIO_STRIDE));
+      aml.edge_interrupt(device_gsi(index));
+    });
+  });
+}
+
+// The generation id: a number that changes when this guest is one of several that went on from the same state.
+void generation_id(AmlWriter& aml) {
+  static_assert(kGenerationIdAddress % 8 == 0 && kGenerationIdAddress >= kAcpiEnd &&
+                kGenerationIdAddress + 16 <= kResetVectorAddress && kResetVectorAddress < kFirmwareEnd);
+  aml.device("VGEN", [&] {
+    aml.name_text("_HID", "VMGENCTR");
+    aml.name_text("_CID", "VM_Gen_Counter");
+    aml.name_text("_DDN", "VM_Gen_Counter");
+    constexpr uint32_t kAddress[] = {static_cast<uint32_t>(kGenerationIdAddress), kGenerationIdAddress >> 32};
+    aml.name_package("ADDR", kAddress);
+  });
+}
+
+// A hardware-reduced machine has neither a fixed power button nor general purpose events: a generic event device takes
+// one interrupt for each event and passes it on.
+void events(AmlWriter& aml) {
+  constexpr uint8_t kHappened = 0x80;
+  aml.device("PWRB", [&] { aml.name_eisa_id("_HID", "PNP0C0C"); });
+  generation_id(aml);
+  aml.device("GED_", [&] {
+    aml.name_text("_HID", "ACPI0013");
+    aml.resources([&] {
+      aml.edge_interrupt(kPowerButtonGsi);
+      aml.edge_interrupt(kGenerationGsi);
+    });
+    aml.method("_EVT", 1, [&] {
+      aml.if_argument_is(kPowerButtonGsi, [&] { aml.notify("_SB_", "PWRB", kHappened); });
+      aml.if_argument_is(kGenerationGsi, [&] { aml.notify("_SB_", "VGEN", kHappened); });
+    });
+  });
+}
+
+size_t write_dsdt(ByteWriter& out, uint32_t devices) {
   return table(out, "DSDT", 2, [&] {
     AmlWriter aml(out);
     aml.scope("_SB_", [&] {
       serial_port(aml);
+      keyboard_controller(aml);
       panic_port(aml);
-      power_button(aml);
+      for (uint32_t index = 0; index < devices; ++index) virtio_device(aml, index);
+      events(aml);
     });
-    constexpr uint8_t kSoftOff[] = {5, 5, 0, 0};  // the SLP_TYP that devices/acpi_sleep.cpp understands
+    constexpr uint32_t kSoftOff[] = {5, 5, 0, 0};  // the SLP_TYP that devices/acpi_sleep.cpp understands
     aml.name_package("_S5_", kSoftOff);
   });
 }
@@ -108,6 +156,7 @@ size_t write_fadt(ByteWriter& out, uint64_t dsdt) {
   constexpr uint8_t kRevision = 6;
   constexpr uint8_t kMinorRevision = 3;
   constexpr size_t kLength = 276;
+  constexpr uint16_t kHas8042 = 1u << 1;
   constexpr uint16_t kNoVga = 1u << 2;
   constexpr uint16_t kNoAspm = 1u << 4;
   constexpr uint16_t kNoRtc = 1u << 5;
@@ -124,7 +173,7 @@ size_t write_fadt(ByteWriter& out, uint64_t dsdt) {
     skip_to(40);
     out.u32(static_cast<uint32_t>(dsdt));
     skip_to(109);
-    out.u16(kNoVga | kNoAspm | kNoRtc);
+    out.u16(kHas8042 | kNoVga | kNoAspm | kNoRtc);
     skip_to(112);
     out.u32(kWbinvd | kNoFixedPowerButton | kNoFixedSleepButton | kResetRegister | kHeadless | kHardwareReduced);
     port_register(out, VOLLEY_PORT_I8042_COMMAND);
@@ -193,16 +242,17 @@ void write_rsdp(ByteWriter& out, uint64_t xsdt) {
 
 }  // namespace
 
-Status build_acpi_tables(std::span<uint8_t> buffer, uint64_t address, uint32_t vcpus, size_t* used) {
+Status build_acpi_tables(std::span<uint8_t> buffer, uint64_t address, const AcpiMachine& machine, size_t* used) {
   ByteWriter out(buffer);
   // The RSDP comes first, but points at what follows: written last.
   out.zeros(kRsdpLength);
-  const uint64_t dsdt = address + write_dsdt(out);
+  const uint64_t dsdt = address + write_dsdt(out, machine.devices);
   const uint64_t fadt = address + write_fadt(out, dsdt);
-  const uint64_t madt = address + write_madt(out, vcpus);
+  const uint64_t madt = address + write_madt(out, machine.vcpus);
   const uint64_t xsdt = address + write_xsdt(out, {fadt, madt});
   if (!out.fits()) {
-    return Status::error("the ACPI tables for %u vCPUs do not fit into %zu bytes", vcpus, buffer.size());
+    return Status::error("the ACPI tables for %u vCPUs and %u devices do not fit into %zu bytes", machine.vcpus,
+                         machine.devices, buffer.size());
   }
   ByteWriter rsdp(buffer.first(kRsdpLength));
   write_rsdp(rsdp, xsdt);
@@ -210,11 +260,13 @@ Status build_acpi_tables(std::span<uint8_t> buffer, uint64_t address, uint32_t v
   return Status::ok();
 }
 
-Status write_acpi_tables(const GuestMemory& memory, uint32_t vcpus) {
+Status write_acpi_tables(const GuestMemory& memory, const AcpiMachine& machine) {
   const std::span<uint8_t> area = memory.range(kRsdpAddress, kAcpiEnd - kRsdpAddress);
-  if (area.empty()) return Status::error("guest memory is too small for the ACPI tables");
+  if (area.empty() || !memory.write(kGenerationIdAddress, {machine.generation_id, 16})) {
+    return Status::error("guest memory is too small for the ACPI tables");
+  }
   size_t used = 0;
-  return build_acpi_tables(area, kRsdpAddress, vcpus, &used);
+  return build_acpi_tables(area, kRsdpAddress, machine, &used);
 }
 
 }  // namespace volley

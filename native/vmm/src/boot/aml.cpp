@@ -53,12 +53,12 @@ void AmlWriter::name_eisa_id(std::string_view name, std::string_view id) {
   out_.u32(__builtin_bswap32(packed));
 }
 
-void AmlWriter::name_package(std::string_view name, std::span<const uint8_t> values) {
+void AmlWriter::name_package(std::string_view name, std::span<const uint32_t> values) {
   declare(name);
   out_.u8(0x12);
   sized([&] {
     out_.u8(static_cast<uint8_t>(values.size()));
-    for (const uint8_t value : values) integer(value);
+    for (const uint32_t value : values) integer(value);
   });
 }
 
@@ -86,6 +86,14 @@ void AmlWriter::edge_interrupt(uint32_t gsi) {
   out_.u8(0x03);  // consumer, edge triggered, active high, exclusive
   out_.u8(1);
   out_.u32(gsi);
+}
+
+void AmlWriter::memory(uint32_t base, uint32_t length) {
+  out_.u8(0x86);
+  out_.u16(9);
+  out_.u8(1);  // read-write
+  out_.u32(base);
+  out_.u32(length);
 }
 
 void AmlWriter::too_long() {

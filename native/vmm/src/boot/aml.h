@@ -105,13 +105,25 @@ class AmlWriter {
   void name_text(std::string_view name, std::string_view value);
   // An identifier of the form "PNP0501": three capitals and four hexadecimal digits.
   void name_eisa_id(std::string_view name, std::string_view id);
-  void name_package(std::string_view name, std::span<const uint8_t> values);
+  void name_package(std::string_view name, std::span<const uint32_t> values);
+  // Inside a method: does what the body writes if the method's first argument is `value`.
+  template <typename Body>
+  void if_argument_is(uint32_t value, Body body) {
+    out_.u8(0xa0);
+    sized([&] {
+      out_.u8(0x93);
+      out_.u8(0x68);
+      integer(value);
+      body();
+    });
+  }
   // Inside a method: tells `\SCOPE.DEVICE` that `event` has happened.
   void notify(std::string_view scope_name, std::string_view device_name, uint8_t event);
 
   // Descriptors for `resources`.
   void io_ports(uint16_t base, uint8_t count);
   void edge_interrupt(uint32_t gsi);
+  void memory(uint32_t base, uint32_t length);
 
  private:
   static constexpr uint8_t kSerialized = 0x08;

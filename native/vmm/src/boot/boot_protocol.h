@@ -2,7 +2,9 @@
 
 #include <cstdint>
 
+#include "abi/volley_abi.h"
 #include "base/status.h"
+#include "birth/inherited_fds.h"
 #include "devices/guest_end_sink.h"
 #include "devices/io_bus.h"
 #include "devices/power_button.h"
@@ -13,16 +15,24 @@
 
 namespace volley {
 
-// What to boot. Everything here was validated against the size of guest memory.
+// What to boot. The sizes were validated against the size of guest memory.
 struct BootSource {
-  int kernel_fd;
-  uint64_t kernel_size;
-  int initrd_fd;  // valid only if initrd_size is not 0
-  uint64_t initrd_size;
-  const char* cmdline;  // NUL terminated
-  uint32_t cmdline_length;
-  uint32_t vcpus;
+  int kernel_fd = -1;
+  uint64_t kernel_size = 0;
+  int initrd_fd = -1;  // valid only if initrd_size is not 0
+  uint64_t initrd_size = 0;
+  int initrd_extra_fd = -1;  // valid only if initrd_extra_size is not 0
+  uint64_t initrd_extra_size = 0;
+  const char* cmdline = "";  // NUL terminated
+  uint32_t cmdline_length = 0;
+  uint32_t vcpus = 1;
+  uint32_t devices = 0;
+  uint8_t generation_id[16] = {};
 };
+
+// Puts together what the configuration says and the descriptors that came with it. The command line is used in place.
+// Fails if a file is missing.
+Status boot_source_of(const volley_config& config, const InheritedFds& fds, BootSource* source);
 
 // What the machine offers to a boot protocol that brings devices of its own.
 struct BootPlatform {

@@ -9,6 +9,7 @@
 
 #include "boot/acpi_tables.h"
 #include "boot/long_mode.h"
+#include "boot/pvh.h"
 #include "kvm/guest_cpuid.h"
 #include "memory/layout.h"
 
@@ -23,6 +24,10 @@ constexpr uint32_t kElfAlignment = 0x1000000;
 constexpr uint32_t kE820Ram = 1;
 constexpr uint32_t kE820Reserved = 2;
 constexpr uint64_t kPageSize = 4096;
+// A kernel looks for the start of a further archive at multiples of 4 only.
+constexpr uint64_t kArchiveAlignment = 4;
+// Of each segment of notes; those of a vmlinux have a few hundred bytes.
+constexpr uint64_t kMaxNoteBytes = 8192;
 // Until the kernel has tables of its own it can only use what load_long_mode_tables maps.
 constexpr uint64_t kMappedAtEntry = 1ull << 30;
 
@@ -31,14 +36,14 @@ constexpr uint64_t kMiscEnableFastStrings = 1;
 constexpr uint32_t kMsrMtrrDefaultType = 0x2ff;
 constexpr uint64_t kMtrrEnabledWriteBack = 0x800 | 6;
 
-Status read_head(int fd, uint64_t file_size, std::span<uint8_t> head) {
+Status read_bytes(int fd, uint64_t offset, std::span<uint8_t> bytes) {
   size_t done = 0;
-  while (done < head.size()) {
-    const ssize_t got = pread(fd, head.data() + done, head.size() - done, static_cast<off_t>(done));
+  while (done < bytes.size()) {
+    const ssize_t got = pread(fd, bytes.data() + done, bytes.size() - done, static_cast<off_t>(offset + done));
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) return Status::system_error(errno, "cannot read the kernel");
     if (got == 0) {
-      return Status::error("the kernel ends after %zu bytes, %" PRIu64 " were announced", done, file_size);
+      return Status::error("the kernel ends after %" PRIu64 " bytes, more were announced", offset + done);
     }
     done += static_cast<size_t>(got);
   }
@@ -75,7 +80,8 @@ int LinuxBoot::Button::press() {
 }
 
 Status load_linux_image(const LinuxImage& image, int kernel_fd, const GuestMemory& memory) {
-  const uint64_t limit = std::min(low_memory_end(memory), kMappedAtEntry);
+  // PVH kernels are entered without paging: they see all of it.
+  const uint64_t limit = image.entry == 0 ? low_memory_end(memory) : std::min(low_memory_end(memory), kMappedAtEntry);
   if (image.memory_end > limit) {
     return Status::error("the kernel needs memory up to %" PRIu64 " MiB to start, the guest has %" PRIu64
                          " MiB (at most 1024 count)",
@@ -90,27 +96,49 @@ Status load_linux_image(const LinuxImage& image, int kernel_fd, const GuestMemor
 }
 
 Status load_linux_initrd(const LinuxImage& image, const BootSource& source, const GuestMemory& memory,
-                         uint64_t* address) {
-  *address = 0;
-  if (source.initrd_size == 0) return Status::ok();
+                         LoadedInitrd* loaded) {
+  *loaded = {};
+  // The second archive begins where the kernel looks for one behind the first.
+  const uint64_t extra_at = (source.initrd_size + kArchiveAlignment - 1) & ~(kArchiveAlignment - 1);
+  const uint64_t size = source.initrd_extra_size == 0 ? source.initrd_size : extra_at + source.initrd_extra_size;
+  if (size == 0) return Status::ok();
   // As high as it may be, so that it is in nobody's way.
   const uint64_t end = std::min(low_memory_end(memory), image.initrd_limit);
   const uint64_t room = end > image.memory_end ? end - image.memory_end : 0;
-  if (source.initrd_size > room) {
+  if (size > room || extra_at < source.initrd_size || size < extra_at) {
     return Status::error("the initial ram disk (%" PRIu64
                          " bytes) does not fit between the kernel, which needs memory up to "
                          "%#" PRIx64 ", and %#" PRIx64,
-                         source.initrd_size, image.memory_end, end);
+                         size, image.memory_end, end);
   }
-  *address = (end - source.initrd_size) & ~(kPageSize - 1);
-  if (*address < image.memory_end) {
+  const uint64_t address = (end - size) & ~(kPageSize - 1);
+  if (address < image.memory_end) {
     return Status::error("the initial ram disk (%" PRIu64 " bytes) leaves no room for a page boundary above %#" PRIx64,
-                         source.initrd_size, image.memory_end);
+                         size, image.memory_end);
   }
-  return memory.read_from(source.initrd_fd, 0, *address, source.initrd_size, "the initial ram disk");
+  Status status = memory.read_from(source.initrd_fd, 0, address, source.initrd_size, "the initial ram disk");
+  if (!status.is_ok()) return status;
+  status = memory.read_from(source.initrd_extra_fd, 0, address + extra_at, source.initrd_extra_size,
+                            "the second initial ram disk");
+  if (!status.is_ok()) return status;
+  *loaded = {address, size};
+  return Status::ok();
 }
 
-Status write_zero_page(const LinuxImage& image, const BootSource& source, uint64_t initrd_address,
+Status read_pvh_entry(const LinuxImage& image, int kernel_fd, uint64_t* entry) {
+  uint8_t bytes[kMaxNoteBytes];
+  for (size_t i = 0; i < image.note_count; ++i) {
+    const NoteSegment& segment = image.notes[i];
+    const std::span<uint8_t> notes(bytes, std::min(segment.file_bytes, kMaxNoteBytes));
+    if (Status status = read_bytes(kernel_fd, segment.file_offset, notes); !status.is_ok()) return status;
+    if (!find_pvh_entry(notes, segment.alignment, entry)) continue;
+    if (*entry >= VOLLEY_KERNEL_BASE && *entry < image.memory_end) return Status::ok();
+    return Status::error("the kernel's PVH entry point %#" PRIx64 " is outside what it loads", *entry);
+  }
+  return Status::error("the kernel has neither a 64-bit entry point inside what it loads nor a PVH note");
+}
+
+Status write_zero_page(const LinuxImage& image, const BootSource& source, const LoadedInitrd& initrd,
                        const GuestMemory& memory) {
   static_assert(offsetof(boot_params, hdr) == 0x1f1 && sizeof(boot_params) == kPageSize);
   if (source.cmdline_length > image.cmdline_limit) {
@@ -130,8 +158,8 @@ Status write_zero_page(const LinuxImage& image, const BootSource& source, uint64
   zero_page.hdr.type_of_loader = kUnregisteredLoader;
   zero_page.hdr.loadflags |= LOADED_HIGH;
   zero_page.hdr.cmd_line_ptr = static_cast<uint32_t>(VOLLEY_CMDLINE_ADDRESS);
-  zero_page.hdr.ramdisk_image = static_cast<uint32_t>(initrd_address);
-  zero_page.hdr.ramdisk_size = static_cast<uint32_t>(source.initrd_size);
+  zero_page.hdr.ramdisk_image = static_cast<uint32_t>(initrd.address);
+  zero_page.hdr.ramdisk_size = static_cast<uint32_t>(initrd.size);
   zero_page.acpi_rsdp_addr = kRsdpAddress;
   describe_memory(&zero_page, memory);
   if (!memory.write_value(kZeroPageAddress, zero_page)) {
@@ -159,18 +187,24 @@ Status LinuxBoot::load(const BootSource& source, const GuestMemory& memory) {
   vcpus_ = source.vcpus;
   uint8_t head[kLinuxImageHead];
   const std::span<uint8_t> used_head(head, std::min<uint64_t>(source.kernel_size, sizeof head));
-  if (Status status = read_head(source.kernel_fd, source.kernel_size, used_head); !status.is_ok()) return status;
+  if (Status status = read_bytes(source.kernel_fd, 0, used_head); !status.is_ok()) return status;
   LinuxImage image;
   if (Status status = parse_linux_image(used_head, source.kernel_size, &image); !status.is_ok()) return status;
   entry_ = image.entry;
+  pvh_ = image.entry == 0;
+  if (pvh_) {
+    if (Status status = read_pvh_entry(image, source.kernel_fd, &entry_); !status.is_ok()) return status;
+  }
 
   if (Status status = load_linux_image(image, source.kernel_fd, memory); !status.is_ok()) return status;
-  uint64_t initrd_address = 0;
-  if (Status status = load_linux_initrd(image, source, memory, &initrd_address); !status.is_ok()) return status;
+  LoadedInitrd initrd;
+  if (Status status = load_linux_initrd(image, source, memory, &initrd); !status.is_ok()) return status;
   if (Status status = load_cmdline(source, memory); !status.is_ok()) return status;
-  if (Status status = write_zero_page(image, source, initrd_address, memory); !status.is_ok()) return status;
-  if (Status status = write_acpi_tables(memory, vcpus_); !status.is_ok()) return status;
+  const AcpiMachine machine{.vcpus = source.vcpus, .devices = source.devices, .generation_id = source.generation_id};
+  if (Status status = write_acpi_tables(memory, machine); !status.is_ok()) return status;
   if (Status status = write_reset_vector(memory); !status.is_ok()) return status;
+  if (pvh_) return write_pvh_start_info(source, initrd.address, initrd.size, memory);
+  if (Status status = write_zero_page(image, source, initrd, memory); !status.is_ok()) return status;
   return load_long_mode_tables(memory);
 }
 
@@ -183,6 +217,7 @@ Status LinuxBoot::prepare_vcpu(const KvmSystem& kvm, const Vcpu& vcpu) {
   if (Status status = vcpu.set_msr(kMsrMtrrDefaultType, kMtrrEnabledWriteBack); !status.is_ok()) return status;
   if (Status status = vcpu.set_msr(kMsrMiscEnable, kMiscEnableFastStrings); !status.is_ok()) return status;
   if (vcpu.index() != 0) return Status::ok();
+  if (pvh_) return enter_pvh(vcpu, entry_);
   return enter_long_mode(
       vcpu, {.instruction_pointer = entry_, .stack_pointer = kBootStackTop, .boot_parameters = kZeroPageAddress});
 }

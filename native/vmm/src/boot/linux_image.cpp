@@ -114,6 +114,13 @@ Status add_elf_segment(const Elf64_Phdr& part, uint64_t file_size, LinuxImage* i
   return Status::ok();
 }
 
+// Empty notes, notes beyond the end of the file, and too many of them are as good as none.
+void add_notes(const Elf64_Phdr& part, uint64_t file_size, LinuxImage* image) {
+  if (part.p_offset > file_size || part.p_filesz > file_size - part.p_offset) return;
+  if (part.p_filesz < sizeof(Elf64_Nhdr) || image->note_count == LinuxImage::kMaxNoteSegments) return;
+  image->notes[image->note_count++] = {part.p_offset, part.p_filesz, part.p_align};
+}
+
 Status parse_elf(std::span<const uint8_t> head, uint64_t file_size, LinuxImage* image) {
   if (head.size() < sizeof(Elf64_Ehdr)) return Status::error("the kernel file is cut off inside its ELF header");
   const auto header = read_at<Elf64_Ehdr>(head, 0);
@@ -129,14 +136,18 @@ Status parse_elf(std::span<const uint8_t> head, uint64_t file_size, LinuxImage* 
   }
   for (size_t i = 0; i < header.e_phnum; ++i) {
     const auto part = read_at<Elf64_Phdr>(head, header.e_phoff + i * sizeof(Elf64_Phdr));
+    if (part.p_type == PT_NOTE) add_notes(part, file_size, image);
     if (part.p_type != PT_LOAD || part.p_memsz == 0) continue;
     if (Status status = add_elf_segment(part, file_size, image); !status.is_ok()) return status;
   }
   if (image->segment_count == 0) return Status::error("the kernel is an ELF file without anything to load");
-  if (header.e_entry < VOLLEY_KERNEL_BASE || header.e_entry >= image->memory_end) {
-    return Status::error("the kernel's entry point %#" PRIx64 " is outside what it loads", header.e_entry);
+  if (header.e_entry >= VOLLEY_KERNEL_BASE && header.e_entry < image->memory_end) {
+    image->entry = header.e_entry;
+    image->note_count = 0;
+  } else if (image->note_count == 0) {
+    return Status::error("the kernel's entry point %#" PRIx64 " is outside what it loads, and it has no PVH note",
+                         header.e_entry);
   }
-  image->entry = header.e_entry;
   image->initrd_limit = uint64_t{kInitrdAddressMaxOfElf} + 1;
   image->cmdline_limit = VOLLEY_CMDLINE_MAX - 1;
   return Status::ok();

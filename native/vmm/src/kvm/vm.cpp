@@ -69,9 +69,6 @@ Status Vm::create_full_irqchip() {
     return Status::system_error(errno, "KVM_SET_IDENTITY_MAP_ADDR failed");
   }
   if (ioctl(fd_.get(), KVM_CREATE_IRQCHIP, 0) < 0) return Status::system_error(errno, "KVM_CREATE_IRQCHIP failed");
-  kvm_pit_config pit{};
-  pit.flags = KVM_PIT_SPEAKER_DUMMY;
-  if (ioctl(fd_.get(), KVM_CREATE_PIT2, &pit) < 0) return Status::system_error(errno, "KVM_CREATE_PIT2 failed");
   return Status::ok();
 }
 

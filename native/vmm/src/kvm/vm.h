@@ -19,7 +19,8 @@ class Vm {
   Status add_memory(const GuestMemory& memory);
   // Local APICs only; `routes` GSIs are left to user space.
   Status enable_split_irqchip(uint64_t routes);
-  // PIC, IOAPIC, local APICs and PIT in the kernel.
+  // PIC, IOAPIC and local APICs in the kernel. No PIT: it costs the host a kernel thread per machine, and a kernel that
+  // finds hardware-reduced ACPI tables does not look for one.
   Status create_full_irqchip();
 
   // Sets the level of an interrupt line of the full irqchip. An edge is a raise and a lower.

@@ -8,6 +8,9 @@ namespace volley {
 
 // Guest physical layout, beyond what volley_abi.h already promises to guests.
 inline constexpr uint64_t kGdtAddress = 0x500;
+inline constexpr uint64_t kPvhStartInfoAddress = 0x6000;  // PVH kernels get these three instead of a zero page
+inline constexpr uint64_t kPvhModuleAddress = 0x6040;
+inline constexpr uint64_t kPvhMemoryMapAddress = 0x7000;
 inline constexpr uint64_t kZeroPageAddress = 0x7000;
 inline constexpr uint64_t kBootStackTop = 0x8ff0;
 inline constexpr uint64_t kPml4Address = 0x9000;
@@ -17,6 +20,7 @@ inline constexpr uint64_t kDevicePageDirectoryAddress = 0xc000;  // flat guests:
 inline constexpr uint64_t kLowRamEnd = 0x9fc00;    // a PC's video memory and firmware follow, RAM again at 1 MiB
 inline constexpr uint64_t kRsdpAddress = 0xe0000;  // ACPI tables lie in [kRsdpAddress, kAcpiEnd)
 inline constexpr uint64_t kAcpiEnd = 0xff000;
+inline constexpr uint64_t kGenerationIdAddress = 0xff000;  // 16 bytes, VMGENID
 inline constexpr uint64_t kResetVectorAddress = 0xffff0;  // where an x86 CPU looks for firmware
 inline constexpr uint64_t kFirmwareEnd = 0x100000;
 
