@@ -44,17 +44,17 @@ struct volley_frame {
 enum volley_frame_type {
   // host -> guest, requests
   VOLLEY_GUEST_EXEC = 1,      // volley_exec, then strings
-  VOLLEY_GUEST_PUT = 2,       // path of an existing folder, or of what is to be made; entries and data follow, then END
-  VOLLEY_GUEST_GET = 3,       // path; answered by entries and data, then END
+  VOLLEY_GUEST_PUT = 2,       // path; entries and data follow, then END; answered by RESULT
+  VOLLEY_GUEST_GET = 3,       // path; answered by entries and data, then END; or by RESULT where it fails
   VOLLEY_GUEST_CLOCK = 4,     // uint64_t ns since 1970; answered by RESULT
   VOLLEY_GUEST_SHUTDOWN = 5,  // one byte: 0 power off, 1 reboot; answered by RESULT before it begins
   VOLLEY_GUEST_PING = 6,      // answered by RESULT
   // host -> guest, while an EXEC runs
-  VOLLEY_GUEST_STDIN = 16,   // bytes; length 0 closes standard input
+  VOLLEY_GUEST_STDIN = 16,   // bytes, no more than VOLLEY_STDIN_WINDOW ahead of CREDIT; length 0 closes standard input
   VOLLEY_GUEST_RESIZE = 17,  // uint16_t rows, uint16_t columns
   VOLLEY_GUEST_SIGNAL = 18,  // uint32_t signal, sent to the program's process group
   // both directions, for PUT and GET
-  VOLLEY_GUEST_ENTRY = 32,  // volley_entry, then the path relative to the request's (`length` tells), then a link's target
+  VOLLEY_GUEST_ENTRY = 32,  // volley_entry, then its path, then a link's target
   VOLLEY_GUEST_DATA = 33,   // next bytes of the file of the last entry
   VOLLEY_GUEST_END = 34,
   // guest -> host
@@ -63,8 +63,15 @@ enum volley_frame_type {
   VOLLEY_GUEST_STDERR = 66,
   VOLLEY_GUEST_EXITED = 67,  // uint32_t code, uint32_t signal (one of them 0)
   VOLLEY_GUEST_RESULT = 68,  // int32_t errno (0 = done), then a sentence; ends the exchange
+  VOLLEY_GUEST_CREDIT = 69,  // uint32_t: the program took so many bytes of STDIN (or will never want them)
 };
+// So many bytes of STDIN may be under way. Because of it the guest always reads its connection: a signal or the end of
+// the connection is never stuck behind input that the program does not read.
+#define VOLLEY_STDIN_WINDOW 262144u
 
+// EXEC is answered by STARTED, later EXITED; or by RESULT when the program cannot be started. An end of the connection is a
+// broken connection: the host leaves its side open until EXITED.
+//
 // Strings after it, each closed by NUL: argc words, envc NAME=value (added to the image's), user, cwd (both may be empty:
 // the image's).
 struct volley_exec {
@@ -78,8 +85,15 @@ struct volley_exec {
 #define VOLLEY_EXEC_STDIN 2u     // without it standard input is empty
 // A connection that breaks ends the program: its process group gets SIGHUP, and SIGKILL 2 s later.
 
+// Paths of entries are relative, and the first part is the name of the thing that is copied: `name`, `name/child`; `.`
+// stands for /. PUT: where the request's path is a folder, the entries go into it under their own names. Otherwise the
+// one thing that is copied becomes the request's path (a slash at its end, or entries below `.`: a folder of that name);
+// folders above it are made. What is there gives way to what comes, except that folders stay and are added to. No entry
+// leaves the folder it goes into: neither by `..` nor over a symbolic link.
+// GET follows a symbolic link that is the request's path, and no other; it leaves out sockets, pipes, devices and the
+// kernel's own file systems.
 struct volley_entry {
-  uint32_t kind;  // 1 file, 2 folder, 3 symbolic link
+  uint32_t kind;  // 1 file, 2 folder, 3 symbolic link, 4 another name of the file at the path `target` of this exchange
   uint32_t mode;  // permission bits
   uint32_t uid;
   uint32_t gid;
