@@ -7,6 +7,8 @@ export interface MicrovmReport {
   readonly bootedUs: number;
   readonly exitedUs: number;
   readonly exits: number;
+  /** What the guest wrote of its workload's end (VOLLEY_REPORT_*), 0 = nothing. */
+  readonly guestReport: number;
 }
 
 /** One microVM's part of a host's console. */

@@ -45,13 +45,8 @@ int finish(volley_stats& stats, AgentLink& link, const EndRecord& end) {
 
 Status build_and_start(const volley_config& config, InheritedFds& fds, Machine& machine) {
   if (Status status = validate_config(config); !status.is_ok()) return status;
-  const BootSource source = {.kernel_fd = fds.find(VOLLEY_ROLE_KERNEL),
-                             .kernel_size = config.kernel_size,
-                             .initrd_fd = fds.find(VOLLEY_ROLE_INITRD),
-                             .initrd_size = config.initrd_size,
-                             .cmdline = config.cmdline,
-                             .cmdline_length = config.cmdline_length,
-                             .vcpus = config.vcpus};
+  BootSource source;
+  if (Status status = boot_source_of(config, fds, &source); !status.is_ok()) return status;
   if (Status status = machine.build(config, source); !status.is_ok()) return status;
   fds.close(VOLLEY_ROLE_KERNEL);
   fds.close(VOLLEY_ROLE_INITRD);

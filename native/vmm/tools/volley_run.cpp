@@ -37,12 +37,18 @@ constexpr int kBirthDeadlineMs = 5'000;
 constexpr std::string_view kUsage =
     "usage: volley-run --vmm FILE --kernel FILE [options]\n"
     "  --initrd FILE            initial ram disk\n"
+    "  --initrd-extra FILE      a second one, loaded behind the first\n"
+    "  --disk FILE              a raw disk; several are found in this order\n"
+    "  --rng yes|no             a source of random numbers (no)\n"
     "  --protocol flat|linux    how the kernel is booted (linux)\n"
     "  --irqchip split|full     where interrupt controllers live (full for linux, split for flat)\n"
     "  --memory MIB             guest memory (128)\n"
     "  --vcpus N                virtual processors (1)\n"
     "  --cmdline TEXT           kernel command line\n"
     "  --power-button-on TEXT   press the guest's power button when its console says this\n"
+    "  --ctrl-alt-del-on TEXT   press Ctrl-Alt-Del when its console says this\n"
+    "  --type-on TEXT           type a line on the serial console when it says this\n"
+    "  --type TEXT              the line\n"
     "  --timeout SECONDS        kill the VMM after this time (60)\n";
 
 [[noreturn]] void refuse(const std::string& problem) {
@@ -135,12 +141,18 @@ struct Options {
   std::string vmm;
   std::string kernel;
   std::string initrd;
+  std::string initrd_extra;
+  std::vector<std::string> disks;
+  bool rng = false;
   std::string cmdline;
   uint32_t protocol = VOLLEY_BOOT_LINUX;
   uint32_t irqchip = 0;
   uint64_t memory_mib = 128;
   uint32_t vcpus = 1;
   std::string power_button_on;
+  std::string ctrl_alt_del_on;
+  std::string type_on;
+  std::string type;
   uint64_t timeout_s = 60;
 };
 
@@ -173,6 +185,18 @@ Options parse(int count, char** arguments) {
       options.kernel = value;
     } else if (name == "--initrd") {
       options.initrd = value;
+    } else if (name == "--initrd-extra") {
+      options.initrd_extra = value;
+    } else if (name == "--disk") {
+      options.disks.push_back(value);
+    } else if (name == "--rng") {
+      options.rng = choice_of(name, value, "yes", 1, "no", 0) == 1;
+    } else if (name == "--ctrl-alt-del-on") {
+      options.ctrl_alt_del_on = value;
+    } else if (name == "--type-on") {
+      options.type_on = value;
+    } else if (name == "--type") {
+      options.type = value;
     } else if (name == "--cmdline") {
       options.cmdline = value;
     } else if (name == "--protocol") {
@@ -193,6 +217,8 @@ Options parse(int count, char** arguments) {
   }
   if (options.vmm.empty() || options.kernel.empty()) refuse("--vmm and --kernel are needed\n" + std::string(kUsage));
   if (options.cmdline.size() >= VOLLEY_CMDLINE_MAX) refuse("--cmdline is too long");
+  if (options.type.size() >= sizeof volley_message::payload) refuse("--type is too long");
+  if (options.disks.size() + 1 > VOLLEY_MAX_DEVICES) refuse("there are too many --disk");
   if (options.irqchip == 0) {
     options.irqchip = options.protocol == VOLLEY_BOOT_FLAT ? VOLLEY_IRQCHIP_SPLIT : VOLLEY_IRQCHIP_FULL;
   }
@@ -255,29 +281,50 @@ void give_birth(const Options& options, const Child& child, const std::vector<vo
   if (error != 0) refuse(std::string("the VMM did not come to life: ") + std::strerror(error));
 }
 
-// Sends VOLLEY_CMD_STOP and waits for its answer: a VMM drops what an agent that is gone has asked for.
-void press_power_button(const sockaddr_un& address, socklen_t length) {
+// Sends one command and waits for its answer: a VMM drops what an agent that is gone has asked for.
+void command(const sockaddr_un& address, socklen_t length, volley_message message, const char* what) {
   const Descriptor agent(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0), "make an agent's socket");
   const timeval patience{5, 0};
   setsockopt(agent.number(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
-  volley_message message{};
-  message.type = VOLLEY_CMD_STOP;
   message.request_id = 1;
   message.time_ns = now_ns();
   if (connect(agent.number(), reinterpret_cast<const sockaddr*>(&address), length) != 0 ||
       send(agent.number(), &message, sizeof message, MSG_NOSIGNAL) != sizeof message) {
-    std::fprintf(stderr, "volley-run: press the power button: %s\n", std::strerror(errno));
+    std::fprintf(stderr, "volley-run: %s: %s\n", what, std::strerror(errno));
     return;
   }
   do {
     if (recv(agent.number(), &message, sizeof message, 0) != sizeof message) {
-      std::fprintf(stderr, "volley-run: the VMM did not answer to the power button\n");
+      std::fprintf(stderr, "volley-run: %s: the VMM did not answer\n", what);
       return;
     }
   } while (message.type != VOLLEY_REPLY);
   if (message.status != 0) {
-    std::fprintf(stderr, "volley-run: this guest has no power button: %s\n", std::strerror(message.status));
+    std::fprintf(stderr, "volley-run: %s: this guest does not take it: %s\n", what, std::strerror(message.status));
   }
+}
+
+// What is sent to the guest once, when its console says some words.
+struct Cue {
+  std::string words;  // empty = never
+  volley_message message{};
+  const char* what;
+};
+
+std::vector<Cue> cues_of(const Options& options) {
+  std::vector<Cue> cues(3);
+  cues[0].words = options.power_button_on;
+  cues[0].message.type = VOLLEY_CMD_STOP;
+  cues[0].what = "press the power button";
+  cues[1].words = options.ctrl_alt_del_on;
+  cues[1].message.type = VOLLEY_CMD_CTRL_ALT_DEL;
+  cues[1].what = "press Ctrl-Alt-Del";
+  cues[2].words = options.type_on;
+  cues[2].message.type = VOLLEY_CMD_SERIAL_INPUT;
+  cues[2].message.argument = static_cast<uint32_t>(options.type.size()) + 1;
+  std::memcpy(cues[2].message.payload.bytes_in, (options.type + '\n').data(), options.type.size() + 1);
+  cues[2].what = "type";
+  return cues;
 }
 
 const char* name_of(uint32_t reason) {
@@ -326,14 +373,14 @@ void report(const volley_stats& stats, uint32_t reason, int wait_status, uint64_
       "\nvolley-run {\"exit\":\"%s\",\"detail\":%llu,\"message\":%s,\"status\":%d,\"signal\":%d,"
       "\"enteredUs\":%llu,\"vmCreatedUs\":%llu,\"memoryUs\":%llu,\"loadedUs\":%llu,\"vcpusUs\":%llu,\"runUs\":%llu,"
       "\"bootedUs\":%llu,\"exitedUs\":%llu,\"exits\":%llu,\"pio\":%llu,\"mmio\":%llu,\"hlt\":%llu,\"unknownIo\":%llu,"
-      "\"serialBytes\":%llu}\n",
+      "\"serialBytes\":%llu,\"guestReport\":%llu}\n",
       name_of(reason), number(stats.exit_detail), json_text(stats.exit_message, VOLLEY_MESSAGE_MAX).c_str(),
       WIFEXITED(wait_status) ? WEXITSTATUS(wait_status) : -1, WIFSIGNALED(wait_status) ? WTERMSIG(wait_status) : 0,
       since_launch_us(stats.entered_ns), since_launch_us(stats.vm_created_ns), since_launch_us(stats.memory_ns),
       since_launch_us(stats.loaded_ns), since_launch_us(stats.vcpus_ns), since_launch_us(stats.run_ns),
       since_launch_us(stats.booted_ns), since_launch_us(stats.exited_ns), number(stats.exits_total),
       number(stats.exits_pio), number(stats.exits_mmio), number(stats.exits_hlt), number(stats.unknown_io),
-      number(stats.serial_bytes));
+      number(stats.serial_bytes), number(stats.guest_report & 0xffffffffu));
 }
 
 int run(const Options& options) {
@@ -342,6 +389,10 @@ int run(const Options& options) {
   // Without an initial ram disk the number it would have stays closed.
   std::optional<Descriptor> initrd;
   if (!options.initrd.empty()) initrd.emplace(open_file(options.initrd, O_RDONLY));
+  std::optional<Descriptor> initrd_extra;
+  if (!options.initrd_extra.empty()) initrd_extra.emplace(open_file(options.initrd_extra, O_RDONLY));
+  std::vector<Descriptor> disks;
+  for (const std::string& path : options.disks) disks.push_back(open_file(path, O_RDWR));
   sockaddr_un address{};
   socklen_t address_length = 0;
   const Descriptor control = listen_for_agent(address, address_length);
@@ -356,6 +407,13 @@ int run(const Options& options) {
   config.memory_bytes = options.memory_mib << 20;
   config.kernel_size = size_of(kernel, options.kernel);
   config.initrd_size = initrd ? size_of(*initrd, options.initrd) : 0;
+  config.initrd_extra_size = initrd_extra ? size_of(*initrd_extra, options.initrd_extra) : 0;
+  for (size_t i = 0; i < disks.size(); ++i) {
+    volley_device& device = config.devices[config.device_count++];
+    device.type = VOLLEY_DEVICE_BLOCK;
+    device.size = size_of(disks[i], options.disks[i]);
+  }
+  if (options.rng) config.devices[config.device_count++].type = VOLLEY_DEVICE_RNG;
   config.cmdline_length = static_cast<uint32_t>(options.cmdline.size());
   std::memcpy(config.cmdline, options.cmdline.data(), options.cmdline.size());
   std::snprintf(config.id, sizeof config.id, "by-hand-%d", static_cast<int>(getpid()));
@@ -370,19 +428,23 @@ int run(const Options& options) {
                                        {VOLLEY_ROLE_PAGES, pages.number()},
                                        {VOLLEY_ROLE_KERNEL, kernel.number()}};
   if (initrd) fds.push_back({VOLLEY_ROLE_INITRD, initrd->number()});
+  if (initrd_extra) fds.push_back({VOLLEY_ROLE_INITRD_EXTRA, initrd_extra->number()});
+  for (uint32_t i = 0; i < disks.size(); ++i)
+    fds.push_back({static_cast<uint16_t>(VOLLEY_ROLE_DEVICE_FIRST + 2 * i), disks[i].number()});
   give_birth(options, child, fds);
   const Descriptor process(static_cast<int>(syscall(SYS_pidfd_open, vmm, 0u)), "pidfd_open");
 
-  bool pressed = options.power_button_on.empty();
+  std::vector<Cue> cues = cues_of(options);
   for (;;) {
     pollfd ended{process.number(), POLLIN, 0};
     const bool done = poll(&ended, 1, 20) > 0;
     pages.show_serial();
     if (done) break;
     const uint64_t age_s = (now_ns() - launched_ns) / 1'000'000'000u;
-    if (!pressed && pages.has_shown(options.power_button_on)) {
-      pressed = true;
-      press_power_button(address, address_length);
+    for (Cue& cue : cues) {
+      if (cue.words.empty() || !pages.has_shown(cue.words)) continue;
+      cue.words.clear();
+      command(address, address_length, cue.message, cue.what);
     }
     if (age_s >= options.timeout_s) kill(vmm, SIGKILL);
   }
