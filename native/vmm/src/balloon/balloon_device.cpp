@@ -183,8 +183,8 @@ void BalloonDevice::inflate() {
   const uint64_t limit = std::min<uint64_t>(chain_.readable_bytes, kPagesPerRequest * sizeof(uint32_t));
   if (chain_.readable_bytes % sizeof(uint32_t) != 0 || chain_.readable_bytes > limit) count(stats_->errors);
   for (uint64_t offset = 0; offset < limit; offset += sizeof(pages_)) {
-    const size_t bytes = chain_.copy_out(
-        offset, {reinterpret_cast<uint8_t*>(pages_), std::min<size_t>(sizeof(pages_), limit - offset)});
+    const size_t bytes =
+        chain_.copy_out(offset, {reinterpret_cast<uint8_t*>(pages_), std::min<size_t>(sizeof(pages_), limit - offset)});
     const std::span<uint32_t> pages(pages_, bytes / sizeof(uint32_t));
     sort_pages(pages);
     std::span<const uint32_t> left = pages;

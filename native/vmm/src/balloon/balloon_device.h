@@ -62,7 +62,7 @@ class BalloonDevice final : public VirtioDevice, private TimerHandler {
 
   uint32_t statistics_queue_ = kNoQueue;
   uint32_t reporting_queue_ = kNoQueue;
-  uint32_t more_ = 0;  // queues whose turn was over before they were empty, as bits
+  uint32_t more_ = 0;              // queues whose turn was over before they were empty, as bits
   bool holds_statistics_ = false;  // the guest's buffer, to be given back when it is to write again
   uint16_t statistics_head_ = 0;
   uint64_t ask_ns_ = 0;  // when the guest is asked next, 0 = not

@@ -14,8 +14,8 @@ struct PageRun {
   uint32_t count;
 };
 
-// Sorts page numbers in place and takes the first run off them; the rest comes with the next call. An empty span gives a
-// run of no pages. Numbers that come twice count once.
+// Sorts page numbers in place and takes the first run off them; the rest comes with the next call. An empty span gives
+// a run of no pages. Numbers that come twice count once.
 void sort_pages(std::span<uint32_t> pages);
 PageRun take_run(std::span<const uint32_t>* sorted);
 

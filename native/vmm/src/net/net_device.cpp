@@ -1,13 +1,13 @@
 #include "net/net_device.h"
 
 #include <linux/virtio_ids.h>
-#include <linux/virtio_net.h>
 #include <sys/epoll.h>
 
 #include <algorithm>
 #include <cstring>
 
 #include "base/clock.h"
+#include "net/net_features.h"
 #include "stats/page_file.h"
 
 namespace volley {
@@ -21,12 +21,8 @@ constexpr size_t kBytesPerTurn = 1024 * 1024;
 // A limiter that is empty is looked at again after this at the soonest: many frames for one wake-up.
 constexpr uint64_t kGateQuantumNs = 500'000;
 
-constexpr uint64_t bit(unsigned number) { return uint64_t{1} << number; }
-
-constexpr uint64_t kFeatures = bit(VIRTIO_NET_F_CSUM) | bit(VIRTIO_NET_F_GUEST_CSUM) | bit(VIRTIO_NET_F_GUEST_TSO4) |
-                               bit(VIRTIO_NET_F_GUEST_TSO6) | bit(VIRTIO_NET_F_HOST_TSO4) |
-                               bit(VIRTIO_NET_F_HOST_TSO6) | bit(VIRTIO_NET_F_MRG_RXBUF) | bit(VIRTIO_NET_F_MAC) |
-                               bit(VIRTIO_NET_F_STATUS);
+constexpr uint64_t kFeatures = kNetChecksum | kNetGuestChecksum | kNetGuestTso4 | kNetGuestTso6 | kNetHostTso4 |
+                               kNetHostTso6 | kNetMergeableBuffers | kNetMac | kNetStatus;
 
 }  // namespace
 
@@ -52,15 +48,15 @@ Status NetDevice::open(const DeviceContext& context) {
 
 uint32_t NetDevice::virtio_id() const { return VIRTIO_ID_NET; }
 
-uint64_t NetDevice::features() const { return mtu_ != 0 ? kFeatures | bit(VIRTIO_NET_F_MTU) : kFeatures; }
+uint64_t NetDevice::features() const { return mtu_ != 0 ? kFeatures | kNetMtu : kFeatures; }
 
 std::span<const uint16_t> NetDevice::queue_sizes() const { return kQueueSizes; }
 
 void NetDevice::read_config(uint64_t offset, std::span<uint8_t> data) {
-  virtio_net_config config{};
+  NetConfig config{};
   memcpy(config.mac, mac_, sizeof(config.mac));
-  config.status = tap_gone_.load(std::memory_order_relaxed) ? 0 : VIRTIO_NET_S_LINK_UP;
-  config.max_virtqueue_pairs = 1;
+  config.status = tap_gone_.load(std::memory_order_relaxed) ? 0 : kNetLinkUp;
+  config.max_queue_pairs = 1;
   config.mtu = mtu_;
   copy_config({reinterpret_cast<const uint8_t*>(&config), sizeof(config)}, offset, data);
 }
@@ -70,7 +66,7 @@ void NetDevice::activate(VirtioHost& host, uint64_t negotiated_features) {
   features_ = negotiated_features;
   unsigned offloads = tap_offloads(features_);
   if (!tap_gone_ && !tap_.set_offloads(offloads)) offloads = 0;
-  const bool large = has(VIRTIO_NET_F_GUEST_TSO4) || has(VIRTIO_NET_F_GUEST_TSO6);
+  const bool large = has(kNetGuestTso4) || has(kNetGuestTso6);
   room_wanted_ = offloads != 0 && large ? kMaxOffloadFrame
                                         : kVnetHeaderBytes + kEthernetHeaderBytes + (mtu_ != 0 ? mtu_ : kDefaultMtu);
   host.queue(kReceive).disable_kicks();
@@ -218,11 +214,13 @@ void NetDevice::receive() {
 }
 
 // One frame, or one step towards it. False if nothing more can be done now.
-bool NetDevice::receive_one(Virtqueue& queue) { return waiting_bytes_ != 0 ? deliver_waiting(queue) : read_frame(queue); }
+bool NetDevice::receive_one(Virtqueue& queue) {
+  return waiting_bytes_ != 0 ? deliver_waiting(queue) : read_frame(queue);
+}
 
 bool NetDevice::read_frame(Virtqueue& queue) {
   if (tap_gone_ || !may_pass(towards_guest_)) return false;
-  const bool single = !has(VIRTIO_NET_F_MRG_RXBUF);
+  const bool single = !has(kNetMergeableBuffers);
   uint64_t refused = 0;
   const ReceivePool::Fill filled = pool_.fill(queue, &chain_, room_wanted_, single, &refused);
   count(stats_->errors, refused);
@@ -263,7 +261,7 @@ bool NetDevice::read_frame(Virtqueue& queue) {
 // Gives the guest the frame that was read aside, as soon as there is room for all of it.
 bool NetDevice::deliver_waiting(Virtqueue& queue) {
   if (pool_.room() < waiting_bytes_) {
-    const bool single = !has(VIRTIO_NET_F_MRG_RXBUF);
+    const bool single = !has(kNetMergeableBuffers);
     uint64_t refused = 0;
     const ReceivePool::Fill filled = pool_.fill(queue, &chain_, waiting_bytes_, single, &refused);
     count(stats_->errors, refused);

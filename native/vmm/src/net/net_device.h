@@ -60,7 +60,7 @@ class NetDevice final : public VirtioDevice, private TimerHandler {
   void stop();
   void break_down();
   void lose_tap();
-  bool has(unsigned feature) const { return ((features_ >> feature) & 1) != 0; }
+  bool has(uint64_t feature) const { return (features_ & feature) != 0; }
 
   Handler<NetDevice, &NetDevice::tap_ready> on_tap_;
   LoopTimer timer_;

@@ -19,8 +19,8 @@ class ReceivePool {
 
   enum class Fill {
     kEnough,
-    kShort,   // the queue has no more
-    kFull,    // the driver's buffers are too many and too small to hold more of them
+    kShort,  // the queue has no more
+    kFull,   // the driver's buffers are too many and too small to hold more of them
     kBroken,
   };
 

@@ -42,6 +42,13 @@ constexpr uint32_t kSocketEvents = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
 // The questions of one connection after another in the same slot have different numbers.
 uint32_t question_id(const VsockConnection& connection) { return connection.generation << 10 | connection.slot; }
 
+msghdr message_of(iovec* pieces, size_t count) {
+  msghdr message{};
+  message.msg_iov = pieces;
+  message.msg_iovlen = static_cast<decltype(message.msg_iovlen)>(count);
+  return message;
+}
+
 bool is_listening_stream(int fd) {
   int type = 0;
   int listening = 0;
@@ -161,9 +168,7 @@ void VsockDevice::watch_listener() {
 }
 
 // Who comes meanwhile waits in the socket's backlog.
-void VsockDevice::rest_listener() {
-  listener_rests_ = loop_->change(listener_fd_, 0, on_listener_).is_ok();
-}
+void VsockDevice::rest_listener() { listener_rests_ = loop_->change(listener_fd_, 0, on_listener_).is_ok(); }
 
 void VsockDevice::listener_ready(uint32_t events) {
   if ((events & (EPOLLERR | EPOLLHUP)) != 0) {
@@ -412,9 +417,7 @@ void VsockDevice::take_data(VsockConnection& connection, uint32_t length) {
 // Sends data of the packet in chain_ straight from guest memory, if none waits before it. Returns how much.
 uint32_t VsockDevice::pass_on(VsockConnection& connection, uint32_t length) {
   if (connection.host_deaf || connection.buffered.count() != 0 || !connection.writable || length == 0) return 0;
-  msghdr message{};
-  message.msg_iov = pieces_;
-  message.msg_iovlen = slice(chain_.readable(), kVsockHeaderBytes, length, pieces_);
+  const msghdr message = message_of(pieces_, slice(chain_.readable(), kVsockHeaderBytes, length, pieces_));
   const ssize_t sent = sendmsg(connection.socket.get(), &message, MSG_NOSIGNAL | MSG_DONTWAIT);
   if (sent >= 0) return static_cast<uint32_t>(sent);
   if (errno == EAGAIN) {
@@ -529,11 +532,9 @@ uint32_t VsockDevice::speak(VsockConnection& connection) {
 
 // Reads from the socket straight into the guest's buffer.
 uint32_t VsockDevice::speak_data(VsockConnection& connection) {
-  const uint64_t most = std::min<uint64_t>({connection.credit(), kMaxPacketBytes,
-                                            chain_.writable_bytes - kVsockHeaderBytes});
-  msghdr message{};
-  message.msg_iov = pieces_;
-  message.msg_iovlen = slice(chain_.writable(), kVsockHeaderBytes, most, pieces_);
+  const uint64_t most =
+      std::min<uint64_t>({connection.credit(), kMaxPacketBytes, chain_.writable_bytes - kVsockHeaderBytes});
+  msghdr message = message_of(pieces_, slice(chain_.writable(), kVsockHeaderBytes, most, pieces_));
   const ssize_t got = recvmsg(connection.socket.get(), &message, MSG_DONTWAIT);
   if (got > 0) {
     const uint32_t length = static_cast<uint32_t>(got);
@@ -616,9 +617,8 @@ void VsockDevice::flush(VsockConnection& connection) {
   const std::span<uint8_t> buffer = table_.buffer(connection);
   while (connection.buffered.count() != 0 && connection.writable) {
     iovec content[2];
-    msghdr message{};
-    message.msg_iov = content;
-    message.msg_iovlen = connection.buffered.content(buffer, content);
+    const size_t pieces = connection.buffered.content(buffer, content);
+    const msghdr message = message_of(content, pieces);
     const ssize_t sent = sendmsg(connection.socket.get(), &message, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (sent >= 0) {
       connection.buffered.shrink(buffer, static_cast<size_t>(sent));
