@@ -1,0 +1,229 @@
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Logger } from 'pino';
+import type { Slot } from '../slots/slot-layout';
+import { CONTROLLERS, hierarchiesHere, type Controller, type Hierarchy } from './hierarchies';
+import { filesOf, type SlotLimits } from './slot-limits';
+
+/** Thrown when a limit cannot be set: a microVM must not run without it. */
+export class CgroupError extends Error {
+  override readonly name = 'CgroupError';
+}
+
+interface Placed extends Hierarchy {
+  /** The agent's own directory there. */
+  directory: string;
+}
+
+export interface CgroupsParts {
+  /** Of the agent; its directories are called `volley-NAME`. */
+  name: string;
+  log: Logger;
+  hierarchies?: Hierarchy[];
+}
+
+/**
+ * A cgroup for each slot in every hierarchy that limits something, v1 or v2, controller by controller. Limits are written only
+ * where they differ from what the slot had. What a host cannot limit is said, and not fatal.
+ */
+export class Cgroups {
+  readonly missing: { controller: Controller; reason: string }[] = [];
+  readonly #placed: Placed[] = [];
+  readonly #written = new Map<number, string>();
+
+  private constructor(private readonly parts: CgroupsParts) {}
+
+  static open(parts: CgroupsParts): Cgroups {
+    const cgroups = new Cgroups(parts);
+    cgroups.#place(parts.hierarchies ?? hierarchiesHere());
+    for (const one of cgroups.missing) parts.log.warn(one, 'microVMs cannot be limited by this controller');
+    return cgroups;
+  }
+
+  /** What microVMs are limited by. */
+  get controllers(): Controller[] {
+    return this.#placed.flatMap(({ controllers }) => controllers);
+  }
+
+  #place(hierarchies: readonly Hierarchy[]): void {
+    let wanted: Controller[] = [...CONTROLLERS];
+    const reasons = new Map<Controller, string>();
+    for (const hierarchy of hierarchies.filter(({ version }) => version === 1)) {
+      // In v1 groups may hold both processes and groups, so ours go below the agent's: what limits the agent limits them, too.
+      const directory = join(hierarchy.own, this.#directoryName);
+      try {
+        mkdirSync(directory, { recursive: true, mode: 0o755 });
+        this.#placed.push({ ...hierarchy, directory });
+        wanted = wanted.filter((controller) => !hierarchy.controllers.includes(controller));
+      } catch (error) {
+        for (const controller of hierarchy.controllers) reasons.set(controller, `${directory}: ${codeOf(error)}`);
+      }
+    }
+    const unified = hierarchies.find(({ version }) => version === 2);
+    if (unified && wanted.length > 0) {
+      const placed = this.#placeUnified(unified, wanted);
+      if (placed) {
+        this.#placed.push(placed);
+        wanted = wanted.filter((controller) => !placed.controllers.includes(controller));
+      }
+    }
+    for (const controller of wanted) {
+      const reason = reasons.get(controller) ?? 'no cgroup hierarchy offers it to this agent';
+      this.missing.push({ controller, reason });
+    }
+  }
+
+  get #directoryName(): string {
+    return `volley-${this.parts.name}`;
+  }
+
+  /** In v2 a group holds processes or groups: below the agent's own group if the agent can move aside, else below the root. */
+  #placeUnified(hierarchy: Hierarchy, wanted: readonly Controller[]): Placed | undefined {
+    for (const parent of new Set([hierarchy.own, hierarchy.mount])) {
+      const offered = wordsOf(join(parent, 'cgroup.controllers'));
+      const possible = wanted.filter((controller) => offered.includes(controller));
+      if (possible.length === 0) continue;
+      moveAside(parent);
+      const directory = join(parent, this.#directoryName);
+      try {
+        mkdirSync(directory, { recursive: true, mode: 0o755 });
+      } catch {
+        continue;
+      }
+      const controllers = possible.filter((controller) => enable(parent, controller) && enable(directory, controller));
+      if (controllers.length > 0) return { ...hierarchy, controllers, directory };
+    }
+    return undefined;
+  }
+
+  /** Directories of a slot, made where they are not there yet, for a process to be put into. @throws CgroupError */
+  pathsOf(slot: Slot): string[] {
+    return this.#placed.map(({ directory }) => {
+      const path = join(directory, slot.cgroup);
+      try {
+        mkdirSync(path, { mode: 0o755 });
+        this.#written.delete(slot.number);
+      } catch (error) {
+        if (codeOf(error) !== 'EEXIST') throw new CgroupError(`the cgroup ${path} cannot be made: ${codeOf(error)}`);
+      }
+      return path;
+    });
+  }
+
+  /** Sets a slot's limits, where they differ from those that it has. @throws CgroupError */
+  limit(slot: Slot, limits: SlotLimits): void {
+    const wanted = JSON.stringify(limits);
+    if (this.#written.get(slot.number) === wanted) return;
+    this.#written.delete(slot.number);
+    for (const { version, controllers, directory } of this.#placed) {
+      for (const { name, value, optional } of filesOf(version, controllers, limits)) {
+        const path = join(directory, slot.cgroup, name);
+        if (optional && !existsSync(path)) continue;
+        try {
+          writeFileSync(path, value);
+        } catch (error) {
+          throw new CgroupError(`${path} does not take ${value}: ${codeOf(error)}`);
+        }
+      }
+    }
+    this.#written.set(slot.number, wanted);
+  }
+
+  /** How often the kernel has ended a process of this slot because its memory was used up; undefined where it does not say. */
+  oomKills(slot: Slot): number | undefined {
+    const placed = this.#placed.find(({ controllers }) => controllers.includes('memory'));
+    if (!placed) return undefined;
+    const file = placed.version === 1 ? 'memory.oom_control' : 'memory.events';
+    try {
+      const text = readFileSync(join(placed.directory, slot.cgroup, file), 'latin1');
+      return Number(/^oom_kill (\d+)/m.exec(text)?.[1] ?? Number.NaN);
+    } catch {
+      return undefined;
+    }
+  }
+
+  /** Processes in a slot's cgroups: none, when it is free. */
+  processesOf(slot: Pick<Slot, 'cgroup'>): number[] {
+    const pids = this.#placed.flatMap(({ directory }) =>
+      wordsOf(join(directory, slot.cgroup, 'cgroup.procs')).map(Number),
+    );
+    return [...new Set(pids)];
+  }
+
+  /** Names of the slots' cgroups that are there. */
+  list(): string[] {
+    return [...new Set(this.#placed.flatMap(({ directory }) => groupsIn(directory)))];
+  }
+
+  /** Removes a slot's cgroups; those with processes in them stay. */
+  remove(slot: Pick<Slot, 'cgroup' | 'number'>): void {
+    this.#written.delete(slot.number);
+    for (const { directory } of this.#placed) removeGroup(join(directory, slot.cgroup));
+  }
+
+  /** Removes all that is empty: for an agent that leaves no microVM behind. */
+  close(): void {
+    this.destroyOf(this.parts.name);
+  }
+
+  /** Removes what an agent of this name left here, as far as no process lives in it. */
+  destroyOf(name: string): void {
+    for (const { directory } of this.#placed) {
+      const path = join(directory, '..', `volley-${name}`);
+      for (const group of groupsIn(path)) removeGroup(join(path, group));
+      removeGroup(path);
+    }
+    if (name === this.parts.name) this.#written.clear();
+  }
+}
+
+/** Lets groups be made below the agent's own: a group that holds a process must not hold others. */
+function moveAside(parent: string): void {
+  const inside = wordsOf(join(parent, 'cgroup.procs'));
+  if (inside.length !== 1 || inside[0] !== String(process.pid)) return;
+  try {
+    mkdirSync(join(parent, 'agent'), { recursive: true });
+    writeFileSync(join(parent, 'agent', 'cgroup.procs'), String(process.pid));
+  } catch {
+    // Then it cannot be done here; what follows finds out.
+  }
+}
+
+function enable(directory: string, controller: Controller): boolean {
+  try {
+    writeFileSync(join(directory, 'cgroup.subtree_control'), `+${controller}`);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function groupsIn(directory: string): string[] {
+  try {
+    return readdirSync(directory, { withFileTypes: true })
+      .filter((entry) => entry.isDirectory())
+      .map(({ name }) => name);
+  } catch {
+    return [];
+  }
+}
+
+function removeGroup(path: string): void {
+  try {
+    rmdirSync(path);
+  } catch {
+    // Gone already, or somebody lives in it.
+  }
+}
+
+function wordsOf(path: string): string[] {
+  try {
+    return readFileSync(path, 'latin1')
+      .split(/\s+/)
+      .filter((word) => word !== '');
+  } catch {
+    return [];
+  }
+}
+
+const codeOf = (error: unknown): string => (error as NodeJS.ErrnoException).code ?? (error as Error).message;
