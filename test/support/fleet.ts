@@ -28,6 +28,9 @@ export class Fleet {
   readonly data = mkdtempSync(join(tmpdir(), 'volley-fleet-'));
   url = '';
   token = '';
+  /** Most time one command may take, ms, and one REST call. */
+  commandMs = 90_000;
+  requestMs = 30_000;
 
   static async up(...options: string[]): Promise<Fleet> {
     const fleet = new Fleet();
@@ -48,7 +51,7 @@ export class Fleet {
   volley(...args: string[]): Promise<{ stdout: string; stderr: string }> {
     return run(join(ROOT, 'volley'), [...args, '--data', this.data], {
       env: { PATH: process.env['PATH'], HOME: process.env['HOME'], VOLLEY_SETUP: 'skip' },
-      timeout: 90_000,
+      timeout: this.commandMs,
       maxBuffer: 64 * 2 ** 20,
     });
   }
@@ -85,7 +88,7 @@ export class Fleet {
         ...headers,
       },
       ...(body === undefined ? {} : { body: typeof body === 'string' ? body : JSON.stringify(body) }),
-      signal: AbortSignal.timeout(30_000),
+      signal: AbortSignal.timeout(this.requestMs),
     });
     const text = await response.text();
     const json = response.headers.get('content-type')?.includes('json') && text !== '';

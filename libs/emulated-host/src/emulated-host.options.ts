@@ -1,5 +1,7 @@
 import type { ArchiveEntry } from '#cpio';
+import type { EmulatedDisk } from './qemu-arguments';
 
+/** A host that runs one script and powers off. */
 export interface EmulatedHostOptions {
   /** Put into the host's root file system beside busybox, which offers all its commands. */
   readonly files?: readonly ArchiveEntry[];
@@ -15,9 +17,8 @@ export interface EmulatedHostOptions {
    * interface at {@link THIS_MACHINE}. Nothing reaches the host from outside.
    */
   readonly network?: boolean;
+  /** Disks: `/dev/vda`, `/dev/vdb`, ... */
+  readonly disks?: readonly EmulatedDisk[];
   /** The host is killed when it is older than this, whatever becomes of the test; 10 minutes unless told. */
   readonly lifetimeMs?: number;
 }
-
-/** The address under which an emulated host with a network sees the machine that runs it. */
-export const THIS_MACHINE = '10.0.2.2';

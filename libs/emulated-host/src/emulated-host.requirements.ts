@@ -1,6 +1,5 @@
-import { accessSync, constants } from 'node:fs';
-import { delimiter, join } from 'node:path';
-import { fetchKernelPackageSync, type KernelPackage } from '#kernel-package';
+import { fetchKernelPackage, fetchKernelPackageSync, type KernelPackage } from '#kernel-package';
+import { findProgram } from './find-program';
 
 /** Everything {@link EmulatedHost} needs from this machine. */
 export interface EmulatedHostTools {
@@ -19,32 +18,41 @@ export type Availability =
  * what is missing is named in `reason`, together with the package to install, so that a test can be skipped aloud.
  */
 export function findEmulatedHostTools(cacheFolder: string): Availability {
-  if (process.arch !== 'x64') return { available: false, reason: `no emulated host for ${process.arch}` };
+  const programs = findPrograms();
+  if (typeof programs === 'string') return { available: false, reason: programs };
+  try {
+    return { available: true, tools: { ...programs, kernel: fetchKernelPackageSync({ cacheFolder }) } };
+  } catch (cause) {
+    return { available: false, reason: messageOf(cause) };
+  }
+}
+
+/** {@link findEmulatedHostTools}, for programs that have something else to do meanwhile. */
+export async function fetchEmulatedHostTools(cacheFolder: string): Promise<Availability> {
+  const programs = findPrograms();
+  if (typeof programs === 'string') return { available: false, reason: programs };
+  try {
+    return { available: true, tools: { ...programs, kernel: await fetchKernelPackage({ cacheFolder }) } };
+  } catch (cause) {
+    return { available: false, reason: messageOf(cause) };
+  }
+}
+
+/** The programs, or what to install. */
+function findPrograms(): Omit<EmulatedHostTools, 'kernel'> | string {
+  if (process.arch !== 'x64') return `no emulated host for ${process.arch}`;
   const qemu = findProgram('qemu-system-x86_64');
   if (qemu === undefined) return missing('qemu-system-x86_64', 'qemu-system-x86');
   const busybox = findProgram('busybox');
   if (busybox === undefined) return missing('busybox', 'busybox-static');
-  try {
-    return { available: true, tools: { qemu, busybox, kernel: fetchKernelPackageSync({ cacheFolder }) } };
-  } catch (cause) {
-    return { available: false, reason: cause instanceof Error ? cause.message : String(cause) };
-  }
+  if (findProgram('setpriv') === undefined) return missing('setpriv', 'util-linux');
+  return { qemu, busybox };
 }
 
-function missing(program: string, debianPackage: string): Availability {
-  return { available: false, reason: `${program} is missing; install the Debian package ${debianPackage}` };
+function missing(program: string, debianPackage: string): string {
+  return `${program} is missing; install the Debian package ${debianPackage}`;
 }
 
-function findProgram(name: string): string | undefined {
-  const folders = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/sbin'];
-  return folders
-    .map((folder) => join(folder, name))
-    .find((file) => {
-      try {
-        accessSync(file, constants.X_OK);
-        return true;
-      } catch {
-        return false;
-      }
-    });
+function messageOf(cause: unknown): string {
+  return cause instanceof Error ? cause.message : String(cause);
 }

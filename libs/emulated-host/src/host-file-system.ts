@@ -1,7 +1,8 @@
 import type { ArchiveEntry } from '#cpio';
 import { kernelModules } from '#kernel-package';
-import { type EmulatedHostOptions, THIS_MACHINE } from './emulated-host.options';
+import type { EmulatedHostOptions } from './emulated-host.options';
 import type { EmulatedHostTools } from './emulated-host.requirements';
+import { THIS_MACHINE } from './qemu-arguments';
 
 /** The root file system of an emulated host: busybox, the modules to load, the caller's files and an init. */
 export function hostFileSystem(tools: EmulatedHostTools, options: EmulatedHostOptions): ArchiveEntry[] {
@@ -9,6 +10,7 @@ export function hostFileSystem(tools: EmulatedHostTools, options: EmulatedHostOp
   const modules = kernelModules(tools.kernel, [
     'kvm-amd',
     ...(network ? ['virtio_pci', 'virtio_net'] : []),
+    ...(options.disks?.length ? ['virtio_pci', 'virtio_blk'] : []),
     ...(options.modules ?? []),
   ]);
   return [

@@ -1,6 +1,16 @@
+export { AgentHost, type AgentHostOptions } from './agent-host';
+export { agentFiles, INSTALLED_AT } from './agent-files';
+export { agentSystem, type AgentSystem, type AgentSystemOptions } from './agent-system';
 export { EmulatedHost } from './emulated-host';
-export { THIS_MACHINE, type EmulatedHostOptions } from './emulated-host.options';
-export { findEmulatedHostTools, type Availability, type EmulatedHostTools } from './emulated-host.requirements';
+export type { EmulatedHostOptions } from './emulated-host.options';
+export {
+  fetchEmulatedHostTools,
+  findEmulatedHostTools,
+  type Availability,
+  type EmulatedHostTools,
+} from './emulated-host.requirements';
 export { EmulatedHostError } from './errors';
+export { makeExt4Disk, writeExt4Image } from './ext4-image';
 export { busyboxFileSystem } from './host-file-system';
 export { programFiles } from './program-files';
+export { THIS_MACHINE, type EmulatedDisk, type EmulatedMachine } from './qemu-arguments';

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { KernelUnavailableError } from './errors';
 import type { KernelPackage } from './kernel-package';
@@ -13,7 +13,8 @@ export interface KernelModule {
 
 /**
  * The modules named and everything they depend on, in an order in which they can be loaded. Dependencies come from the
- * modules themselves, because an unpacked package has no index (that is made when it is installed).
+ * modules themselves, because an unpacked package has no index (that is made when it is installed). What the kernel has
+ * built in needs no module and is left out.
  *
  * Throws {@link KernelUnavailableError} when the kernel has no such module.
  */
@@ -23,9 +24,10 @@ export function kernelModules(kernel: KernelPackage, names: readonly string[]): 
       .filter((path) => /\.ko(\.xz|\.zst)?$/.test(path))
       .map((path) => [canonical(basename(path).replace(/\.ko.*$/, '')), join(kernel.modules, path)]),
   );
+  const builtIn = builtInto(kernel);
   const ordered = new Map<string, KernelModule>();
   const add = (name: string): void => {
-    if (ordered.has(canonical(name))) return;
+    if (ordered.has(canonical(name)) || builtIn.has(canonical(name))) return;
     const file = files.get(canonical(name));
     if (file === undefined) throw new KernelUnavailableError(`kernel ${kernel.release} has no module ${name}`);
     const content = unpacked(file);
@@ -34,6 +36,16 @@ export function kernelModules(kernel: KernelPackage, names: readonly string[]): 
   };
   names.forEach(add);
   return [...ordered.values()];
+}
+
+function builtInto(kernel: KernelPackage): Set<string> {
+  const list = join(kernel.modules, 'modules.builtin');
+  if (!existsSync(list)) return new Set();
+  return new Set(
+    readFileSync(list, 'utf8')
+      .split('\n')
+      .map((path) => canonical(basename(path).replace(/\.ko$/, ''))),
+  );
 }
 
 /** File names use dashes where dependency lists use underscores. */

@@ -20,6 +20,7 @@ export function addHostsCommand(program: Command): void {
             { title: 'HOST', value: ({ id }) => id },
             { title: 'STATE', value: ({ state }) => state },
             { title: 'KVM', value: ({ description: { kvm } }) => (kvm.available ? (kvm.kind ?? 'yes') : 'none') },
+            { title: 'LINUX', value: ({ description: { linux } }) => (linux?.available ? 'yes' : 'no') },
             { title: 'CPUS', value: ({ description }) => description.cpus, align: 'right' },
             { title: 'MEMORY', value: ({ description }) => mebibytes(description.memoryMiB), align: 'right' },
             { title: 'SLOTS', value: ({ description }) => description.slots, align: 'right' },

@@ -1,15 +1,18 @@
+import { EMULATED_MEANS } from '../emulated/emulated-means';
 import { chosenIn, fail, numberIn, ok, warn, type Check, type Finding } from './finding';
 import type { HostView } from './host-view';
 import { kvmAccess } from './kvm-access';
 
 const kvm: Check = (host) => {
   const access = kvmAccess(host);
-  if (!access.usable) return fail('KVM', access.why, access.todo);
+  if (!access.usable) {
+    return fail('KVM', access.why, `${access.todo}; or ./volley up --emulated: ${EMULATED_MEANS}`);
+  }
   if (access.kind === 'hardware') return ok('KVM', `hardware, ${access.module}`);
   return warn(
     'KVM',
     `software, ${access.module}`,
-    'canary guests run; stock Linux kernels need hardware KVM (bare metal, or a virtual machine with nested virtualisation)',
+    `canary guests run; stock Linux kernels need hardware KVM (bare metal, or a virtual machine with nested virtualisation), or ./volley up --emulated: ${EMULATED_MEANS}`,
   );
 };
 

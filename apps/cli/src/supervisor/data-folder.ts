@@ -43,6 +43,13 @@ export class DataFolder {
   get host(): string {
     return join(this.path, 'host');
   }
+  /** What an emulated host keeps: its disk and the plan it is made by. */
+  get emulated(): string {
+    return join(this.path, 'emulated');
+  }
+  get emulatedPlanFile(): string {
+    return join(this.emulated, 'plan.json');
+  }
   get natsConfigFile(): string {
     return join(this.path, 'nats.conf');
   }

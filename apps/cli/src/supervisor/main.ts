@@ -8,13 +8,14 @@ import { Supervisor } from './supervisor';
 import { FolderInUseError } from './supervisor-lock';
 import { DEFAULT_OVERCOMMIT, volleyProcesses } from './volley-processes';
 
-/** The supervisor's own process: `main.js --data DIR --host HOST --port PORT [--overcommit-cpu R] [--overcommit-memory R]`, started by `volley up`, stopped by SIGTERM. */
+/** The supervisor's own process: `main.js --data DIR --host HOST --port PORT [--overcommit-cpu R] [--overcommit-memory R] [--emulated]`, started by `volley up`, stopped by SIGTERM. */
 async function main(): Promise<void> {
   const { values } = parseArgs({
     options: {
       data: { type: 'string' },
       host: { type: 'string' },
       port: { type: 'string' },
+      emulated: { type: 'boolean', default: false },
       'overcommit-cpu': { type: 'string', default: String(DEFAULT_OVERCOMMIT.cpu) },
       'overcommit-memory': { type: 'string', default: String(DEFAULT_OVERCOMMIT.memory) },
     },
@@ -32,7 +33,14 @@ async function main(): Promise<void> {
     folder,
     url: urlOf(listen),
     processes: async () =>
-      volleyProcesses({ folder, settings: await settingsOf(folder), listen, overcommit, root: repositoryRoot() }),
+      volleyProcesses({
+        folder,
+        settings: await settingsOf(folder),
+        listen,
+        overcommit,
+        emulated: values.emulated,
+        root: repositoryRoot(),
+      }),
     note,
   });
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {

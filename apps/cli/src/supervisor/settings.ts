@@ -11,6 +11,8 @@ import { rememberOwner, sweepRunDirs } from './run-dirs';
 export interface Settings {
   natsPort: number;
   hostId: string;
+  /** Of the emulated host that `up --emulated` adds. */
+  emulatedHostId: string;
   /** Folder of hostd's pages and sockets, one per running VMM; in memory, so a reboot empties it as it ends the VMMs. */
   runDir: string;
 }
@@ -27,7 +29,13 @@ export async function settingsOf(folder: DataFolder): Promise<Settings> {
   sweepRunDirs(dirname(runDir));
   const natsPort = (stored && (await freePort('127.0.0.1', stored.natsPort))) ?? (await freePort('127.0.0.1'));
   if (natsPort === undefined) throw new CliError('no free port on 127.0.0.1 for nats-server');
-  const settings: Settings = { natsPort, hostId: stored?.hostId ?? newHostId(), runDir };
+  const hostId = stored?.hostId ?? newHostId();
+  const settings: Settings = {
+    natsPort,
+    hostId,
+    emulatedHostId: stored?.emulatedHostId ?? `emulated-${hostId}`,
+    runDir,
+  };
   writeWhole(folder.settingsFile, `${JSON.stringify(settings, null, 2)}\n`);
   return settings;
 }

@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { STOP_HOST_MS } from '../emulated/stop-deadline';
 import { type DataFolder, secretIn, writeWhole } from './data-folder';
 import { natsConfig } from './nats-config';
 import type { ProcessSpec } from './process-spec';
@@ -9,6 +10,9 @@ import { tcpReady } from './tcp-ready';
 /** A little more than the 15 s in which a service drains. */
 const SERVICE_STOP_MS = 16_000;
 const NATS_STOP_MS = 10_000;
+
+/** The supervised process that is the emulated host. */
+export const EMULATED_HOST = 'emulated-host';
 
 export interface Overcommit {
   cpu: number;
@@ -27,6 +31,8 @@ export interface VolleyProcessesOptions {
   listen: { host: string; port: number };
   /** Ratios that admission on this host enforces. */
   overcommit: Overcommit;
+  /** Adds an emulated host, by the plan that lies in the folder. */
+  emulated?: boolean;
   /** The checkout, or wherever `dist` and `native/build` lie. */
   root: string;
 }
@@ -37,6 +43,7 @@ export function volleyProcesses({
   settings,
   listen,
   overcommit,
+  emulated = false,
   root,
 }: VolleyProcessesOptions): ProcessSpec[][] {
   const token = secretIn(folder.natsTokenFile);
@@ -59,6 +66,19 @@ export function volleyProcesses({
     env: { ...common, ...env },
     stopDeadlineMs: SERVICE_STOP_MS,
   });
+  // Last, so that it stops first: those who want to hear from it are still there.
+  const emulatedHost: ProcessSpec = {
+    name: EMULATED_HOST,
+    command: process.execPath,
+    args: [
+      ...['--enable-source-maps', join(root, 'dist', 'apps', 'cli', 'src', 'emulated', 'main.js')],
+      ...['--data', folder.path, '--host-id', settings.emulatedHostId, '--nats-port', String(settings.natsPort)],
+      ...['--shell', emulatedShell(settings)],
+      ...['--overcommit-cpu', String(overcommit.cpu), '--overcommit-memory', String(overcommit.memory)],
+    ],
+    env: inherited,
+    stopDeadlineMs: STOP_HOST_MS + 2_000,
+  };
   return [
     [
       {
@@ -86,7 +106,13 @@ export function volleyProcesses({
         VOLLEY_CONSOLE_DIR: join(root, 'dist', 'console'),
       }),
     ],
+    ...(emulated ? [[emulatedHost]] : []),
   ];
+}
+
+/** A shell of the emulated host, for who may enter the run folder. Sockets must have short paths. */
+export function emulatedShell(settings: Settings): string {
+  return join(settings.runDir, 'emulated-shell');
 }
 
 /** Debian puts it where only root's PATH leads. */

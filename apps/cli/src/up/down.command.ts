@@ -60,7 +60,7 @@ async function down(folder: DataFolder, out: Output, options: DownOptions): Prom
       targetOf({ url: state.url, tokenFile: folder.operatorTokenFile, data: folder.path }, {}),
     );
     try {
-      const report = await stopMicrovms(client, settings.hostId, {
+      const report = await stopMicrovms(client, [settings.hostId, settings.emulatedHostId], {
         graceMs: options.grace,
         deadlineMs: options.timeout,
       });

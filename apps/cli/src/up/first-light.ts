@@ -33,9 +33,9 @@ export async function untilHostReady(client: RestClient, hostId: string, deadlin
 }
 
 /** One canary that runs, through the same path as every other microVM: the one of an earlier `up`, or a new one. */
-export async function firstLight(client: RestClient): Promise<FirstLight> {
-  const query = { wait: 'running', timeout: `${WAIT_MS}ms` };
-  const deadlineMs = WAIT_MS + 5_000;
+export async function firstLight(client: RestClient, waitMs = WAIT_MS): Promise<FirstLight> {
+  const query = { wait: 'running', timeout: `${waitMs}ms` };
+  const deadlineMs = waitMs + 5_000;
   const { items } = await client.get<{ items: Microvm[] }>('/v1/microvms', {
     query: { label: [`${FIRST_LIGHT_LABEL}=true`] },
   });
@@ -44,16 +44,17 @@ export async function firstLight(client: RestClient): Promise<FirstLight> {
   const ended = items.find(({ state }) => state === 'stopped' || state === 'failed');
   if (ended) {
     const microvm = await client.post<Microvm>(`/v1/microvms/${ended.id}/start`, { body: {}, query, deadlineMs });
-    return { microvm: mustRun(microvm), how: 'started again' };
+    return { microvm: mustRun(microvm, waitMs), how: 'started again' };
   }
   const body = { name: 'first-light', image: 'canary', memoryMiB: MEMORY_MIB, labels: { [FIRST_LIGHT_LABEL]: 'true' } };
-  return { microvm: mustRun(await client.post<Microvm>('/v1/microvms', { body, query, deadlineMs })), how: 'created' };
+  const microvm = await client.post<Microvm>('/v1/microvms', { body, query, deadlineMs });
+  return { microvm: mustRun(microvm, waitMs), how: 'created' };
 }
 
-function mustRun(microvm: Microvm): Microvm {
+function mustRun(microvm: Microvm, waitMs: number): Microvm {
   if (microvm.state === 'running') return microvm;
   throw new CliError(
-    `the canary ${microvm.id} is ${microvm.state} after ${WAIT_MS / 1_000} s: ${microvm.reason ?? 'no reason given'}`,
+    `the canary ${microvm.id} is ${microvm.state} after ${waitMs / 1_000} s: ${microvm.reason ?? 'no reason given'}`,
     ExitCode.timeout,
   );
 }

@@ -13,10 +13,10 @@ export interface StopReport {
   left: number;
 }
 
-/** Stops every microVM of a host, and those that have none yet, through the API, so that their histories tell it. */
+/** Stops every microVM of these hosts, and those that have none yet, through the API, so that their histories tell it. */
 export async function stopMicrovms(
   client: RestClient,
-  hostId: string,
+  hostIds: readonly string[],
   { graceMs, deadlineMs }: { graceMs: number; deadlineMs: number },
 ): Promise<StopReport> {
   const end = performance.now() + deadlineMs;
@@ -29,7 +29,7 @@ export async function stopMicrovms(
       { state: ACTIVE },
       { deadlineMs: listDeadlineMs },
     )) {
-      if (microvm.hostId === hostId || microvm.hostId === null) queue.push(microvm);
+      if (microvm.hostId === null || hostIds.includes(microvm.hostId)) queue.push(microvm);
     }
     const remaining = end - performance.now();
     if (queue.length === 0 || remaining <= 0) return { stopped: stopped.size, left: queue.length };

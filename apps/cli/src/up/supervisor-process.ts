@@ -27,7 +27,12 @@ export class AnotherSupervisorError extends Error {
 }
 
 /** Starts a supervisor in a session of its own, so that it outlives this program and its terminal. */
-export function launchSupervisor(folder: DataFolder, listen: ListenAddress, overcommit: Overcommit): ChildProcess {
+export function launchSupervisor(
+  folder: DataFolder,
+  listen: ListenAddress,
+  overcommit: Overcommit,
+  emulated: boolean,
+): ChildProcess {
   const main = join(repositoryRoot(), 'dist', 'apps', 'cli', 'src', 'supervisor', 'main.js');
   rotateLog(folder.logFile(SUPERVISOR));
   const log = openLog(folder.logFile(SUPERVISOR));
@@ -43,6 +48,7 @@ export function launchSupervisor(folder: DataFolder, listen: ListenAddress, over
       String(listen.port),
     ];
     args.push('--overcommit-cpu', String(overcommit.cpu), '--overcommit-memory', String(overcommit.memory));
+    if (emulated) args.push('--emulated');
     return spawn(process.execPath, args, { stdio: ['ignore', log, log], detached: true, cwd: '/' });
   } finally {
     closeLog(log);

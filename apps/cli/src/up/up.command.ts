@@ -2,10 +2,12 @@ import { Option, type Command } from 'commander';
 import { setTimeout as pause } from 'node:timers/promises';
 import { outputOf, type GlobalOptions } from '../commands/context';
 import { timingsTable } from '../commands/inspect.command';
-import { durationOption, ratioOption, wholeNumber } from '../commands/option-types';
+import { durationOption, memoryOption, ratioOption, wholeNumber } from '../commands/option-types';
 import { kvmAccess } from '../doctor/kvm-access';
 import { thisHost } from '../doctor/host-view';
 import { CliError } from '../errors';
+import { EMULATED_MEANS } from '../emulated/emulated-means';
+import { planEmulatedHost } from '../emulated/emulated-plan';
 import { ExitCode } from '../exit-code';
 import { duration } from '../output/quantities';
 import type { Output } from '../output/output';
@@ -20,7 +22,7 @@ import { readState } from '../supervisor/supervisor-state';
 import { markedProcesses } from '../supervisor/marked-processes';
 import { vmmProcesses } from '../supervisor/vmm-processes';
 import { readSettings } from '../supervisor/settings';
-import { DEFAULT_OVERCOMMIT } from '../supervisor/volley-processes';
+import { DEFAULT_OVERCOMMIT, EMULATED_HOST } from '../supervisor/volley-processes';
 import { firstLight, untilHostReady, type FirstLight } from './first-light';
 import { availableAt, parseListen } from './listen-address';
 import { sizeOf, textAfter } from './log-tail';
@@ -37,6 +39,9 @@ interface UpOptions {
   listen: string;
   port?: number;
   canary: boolean;
+  emulated?: boolean;
+  emulatedMemory: number;
+  emulatedCpus: number;
   overcommitCpu: number;
   overcommitMemory: number;
   timeout: number;
@@ -66,6 +71,14 @@ export function addUpCommand(program: Command): void {
       ratioOption,
       environmentRatio('MEMORY') ?? DEFAULT_OVERCOMMIT.memory,
     )
+    .option('--emulated', 'add a host in software emulation: stock Linux and OCI images, slowly, on any machine')
+    .option('--emulated-memory <MiB>', 'memory of the emulated host', memoryOption, 3_072)
+    .option(
+      '--emulated-cpus <n>',
+      'its processors; microVMs have been seen to hang with more than 1',
+      wholeNumber(1, 16),
+      1,
+    )
     .option('--timeout <duration>', 'how long it may take to get ready', durationOption, 60_000)
     .action(async (options: UpOptions, command: Command) => {
       const folder = DataFolder.create(command.optsWithGlobals<GlobalOptions>().data);
@@ -76,18 +89,27 @@ export function addUpCommand(program: Command): void {
     });
 }
 
+/** It takes 10 s where there are CPUs for it, and a minute where there are not. */
+const EMULATED_READY_MS = 240_000;
+const EMULATED_LIGHT_MS = 60_000;
+
 /** Thrown when the person at the keyboard does not want to wait for the start any longer. */
 class InterruptedError extends CliError {}
 
 async function bringUp(folder: DataFolder, out: Output, options: UpOptions): Promise<void> {
   const startedMs = performance.now();
   await endLeftovers(folder, out);
+  if (options.emulated) {
+    const sizes = { memoryMiB: options.emulatedMemory, cpus: options.emulatedCpus };
+    await planEmulatedHost(folder, sizes, (text) => out.note(text));
+  }
   const listen = await availableAt(
     options.port === undefined ? parseListen(options.listen) : { host: '127.0.0.1', port: options.port },
   );
   const kvm = kvmAccess(thisHost(folder.path));
   const logFrom = sizeOf(folder.logFile('supervisor'));
-  const child = launchSupervisor(folder, listen, { cpu: options.overcommitCpu, memory: options.overcommitMemory });
+  const overcommit = { cpu: options.overcommitCpu, memory: options.overcommitMemory };
+  const child = launchSupervisor(folder, listen, overcommit, options.emulated === true);
   child.unref();
   const supervisor = child.pid === undefined ? undefined : identify(child.pid);
   const url = urlOf(listen);
@@ -99,12 +121,18 @@ async function bringUp(folder: DataFolder, out: Output, options: UpOptions): Pro
     const work = async (): Promise<void> => {
       await untilReady(folder, client, options.timeout, child);
       out.note(`The control plane is up after ${duration(performance.now() - startedMs)}.`);
-      if (!kvm.usable) {
+      const { hostId, emulatedHostId } = readSettings(folder)!;
+      if (kvm.usable) {
+        await untilHostReady(client, hostId, 15_000);
+        if (options.canary) light = await firstLight(client);
+      } else if (!options.emulated) {
         noLight = `no microVM can run here: ${kvm.why}`;
-        return;
       }
-      await untilHostReady(client, readSettings(folder)!.hostId, 15_000);
-      if (options.canary) light = await firstLight(client);
+      if (!options.emulated) return;
+      out.note(`The emulated host boots; its console is ${folder.logFile(EMULATED_HOST)}`);
+      await untilHostReady(client, emulatedHostId, EMULATED_READY_MS);
+      out.note(`The emulated host ${emulatedHostId} is ready after ${duration(performance.now() - startedMs)}.`);
+      if (options.canary) light ??= await firstLight(client, EMULATED_LIGHT_MS);
     };
     await Promise.race([
       work(),
@@ -132,15 +160,19 @@ async function bringUp(folder: DataFolder, out: Output, options: UpOptions): Pro
       problem: noLight ?? null,
     });
   else welcome(folder, out, url, light);
-  if (!kvm.usable) {
+  if (!kvm.usable && !options.emulated) {
     out.note(
-      `\nvolley: ${noLight}.\n  What to do: ${kvm.todo}.\n  Then: ./volley doctor && ./volley down && ./volley up`,
+      `\nvolley: ${noLight}.\n  What to do: ${kvm.todo}.\n  Then: ./volley doctor && ./volley down && ./volley up\n  Or: ./volley down && ./volley up --emulated (${EMULATED_MEANS})`,
     );
   } else if (noLight !== undefined) {
     out.note(`\nvolley: ${noLight}\n  See ./volley doctor, and the logs in ${folder.logs}`);
+  } else if (kvm.usable && kvm.kind === 'software' && !options.emulated && !out.json) {
+    out.note(
+      `\nThis machine's KVM is a software one: canaries run, stock Linux and OCI images need hardware KVM.\n  To try them: ./volley down && ./volley up --emulated (${EMULATED_MEANS})`,
+    );
   }
   if (!options.detach && supervisor) await stayAttached(folder, out, supervisor, logFrom, interrupted);
-  if (noLight !== undefined && kvm.usable) process.exitCode = ExitCode.failed;
+  if (noLight !== undefined && (kvm.usable || options.emulated)) process.exitCode = ExitCode.failed;
 }
 
 /** What a supervisor that died has left may still hold the port. Ended under the lock, so that nobody's living children are. */
@@ -189,6 +221,9 @@ async function tellThatItIsUp(
   await untilReady(folder, client, options.timeout);
   if (out.json) return out.document({ url, tokenFile: folder.operatorTokenFile, data: folder.path, alreadyUp: true });
   out.line(`It is already up: supervisor pid ${living.pid}, REST ${url}, token in ${folder.operatorTokenFile}`);
+  if (options.emulated && !readState(folder)?.processes.some(({ name }) => name === EMULATED_HOST)) {
+    out.note('It has no emulated host; to add one: ./volley down --keep-microvms && ./volley up --emulated');
+  }
   const asked = options.port === undefined ? options.listen : `127.0.0.1:${options.port}`;
   if (options.port !== undefined && options.port !== 0 && new URL(url).host !== asked) {
     out.note(

@@ -77,14 +77,17 @@ describe('stopping the microVMs of a host', () => {
 
   it('leaves other hosts alone, takes those without a host, and tries again what was refused', async () => {
     const api = await fleet({ a: 'here', b: 'there', c: null, d: 'here' }, (id, attempt) => id === 'd' && attempt < 3);
-    expect(await stopMicrovms(api.client, 'here', { graceMs: 10, deadlineMs: 5_000 })).toEqual({ stopped: 3, left: 0 });
+    expect(await stopMicrovms(api.client, ['here'], { graceMs: 10, deadlineMs: 5_000 })).toEqual({
+      stopped: 3,
+      left: 0,
+    });
     await api.close();
     expect(api.seen.some(({ path }) => path === '/v1/microvms/b/stop')).toBe(false);
   });
 
   it('gives up when time is up, and says how many are left', async () => {
     const api = await fleet({ a: 'here' }, () => true);
-    expect(await stopMicrovms(api.client, 'here', { graceMs: 10, deadlineMs: 200 })).toEqual({ stopped: 0, left: 1 });
+    expect(await stopMicrovms(api.client, ['here'], { graceMs: 10, deadlineMs: 200 })).toEqual({ stopped: 0, left: 1 });
     await api.close();
   });
 });

@@ -47,8 +47,16 @@ export function describeHost(
     slots,
     overcommit,
     images,
+    linux: linuxGuests(probe),
     labels,
   };
+}
+
+/** Stock kernels need a KVM that runs guest supervisor code as it is. */
+function linuxGuests({ available, kind, reason }: KvmProbe): NonNullable<HostDescription['linux']> {
+  if (!available) return { available: false, reason: reason ?? 'KVM is not available' };
+  if (kind === 'hardware') return { available: true };
+  return { available: false, reason: 'its KVM is a software one, on which stock Linux kernels do not boot' };
 }
 
 /** Version in the package file next to the sources or the build. */

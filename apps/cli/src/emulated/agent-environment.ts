@@ -1,0 +1,43 @@
+import { THIS_MACHINE } from '#emulated-host';
+
+export interface AgentEnvironmentOptions {
+  hostId: string;
+  natsPort: number;
+  memoryMiB: number;
+  /** Ratios that admission on the emulated host enforces. */
+  overcommit: { cpu: number; memory: number };
+}
+
+/** The name under which the emulated host keeps the token of NATS, in `/etc/volley`. */
+export const NATS_TOKEN = 'nats.token';
+
+/** Settings of the agent that begin with this in the environment of `up` are meant for the emulated host alone. */
+const OWN = 'VOLLEY_EMULATED_';
+
+/** Each prepared slot holds a process, and starting one takes seconds there. */
+const MEMORY_PER_SLOT_MIB = 128;
+/** Below the minute after which a controller gives up a start. */
+const BOOT_DEADLINE_MS = 55_000;
+
+/** What the agent on an emulated host is told: as any agent, with deadlines for a machine that is 10 to 20 times slower. */
+export function agentEnvironment(
+  { hostId, natsPort, memoryMiB, overcommit }: AgentEnvironmentOptions,
+  given: Readonly<Record<string, string | undefined>>,
+): Record<string, string> {
+  const environment: Record<string, string> = {
+    NODE_ENV: 'production',
+    VOLLEY_HOST_ID: hostId,
+    VOLLEY_HOST_DIR: '/var/lib/volley/host',
+    VOLLEY_NATS_URL: `nats://${THIS_MACHINE}:${natsPort}`,
+    VOLLEY_NATS_TOKEN_FILE: `/etc/volley/${NATS_TOKEN}`,
+    VOLLEY_LABELS: 'emulated=true',
+    VOLLEY_SLOTS: String(Math.max(4, Math.floor(memoryMiB / MEMORY_PER_SLOT_MIB))),
+    VOLLEY_OVERCOMMIT_CPU: String(overcommit.cpu),
+    VOLLEY_OVERCOMMIT_MEMORY: String(overcommit.memory),
+    VOLLEY_BOOT_DEADLINE_MS: String(BOOT_DEADLINE_MS),
+  };
+  for (const [name, value] of Object.entries(given)) {
+    if (name.startsWith(OWN) && value !== undefined) environment[`VOLLEY_${name.slice(OWN.length)}`] = value;
+  }
+  return environment;
+}

@@ -1,0 +1,104 @@
+import { INSTALLED_AT } from './agent-files';
+import { THIS_MACHINE } from './qemu-arguments';
+
+/** What the second stage prints; whoever started the host waits for it. */
+export const AGENT_STARTED = /^volley-host: the agent starts\r?$/m;
+
+/** Typed on the console of the host, it ends the agent, then the host. */
+export const SHUTDOWN = 'shutdown';
+
+/** The first process: loads what is needed to mount the root file system, makes everything in it writable for as long as the host lives, and goes there. */
+export function firstStage(modules: readonly string[]): string {
+  return `#!/bin/busybox sh
+export PATH=/bin
+/bin/busybox --install -s /bin
+fail() {
+  echo "volley-host: $*"
+  sleep 1
+  poweroff -f
+}
+mount -t proc proc /proc
+mount -t sysfs sysfs /sys
+mount -t devtmpfs devtmpfs /dev
+for module in ${modules.join(' ')}; do
+  insmod /modules/$module.ko || fail "the module $module cannot be loaded"
+done
+tries=0
+until [ -b /dev/vdb ]; do
+  tries=$((tries + 1))
+  [ $tries -lt 100 ] || fail "the disks do not appear"
+  sleep 0.1
+done
+mkdir -p /system /changes /whole
+mount -t ext4 -o ro /dev/vda /system || fail "the system disk cannot be mounted"
+mount -t tmpfs -o mode=755 tmpfs /changes
+mkdir /changes/upper /changes/work
+mount -t overlay -o lowerdir=/system,upperdir=/changes/upper,workdir=/changes/work overlay /whole || fail "no overlay"
+cp -a /volley /whole/etc/volley
+for folder in dev proc sys; do mount --move /$folder /whole/$folder; done
+exec switch_root /whole /sbin/volley-host
+fail "the system cannot be entered"
+`;
+}
+
+/**
+ * The second stage, from the system disk: devices, network, data disk, and the agent, started again when it ends.
+ * The second serial port is a shell without a prompt, for tests and for looking around.
+ */
+export const SECOND_STAGE = `#!/bin/sh
+export PATH=/usr/sbin:/usr/bin HOME=/root
+mkdir -p /dev/pts /dev/shm
+mount -t devpts devpts /dev/pts
+mount -t tmpfs tmpfs /dev/shm
+mount -t tmpfs -o mode=755 tmpfs /run
+mount -t tmpfs -o mode=1777 tmpfs /tmp
+mount -t cgroup2 cgroup2 /sys/fs/cgroup
+. /etc/volley/host.env
+hostname "$VOLLEY_HOST_ID"
+ip link set lo up
+modprobe virtio_net
+ip link set eth0 up
+ip addr add 10.0.2.15/24 dev eth0
+ip route add default via ${THIS_MACHINE}
+modprobe kvm_amd || echo "volley-host: no KVM"
+for module in tun nf_tables; do modprobe $module; done
+# What lies behind ${THIS_MACHINE} is this machine's own: for the agent, not for guests. Names may be asked for.
+if [ -x /usr/sbin/nft ]; then
+  nft 'add table inet volley_emulated; add chain inet volley_emulated forward { type filter hook forward priority -10; };
+    add rule inet volley_emulated forward ip daddr 10.0.2.0/24 ip daddr != 10.0.2.3 drop' || echo "volley-host: no nft"
+fi
+if ! mount -t ext4 -o noatime,discard /dev/vdb /var/lib/volley; then
+  echo "volley-host: the data disk cannot be mounted"
+  sleep 1
+  poweroff -f
+fi
+[ ! -c /dev/ttyS1 ] || (
+  exec </dev/ttyS1 2>&1
+  stty raw -echo
+  # Behind a pipe it takes itself for a script: no prompt, no echo.
+  while :; do setsid sh -s 2>&1 | cat >/dev/ttyS1; sleep 0.1; done
+) &
+while read -r word; do
+  [ "$word" = ${SHUTDOWN} ] || continue
+  touch /run/stopping
+  kill -TERM "$(cat /run/agent.pid)"
+done </dev/ttyS0 &
+pause=1
+while [ ! -e /run/stopping ]; do
+  echo "volley-host: the agent starts"
+  node ${INSTALLED_AT}/dist/apps/hostd/src/main.js </dev/null &
+  agent=$!
+  echo $agent >/run/agent.pid
+  # Everything else in here may wait; the agent's heartbeats may not.
+  renice -n -10 -p $agent >/dev/null
+  wait $agent
+  echo "volley-host: the agent ended with status $?"
+  [ -e /run/stopping ] || sleep $pause
+  [ $pause -ge 10 ] || pause=$((pause * 2))
+done
+killall -9 volley-vmm 2>/dev/null
+sync
+cd / && umount /var/lib/volley || mount -o remount,ro /var/lib/volley
+echo "volley-host: good night"
+poweroff -f
+`;
