@@ -47,7 +47,7 @@ Status build_and_start(const volley_config& config, InheritedFds& fds, Machine& 
   if (Status status = validate_config(config); !status.is_ok()) return status;
   BootSource source;
   if (Status status = boot_source_of(config, fds, &source); !status.is_ok()) return status;
-  if (Status status = machine.build(config, source); !status.is_ok()) return status;
+  if (Status status = machine.build(config, source, fds); !status.is_ok()) return status;
   fds.close(VOLLEY_ROLE_KERNEL);
   fds.close(VOLLEY_ROLE_INITRD);
   fds.close(VOLLEY_ROLE_INITRD_EXTRA);

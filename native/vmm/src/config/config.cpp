@@ -3,6 +3,8 @@
 #include <cinttypes>
 #include <cstring>
 
+#include "config/device_config.h"
+
 namespace volley {
 namespace {
 
@@ -95,7 +97,8 @@ Status validate_config(const volley_config& config) {
   if (Status status = validate_header(config); !status.is_ok()) return status;
   if (Status status = validate_machine(config); !status.is_ok()) return status;
   if (Status status = validate_images(config); !status.is_ok()) return status;
-  return validate_texts(config);
+  if (Status status = validate_texts(config); !status.is_ok()) return status;
+  return validate_devices(config);
 }
 
 }  // namespace volley

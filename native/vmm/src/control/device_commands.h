@@ -14,16 +14,13 @@ class DeviceCommands {
  public:
   // Device `device` of the configuration. ENODEV: there is none; EINVAL: it has no such limiter, or the limiter makes
   // no sense.
-  virtual int set_limit(uint32_t /*device*/, uint32_t /*which*/, const volley_limiter& /*limiter*/) { return ENODEV; }
+  virtual int set_limit(uint32_t device, uint32_t which, const volley_limiter& limiter) = 0;
   // A command for the one device of `type` (enum volley_device_type) there can be, as VirtioDevice::command(). ENODEV:
   // there is none. Whether it took `passed` or not, the descriptor is closed afterwards if it is still there.
-  virtual int command(uint32_t /*type*/, const volley_message&, UniqueFd& /*passed*/) { return ENODEV; }
+  virtual int command(uint32_t type, const volley_message& message, UniqueFd& passed) = 0;
 
  protected:
   ~DeviceCommands() = default;
 };
-
-// The commands of a machine without devices.
-class NoDevices final : public DeviceCommands {};
 
 }  // namespace volley

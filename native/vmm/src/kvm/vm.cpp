@@ -87,4 +87,14 @@ int Vm::signal_msi(uint32_t apic_id, uint8_t vector) const {
   return ioctl(fd_.get(), KVM_SIGNAL_MSI, &request) < 0 ? errno : 0;
 }
 
+bool Vm::signal_on_write(uint64_t address, uint32_t value, int fd) const {
+  kvm_ioeventfd request{};
+  request.datamatch = value;
+  request.addr = address;
+  request.len = sizeof(value);
+  request.fd = fd;
+  request.flags = KVM_IOEVENTFD_FLAG_DATAMATCH;
+  return ioctl(fd_.get(), KVM_IOEVENTFD, &request) == 0;
+}
+
 }  // namespace volley

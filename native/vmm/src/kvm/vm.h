@@ -28,6 +28,10 @@ class Vm {
   // Sends a fixed, edge-triggered interrupt to the local APIC with id `apic_id`. Errno, or 0.
   int signal_msi(uint32_t apic_id, uint8_t vector) const;
 
+  // Has the kernel signal the eventfd `fd` when the guest writes the 32-bit `value` to `address`, instead of returning
+  // from KVM_RUN. False if it cannot.
+  bool signal_on_write(uint64_t address, uint32_t value, int fd) const;
+
   int fd() const { return fd_.get(); }
 
  private:

@@ -19,6 +19,7 @@
 #include "devices/serial.h"
 #include "kvm/kvm_system.h"
 #include "kvm/vm.h"
+#include "machine/device_set.h"
 #include "machine/end_record.h"
 #include "machine/exit_dispatch.h"
 #include "machine/vcpu_gate.h"
@@ -34,12 +35,14 @@ class Machine final : public BootListener {
   // `wake` is signalled when the guest has booted and when the microVM has ended.
   Machine(int kvm_fd, volley_stats& stats, SerialRing ring, const WakeFd& wake);
 
-  // Creates everything, in the order that is cheap for KVM, and loads the guest.
-  Status build(const volley_config& config, const BootSource& source);
+  // Creates everything, in the order that is cheap for KVM, and loads the guest. The devices keep what they need of
+  // `fds`, which must outlive the machine.
+  Status build(const volley_config& config, const BootSource& source, const InheritedFds& fds);
   // Starts the vCPU threads; they stop at once in front of the gate if `paused`.
   Status start(bool paused);
 
-  // Stops every vCPU outside the guest. 0, or ETIMEDOUT if a vCPU did not stop; the machine then runs on.
+  // Stops every vCPU outside the guest, then every device between two requests. 0, or ETIMEDOUT if one did not stop;
+  // the machine then runs on.
   int pause();
   void resume();
   int press_power_button() { return boot_->power_button().press(); }
@@ -48,10 +51,11 @@ class Machine final : public BootListener {
   size_t type(std::span<const uint8_t> bytes) { return serial_.type(bytes); }
   // Changes a limit of a device or of the serial console. 0, ENODEV or EINVAL.
   int set_limit(const volley_limit_change& change);
-  // What the agent may tell the virtio devices, and how they ask it. Valid from the end of build() on.
-  DeviceCommands& devices() { return *devices_; }
+  // What the agent may tell the virtio devices, and how they ask it.
+  DeviceCommands& devices() { return devices_; }
   AgentQuestions& questions() { return questions_; }
-  // Stops the vCPUs for good, so that nothing changes the page file any more. Gives up waiting after a second.
+  // Stops the vCPUs and devices for good, so that nothing changes the page file any more, and has disks write what must
+  // not be lost. Gives up waiting for a vCPU after a second and for a disk after ten.
   void halt();
 
   EndRecord& end() { return end_; }
@@ -83,8 +87,7 @@ class Machine final : public BootListener {
   LinuxBoot linux_boot_;
   BootProtocol* boot_ = nullptr;
   AgentQuestions questions_;
-  NoDevices no_devices_;
-  DeviceCommands* devices_ = &no_devices_;
+  DeviceSet devices_;
   ExitDispatch dispatch_;
   VcpuGate gate_;
   VcpuContext context_;

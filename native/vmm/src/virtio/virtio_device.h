@@ -57,9 +57,12 @@ class VirtioDevice {
   // Stop using the queues; afterwards as before activate(). Also called for a device that is not active.
   virtual void reset() = 0;
   // The driver kicked this queue, which is ready. May be called without need; never between reset() and activate().
+  // Works on a bounded number of requests and comes back by a LoopTimer for now: a driver that never stops asking must
+  // not keep the loop from its other devices or from being paused.
   virtual void kicked(uint32_t queue) = 0;
 
-  // Changes limits[which] while running. False if the device has no such limiter. The limiter was found valid.
+  // Changes limits[which] while running or paused; what waits for it is looked at from a timer, not here. False if the
+  // device has no such limiter. The limiter was found valid.
   virtual bool set_limit(uint32_t which, const volley_limiter& limiter) = 0;
   // Another command of the agent that is for this type of device (SET_BALLOON, VSOCK_ANSWER with its descriptor): 0 or
   // an errno.
