@@ -76,7 +76,7 @@ struct volley_shell_report {
   uint32_t abi_version;
   uint32_t barriers;  // those that hold now; SECCOMP: the filter for the time before the launch
   int32_t status;     // 0, or the errno of what failed
-  uint32_t reserved;
+  uint32_t failed;    // the barrier that could not be put up; 0 = none, or it was the order that made no sense
   char message[128];  // what failed, NUL terminated
 };
 

@@ -1,5 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { artefacts, describeWithKvm, makeTmpfsDirectory } from '../../../test/support/kvm';
 import {
@@ -7,10 +8,19 @@ import {
   type LaunchSpec,
   type MicrovmDriver,
   type MicrovmProcess,
+  type ShellSpec,
   VmmControlError,
   VmmPageError,
 } from './index';
 
+/** As ourselves, behind barriers that need no rights. */
+const unprivileged: ShellSpec = {
+  barriers: ['capabilities', 'rlimits', 'seccomp'],
+  uid: process.getuid!(),
+  gid: process.getgid!(),
+  openFiles: 64,
+  fileBytes: 2 ** 30,
+};
 const nextTurn = () => new Promise((resolve) => setImmediate(resolve));
 
 /** A VMM that misbehaves on request: what the agent must survive though a sound VMM never does it. */
@@ -184,6 +194,98 @@ describeWithKvm(
       expect(babble.serial(100, 0).from).toBeGreaterThan(0);
     });
 
+    it('tells a VMM in bytes what it is to do', async () => {
+      const vm = await launch('');
+      await vm.booted;
+      const told = () => vm.serial().text.trimEnd().split('\n').at(-1)!.split(' ').map(Number);
+      expect(await vm.type(Uint8Array.from({ length: 200 }, (_, i) => i))).toBe(48);
+      expect(told()).toEqual([7, 96, ...Array.from({ length: 96 }, (_, i) => i)]);
+      await vm.setBalloon(0x1234_5678_9abc);
+      expect(told().slice(0, 10)).toEqual([9, 0, 0xbc, 0x9a, 0x78, 0x56, 0x34, 0x12, 0, 0]);
+      await vm.setLimit('console', 1, { operations: { size: 7, burst: 8, refillMs: 9 } });
+      const words = told();
+      expect(words.slice(0, 10)).toEqual([8, 0, 255, 255, 255, 255, 1, 0, 0, 0]);
+      expect(words.slice(10, 58).filter((_, i) => i % 8 === 0)).toEqual([0, 0, 0, 7, 8, 9]);
+      await expect(vm.setLimit(0, 0, { bytes: { size: 0, refillMs: 1 } })).rejects.toThrow(/limiter.bytes.size/);
+      await expect(vm.setLimit(-1, 0, {})).rejects.toThrow(VmmControlError);
+      await expect(vm.setBalloon(0.5)).rejects.toThrow(/not a number of bytes/);
+      await vm.pressCtrlAltDel();
+    });
+
+    it('lets a guest reach services of the host, which learn who calls', async () => {
+      const listen = async (path: string, greeting: string) => {
+        const heard: Promise<string> = new Promise((heard) => {
+          server.once('connection', (socket) => {
+            socket.once('data', (line) => {
+              heard(line.toString());
+              socket.end(greeting);
+            });
+            if (greeting === 'own') socket.end(greeting);
+          });
+        });
+        await new Promise<void>((resolve) => server.listen(path, resolve));
+        return heard;
+      };
+      const server = createServer();
+      const service = join(scratch.path, 'metadata.sock');
+      const connected = createMicrovmDriver({
+        vmmPath: artefacts.fakeVmm,
+        bindingPath: artefacts.binding,
+        vsockServices: { 80: service },
+      });
+      const ask = async (id: string, before: (directory: string) => void = () => undefined) => {
+        const directory = join(scratch.path, id);
+        mkdirSync(directory);
+        before(directory);
+        const vm = await connected.launch({
+          id,
+          directory,
+          kernelPath: __filename,
+          bootProtocol: 'flat',
+          irqchip: 'split',
+          vcpus: 1,
+          memoryMiB: 2,
+          cmdline: 'ask-80',
+        });
+        held.add(vm);
+        await vm.booted;
+        return vm.serial().text;
+      };
+      try {
+        // 111 is ECONNREFUSED, whatever the reason.
+        expect(await ask('nobody-there')).toBe('refused 111\n');
+        const heard = listen(service, 'welcome');
+        expect(await ask('caller')).toBe('connected: welcome');
+        expect(await heard).toBe('caller\n');
+        server.close();
+        let own: Promise<unknown> = Promise.resolve();
+        const text = ask('own-port', (directory) => (own = listen(join(directory, 'vsock.sock_80'), 'own')));
+        expect(await text).toBe('connected: own');
+        void own;
+      } finally {
+        server.close();
+        for (const vm of held) {
+          vm.kill();
+          await vm.exited;
+          vm.release();
+        }
+        held.clear();
+        connected.close();
+      }
+      expect(() => createMicrovmDriver({ vmmPath: artefacts.fakeVmm, vsockServices: { [2 ** 32]: service } })).toThrow(
+        RangeError,
+      );
+    });
+
+    it('says which barrier could not be put up, and leaves nothing', async () => {
+      const unlucky = { ...unprivileged, uid: 4242 };
+      await expect(driver.prepare(unlucky)).rejects.toMatchObject({
+        name: 'VmmLaunchError',
+        code: 'EPERM',
+        message: expect.stringMatching(/jail.*ids.*bad luck/) as string,
+      });
+    });
+
     it('gives up a launch that takes too long, and clears it away when it comes', async () => {
       const hasty = createMicrovmDriver({
         vmmPath: artefacts.fakeVmm,
@@ -231,7 +333,7 @@ describeWithKvm(
         process.stderr.write('SKIPPED: birth in a cgroup: there is no cgroup v2 here\n');
         return;
       }
-      const vm = await launch('', { cgroupPath: cgroup });
+      const vm = await launch('', { shell: { ...unprivileged, cgroupPaths: [cgroup] } });
       expect(readFileSync(join(cgroup, 'cgroup.procs'), 'utf8').trim()).toBe(String(vm.identity.pid));
       vm.kill();
       await vm.exited;
@@ -248,9 +350,9 @@ describeWithKvm(
       mkdirSync(cgroup);
       try {
         writeFileSync(join(cgroup, 'memory.limit_in_bytes'), String(16 << 20));
-        const vm = await launch('eat-memory');
+        const vm = await launch('eat-memory', { shell: { ...unprivileged, cgroupPaths: [cgroup] } });
         await vm.booted;
-        writeFileSync(join(cgroup, 'cgroup.procs'), String(vm.identity.pid));
+        expect(readFileSync(join(cgroup, 'cgroup.procs'), 'utf8').trim()).toBe(String(vm.identity.pid));
         await vm.pressPowerButton();
         expect(await vm.exited).toMatchObject({ reason: 'outOfMemory', signal: 9 });
         // And one after it is not blamed on the OOM killer.

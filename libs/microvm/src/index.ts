@@ -1,3 +1,4 @@
+export { barrierNames } from './barriers';
 export * from './errors';
 export * from './exit-report';
 export * from './microvm-driver';

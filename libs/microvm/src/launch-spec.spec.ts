@@ -15,17 +15,19 @@ const good: LaunchSpec = {
 
 describe('toLaunchOrder', () => {
   it('translates a spec', () => {
-    expect(toLaunchOrder({ ...good, initrdPath: '/i', cgroupPath: '/c' })).toEqual({
+    expect(toLaunchOrder({ ...good, initrdPath: '/i', initrdExtra: Uint8Array.of(1) })).toEqual({
       id: '01j8z',
       directory: '/run/x',
       kernelPath: '/boot/kernel',
       initrdPath: '/i',
-      cgroupPath: '/c',
+      initrdExtra: Uint8Array.of(1),
       bootProtocol: 2,
       irqchip: 2,
       vcpus: 32,
       memoryBytes: 2 * 1024 * 1024,
       cmdline: 'console=ttyS0',
+      devices: [],
+      consoleLimit: [0, 0, 0, 0, 0, 0],
     });
   });
 
@@ -38,7 +40,9 @@ describe('toLaunchOrder', () => {
     ['directory', ''],
     ['kernelPath', 'a\0b'],
     ['initrdPath', ''],
-    ['cgroupPath', ''],
+    ['initrdExtra', 'text'],
+    ['consoleLimit', { bytes: { size: 1 } }],
+    ['consoleLimit', { operations: { size: 1, burst: -1, refillMs: 1 } }],
     ['bootProtocol', 'elf'],
     ['bootProtocol', 'toString'],
     ['irqchip', 'none'],

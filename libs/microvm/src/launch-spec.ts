@@ -1,7 +1,9 @@
 import { resolve } from 'node:path';
-import { VmmLaunchError } from './errors';
+import { toDeviceOrders } from './device-spec';
+import { limiterNumbers } from './limiter';
 import type { BootProtocol, Irqchip, LaunchSpec } from './microvm-driver';
 import type { NativeLaunchOrder } from './native-binding';
+import { demand, isPath, isWhole } from './spec-checks';
 
 // Numbers and limits of native/abi/volley_abi.h.
 const BOOT_PROTOCOLS: Record<BootProtocol, number> = { flat: 1, linux: 2 };
@@ -9,20 +11,11 @@ const IRQCHIPS: Record<Irqchip, number> = { split: 1, full: 2 };
 const MAX_VCPUS = 32;
 const MAX_ID_BYTES = 63;
 const MAX_CMDLINE_BYTES = 2047;
+/** It is small things that a launch brings along; what is large comes as a file. */
+const MAX_INITRD_EXTRA_BYTES = 16 * 1024 * 1024;
 const MIN_MEMORY_MIB = 2;
 /** 16 TiB: beyond every host, and far below where bytes stop being exact numbers. */
 const MAX_MEMORY_MIB = 16 * 1024 * 1024;
-
-function demand(met: boolean, message: string): asserts met {
-  if (!met) throw new VmmLaunchError(message);
-}
-
-function isPath(value: unknown): value is string {
-  return typeof value === 'string' && value !== '' && !value.includes('\0');
-}
-
-const isWhole = (value: number, least: number, most: number) =>
-  Number.isInteger(value) && value >= least && value <= most;
 
 /** Checks a spec and turns it into what the binding takes. Throws {@link VmmLaunchError} naming the field. */
 export function toLaunchOrder(spec: LaunchSpec): NativeLaunchOrder {
@@ -31,7 +24,11 @@ export function toLaunchOrder(spec: LaunchSpec): NativeLaunchOrder {
   demand(isPath(spec.directory), 'directory must be a path');
   demand(isPath(spec.kernelPath), 'kernelPath must be a path');
   demand(spec.initrdPath === undefined || isPath(spec.initrdPath), 'initrdPath must be a path, or absent');
-  demand(spec.cgroupPath === undefined || isPath(spec.cgroupPath), 'cgroupPath must be a path, or absent');
+  const { initrdExtra } = spec;
+  demand(
+    initrdExtra === undefined || (initrdExtra instanceof Uint8Array && initrdExtra.length <= MAX_INITRD_EXTRA_BYTES),
+    `initrdExtra must be at most ${MAX_INITRD_EXTRA_BYTES} bytes, or absent`,
+  );
   const bootProtocol = Object.hasOwn(BOOT_PROTOCOLS, spec.bootProtocol) ? BOOT_PROTOCOLS[spec.bootProtocol] : 0;
   demand(bootProtocol !== 0, `bootProtocol must be one of ${Object.keys(BOOT_PROTOCOLS).join(', ')}`);
   const irqchip = Object.hasOwn(IRQCHIPS, spec.irqchip) ? IRQCHIPS[spec.irqchip] : 0;
@@ -49,11 +46,13 @@ export function toLaunchOrder(spec: LaunchSpec): NativeLaunchOrder {
     directory: resolve(spec.directory),
     kernelPath: resolve(spec.kernelPath),
     ...(spec.initrdPath === undefined ? {} : { initrdPath: resolve(spec.initrdPath) }),
-    ...(spec.cgroupPath === undefined ? {} : { cgroupPath: resolve(spec.cgroupPath) }),
+    ...(initrdExtra === undefined ? {} : { initrdExtra }),
     cmdline: spec.cmdline,
     bootProtocol,
     irqchip,
     vcpus: spec.vcpus,
     memoryBytes: spec.memoryMiB * 1024 * 1024,
+    devices: toDeviceOrders(spec.devices),
+    consoleLimit: limiterNumbers(spec.consoleLimit, 'consoleLimit'),
   };
 }

@@ -8,6 +8,7 @@ import {
   type LaunchSpec,
   type MicrovmDriver,
   type MicrovmProcess,
+  type ShellSpec,
   VmmControlError,
   VmmExitedError,
   VmmGoneError,
@@ -16,6 +17,14 @@ import {
   VmmPageError,
 } from './index';
 
+/** As ourselves, behind barriers that need no rights. */
+const unprivileged: ShellSpec = {
+  barriers: ['capabilities', 'rlimits', 'seccomp'],
+  uid: process.getuid!(),
+  gid: process.getgid!(),
+  openFiles: 256,
+  fileBytes: 2 ** 40,
+};
 const openDescriptors = () => readdirSync('/proc/self/fd').length;
 const isAlive = (pid: number) => existsSync(`/proc/${pid}`);
 const children = () =>
@@ -96,7 +105,7 @@ describeWithKvm('the microVM driver with canaries on KVM', () => {
     }
     expect(vm.serial().text).toContain('16 MiB, idle');
     const titled = readFileSync(`/proc/${vm.identity.pid}/cmdline`, 'utf8');
-    expect(titled).toBe(`volley-vmm\0${vm.id}\0`);
+    expect(titled.replace(/\0+$/, '')).toBe(`volley-vmm\0${vm.id}`);
     expect(vm.identity.bootId).toBe(readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim());
   });
 
@@ -182,7 +191,13 @@ describeWithKvm('the microVM driver with canaries on KVM', () => {
       [{ kernelPath: join(scratch.path, 'no-kernel') }, /cannot open the kernel/, 'ENOENT'],
       [{ kernelPath: scratch.path }, /not a file/, 'EINVAL'],
       [{ initrdPath: join(scratch.path, 'no-initrd') }, /initial RAM disk/, 'ENOENT'],
-      [{ cgroupPath: scratch.path }, /clone3/, 'EBADF'],
+      [{ shell: { ...unprivileged, cgroupPaths: [scratch.path] } }, /not a directory of a cgroup/, 'EINVAL'],
+      [
+        { devices: [{ type: 'block', path: '/no-disk', readOnly: true, sizeBytes: 512 }] },
+        /the disk \/no-disk/,
+        'ENOENT',
+      ],
+      [{ devices: [{ type: 'net', tapFd: 9999, mac: '02:00:00:00:00:01' }] }, /tap descriptor 9999/, 'EBADF'],
       [{ directory: join(scratch.path, 'no-directory') }, /directory/, 'ENOENT'],
     ];
     const descriptors = openDescriptors();

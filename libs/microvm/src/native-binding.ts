@@ -22,11 +22,13 @@ export interface ExitEvidence {
 
 export type NativeEvent =
   | { kind: 'launched'; request: number; handle: number; pid: number; startTicks: string; bootedNs: bigint }
+  | { kind: 'shell'; request: number; handle: number; pid: number; barriers: number }
+  | { kind: 'shellEnded'; handle: number }
   | { kind: 'refused'; request: number; errno: number; message: string }
   | { kind: 'gone'; request: number; evidence: ExitEvidence }
   | { kind: 'found'; request: number; pid: number; startTicks: string }
   | { kind: 'booted'; handle: number; atNs: bigint }
-  | { kind: 'replied'; handle: number; request: number; status: number }
+  | { kind: 'replied'; handle: number; request: number; status: number; count: number }
   | { kind: 'disconnected'; handle: number; message: string }
   | { kind: 'exited'; handle: number; evidence: ExitEvidence };
 
@@ -35,12 +37,42 @@ export interface NativeLaunchOrder {
   directory: string;
   kernelPath: string;
   initrdPath?: string;
-  cgroupPath?: string;
+  initrdExtra?: Uint8Array;
   cmdline: string;
   bootProtocol: number;
   irqchip: number;
   vcpus: number;
   memoryBytes: number;
+  devices: NativeDeviceOrder[];
+  /** As `limits` of a device. */
+  consoleLimit: number[];
+}
+
+/** `volley_device` of native/abi; what is absent is 0. */
+export interface NativeDeviceOrder {
+  type: number;
+  flags: number;
+  path?: string;
+  overlayPath?: string;
+  tapFd?: number;
+  size?: number;
+  guestCid?: number;
+  statisticsMs?: number;
+  mac?: Uint8Array;
+  mtu?: number;
+  serial?: string;
+  /** Per limiter six numbers: size, burst and refill of its bytes, then of its operations. */
+  limits?: number[];
+}
+
+/** `volley_jail_order` of native/abi. */
+export interface NativeShellOrder {
+  barriers: number;
+  uid: number;
+  gid: number;
+  openFiles: number;
+  fileBytes: number;
+  cgroupPaths: string[];
 }
 
 export interface NativeAdoptOrder {
@@ -54,16 +86,21 @@ export interface NativeAdoptOrder {
 /** The class that native/binding exports: launcher threads, the monitor thread and the table of VMMs. */
 export interface NativeEngine {
   readonly bootId: string;
-  launch(request: number, order: NativeLaunchOrder): void;
+  /** `shell`: what to make, or the handle of one that is there. */
+  launch(request: number, order: NativeLaunchOrder, make: NativeShellOrder | undefined, shell: number): void;
+  prepare(request: number, order: NativeShellOrder): void;
+  /** Ends a shell. */
+  discard(handle: number): void;
+  jail(): { barriers: number; missing: { barrier: number; reason: string }[] };
   adopt(request: number, order: NativeAdoptOrder): void;
   find(request: number, id: string, directory: string): void;
   /** 0 or an errno. */
-  send(handle: number, type: number, request: number): number;
+  send(handle: number, type: number, request: number, argument: number, payload?: Uint8Array): number;
   abandon(handle: number, request: number): void;
   /** 0 or an errno. */
   kill(handle: number): number;
-  /** Fills both arrays and returns how many vCPU thread ids follow the fields in `numbers`. */
-  readStats(handle: number, times: BigUint64Array, numbers: Float64Array): number;
+  /** Fills both arrays: fields, then room for 32 vCPU thread ids, then the counters of each device. */
+  readStats(handle: number, times: BigUint64Array, numbers: Float64Array): void;
   readSerial(
     handle: number,
     maxBytes: number,
@@ -77,11 +114,19 @@ export interface NativeEngine {
 }
 
 export interface NativeBinding {
-  Engine: new (vmmPath: string, launchThreads: number, onEvents: (events: NativeEvent[]) => void) => NativeEngine;
+  Engine: new (
+    vmmPath: string,
+    launchThreads: number,
+    onEvents: (events: NativeEvent[]) => void,
+    vsockServices: Record<number, string>,
+  ) => NativeEngine;
   probe(device?: string): KvmProbe;
+  /** Throws with `errno`. */
+  openTap(name: string, namespacePath: string): number;
   abiVersion: number;
   timeFields: string[];
   numberFields: string[];
+  deviceFields: string[];
 }
 
 const BUILT_AT = 'native/build/binding/volley.node';

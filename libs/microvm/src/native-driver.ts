@@ -1,13 +1,25 @@
 import { rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { getSystemErrorName } from 'node:util';
+import { barrierNames } from './barriers';
 import { concludeExit } from './conclude-exit';
 import { VmmControlError, VmmGoneError, VmmLaunchError } from './errors';
 import { toLaunchOrder } from './launch-spec';
-import type { KvmProbe, LaunchSpec, MicrovmDriver, MicrovmProcess, VmmIdentity } from './microvm-driver';
+import type {
+  Barrier,
+  KvmProbe,
+  LaunchSpec,
+  MicrovmDriver,
+  MicrovmProcess,
+  Shell,
+  ShellSpec,
+  VmmIdentity,
+} from './microvm-driver';
 import { loadNativeBinding, type NativeBinding, type NativeEngine, type NativeEvent } from './native-binding';
+import { defaultShellSpec, toShellOrder } from './shell-spec';
 import { checkBindingFields, StatsReader } from './stats-reader';
 import { type DriverContext, VmmProcess } from './vmm-process';
+import { VmmShell } from './vmm-shell';
 
 export interface MicrovmDriverOptions {
   /** The VMM program. Opened once: replacing the file later concerns drivers made later. */
@@ -18,6 +30,11 @@ export interface MicrovmDriverOptions {
   launchThreads?: number;
   /** After this long a launch, adoption or search that has not been answered is given up. Default 30 s. */
   launchDeadlineMs?: number;
+  /**
+   * Unix sockets of services that every guest reaches by vsock, by port. A service reads one line first, the id of the
+   * microVM that calls; the guest has no say in it. A socket `vsock.sock_<port>` in a VMM's directory comes before.
+   */
+  vsockServices?: Readonly<Record<number, string>>;
 }
 
 /** Makes the driver and starts its threads. Throws when the addon or the VMM program cannot be opened. */
@@ -25,6 +42,19 @@ export function createMicrovmDriver(options: MicrovmDriverOptions): MicrovmDrive
   const binding = loadNativeBinding(options.bindingPath);
   checkBindingFields(binding);
   return new NativeMicrovmDriver(binding, options);
+}
+
+const MAX_VSOCK_PORT = 0xffff_ffff;
+
+function toServices(services: Readonly<Record<number, string>> = {}): Record<number, string> {
+  return Object.fromEntries(
+    Object.entries(services).map(([port, path]) => {
+      if (!Number.isInteger(Number(port)) || Number(port) > MAX_VSOCK_PORT) {
+        throw new RangeError(`vsockServices: ${port} is not a vsock port`);
+      }
+      return [port, resolve(path)];
+    }),
+  );
 }
 
 interface Request {
@@ -46,11 +76,17 @@ interface Question<T> {
   undo(event: NativeEvent): void;
 }
 
+function refusal(event: NativeEvent): VmmLaunchError {
+  const refused = event as Extract<NativeEvent, { kind: 'refused' }>;
+  return new VmmLaunchError(refused.message, refused.errno > 0 ? getSystemErrorName(-refused.errno) : undefined);
+}
+
 class NativeMicrovmDriver implements MicrovmDriver {
   readonly #engine: NativeEngine;
   readonly #context: DriverContext;
   readonly #requests = new Map<number, Request>();
   readonly #processes = new Map<number, VmmProcess>();
+  readonly #shells = new Map<number, VmmShell>();
   /** Directories of VMMs that came too late and were killed, by handle: cleared when their end is known. */
   readonly #unwanted = new Map<number, string>();
   readonly #deadlineMs: number;
@@ -67,9 +103,14 @@ class NativeMicrovmDriver implements MicrovmDriver {
       throw new RangeError('launchThreads must be a whole number from 1 to 64');
     }
     this.#deadlineMs = options.launchDeadlineMs ?? 30_000;
-    this.#engine = new binding.Engine(resolve(options.vmmPath), threads, (events) => {
-      for (const event of events) this.#onEvent(event);
-    });
+    this.#engine = new binding.Engine(
+      resolve(options.vmmPath),
+      threads,
+      (events) => {
+        for (const event of events) this.#onEvent(event);
+      },
+      toServices(options.vsockServices),
+    );
     this.#context = {
       engine: this.#engine,
       stats: new StatsReader(this.#engine),
@@ -85,16 +126,50 @@ class NativeMicrovmDriver implements MicrovmDriver {
     return this.binding.probe();
   }
 
-  async launch(spec: LaunchSpec): Promise<MicrovmProcess> {
+  jail(): { barriers: Barrier[]; missing: { name: Barrier; reason: string }[] } {
+    if (this.#closed) throw new VmmLaunchError('the microVM driver was closed');
+    const { barriers, missing } = this.#engine.jail();
+    return {
+      barriers: barrierNames(barriers),
+      missing: missing.flatMap(({ barrier, reason }) => barrierNames(barrier).map((name) => ({ name, reason }))),
+    };
+  }
+
+  openTap(name: string, namespacePath: string): number {
+    return this.binding.openTap(name, resolve(namespacePath));
+  }
+
+  async prepare(spec: ShellSpec): Promise<Shell> {
+    const order = toShellOrder(spec);
+    return this.#ask({
+      what: 'a new shell',
+      start: (request) => this.#engine.prepare(request, order),
+      take: (event) => {
+        if (event.kind !== 'shell') throw refusal(event);
+        const shell = new VmmShell(event.handle, event.pid, barrierNames(event.barriers), ({ handle }) => {
+          if (!this.#closed) this.#engine.discard(handle);
+        });
+        this.#shells.set(event.handle, shell);
+        return shell;
+      },
+      failure: (why, code) => new VmmLaunchError(why, code),
+      undo: (event) => {
+        if (event.kind === 'shell') this.#engine.discard(event.handle);
+      },
+    });
+  }
+
+  async launch(spec: LaunchSpec, shell?: Shell): Promise<MicrovmProcess> {
     const order = toLaunchOrder(spec);
+    const make = shell === undefined ? toShellOrder(spec.shell ?? defaultShellSpec()) : undefined;
+    const handle = shell === undefined ? 0 : this.#takeShell(shell);
     return this.#ask({
       what: 'a new process',
-      start: (request) => this.#engine.launch(request, order),
+      start: (request) => this.#engine.launch(request, order, make, handle),
       take: (event) => {
-        if (event.kind === 'launched') return this.#hire(event, order.id, order.directory, 'parent');
-        const refused = event as Extract<NativeEvent, { kind: 'refused' }>;
-        const code = refused.errno > 0 ? getSystemErrorName(-refused.errno) : undefined;
-        throw new VmmLaunchError(refused.message, code);
+        if (event.kind !== 'launched') throw refusal(event);
+        this.#shells.delete(handle);
+        return this.#hire(event, order.id, order.directory, 'parent');
       },
       failure: (why, code) => new VmmLaunchError(why, code),
       undo: (event) => {
@@ -103,6 +178,12 @@ class NativeMicrovmDriver implements MicrovmDriver {
         this.#engine.kill(event.handle);
       },
     });
+  }
+
+  #takeShell(shell: Shell): number {
+    const known = shell instanceof VmmShell && this.#shells.get(shell.handle) === shell;
+    if (!known || !shell.take()) throw new VmmLaunchError('the shell was used, discarded or has ended', 'ESRCH');
+    return shell.handle;
   }
 
   async adopt(id: string, identity: VmmIdentity): Promise<MicrovmProcess> {
@@ -145,6 +226,8 @@ class NativeMicrovmDriver implements MicrovmDriver {
     for (const request of [...this.#requests.values()]) request.fail(new Error('the microVM driver was closed'));
     for (const process of this.#processes.values()) process.onClosed();
     this.#processes.clear();
+    for (const shell of this.#shells.values()) shell.onEnded();
+    this.#shells.clear();
   }
 
   #ask<T>(question: Question<T>): Promise<T> {
@@ -201,14 +284,19 @@ class NativeMicrovmDriver implements MicrovmDriver {
   #onEvent(event: NativeEvent): void {
     switch (event.kind) {
       case 'launched':
+      case 'shell':
       case 'refused':
       case 'gone':
       case 'found':
         return this.#requests.get(event.request)?.take(event);
+      case 'shellEnded':
+        this.#shells.get(event.handle)?.onEnded();
+        this.#shells.delete(event.handle);
+        return;
       case 'booted':
         return this.#processes.get(event.handle)?.onBooted(event.atNs);
       case 'replied':
-        return this.#processes.get(event.handle)?.onReply(event.request, event.status);
+        return this.#processes.get(event.handle)?.onReply(event.request, event.status, event.count);
       case 'disconnected':
         return this.#processes.get(event.handle)?.onDisconnected(event.message);
       case 'exited':
@@ -222,7 +310,7 @@ class NativeMicrovmDriver implements MicrovmDriver {
     if (directory === undefined) return;
     this.#unwanted.delete(handle);
     this.#engine.release(handle);
-    for (const name of ['pages', 'control.sock'])
+    for (const name of ['pages', 'control.sock', 'vsock.sock'])
       void rm(join(directory, name), { force: true }).catch(() => undefined);
   }
 

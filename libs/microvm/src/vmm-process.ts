@@ -3,13 +3,24 @@ import { concludeExit, type Witness } from './conclude-exit';
 import { decodeSerial } from './decode-serial';
 import { VmmControlError, VmmExitedError, VmmPageError } from './errors';
 import type { ExitReport } from './exit-report';
-import type { MicrovmProcess, SerialRead, VmmIdentity } from './microvm-driver';
+import { limiterNumbers } from './limiter';
+import type { Limiter, MicrovmProcess, SerialRead, VmmIdentity } from './microvm-driver';
 import type { MicrovmStats } from './microvm-stats';
 import type { ExitEvidence, NativeEngine } from './native-binding';
 import type { StatsReader } from './stats-reader';
 
 /** `volley_message_type` of native/abi. */
-const COMMANDS = { pause: 1, resume: 2, stop: 3 } as const;
+const COMMANDS = {
+  pause: 1,
+  resume: 2,
+  'press the power button of': 3,
+  'press Ctrl-Alt-Del in': 6,
+  'type into': 7,
+  'set a limit of': 8,
+  'set the balloon of': 9,
+} as const;
+const CONSOLE = 0xffff_ffff;
+const TYPED_AT_MOST = 96;
 
 export const DEFAULT_COMMAND_DEADLINE_MS = 5_000;
 const SERIAL_RING_BYTES = 64 * 1024;
@@ -27,7 +38,7 @@ export interface DriverContext {
 }
 
 interface Pending {
-  settle(error?: VmmControlError): void;
+  settle(error?: VmmControlError, count?: number): void;
 }
 
 /** Keeps Node alive from the first `begin` to `end`. */
@@ -96,16 +107,50 @@ export class VmmProcess implements MicrovmProcess {
     return this.#exited.promise;
   }
 
-  pause(deadlineMs?: number): Promise<void> {
-    return this.#command('pause', deadlineMs);
+  async pause(deadlineMs?: number): Promise<void> {
+    await this.#command('pause', deadlineMs);
   }
 
-  resume(deadlineMs?: number): Promise<void> {
-    return this.#command('resume', deadlineMs);
+  async resume(deadlineMs?: number): Promise<void> {
+    await this.#command('resume', deadlineMs);
   }
 
-  pressPowerButton(deadlineMs?: number): Promise<void> {
-    return this.#command('stop', deadlineMs);
+  async pressPowerButton(deadlineMs?: number): Promise<void> {
+    await this.#command('press the power button of', deadlineMs);
+  }
+
+  async pressCtrlAltDel(deadlineMs?: number): Promise<void> {
+    await this.#command('press Ctrl-Alt-Del in', deadlineMs);
+  }
+
+  async type(bytes: Uint8Array, deadlineMs?: number): Promise<number> {
+    const part = bytes.subarray(0, TYPED_AT_MOST);
+    const taken = await this.#command('type into', deadlineMs, part.length, part);
+    return Math.min(taken, part.length);
+  }
+
+  async setLimit(device: number | 'console', which: number, limiter: Limiter, deadlineMs?: number): Promise<void> {
+    const index = device === 'console' ? CONSOLE : device;
+    const payload = Buffer.alloc(8 + 6 * 8);
+    let numbers: number[];
+    try {
+      numbers = limiterNumbers(limiter, 'limiter');
+      payload.writeUInt32LE(index, 0);
+      payload.writeUInt32LE(which, 4);
+    } catch (error) {
+      throw new VmmControlError(`cannot set a limit of microVM ${this.id}: ${(error as Error).message}`);
+    }
+    numbers.forEach((number, at) => payload.writeBigUInt64LE(BigInt(number), 8 + at * 8));
+    await this.#command('set a limit of', deadlineMs, 0, payload);
+  }
+
+  async setBalloon(bytes: number, deadlineMs?: number): Promise<void> {
+    if (!Number.isSafeInteger(bytes) || bytes < 0) {
+      throw new VmmControlError(`cannot set the balloon of microVM ${this.id}: ${bytes} is not a number of bytes`);
+    }
+    const payload = Buffer.alloc(8);
+    payload.writeBigUInt64LE(BigInt(bytes));
+    await this.#command('set the balloon of', deadlineMs, 0, payload);
   }
 
   kill(): void {
@@ -138,10 +183,10 @@ export class VmmProcess implements MicrovmProcess {
   }
 
   /** @internal */
-  onReply(request: number, status: number): void {
+  onReply(request: number, status: number, count: number): void {
     this.#pending
       .get(request)
-      ?.settle(status === 0 ? undefined : new VmmControlError(`the VMM refused: ${errorName(status)}`));
+      ?.settle(status === 0 ? undefined : new VmmControlError(`the VMM refused: ${errorName(status)}`), count);
   }
 
   /** @internal */
@@ -163,25 +208,32 @@ export class VmmProcess implements MicrovmProcess {
     this.#stopWaiting('the driver was closed');
   }
 
-  #command(name: keyof typeof COMMANDS, deadlineMs = DEFAULT_COMMAND_DEADLINE_MS): Promise<void> {
-    const fail = (why: string) => Promise.reject(new VmmControlError(`cannot ${name} microVM ${this.id}: ${why}`));
+  /** Resolves with the number that the reply carries. */
+  #command(
+    name: keyof typeof COMMANDS,
+    deadlineMs = DEFAULT_COMMAND_DEADLINE_MS,
+    argument = 0,
+    payload?: Uint8Array,
+  ): Promise<number> {
+    const fail = (why: string) =>
+      Promise.reject<number>(new VmmControlError(`cannot ${name} microVM ${this.id}: ${why}`));
     if (this.#end !== undefined) return fail(`it ended: ${this.#end.message}`);
     if (this.#released) return fail('it was released');
     if (this.context.isClosed()) return fail('the driver was closed');
     const request = this.context.nextRequest();
-    const errno = this.context.engine.send(this.handle, COMMANDS[name], request);
+    const errno = this.context.engine.send(this.handle, COMMANDS[name], request, argument, payload);
     if (errno !== 0) {
       const name = errorName(errno);
       return fail(name === 'ENOTCONN' ? 'there is no control connection to its VMM' : `sending failed: ${name}`);
     }
 
     this.context.hold();
-    return new Promise<void>((resolve, reject) => {
-      const settle = (error?: VmmControlError) => {
+    return new Promise<number>((resolve, reject) => {
+      const settle = (error?: VmmControlError, count = 0) => {
         if (!this.#pending.delete(request)) return;
         clearTimeout(timer);
         this.context.letGo();
-        if (error === undefined) resolve();
+        if (error === undefined) resolve(count);
         else reject(new VmmControlError(`cannot ${name} microVM ${this.id}: ${error.message}`));
       };
       const timer = setTimeout(() => {

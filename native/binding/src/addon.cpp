@@ -2,14 +2,18 @@
 #define NAPI_VERSION 9
 #include <napi.h>
 
+#include <algorithm>
 #include <array>
 #include <cmath>
+#include <cstdlib>
+#include <cstring>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "engine.h"
 #include "kvm_probe.h"
+#include "open_tap.h"
 
 namespace volley {
 namespace {
@@ -17,11 +21,19 @@ namespace {
 constexpr double kSafeInteger = 9007199254740991.0;  // Number.MAX_SAFE_INTEGER
 
 // Fields of a statistics page in the order in which readStats fills its two arrays. libs/microvm compares these names
-// with its own when it loads the addon.
-constexpr std::array kTimeFields = {"launchedNs", "enteredNs", "vmCreatedNs", "memoryNs", "loadedNs",
-                                    "vcpusNs",    "runNs",     "bootedNs",    "exitedNs", "guestMemoryAddress"};
-constexpr std::array kNumberFields = {"state",       "exitsTotal",  "exitsPio",  "exitsMmio",       "exitsHlt",
-                                      "exitsSignal", "serialBytes", "unknownIo", "guestMemoryBytes"};
+// with its own when it loads the addon. Behind the numbers come VOLLEY_MAX_VCPUS thread ids, then the counters of
+// VOLLEY_MAX_DEVICES devices.
+constexpr std::array kTimeFields = {"launchedNs",      "enteredNs", "vmCreatedNs", "memoryNs", "loadedNs",
+                                    "vcpusNs",         "runNs",     "bootedNs",    "exitedNs", "guestMemoryAddress",
+                                    "balloonUpdatedNs"};
+constexpr std::array kNumberFields = {
+    "state",       "exitsTotal",    "exitsPio",         "exitsMmio",     "exitsHlt",     "exitsSignal",
+    "serialBytes", "unknownIo",     "guestMemoryBytes", "serialDropped", "barriers",     "guestReported",
+    "guestReport", "balloonTarget", "balloonActual",    "balloonFree",   "balloonTotal", "balloonAvailable",
+    "vcpus",       "devices",       "hasBalloon"};
+constexpr std::array kDeviceFields = {"reads",   "writes", "readBytes", "writeBytes",
+                                      "flushes", "errors", "throttled", "interrupts"};
+constexpr size_t kNumbers = kNumberFields.size() + VOLLEY_MAX_VCPUS + VOLLEY_MAX_DEVICES * kDeviceFields.size();
 
 void Throw(Napi::Env env, const Failure& failure) {
   Napi::Error error = Napi::Error::New(env, failure.message);
@@ -46,6 +58,73 @@ uint32_t Whole32Of(const Napi::Value& value) { return static_cast<uint32_t>(Whol
 
 // Counters of a page that lies may exceed what a JavaScript number can hold exactly.
 double Clamped(uint64_t value) { return std::min(static_cast<double>(value), kSafeInteger); }
+
+std::vector<uint8_t> BytesOf(const Napi::Value& value) {
+  if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != napi_uint8_array) return {};
+  const auto array = value.As<Napi::Uint8Array>();
+  return {array.Data(), array.Data() + array.ElementLength()};
+}
+
+template <size_t N>
+void CopyText(const Napi::Object& object, const char* name, char (&to)[N]) {
+  const std::string text = TextOf(object, name);
+  memcpy(to, text.data(), std::min(text.size(), N));
+}
+
+// Six numbers per limiter: size, burst and refill of its bytes, then of its operations.
+constexpr uint32_t kNumbersPerLimiter = 6;
+volley_limiter LimiterOf(const Napi::Value& value, uint32_t index) {
+  volley_limiter limiter{};
+  if (!value.IsArray()) return limiter;
+  const auto numbers = value.As<Napi::Array>();
+  volley_bucket* const buckets[] = {&limiter.bytes, &limiter.operations};
+  for (uint32_t i = 0; i < 2; ++i) {
+    const uint32_t at = index * kNumbersPerLimiter + 3 * i;
+    buckets[i]->size = WholeOf(numbers.Get(at), kSafeInteger);
+    buckets[i]->burst = WholeOf(numbers.Get(at + 1), kSafeInteger);
+    buckets[i]->refill_ms = WholeOf(numbers.Get(at + 2), kSafeInteger);
+  }
+  return limiter;
+}
+
+DeviceOrder DeviceOf(const Napi::Object& spec) {
+  DeviceOrder order;
+  order.path = TextOf(spec, "path");
+  order.overlay_path = TextOf(spec, "overlayPath");
+  order.tap_fd = static_cast<int>(WholeOf(spec.Get("tapFd"), 2147483647.0));
+  volley_device& device = order.device;
+  device.type = Whole32Of(spec.Get("type"));
+  device.flags = Whole32Of(spec.Get("flags"));
+  device.size = WholeOf(spec.Get("size"), kSafeInteger);
+  device.guest_cid = Whole32Of(spec.Get("guestCid"));
+  device.stats_interval_ms = Whole32Of(spec.Get("statisticsMs"));
+  device.mtu = static_cast<uint16_t>(WholeOf(spec.Get("mtu"), 65535.0));
+  const std::vector<uint8_t> mac = BytesOf(spec.Get("mac"));
+  memcpy(device.mac, mac.data(), std::min(mac.size(), sizeof device.mac));
+  CopyText(spec, "serial", device.serial);
+  for (uint32_t i = 0; i < 2; ++i) device.limits[i] = LimiterOf(spec.Get("limits"), i);
+  return order;
+}
+
+ShellOrder ShellOf(const Napi::Value& value) {
+  ShellOrder order;
+  if (!value.IsObject()) return order;
+  const auto spec = value.As<Napi::Object>();
+  order.barriers = Whole32Of(spec.Get("barriers"));
+  order.uid = Whole32Of(spec.Get("uid"));
+  order.gid = Whole32Of(spec.Get("gid"));
+  order.open_files = Whole32Of(spec.Get("openFiles"));
+  // What is too large for an exact number is as good as no limit.
+  order.file_bytes =
+      NumberOf(spec.Get("fileBytes")) >= kSafeInteger ? UINT64_MAX : WholeOf(spec.Get("fileBytes"), kSafeInteger);
+  if (const Napi::Value paths = spec.Get("cgroupPaths"); paths.IsArray()) {
+    const auto array = paths.As<Napi::Array>();
+    for (uint32_t i = 0; i < array.Length(); ++i) {
+      order.cgroup_paths.push_back(array.Get(i).ToString().Utf8Value());
+    }
+  }
+  return order;
+}
 
 Napi::Object EvidenceObject(Napi::Env env, const ExitEvidence& evidence) {
   Napi::Object object = Napi::Object::New(env);
@@ -74,6 +153,19 @@ class EventObject {
     object.Set("pid", event.pid);
     object.Set("startTicks", event.start_ticks);
     object.Set("bootedNs", Napi::BigInt::New(env_, event.booted_ns));
+    return object;
+  }
+  Napi::Object operator()(const ShellEvent& event) const {
+    Napi::Object object = Make("shell");
+    object.Set("request", event.request);
+    object.Set("handle", event.handle);
+    object.Set("pid", event.pid);
+    object.Set("barriers", event.barriers);
+    return object;
+  }
+  Napi::Object operator()(const ShellEndedEvent& event) const {
+    Napi::Object object = Make("shellEnded");
+    object.Set("handle", event.handle);
     return object;
   }
   Napi::Object operator()(const RefusedEvent& event) const {
@@ -107,6 +199,7 @@ class EventObject {
     object.Set("handle", event.handle);
     object.Set("request", event.request);
     object.Set("status", event.status);
+    object.Set("count", Clamped(event.count));
     return object;
   }
   Napi::Object operator()(const DisconnectedEvent& event) const {
@@ -138,6 +231,9 @@ class EngineWrap : public Napi::ObjectWrap<EngineWrap> {
     return DefineClass(env, "Engine",
                        {
                            InstanceMethod<&EngineWrap::Launch>("launch"),
+                           InstanceMethod<&EngineWrap::Prepare>("prepare"),
+                           InstanceMethod<&EngineWrap::Discard>("discard"),
+                           InstanceMethod<&EngineWrap::Jail>("jail"),
                            InstanceMethod<&EngineWrap::Adopt>("adopt"),
                            InstanceMethod<&EngineWrap::Find>("find"),
                            InstanceMethod<&EngineWrap::Send>("send"),
@@ -153,7 +249,7 @@ class EngineWrap : public Napi::ObjectWrap<EngineWrap> {
                        });
   }
 
-  // new Engine(vmmPath, launchThreads, onEvents)
+  // new Engine(vmmPath, launchThreads, onEvents, vsockServices: { [port]: path })
   explicit EngineWrap(const Napi::CallbackInfo& info) : Napi::ObjectWrap<EngineWrap>(info) {
     const Napi::Env env = info.Env();
     if (info.Length() < 3 || !info[0].IsString() || !info[1].IsNumber() || !info[2].IsFunction()) {
@@ -163,6 +259,15 @@ class EngineWrap : public Napi::ObjectWrap<EngineWrap> {
     EngineOptions options;
     options.vmm_path = info[0].As<Napi::String>().Utf8Value();
     options.launch_threads = Whole32Of(info[1]);
+    if (info[3].IsObject()) {
+      const auto services = info[3].As<Napi::Object>();
+      const Napi::Array ports = services.GetPropertyNames();
+      for (uint32_t i = 0; i < ports.Length(); ++i) {
+        const std::string port = ports.Get(i).ToString().Utf8Value();
+        options.vsock_services[static_cast<uint32_t>(strtoul(port.c_str(), nullptr, 10))] =
+            TextOf(services, port.c_str());
+      }
+    }
     deliver_ = Delivery::New(env, info[2].As<Napi::Function>(), "volley events", 0, 1, this);
     // Nothing waits by itself: ref() is called while answers are due, so an idle agent can exit.
     deliver_.Unref(env);
@@ -206,7 +311,7 @@ class EngineWrap : public Napi::ObjectWrap<EngineWrap> {
     return false;
   }
 
-  // launch(request, order)
+  // launch(request, order, shell: ShellOrder, handle of a shell or 0)
   void Launch(const Napi::CallbackInfo& info) {
     if (!Open(info)) return;
     const Napi::Object spec = info[1].As<Napi::Object>();
@@ -215,13 +320,48 @@ class EngineWrap : public Napi::ObjectWrap<EngineWrap> {
     order.directory = TextOf(spec, "directory");
     order.kernel_path = TextOf(spec, "kernelPath");
     order.initrd_path = TextOf(spec, "initrdPath");
-    order.cgroup_path = TextOf(spec, "cgroupPath");
+    const std::vector<uint8_t> extra = BytesOf(spec.Get("initrdExtra"));
+    order.initrd_extra.assign(extra.begin(), extra.end());
     order.cmdline = TextOf(spec, "cmdline");
     order.boot_protocol = Whole32Of(spec.Get("bootProtocol"));
     order.irqchip = Whole32Of(spec.Get("irqchip"));
     order.vcpus = Whole32Of(spec.Get("vcpus"));
     order.memory_bytes = WholeOf(spec.Get("memoryBytes"), kSafeInteger);
-    engine_->Launch(Whole32Of(info[0]), std::move(order));
+    order.serial_limit = LimiterOf(spec.Get("consoleLimit"), 0);
+    if (const Napi::Value devices = spec.Get("devices"); devices.IsArray()) {
+      const auto array = devices.As<Napi::Array>();
+      for (uint32_t i = 0; i < array.Length(); ++i) order.devices.push_back(DeviceOf(array.Get(i).As<Napi::Object>()));
+    }
+    engine_->Launch(Whole32Of(info[0]), std::move(order), ShellOf(info[2]), Whole32Of(info[3]));
+  }
+
+  // prepare(request, shell: ShellOrder)
+  void Prepare(const Napi::CallbackInfo& info) {
+    if (!Open(info)) return;
+    engine_->Prepare(Whole32Of(info[0]), ShellOf(info[1]));
+  }
+
+  // discard(handle of a shell)
+  void Discard(const Napi::CallbackInfo& info) {
+    if (engine_ != nullptr) engine_->Discard(Whole32Of(info[0]));
+  }
+
+  // jail(): { barriers, missing: [{ barrier, reason }] }
+  Napi::Value Jail(const Napi::CallbackInfo& info) {
+    const Napi::Env env = info.Env();
+    if (!Open(info)) return env.Undefined();
+    const Nursery::Possibilities& found = engine_->Jail();
+    Napi::Object object = Napi::Object::New(env);
+    object.Set("barriers", found.barriers);
+    Napi::Array missing = Napi::Array::New(env, found.missing.size());
+    for (size_t i = 0; i < found.missing.size(); ++i) {
+      Napi::Object one = Napi::Object::New(env);
+      one.Set("barrier", found.missing[i].barrier);
+      one.Set("reason", found.missing[i].reason);
+      missing.Set(static_cast<uint32_t>(i), one);
+    }
+    object.Set("missing", missing);
+    return object;
   }
 
   // adopt(request, order)
@@ -243,10 +383,16 @@ class EngineWrap : public Napi::ObjectWrap<EngineWrap> {
     engine_->Find(Whole32Of(info[0]), info[1].As<Napi::String>().Utf8Value(), info[2].As<Napi::String>().Utf8Value());
   }
 
-  // send(handle, type, request): 0 or errno
+  // send(handle, type, request, argument, payload: Uint8Array or undefined): 0 or errno
   Napi::Value Send(const Napi::CallbackInfo& info) {
     if (!Open(info)) return info.Env().Undefined();
-    return Napi::Number::New(info.Env(), engine_->Send(Whole32Of(info[0]), Whole32Of(info[1]), Whole32Of(info[2])));
+    volley_message message{};
+    message.type = Whole32Of(info[1]);
+    message.request_id = Whole32Of(info[2]);
+    message.argument = Whole32Of(info[3]);
+    const std::vector<uint8_t> payload = BytesOf(info[4]);
+    memcpy(&message.payload, payload.data(), std::min(payload.size(), sizeof message.payload));
+    return Napi::Number::New(info.Env(), engine_->Send(Whole32Of(info[0]), message));
   }
 
   // abandon(handle, request)
@@ -259,41 +405,60 @@ class EngineWrap : public Napi::ObjectWrap<EngineWrap> {
     return Napi::Number::New(info.Env(), engine_ == nullptr ? 0 : engine_->Kill(Whole32Of(info[0])));
   }
 
-  // readStats(handle, times: BigUint64Array, numbers: Float64Array): number of vCPU thread ids at the end of `numbers`
-  Napi::Value ReadStats(const Napi::CallbackInfo& info) {
-    if (!Open(info)) return info.Env().Undefined();
+  // readStats(handle, times: BigUint64Array, numbers: Float64Array)
+  void ReadStats(const Napi::CallbackInfo& info) {
+    if (!Open(info)) return;
     const auto vmm = engine_->Get(Whole32Of(info[0]));
     const auto pages = vmm ? vmm->Pages() : nullptr;
-    if (!pages) {
-      Throw(info.Env(), {0, "this microVM was released"});
-      return info.Env().Undefined();
-    }
+    if (!pages) return Throw(info.Env(), {0, "this microVM was released"});
     auto times = info[1].As<Napi::BigUint64Array>();
     auto numbers = info[2].As<Napi::Float64Array>();
-    if (times.ElementLength() < kTimeFields.size() ||
-        numbers.ElementLength() < kNumberFields.size() + VOLLEY_MAX_VCPUS) {
-      Throw(info.Env(), {0, "readStats needs larger arrays"});
-      return info.Env().Undefined();
+    if (times.ElementLength() < kTimeFields.size() || numbers.ElementLength() < kNumbers) {
+      return Throw(info.Env(), {0, "readStats needs larger arrays"});
     }
     auto read = pages->ReadStats();
-    if (!read) {
-      Throw(info.Env(), read.failure());
-      return info.Env().Undefined();
-    }
+    if (!read) return Throw(info.Env(), read.failure());
     const volley_stats& stats = *read;
+    const std::vector<uint32_t> threads = vmm->VcpuTids(stats);
+    double* const tids = numbers.Data() + kNumberFields.size();
+    std::copy(threads.begin(), threads.end(), tids);
+    double* device_number = tids + VOLLEY_MAX_VCPUS;
+    for (size_t i = 0; i < vmm->devices.size(); ++i) {
+      const volley_device_stats& device = stats.devices[i];
+      for (const uint64_t value : {device.reads, device.writes, device.read_bytes, device.write_bytes, device.flushes,
+                                   device.errors, device.throttled, device.interrupts}) {
+        *device_number++ = Clamped(value);
+      }
+    }
+    const bool has_balloon =
+        std::find(vmm->devices.begin(), vmm->devices.end(), VOLLEY_DEVICE_BALLOON) != vmm->devices.end();
     const std::array<uint64_t, kTimeFields.size()> time_values = {
-        vmm->launched_ns, stats.entered_ns, stats.vm_created_ns, stats.memory_ns, stats.loaded_ns,
-        stats.vcpus_ns,   stats.run_ns,     stats.booted_ns,     stats.exited_ns, stats.guest_memory_address};
-    const std::array<uint64_t, kNumberFields.size()> number_values = {
-        stats.state,        stats.exits_total,  stats.exits_pio,  stats.exits_mmio,        stats.exits_hlt,
-        stats.exits_signal, stats.serial_bytes, stats.unknown_io, stats.guest_memory_bytes};
+        vmm->launched_ns,        stats.entered_ns, stats.vm_created_ns, stats.memory_ns, stats.loaded_ns,
+        stats.vcpus_ns,          stats.run_ns,     stats.booted_ns,     stats.exited_ns, stats.guest_memory_address,
+        stats.balloon.updated_ns};
+    const std::array<uint64_t, kNumberFields.size()> number_values = {stats.state,
+                                                                      stats.exits_total,
+                                                                      stats.exits_pio,
+                                                                      stats.exits_mmio,
+                                                                      stats.exits_hlt,
+                                                                      stats.exits_signal,
+                                                                      stats.serial_bytes,
+                                                                      stats.unknown_io,
+                                                                      stats.guest_memory_bytes,
+                                                                      stats.serial_dropped,
+                                                                      stats.barriers,
+                                                                      stats.guest_report >> 63,
+                                                                      stats.guest_report & 0xffffffffu,
+                                                                      stats.balloon.target,
+                                                                      stats.balloon.actual,
+                                                                      stats.balloon.free_memory,
+                                                                      stats.balloon.total_memory,
+                                                                      stats.balloon.available_memory,
+                                                                      threads.size(),
+                                                                      vmm->devices.size(),
+                                                                      has_balloon ? 1u : 0u};
     for (size_t i = 0; i < time_values.size(); ++i) times.Data()[i] = time_values[i];
     for (size_t i = 0; i < number_values.size(); ++i) numbers.Data()[i] = Clamped(number_values[i]);
-    uint32_t threads = 0;
-    for (const uint32_t tid : stats.vcpu_tids) {
-      if (tid != 0) numbers.Data()[number_values.size() + threads++] = tid;
-    }
-    return Napi::Number::New(info.Env(), threads);
   }
 
   // readSerial(handle, maxBytes, since or undefined): { bytes, from, to, ended }
@@ -374,6 +539,21 @@ Napi::Value Probe(const Napi::CallbackInfo& info) {
   return object;
 }
 
+// openTap(name, path of the network namespace): descriptor
+Napi::Value TapCall(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  if (!info[0].IsString() || !info[1].IsString()) {
+    Throw(env, {0, "openTap(name, namespacePath)"});
+    return env.Undefined();
+  }
+  auto tap = OpenTap(info[0].As<Napi::String>().Utf8Value(), info[1].As<Napi::String>().Utf8Value());
+  if (!tap) {
+    Throw(env, tap.failure());
+    return env.Undefined();
+  }
+  return Napi::Number::New(env, tap->Release());
+}
+
 template <size_t N>
 Napi::Array Names(Napi::Env env, const std::array<const char*, N>& names) {
   Napi::Array array = Napi::Array::New(env, names.size());
@@ -384,9 +564,11 @@ Napi::Array Names(Napi::Env env, const std::array<const char*, N>& names) {
 Napi::Object Init(Napi::Env env, Napi::Object exports) {
   exports.Set("Engine", EngineWrap::Class(env));
   exports.Set("probe", Napi::Function::New<Probe>(env, "probe"));
+  exports.Set("openTap", Napi::Function::New<TapCall>(env, "openTap"));
   exports.Set("abiVersion", VOLLEY_ABI_VERSION);
   exports.Set("timeFields", Names(env, kTimeFields));
   exports.Set("numberFields", Names(env, kNumberFields));
+  exports.Set("deviceFields", Names(env, kDeviceFields));
   return exports;
 }
 

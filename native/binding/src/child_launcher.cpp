@@ -4,7 +4,6 @@
 #include <linux/close_range.h>
 #include <linux/sched.h>
 #include <signal.h>
-#include <stddef.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -19,21 +18,19 @@
 namespace volley {
 namespace {
 
-// Slots lie above every number that a VMM inherits, so that filling 0..7 never overwrites a source.
+// Slots lie above every number that a VMM inherits, so that filling 0..3 never overwrites a source.
 constexpr int kFirstSlot = 16;
 
-enum Slot : size_t { kNull, kExecutable, kKvm, kControl, kPages, kKernel, kInitrd };
+enum Slot : size_t { kNull, kExecutable, kBirth };
 
-constexpr std::array<Slot, 5> kInherited = {kKvm, kControl, kPages, kKernel, kInitrd};
-static_assert(VOLLEY_FD_KVM == 3 && VOLLEY_FD_CONTROL == 4 && VOLLEY_FD_PAGES == 5 && VOLLEY_FD_KERNEL == 6 &&
-              VOLLEY_FD_INITRD == 7);
-constexpr unsigned kLastInherited = VOLLEY_FD_INITRD;
+// Room for an id of VOLLEY_ID_MAX - 1 bytes.
+constexpr char kBlankId[] = "shell                                                          ";
+static_assert(sizeof kBlankId == VOLLEY_ID_MAX);
 
 // Shared by agent and child until exec. The child only reads it, but for the two fields that report a failure.
 struct Errand {
-  std::array<int, 7> slots{};
+  std::array<int, 3> slots{};
   int line = 0;  // the highest slot: descriptors above belong to the agent alone
-  bool has_initrd = false;
   const char* const* arguments = nullptr;
   const char* volatile failed_call = nullptr;
   volatile int error = 0;
@@ -90,21 +87,10 @@ VOLLEY_CHILD_CODE void RunChild(Errand* errand) {
   for (int fd = 0; fd <= 2; ++fd) {
     if ((result = Call(SYS_dup2, errand->slots[kNull], fd)) < 0) Abandon(errand, "dup2", result);
   }
-  const size_t inherited = errand->has_initrd ? kInherited.size() : kInherited.size() - 1;
-  for (size_t i = 0; i < inherited; ++i) {
-    result = Call(SYS_dup2, errand->slots[kKvm + i], VOLLEY_FD_KVM + static_cast<long>(i));
-    if (result < 0) Abandon(errand, "dup2", result);
-  }
-
-  // From here on the page file names the process, even if the agent dies before it has written down the pid.
-  const uint32_t pid = static_cast<uint32_t>(Call(SYS_getpid));
-  result = Call(SYS_pwrite64, VOLLEY_FD_PAGES, reinterpret_cast<long>(&pid), sizeof pid,
-                VOLLEY_STATS_OFFSET + static_cast<long>(offsetof(volley_stats, pid)));
-  if (result < 0) Abandon(errand, "pwrite", result);
+  if ((result = Call(SYS_dup2, errand->slots[kBirth], VOLLEY_FD_BIRTH)) < 0) Abandon(errand, "dup2", result);
 
   const long executable = errand->slots[kExecutable];
-  const long first_closed = static_cast<long>(errand->has_initrd ? kLastInherited + 1 : kLastInherited);
-  if ((result = Call(SYS_close_range, first_closed, executable - 1)) < 0) Abandon(errand, "close_range", result);
+  if ((result = Call(SYS_close_range, VOLLEY_FD_BIRTH + 1, executable - 1)) < 0) Abandon(errand, "close_range", result);
   if ((result = Call(SYS_close_range, executable + 1, static_cast<long>(~0u))) < 0) {
     Abandon(errand, "close_range", result);
   }
@@ -141,10 +127,10 @@ VOLLEY_CHILD_CODE long CloneInto(clone_args* arguments, Errand* errand) {
 }
 
 // Fills a launcher's slots for one spawn and empties them again: a slot left filled would keep a dead microVM's
-// socket listening.
+// socket open.
 class FilledSlots {
  public:
-  FilledSlots(const std::array<UniqueFd, 7>& slots, int null) : slots_(slots), null_(null) {}
+  FilledSlots(const std::array<UniqueFd, 3>& slots, int null) : slots_(slots), null_(null) {}
   ~FilledSlots() {
     for (size_t i = 0; i < slots_.size(); ++i) {
       if (filled_[i]) dup3(null_, slots_[i].get(), O_CLOEXEC);
@@ -160,9 +146,9 @@ class FilledSlots {
   }
 
  private:
-  const std::array<UniqueFd, 7>& slots_;
+  const std::array<UniqueFd, 3>& slots_;
   const int null_;
-  std::array<bool, 7> filled_{};
+  std::array<bool, 3> filled_{};
 };
 
 }  // namespace
@@ -187,19 +173,16 @@ ChildLauncher::~ChildLauncher() {
 
 Result<Child> ChildLauncher::Spawn(const ChildOrder& order) {
   FilledSlots filled(slots_, null_.get());
-  if (!filled.Fill(kExecutable, order.executable) || !filled.Fill(kKvm, order.kvm) ||
-      !filled.Fill(kControl, order.control) || !filled.Fill(kPages, order.pages) ||
-      !filled.Fill(kKernel, order.kernel) || !filled.Fill(kInitrd, order.initrd)) {
+  if (!filled.Fill(kExecutable, order.executable) || !filled.Fill(kBirth, order.birth)) {
     return FailedCall(errno, "cannot lend descriptors to a VMM");
   }
 
-  const char* const argv[] = {kVmmTitle, order.id.c_str(), nullptr};
+  const char* const argv[] = {kVmmTitle, kBlankId, nullptr};
   Errand errand;
   for (size_t i = 0; i < kSlots; ++i) {
     errand.slots[i] = slots_[i].get();
     errand.line = std::max(errand.line, slots_[i].get());
   }
-  errand.has_initrd = order.initrd >= 0;
   errand.arguments = argv;
 
   int pidfd = -1;
@@ -209,6 +192,7 @@ Result<Child> ChildLauncher::Spawn(const ChildOrder& order) {
   arguments.exit_signal = SIGCHLD;
   arguments.stack = reinterpret_cast<uint64_t>(stack_);
   arguments.stack_size = kStackBytes;
+  if (order.own_pids) arguments.flags |= CLONE_NEWPID;
   if (order.cgroup >= 0) {
     arguments.flags |= CLONE_INTO_CGROUP;
     arguments.cgroup = static_cast<uint64_t>(order.cgroup);

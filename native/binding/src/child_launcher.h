@@ -7,14 +7,14 @@
 #include <array>
 #include <cstddef>
 #include <memory>
-#include <string>
 
 #include "result.h"
 #include "unique_fd.h"
 
 namespace volley {
 
-/// argv[0] of every VMM; argv[1] is the microVM's id, so that `ps` names what runs.
+/// argv[0] of every VMM. argv[1] is blank and long enough for any id: the VMM writes its microVM's there as soon as it
+/// knows which one it is, so that `ps` names what runs.
 inline constexpr char kVmmTitle[] = "volley-vmm";
 
 struct Child {
@@ -22,16 +22,12 @@ struct Child {
   UniqueFd pidfd;
 };
 
-/// What a child gets. Descriptors are the launcher's to lend; -1 leaves the number closed in the child.
+/// What a child is born with. Descriptors are the launcher's to lend.
 struct ChildOrder {
   int executable = -1;
-  int kvm = -1;
-  int control = -1;
-  int pages = -1;
-  int kernel = -1;
-  int initrd = -1;
-  int cgroup = -1;  // directory of a cgroup v2 to be born in, -1 = the agent's own
-  std::string id;
+  int birth = -1;         // becomes VOLLEY_FD_BIRTH
+  int cgroup = -1;        // directory of a cgroup v2 to be born in, -1 = the agent's own
+  bool own_pids = false;  // in a pid namespace of its own
 };
 
 /// The child shares the agent's memory until it execs (as vfork does), so that the cost does not grow with the size of
@@ -53,7 +49,7 @@ class ChildLauncher {
  private:
   ChildLauncher() = default;
 
-  static constexpr size_t kSlots = 7;
+  static constexpr size_t kSlots = 3;
   static constexpr size_t kStackBytes = 64 * 1024;
 
   UniqueFd null_;

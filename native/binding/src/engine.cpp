@@ -9,6 +9,7 @@
 
 #include <cerrno>
 
+#include "clock.h"
 #include "descriptor_limit.h"
 #include "proc.h"
 #include "vmm_files.h"
@@ -49,10 +50,9 @@ Result<UniqueFd> OpenExecutable(const std::string& path) {
 
 Result<std::unique_ptr<Engine>> Engine::Open(const EngineOptions& options, std::function<void()> wake) {
   RaiseDescriptorLimit();
-  std::unique_ptr<Engine> engine(new Engine(std::move(wake)));
   auto executable = OpenExecutable(options.vmm_path);
   if (!executable) return executable.failure();
-  engine->executable_ = std::move(*executable);
+  std::unique_ptr<Engine> engine(new Engine(std::move(*executable), options, std::move(wake)));
   auto boot_id = ReadBootId();
   if (!boot_id) return boot_id.failure();
   engine->boot_id_ = *boot_id;
@@ -92,12 +92,110 @@ void Engine::RunJobs(ChildLauncher& launcher) {
   }
 }
 
-void Engine::Launch(uint32_t request, LaunchOrder order) {
-  Enqueue([this, request, order = std::move(order)](ChildLauncher& launcher) {
-    auto held = LaunchVmm(launcher, executable_.get(), order);
-    if (!held) return events_.Push(RefusedEvent{request, held.failure()});
-    Hold(request, std::move(*held), order.directory);
-  });
+void Engine::Launch(uint32_t request, LaunchOrder order, ShellOrder shell_order, uint32_t shell) {
+  Enqueue([this, request, order = std::move(order), shell_order = std::move(shell_order),
+           shell](ChildLauncher& launcher) { LaunchNow(launcher, request, order, shell_order, shell); });
+}
+
+void Engine::LaunchNow(ChildLauncher& launcher, uint32_t request, const LaunchOrder& order,
+                       const ShellOrder& shell_order, uint32_t shell) {
+  const uint64_t launched_ns = MonotonicNs();
+  if (shell != 0) {
+    const auto vmm = monitor_.Find(shell);
+    auto launched = vmm ? LaunchIntoShell(request, order, launched_ns, *vmm)
+                        : Result<bool>(Failure{ESRCH, "the shell to launch into has ended"});
+    if (launched) return;
+    Discard(shell);
+    return events_.Push(RefusedEvent{request, launched.failure()});
+  }
+  auto prepared = PrepareLaunch(order, launched_ns);
+  if (!prepared) return events_.Push(RefusedEvent{request, prepared.failure()});
+  auto made = nursery_.Make(launcher, shell_order);
+  if (!made) {
+    prepared->reset();
+    return events_.Push(RefusedEvent{request, made.failure()});
+  }
+  auto held = LaunchInto(*made, std::move(*prepared));
+  if (held) return Hold(request, std::move(*held), order.id);
+  KillAndReap(made->pidfd.get());
+  events_.Push(RefusedEvent{request, held.failure()});
+}
+
+Result<bool> Engine::LaunchIntoShell(uint32_t request, const LaunchOrder& order, uint64_t launched_ns, Vmm& shell) {
+  auto prepared = PrepareLaunch(order, launched_ns);
+  if (!prepared) return prepared.failure();
+  std::lock_guard lock(shell.mutex);
+  if (!shell.is_shell || !shell.pidfd) return Failure{ESRCH, "the shell to launch into has ended"};
+  HeldShell held_shell;
+  held_shell.pid = shell.pid;
+  held_shell.start_ticks = shell.start_ticks;
+  held_shell.birth = std::move(shell.birth);
+  held_shell.pidfd = std::move(shell.pidfd);
+  auto held = LaunchInto(held_shell, std::move(*prepared));
+  // The same descriptor as before: it is watched already.
+  shell.pidfd = held ? std::move(held->pidfd) : std::move(held_shell.pidfd);
+  if (!held) return held.failure();
+
+  shell.is_shell = false;
+  shell.id = order.id;
+  shell.directory = order.directory;
+  shell.launched_ns = launched_ns;
+  shell.devices = std::move(held->devices);
+  shell.pages = std::move(held->pages);
+  shell.control = std::move(held->control);
+  auto watched = monitor_.WatchControlLocked(shell);
+  if (!watched) {
+    syscall(SYS_pidfd_send_signal, shell.pidfd.get(), SIGKILL, nullptr, 0);
+    shell.released = true;  // reaped by the monitor, and nobody hears of it
+    RemoveVmmFiles(order.directory);
+    return watched.failure();
+  }
+  events_.Push(LaunchedEvent{request, shell.handle, shell.pid, shell.start_ticks, 0, order.directory});
+  return true;
+}
+
+void Engine::Prepare(uint32_t request, ShellOrder order) {
+  Enqueue([this, request, order = std::move(order)](ChildLauncher& launcher) { PrepareNow(launcher, request, order); });
+}
+
+void Engine::PrepareNow(ChildLauncher& launcher, uint32_t request, const ShellOrder& order) {
+  auto shell = nursery_.Make(launcher, order);
+  if (!shell) return events_.Push(RefusedEvent{request, shell.failure()});
+  const auto vmm = std::make_shared<Vmm>();
+  vmm->handle = next_handle_++;
+  vmm->pid = shell->pid;
+  vmm->is_child = true;
+  vmm->is_shell = true;
+  vmm->start_ticks = std::move(shell->start_ticks);
+  vmm->birth = std::move(shell->birth);
+  vmm->pidfd = std::move(shell->pidfd);
+  std::unique_lock lock(vmm->mutex);
+  auto watched = monitor_.WatchLocked(vmm);
+  if (watched) return events_.Push(ShellEvent{request, vmm->handle, vmm->pid, shell->barriers});
+  KillAndReap(vmm->pidfd.get());
+  vmm->pidfd.Reset();
+  lock.unlock();
+  monitor_.Release(vmm->handle);
+  events_.Push(RefusedEvent{request, watched.failure()});
+}
+
+void Engine::Discard(uint32_t shell) {
+  const auto vmm = monitor_.Find(shell);
+  if (!vmm) return;
+  std::lock_guard lock(vmm->mutex);
+  if (!vmm->is_shell || !vmm->pidfd) return;
+  vmm->birth.Reset();
+  syscall(SYS_pidfd_send_signal, vmm->pidfd.get(), SIGKILL, nullptr, 0);
+}
+
+const Nursery::Possibilities& Engine::Jail() {
+  if (!possibilities_) {
+    // The calling thread may have handlers that must not run in a child.
+    const AllSignalsBlocked blocked;
+    auto launcher = ChildLauncher::Make();
+    possibilities_ = launcher ? nursery_.Try(**launcher) : Nursery::Possibilities{};
+  }
+  return *possibilities_;
 }
 
 void Engine::Adopt(uint32_t request, AdoptOrder order) {
@@ -106,7 +204,7 @@ void Engine::Adopt(uint32_t request, AdoptOrder order) {
     if (auto* evidence = std::get_if<ExitEvidence>(&adopted)) {
       return events_.Push(GoneEvent{request, std::move(*evidence)});
     }
-    Hold(request, std::move(std::get<HeldVmm>(adopted)), order.directory);
+    Hold(request, std::move(std::get<HeldVmm>(adopted)), order.id);
   });
 }
 
@@ -117,12 +215,15 @@ void Engine::Find(uint32_t request, std::string id, std::string directory) {
   });
 }
 
-void Engine::Hold(uint32_t request, HeldVmm held, const std::string& directory) {
+void Engine::Hold(uint32_t request, HeldVmm held, const std::string& id) {
   const auto vmm = std::make_shared<Vmm>();
   vmm->handle = next_handle_++;
   vmm->pid = held.pid;
   vmm->is_child = held.is_child;
   vmm->launched_ns = held.launched_ns;
+  vmm->id = id;
+  vmm->directory = held.directory;
+  vmm->devices = std::move(held.devices);
   vmm->pages = std::move(held.pages);
   vmm->pidfd = std::move(held.pidfd);
   vmm->control = std::move(held.control);
@@ -134,13 +235,13 @@ void Engine::Hold(uint32_t request, HeldVmm held, const std::string& directory) 
   auto watched = monitor_.WatchLocked(vmm);
   if (watched) {
     events_.Push(LaunchedEvent{request, vmm->handle, held.pid, std::move(held.start_ticks), held.booted_ns,
-                               vmm->is_child ? directory : std::string()});
+                               vmm->is_child ? held.directory : std::string()});
     return;
   }
   // Only a host without kernel memory gets here. A VMM that cannot be watched must not go on unseen.
   if (vmm->is_child) {
     KillAndReap(vmm->pidfd.get());
-    RemoveVmmFiles(directory);
+    RemoveVmmFiles(held.directory);
   }
   vmm->pidfd.Reset();
   lock.unlock();
@@ -148,21 +249,18 @@ void Engine::Hold(uint32_t request, HeldVmm held, const std::string& directory) 
   events_.Push(RefusedEvent{request, watched.failure()});
 }
 
-int Engine::Send(uint32_t handle, uint32_t type, uint32_t request) {
+int Engine::Send(uint32_t handle, const volley_message& message) {
   const auto vmm = monitor_.Find(handle);
   if (!vmm) return ESRCH;
   std::lock_guard lock(vmm->mutex);
   if (!vmm->control) return ENOTCONN;
   if (vmm->awaited.size() >= kAwaitedAtMost) return EAGAIN;
-  volley_message message{};
-  message.type = type;
-  message.request_id = request;
   ssize_t n = 0;
   do {
     n = send(vmm->control.get(), &message, sizeof message, MSG_DONTWAIT | MSG_NOSIGNAL);
   } while (n < 0 && errno == EINTR);
   if (n < 0) return errno;
-  vmm->awaited.push_back(request);
+  vmm->awaited.push_back(message.request_id);
   return 0;
 }
 
@@ -201,6 +299,10 @@ void Engine::Close() {
     if (vmm && vmm->pidfd) KillAndReap(vmm->pidfd.get());
     RemoveVmmFiles(launched->directory);
   }
+  // Shells end by themselves now that their sockets close; but somebody has to collect them.
+  monitor_.ForEach([](Vmm& vmm) {
+    if (vmm.is_shell && vmm.pidfd) KillAndReap(vmm.pidfd.get());
+  });
 }
 
 }  // namespace volley

@@ -6,8 +6,10 @@
 #include <condition_variable>
 #include <deque>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -17,12 +19,15 @@
 #include "launch.h"
 #include "monitor.h"
 #include "result.h"
+#include "shell.h"
 
 namespace volley {
 
 struct EngineOptions {
   std::string vmm_path;
   unsigned launch_threads = 4;
+  /// Sockets of services that every guest may reach, by vsock port.
+  std::map<uint32_t, std::string> vsock_services;
 };
 
 class Engine {
@@ -32,13 +37,19 @@ class Engine {
   ~Engine() { Close(); }
 
   // Answers come as events with the same request number.
-  void Launch(uint32_t request, LaunchOrder order);
+  /// Launches into the shell with this handle, which is used up whatever happens; 0 = into a new one.
+  void Launch(uint32_t request, LaunchOrder order, ShellOrder shell_order, uint32_t shell);
+  void Prepare(uint32_t request, ShellOrder order);
   void Adopt(uint32_t request, AdoptOrder order);
   void Find(uint32_t request, std::string id, std::string directory);
 
   /// Sends a command without waiting. Returns 0 or an errno: ENOTCONN without a connection, EAGAIN when the VMM does
   /// not read its messages, ESRCH for an unknown handle.
-  int Send(uint32_t handle, uint32_t type, uint32_t request);
+  int Send(uint32_t handle, const volley_message& message);
+  /// Ends a shell that is not needed.
+  void Discard(uint32_t shell);
+  /// Which barriers this agent can put up on this host. Takes some milliseconds the first time.
+  const Nursery::Possibilities& Jail();
   /// Gives up waiting for an answer.
   void Abandon(uint32_t handle, uint32_t request);
   /// SIGKILL through the pidfd. Returns 0 (also after the end) or an errno.
@@ -55,12 +66,22 @@ class Engine {
  private:
   using Job = std::function<void(ChildLauncher&)>;
 
-  explicit Engine(std::function<void()> wake) : events_(std::move(wake)), monitor_(events_) {}
+  Engine(UniqueFd executable, const EngineOptions& options, std::function<void()> wake)
+      : executable_(std::move(executable)),
+        nursery_(executable_.get()),
+        events_(std::move(wake)),
+        monitor_(events_, options.vsock_services) {}
   void Enqueue(Job job);
   void RunJobs(ChildLauncher& launcher);
-  void Hold(uint32_t request, HeldVmm held, const std::string& directory);
+  void LaunchNow(ChildLauncher& launcher, uint32_t request, const LaunchOrder& order, const ShellOrder& shell_order,
+                 uint32_t shell);
+  Result<bool> LaunchIntoShell(uint32_t request, const LaunchOrder& order, uint64_t launched_ns, Vmm& shell);
+  void PrepareNow(ChildLauncher& launcher, uint32_t request, const ShellOrder& order);
+  void Hold(uint32_t request, HeldVmm held, const std::string& id);
 
   UniqueFd executable_;
+  Nursery nursery_;
+  std::optional<Nursery::Possibilities> possibilities_;
   std::string boot_id_;
   EventQueue events_;
   Monitor monitor_;

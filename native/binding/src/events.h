@@ -54,6 +54,17 @@ struct FoundEvent {
   pid_t pid;  // 0 = none
   std::string start_ticks;
 };
+/// Answer to a preparation: a shell waits.
+struct ShellEvent {
+  uint32_t request;
+  uint32_t handle;
+  pid_t pid;
+  uint32_t barriers;
+};
+/// A shell ended without having been used.
+struct ShellEndedEvent {
+  uint32_t handle;
+};
 struct BootedEvent {
   uint32_t handle;
   uint64_t at_ns;
@@ -62,6 +73,7 @@ struct RepliedEvent {
   uint32_t handle;
   uint32_t request;
   int32_t status;
+  uint64_t count;  // what the reply's payload says
 };
 /// The control connection is gone while answers were due; the process may still run.
 struct DisconnectedEvent {
@@ -73,8 +85,8 @@ struct ExitedEvent {
   ExitEvidence evidence;
 };
 
-using Event = std::variant<LaunchedEvent, RefusedEvent, GoneEvent, FoundEvent, BootedEvent, RepliedEvent,
-                           DisconnectedEvent, ExitedEvent>;
+using Event = std::variant<LaunchedEvent, ShellEvent, ShellEndedEvent, RefusedEvent, GoneEvent, FoundEvent, BootedEvent,
+                           RepliedEvent, DisconnectedEvent, ExitedEvent>;
 
 }  // namespace volley
 

@@ -3,14 +3,18 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/mman.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
 #include "clock.h"
+#include "orders.h"
 #include "proc.h"
 #include "vmm_files.h"
 
@@ -34,6 +38,35 @@ Result<Image> OpenImage(const std::string& path, const char* what) {
   return image;
 }
 
+Result<UniqueFd> OpenDisk(const std::string& path, int flags) {
+  UniqueFd fd(open(path.c_str(), flags | O_CLOEXEC | O_NONBLOCK, 0600));
+  if (!fd) return FailedCall(errno, "cannot open the disk " + path);
+  struct stat info {};
+  if (fstat(fd.get(), &info) < 0) return FailedCall(errno, "cannot examine the disk " + path);
+  if (!S_ISREG(info.st_mode) && !S_ISBLK(info.st_mode)) {
+    return Failure{EINVAL, "the disk " + path + " is neither a file nor a block device"};
+  }
+  // Only opening was not to wait.
+  if (fcntl(fd.get(), F_SETFL, flags & O_ACCMODE) < 0) return FailedCall(errno, "cannot set up the disk " + path);
+  return fd;
+}
+
+// Memory that nobody can change any more.
+Result<UniqueFd> SealedFile(const std::string& bytes) {
+  UniqueFd fd(memfd_create("initrd-extra", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  if (!fd) return FailedCall(errno, "cannot make a file in memory");
+  for (size_t done = 0; done < bytes.size();) {
+    const ssize_t n = write(fd.get(), bytes.data() + done, bytes.size() - done);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return FailedCall(errno, "cannot write a file in memory");
+    done += static_cast<size_t>(n);
+  }
+  if (fcntl(fd.get(), F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) < 0) {
+    return FailedCall(errno, "cannot seal a file in memory");
+  }
+  return fd;
+}
+
 Result<volley_config> MakeConfig(const LaunchOrder& order) {
   if (order.id.empty() || order.id.size() >= VOLLEY_ID_MAX || order.id.find('\0') != std::string::npos) {
     return Failure{EINVAL, "the id must have 1 to 63 bytes"};
@@ -41,6 +74,7 @@ Result<volley_config> MakeConfig(const LaunchOrder& order) {
   if (order.cmdline.size() >= VOLLEY_CMDLINE_MAX || order.cmdline.find('\0') != std::string::npos) {
     return Failure{EINVAL, "the kernel command line must have at most 2047 bytes"};
   }
+  if (order.devices.size() > VOLLEY_MAX_DEVICES) return Failure{EINVAL, "a microVM has at most 17 devices"};
   volley_config config{};
   config.magic = VOLLEY_CONFIG_MAGIC;
   config.abi_version = VOLLEY_ABI_VERSION;
@@ -49,8 +83,14 @@ Result<volley_config> MakeConfig(const LaunchOrder& order) {
   config.vcpus = order.vcpus;
   config.memory_bytes = order.memory_bytes;
   config.cmdline_length = static_cast<uint32_t>(order.cmdline.size());
+  config.serial_limit = order.serial_limit;
+  config.device_count = static_cast<uint32_t>(order.devices.size());
+  for (size_t i = 0; i < order.devices.size(); ++i) config.devices[i] = order.devices[i].device;
   memcpy(config.id, order.id.data(), order.id.size());
   memcpy(config.cmdline, order.cmdline.data(), order.cmdline.size());
+  if (getrandom(config.generation_id, sizeof config.generation_id, 0) != sizeof config.generation_id) {
+    return FailedCall(errno, "cannot get random bytes");
+  }
   return config;
 }
 
@@ -58,66 +98,142 @@ int PidfdOpen(pid_t pid) { return static_cast<int>(syscall(SYS_pidfd_open, pid, 
 
 }  // namespace
 
-Result<HeldVmm> LaunchVmm(ChildLauncher& launcher, int executable, const LaunchOrder& order) {
+struct PreparedLaunch {
+  explicit PreparedLaunch(NewVmmFiles new_files) : files(std::move(new_files)) {}
+  ~PreparedLaunch() {
+    for (const std::string& path : made) unlink(path.c_str());
+  }
+  PreparedLaunch(const PreparedLaunch&) = delete;
+  PreparedLaunch& operator=(const PreparedLaunch&) = delete;
+
+  void Pass(uint16_t role, UniqueFd fd) {
+    passed.push_back({role, fd.get()});
+    owned.push_back(std::move(fd));
+  }
+
+  std::string directory;
+  volley_config config{};
+  NewVmmFiles files;
+  UniqueFd control;
+  UniqueFd pages;
+  std::vector<PassedFd> passed;
+  std::vector<UniqueFd> owned;
+  std::vector<std::string> made;  // overlays that were not there before
+};
+
+void PreparedLaunchDeleter::operator()(PreparedLaunch* prepared) const { delete prepared; }
+
+namespace {
+
+Result<bool> AddDevice(PreparedLaunch& launch, const DeviceOrder& order, uint32_t index) {
+  const auto role = static_cast<uint16_t>(VOLLEY_ROLE_DEVICE_FIRST + 2 * index);
+  switch (order.device.type) {
+    case VOLLEY_DEVICE_BLOCK: {
+      const bool overlay = !order.overlay_path.empty();
+      const bool writable = (order.device.flags & VOLLEY_BLOCK_READ_ONLY) == 0 && !overlay;
+      auto disk = OpenDisk(order.path, writable ? O_RDWR : O_RDONLY);
+      if (!disk) return disk.failure();
+      launch.Pass(role, std::move(*disk));
+      if (!overlay) return true;
+      auto top = OpenDisk(order.overlay_path, O_RDWR);
+      if (!top && top.failure().error == ENOENT) {
+        top = OpenDisk(order.overlay_path, O_RDWR | O_CREAT | O_EXCL);
+        if (top) launch.made.push_back(order.overlay_path);
+      }
+      if (!top) return top.failure();
+      launch.Pass(static_cast<uint16_t>(role + 1), std::move(*top));
+      return true;
+    }
+    case VOLLEY_DEVICE_NET: {
+      // A duplicate: the caller may close its own as soon as it likes.
+      UniqueFd tap(fcntl(order.tap_fd, F_DUPFD_CLOEXEC, 0));
+      if (!tap) return FailedCall(errno, "cannot hand over tap descriptor " + std::to_string(order.tap_fd));
+      launch.Pass(role, std::move(tap));
+      return true;
+    }
+    case VOLLEY_DEVICE_VSOCK: {
+      auto listener = launch.files.MakeVsock();
+      if (!listener) return listener.failure();
+      launch.Pass(VOLLEY_ROLE_VSOCK, std::move(*listener));
+      return true;
+    }
+    default:
+      return true;
+  }
+}
+
+}  // namespace
+
+Result<PreparedLaunchPointer> PrepareLaunch(const LaunchOrder& order, uint64_t launched_ns) {
   auto config = MakeConfig(order);
   if (!config) return config.failure();
-
   UniqueFd kvm(open("/dev/kvm", O_RDWR | O_CLOEXEC));
   if (!kvm) return FailedCall(errno, "cannot open /dev/kvm");
   auto kernel = OpenImage(order.kernel_path, "kernel");
   if (!kernel) return kernel.failure();
   config->kernel_size = kernel->size;
-  UniqueFd initrd;
-  if (!order.initrd_path.empty()) {
-    auto image = OpenImage(order.initrd_path, "initial RAM disk");
-    if (!image) return image.failure();
-    initrd = std::move(image->fd);
-    config->initrd_size = image->size;
-  }
-  UniqueFd cgroup;
-  if (!order.cgroup_path.empty()) {
-    cgroup = UniqueFd(open(order.cgroup_path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    if (!cgroup) return FailedCall(errno, "cannot open the cgroup " + order.cgroup_path);
-  }
 
   auto files = NewVmmFiles::Make(order.directory);
   if (!files) return files.failure();
-  // Before the process exists, so that it can never be said to have started without an agent to talk to.
-  auto control = ConnectControl(files->directory());
-  if (!control) return control.failure();
-  config->launched_ns = MonotonicNs();
-  auto written = files->WriteConfig(*config);
-  if (!written) return written.failure();
-  auto pages = OpenPages(files->directory());
-  if (!pages) return pages.failure();
-
-  ChildOrder child_order;
-  child_order.executable = executable;
-  child_order.kvm = kvm.get();
-  child_order.control = files->listener();
-  child_order.pages = files->pages();
-  child_order.kernel = kernel->fd.get();
-  child_order.initrd = initrd.get();
-  child_order.cgroup = cgroup.get();
-  child_order.id = order.id;
-  auto child = launcher.Spawn(child_order);
-  if (!child) return child.failure();
-
-  auto stat = ReadProcessStat(child->pid);
-  if (!stat) {
-    KillAndReap(child->pidfd.get());
-    return stat.failure();
+  PreparedLaunchPointer launch(new PreparedLaunch(std::move(*files)));
+  launch->directory = order.directory;
+  launch->Pass(VOLLEY_ROLE_KVM, std::move(kvm));
+  launch->Pass(VOLLEY_ROLE_KERNEL, std::move(kernel->fd));
+  if (!order.initrd_path.empty()) {
+    auto image = OpenImage(order.initrd_path, "initial RAM disk");
+    if (!image) return image.failure();
+    config->initrd_size = image->size;
+    launch->Pass(VOLLEY_ROLE_INITRD, std::move(image->fd));
   }
-  files->Keep();
+  if (!order.initrd_extra.empty()) {
+    auto extra = SealedFile(order.initrd_extra);
+    if (!extra) return extra.failure();
+    config->initrd_extra_size = order.initrd_extra.size();
+    launch->Pass(VOLLEY_ROLE_INITRD_EXTRA, std::move(*extra));
+  }
+  for (size_t i = 0; i < order.devices.size(); ++i) {
+    auto added = AddDevice(*launch, order.devices[i], static_cast<uint32_t>(i));
+    if (!added) return added.failure();
+  }
+  launch->passed.push_back({VOLLEY_ROLE_CONTROL, launch->files.listener()});
+  launch->passed.push_back({VOLLEY_ROLE_PAGES, launch->files.pages()});
+
+  // Before the VMM knows of it, so that it can never be said to have started without an agent to talk to.
+  auto control = ConnectControl(launch->files.directory());
+  if (!control) return control.failure();
+  launch->control = std::move(*control);
+  config->launched_ns = launched_ns;
+  auto written = launch->files.WriteConfig(*config);
+  if (!written) return written.failure();
+  auto pages = OpenPages(launch->files.directory());
+  if (!pages) return pages.failure();
+  launch->pages = std::move(*pages);
+  launch->config = *config;
+  return launch;
+}
+
+Result<HeldVmm> LaunchInto(HeldShell& shell, PreparedLaunchPointer launch) {
+  // From here on the page file names the process, even if the agent dies before it has written down the pid. If it dies
+  // before it has sent the order, the process ends by itself.
+  auto named = launch->files.WritePid(shell.pid);
+  if (!named) return named.failure();
+  const int error = send_launch_order(shell.birth.get(), launch->passed);
+  if (error == EPIPE) return Failure{EPIPE, "the VMM ended before it was told which microVM it is"};
+  if (error != 0) return FailedCall(error, "cannot hand the microVM over to its VMM");
+  launch->files.Keep();
+  launch->made.clear();
 
   HeldVmm held;
-  held.pid = child->pid;
+  held.pid = shell.pid;
   held.is_child = true;
-  held.start_ticks = std::move(stat->start_ticks);
-  held.launched_ns = config->launched_ns;
-  held.pidfd = std::move(child->pidfd);
-  held.control = std::move(*control);
-  held.pages = std::make_shared<const PageFile>(std::move(*pages));
+  held.start_ticks = shell.start_ticks;
+  held.launched_ns = launch->config.launched_ns;
+  held.pidfd = std::move(shell.pidfd);
+  held.control = std::move(launch->control);
+  held.pages = std::make_shared<const PageFile>(std::move(launch->pages));
+  held.directory = launch->directory;
+  for (uint32_t i = 0; i < launch->config.device_count; ++i) held.devices.push_back(launch->config.devices[i].type);
+  shell.birth.Reset();
   return held;
 }
 
@@ -161,7 +277,12 @@ std::variant<HeldVmm, ExitEvidence> AdoptVmm(const AdoptOrder& order, const std:
   if (directory) {
     if (auto control = ConnectControl(directory->get())) held.control = std::move(*control);
   }
-  if (auto config = held.pages->ReadConfig()) held.launched_ns = config->launched_ns;
+  held.directory = order.directory;
+  if (auto config = held.pages->ReadConfig()) {
+    held.launched_ns = config->launched_ns;
+    const uint32_t count = std::min(config->device_count, VOLLEY_MAX_DEVICES);
+    for (uint32_t i = 0; i < count; ++i) held.devices.push_back(config->devices[i].type);
+  }
   if (auto stats = held.pages->ReadStats()) held.booted_ns = stats->booted_ns;
   return held;
 }

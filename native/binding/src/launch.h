@@ -8,22 +8,32 @@
 #include <optional>
 #include <string>
 #include <variant>
+#include <vector>
 
-#include "child_launcher.h"
 #include "events.h"
 #include "page_file.h"
 #include "result.h"
+#include "shell.h"
 #include "unique_fd.h"
 
 namespace volley {
+
+struct DeviceOrder {
+  volley_device device{};
+  std::string path;          // block
+  std::string overlay_path;  // block; empty = none
+  int tap_fd = -1;           // net; the caller's, open until the launch is answered
+};
 
 struct LaunchOrder {
   std::string id;
   std::string directory;
   std::string kernel_path;
-  std::string initrd_path;  // empty = none
-  std::string cgroup_path;  // empty = the agent's own cgroup
+  std::string initrd_path;   // empty = none
+  std::string initrd_extra;  // the archive itself; empty = none
   std::string cmdline;
+  std::vector<DeviceOrder> devices;
+  volley_limiter serial_limit{};
   uint32_t boot_protocol = 0;
   uint32_t irqchip = 0;
   uint32_t vcpus = 0;
@@ -48,10 +58,23 @@ struct HeldVmm {
   UniqueFd pidfd;
   UniqueFd control;  // absent when an adopted VMM does not answer: it can still be watched and killed
   std::shared_ptr<const PageFile> pages;
+  std::string directory;
+  std::vector<uint32_t> devices;  // enum volley_device_type of each
 };
 
-/// On failure nothing is left: no file, no process.
-Result<HeldVmm> LaunchVmm(ChildLauncher& launcher, int executable, const LaunchOrder& order);
+/// The files of a launch and all that it hands over, but for the process.
+struct PreparedLaunch;
+struct PreparedLaunchDeleter {
+  void operator()(PreparedLaunch* prepared) const;
+};
+using PreparedLaunchPointer = std::unique_ptr<PreparedLaunch, PreparedLaunchDeleter>;
+
+/// Opens and makes everything. What it made is removed again unless the launch succeeds.
+Result<PreparedLaunchPointer> PrepareLaunch(const LaunchOrder& order, uint64_t launched_ns);
+
+/// Tells the shell which microVM it is: one packet. The shell's pidfd and identity go over to the result; on failure
+/// the shell is of no use any more, and the caller's to end.
+Result<HeldVmm> LaunchInto(HeldShell& shell, PreparedLaunchPointer prepared);
 
 /// The evidence is there when the remembered process no longer runs.
 std::variant<HeldVmm, ExitEvidence> AdoptVmm(const AdoptOrder& order, const std::string& boot_id);

@@ -25,6 +25,13 @@ uint64_t Tag(uint32_t handle, Source source) { return static_cast<uint64_t>(hand
 constexpr uint32_t kUnsolicitedAllowed = 256;
 constexpr int kMessagesPerTurn = 32;
 
+// A guest that opens more connections to the host than this is refused the rest: each costs this thread some work.
+constexpr uint32_t kAsksPerSecond = 1000;
+// How long a connection waits for room at a service that is behind, and how often it looks. The VMM gives up after 2 s.
+constexpr uint64_t kAskPatienceNs = 1'500'000'000;
+constexpr int kAskAgainMs = 5;
+constexpr size_t kPostponedAtMost = 1024;
+
 }  // namespace
 
 Result<bool> Monitor::Start() {
@@ -53,17 +60,23 @@ Result<bool> Monitor::WatchLocked(const std::shared_ptr<Vmm>& vmm) {
     std::lock_guard lock(mutex_);
     vmms_[vmm->handle] = vmm;
   }
+  if (auto watched = WatchControlLocked(*vmm); !watched) return watched;
   epoll_event event{};
   event.events = EPOLLIN;
-  if (vmm->control) {
-    event.data.u64 = Tag(vmm->handle, kControl);
-    if (epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, vmm->control.get(), &event) < 0) {
-      return FailedCall(errno, "cannot watch a control connection");
-    }
-  }
   event.data.u64 = Tag(vmm->handle, kEnd);
   if (epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, vmm->pidfd.get(), &event) < 0) {
     return FailedCall(errno, "cannot watch a process");
+  }
+  return true;
+}
+
+Result<bool> Monitor::WatchControlLocked(const Vmm& vmm) {
+  if (!vmm.control) return true;
+  epoll_event event{};
+  event.events = EPOLLIN;
+  event.data.u64 = Tag(vmm.handle, kControl);
+  if (epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, vmm.control.get(), &event) < 0) {
+    return FailedCall(errno, "cannot watch a control connection");
   }
   return true;
 }
@@ -98,7 +111,9 @@ void Monitor::Release(uint32_t handle) {
 void Monitor::Run() {
   std::array<epoll_event, 256> ready;
   for (;;) {
-    const int count = epoll_wait(epoll_.get(), ready.data(), static_cast<int>(ready.size()), -1);
+    const int count =
+        epoll_wait(epoll_.get(), ready.data(), static_cast<int>(ready.size()), postponed_.empty() ? -1 : kAskAgainMs);
+    if (!postponed_.empty()) AskAgain();
     if (count < 0) continue;  // EINTR
     for (size_t i = 0; i < static_cast<size_t>(count); ++i) {
       const uint64_t tag = ready[i].data.u64;
@@ -140,13 +155,45 @@ void Monitor::TakeMessageLocked(Vmm& vmm, const volley_message& message) {
     const auto awaited = std::find(vmm.awaited.begin(), vmm.awaited.end(), message.request_id);
     if (awaited != vmm.awaited.end()) {
       vmm.awaited.erase(awaited);
-      return events_.Push(RepliedEvent{vmm.handle, message.request_id, message.status});
+      return events_.Push(RepliedEvent{vmm.handle, message.request_id, message.status, message.payload.count});
     }
   }
   if (message.type == VOLLEY_NOTE_BOOTED) {
     if (!vmm.boot_reported) return ReportBootLocked(vmm, message.time_ns);
   }
+  if (message.type == VOLLEY_ASK_VSOCK) return TakeAskLocked(vmm, message);
   if (++vmm.unsolicited > kUnsolicitedAllowed) DisconnectLocked(vmm, "the VMM sends messages that nobody asked for");
+}
+
+void Monitor::TakeAskLocked(Vmm& vmm, const volley_message& ask) {
+  const uint64_t now = MonotonicNs();
+  if (now - vmm.asks_since_ns > 1'000'000'000) {
+    vmm.asks_since_ns = now;
+    vmm.asks = 0;
+  }
+  VsockBroker::Connection connection{ECONNREFUSED, {}};
+  if (++vmm.asks <= kAsksPerSecond) connection = broker_.Connect(vmm.directory, vmm.id, ask.argument);
+  if (connection.error == EAGAIN && postponed_.size() < kPostponedAtMost) {
+    postponed_.push_back({vmm.handle, ask, now + kAskPatienceNs});
+    return;
+  }
+  const int error = AnswerVsock(vmm.control.get(), ask.request_id, connection);
+  // An answer that finds no room is given up by the VMM after its deadline; a broken connection shows itself.
+  (void)error;
+}
+
+void Monitor::AskAgain() {
+  const uint64_t now = MonotonicNs();
+  std::erase_if(postponed_, [this, now](const Postponed& postponed) {
+    const auto vmm = Find(postponed.handle);
+    if (!vmm) return true;
+    std::lock_guard lock(vmm->mutex);
+    if (!vmm->control) return true;
+    const auto connection = broker_.Connect(vmm->directory, vmm->id, postponed.ask.argument);
+    if (connection.error == EAGAIN && now < postponed.until_ns) return false;
+    (void)AnswerVsock(vmm->control.get(), postponed.ask.request_id, connection);
+    return true;
+  });
 }
 
 void Monitor::ReportBootLocked(Vmm& vmm, uint64_t at_ns) {
@@ -180,6 +227,15 @@ void Monitor::HandleEnd(const std::shared_ptr<Vmm>& vmm) {
       evidence.status_code = ended.si_code;
       evidence.status = ended.si_status;
     }
+  }
+  if (vmm->is_shell) {
+    const bool unheard = vmm->released;
+    vmm->pidfd.Reset();
+    vmm->birth.Reset();
+    lock.unlock();
+    Forget(vmm->handle);
+    if (!unheard) events_.Push(ShellEndedEvent{vmm->handle});
+    return;
   }
   const auto status_code = evidence.status_code;
   const int status = evidence.status;

@@ -2,16 +2,20 @@
 #define VOLLEY_BINDING_MONITOR_H
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <mutex>
+#include <string>
 #include <thread>
 #include <unordered_map>
+#include <vector>
 
 #include "event_queue.h"
 #include "oom_watch.h"
 #include "result.h"
 #include "unique_fd.h"
 #include "vmm.h"
+#include "vsock_broker.h"
 
 namespace volley {
 
@@ -19,7 +23,8 @@ namespace volley {
 /// depend on how many VMMs there are.
 class Monitor {
  public:
-  explicit Monitor(EventQueue& events) : events_(events) {}
+  Monitor(EventQueue& events, std::map<uint32_t, std::string> vsock_services)
+      : events_(events), broker_(std::move(vsock_services)) {}
   ~Monitor() { Stop(); }
 
   Result<bool> Start();
@@ -28,6 +33,13 @@ class Monitor {
 
   /// Begins to watch; the VMM's mutex must be held and its pidfd open. Callable from any thread.
   Result<bool> WatchLocked(const std::shared_ptr<Vmm>& vmm);
+  /// Begins to watch the control connection of a shell that became a microVM.
+  Result<bool> WatchControlLocked(const Vmm& vmm);
+  template <class Visit>
+  void ForEach(Visit&& visit) {
+    std::lock_guard lock(mutex_);
+    for (const auto& [handle, vmm] : vmms_) visit(*vmm);
+  }
   std::shared_ptr<Vmm> Find(uint32_t handle);
   /// Closes what is held for a VMM. A child that still runs stays watched, unseen, so that its end leaves no zombie.
   void Release(uint32_t handle);
@@ -43,7 +55,17 @@ class Monitor {
   void HandleEnd(const std::shared_ptr<Vmm>& vmm);
   void Forget(uint32_t handle);
 
+  void TakeAskLocked(Vmm& vmm, const volley_message& ask);
+  void AskAgain();
+
   EventQueue& events_;
+  VsockBroker broker_;
+  struct Postponed {
+    uint32_t handle;
+    volley_message ask;
+    uint64_t until_ns;
+  };
+  std::vector<Postponed> postponed_;  // connections that a service had no room for
   OomWatch oom_;
   UniqueFd epoll_;
   UniqueFd wake_;

@@ -1,9 +1,11 @@
 #include "proc.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdlib>
 
 #include "child_launcher.h"
 #include "unique_fd.h"
@@ -55,11 +57,38 @@ Result<ProcessStat> ReadProcessStat(pid_t pid) {
   return *stat;
 }
 
+std::vector<uint32_t> ThreadIdsSeenHere(pid_t pid, const std::vector<uint32_t>& own) {
+  std::vector<uint32_t> here(own.size(), 0);
+  const std::string tasks = "/proc/" + std::to_string(pid) + "/task";
+  DIR* directory = opendir(tasks.c_str());
+  if (directory == nullptr) return {};
+  while (const dirent* entry = readdir(directory)) {
+    const auto tid = static_cast<uint32_t>(strtoul(entry->d_name, nullptr, 10));
+    if (tid == 0) continue;
+    auto status = ReadSmallFile(tasks + '/' + entry->d_name + "/status");
+    if (!status) continue;
+    const size_t line = status->find("\nNSpid:");
+    if (line == std::string::npos) continue;
+    // The last number is the innermost.
+    const size_t end = status->find('\n', line + 1);
+    const size_t last = status->find_last_of("\t ", end);
+    const auto inner = static_cast<uint32_t>(strtoul(status->c_str() + last + 1, nullptr, 10));
+    for (size_t i = 0; i < own.size(); ++i) {
+      if (own[i] == inner) here[i] = tid;
+    }
+  }
+  closedir(directory);
+  std::erase(here, 0u);
+  return here;
+}
+
 bool IsVmmOf(pid_t pid, const std::string& id) {
   auto arguments = ReadSmallFile("/proc/" + std::to_string(pid) + "/cmdline");
   if (!arguments) return false;
-  const std::string expected = std::string(kVmmTitle) + '\0' + id + '\0';
-  return *arguments == expected;
+  // The room that the id leaves is filled with NULs.
+  const std::string expected = std::string(kVmmTitle) + '\0' + id;
+  return arguments->size() > expected.size() && arguments->starts_with(expected) &&
+         arguments->find_first_not_of('\0', expected.size()) == std::string::npos;
 }
 
 Result<std::string> ReadBootId() {

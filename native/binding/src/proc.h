@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "result.h"
 
@@ -24,6 +25,10 @@ Result<std::string> ReadSmallFile(const std::string& path, size_t limit = 4096);
 std::optional<ProcessStat> ParseProcessStat(std::string_view text);
 
 Result<ProcessStat> ReadProcessStat(pid_t pid);
+
+/// Thread ids as this process sees them, of threads that name themselves by those of their own pid namespace. Threads
+/// that are not found are left out.
+std::vector<uint32_t> ThreadIdsSeenHere(pid_t pid, const std::vector<uint32_t>& own);
 
 /// True when the process was started as a VMM of this microVM, going by its argument vector.
 bool IsVmmOf(pid_t pid, const std::string& id);

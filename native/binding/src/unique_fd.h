@@ -27,6 +27,8 @@ class UniqueFd {
   int get() const { return fd_; }
   explicit operator bool() const { return fd_ >= 0; }
 
+  /// Gives the descriptor up without closing it.
+  int Release() { return std::exchange(fd_, -1); }
   void Reset() {
     // Not retried on EINTR: Linux has freed the number by then, and another thread may already own it.
     if (fd_ >= 0) close(std::exchange(fd_, -1));

@@ -6,6 +6,7 @@
 #include <sys/un.h>
 
 #include <cerrno>
+#include <cstddef>
 #include <cstdio>
 #include <cstring>
 
@@ -14,16 +15,35 @@ namespace {
 
 constexpr char kPagesName[] = "pages";
 constexpr char kSocketName[] = "control.sock";
+constexpr char kVsockName[] = "vsock.sock";
 
 // A socket address holds 107 bytes, a data folder may be deeper. Through /proc the address is always short.
-sockaddr_un SocketAddress(int directory) {
+sockaddr_un SocketAddress(int directory, const char* name) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
-  snprintf(address.sun_path, sizeof address.sun_path, "/proc/self/fd/%d/%s", directory, kSocketName);
+  snprintf(address.sun_path, sizeof address.sun_path, "/proc/self/fd/%d/%s", directory, name);
   return address;
 }
 
+// A listening socket with a file of its own. Non-blocking: the VMM shares it, and must not hang in accept when a caller
+// went away in between.
+Result<UniqueFd> Listen(int directory, const char* name, int type, int backlog, bool* made) {
+  UniqueFd fd(socket(AF_UNIX, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  if (!fd) return FailedCall(errno, "cannot make a socket");
+  // The mode of the socket file comes from the socket's own inode, so it is right from its first moment on.
+  if (fchmod(fd.get(), 0600) < 0) return FailedCall(errno, std::string("cannot set the mode of ") + name);
+  const sockaddr_un address = SocketAddress(directory, name);
+  if (bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) < 0) {
+    return FailedCall(errno, std::string("cannot bind ") + name);
+  }
+  *made = true;
+  if (listen(fd.get(), backlog) < 0) return FailedCall(errno, std::string("cannot listen on ") + name);
+  return fd;
+}
+
 }  // namespace
+
+std::string VsockPortName(uint32_t port) { return std::string(kVsockName) + '_' + std::to_string(port); }
 
 Result<UniqueFd> OpenVmmDirectory(const std::string& path) {
   UniqueFd fd(open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
@@ -43,7 +63,7 @@ Result<UniqueFd> OpenPages(int directory) {
 Result<UniqueFd> ConnectControl(int directory) {
   UniqueFd fd(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   if (!fd) return FailedCall(errno, "cannot make a socket");
-  const sockaddr_un address = SocketAddress(directory);
+  const sockaddr_un address = SocketAddress(directory, kSocketName);
   if (connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) < 0) {
     return FailedCall(errno, "cannot connect to the control socket");
   }
@@ -64,18 +84,10 @@ Result<NewVmmFiles> NewVmmFiles::Make(const std::string& path) {
   files.made_pages_ = true;
   if (ftruncate(files.pages(), VOLLEY_PAGES_SIZE) < 0) return FailedCall(errno, "cannot size the page file");
 
-  // Non-blocking: the VMM shares this socket, and must not hang in accept when an agent went away in between.
-  files.listener_ = UniqueFd(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-  if (!files.listener_) return FailedCall(errno, "cannot make a socket");
-  // The mode of the socket file comes from the socket's own inode, so it is right from its first moment on.
-  if (fchmod(files.listener(), 0600) < 0) return FailedCall(errno, "cannot set the mode of the control socket");
-  const sockaddr_un address = SocketAddress(files.directory());
-  if (bind(files.listener(), reinterpret_cast<const sockaddr*>(&address), sizeof address) < 0) {
-    return FailedCall(errno, "cannot bind the control socket in " + path);
-  }
-  files.made_socket_ = true;
   // Room for agents that connect after restarts while the VMM is busy.
-  if (listen(files.listener(), 8) < 0) return FailedCall(errno, "cannot listen on the control socket");
+  auto listener = Listen(files.directory(), kSocketName, SOCK_SEQPACKET, 8, &files.made_socket_);
+  if (!listener) return listener.failure();
+  files.listener_ = std::move(*listener);
   return files;
 }
 
@@ -84,9 +96,11 @@ NewVmmFiles::NewVmmFiles(NewVmmFiles&& other) noexcept
       pages_(std::move(other.pages_)),
       listener_(std::move(other.listener_)),
       made_pages_(std::exchange(other.made_pages_, false)),
-      made_socket_(std::exchange(other.made_socket_, false)) {}
+      made_socket_(std::exchange(other.made_socket_, false)),
+      made_vsock_(std::exchange(other.made_vsock_, false)) {}
 
 NewVmmFiles::~NewVmmFiles() {
+  if (made_vsock_) unlinkat(directory(), kVsockName, 0);
   if (made_socket_) unlinkat(directory(), kSocketName, 0);
   if (made_pages_) unlinkat(directory(), kPagesName, 0);
 }
@@ -102,7 +116,18 @@ Result<bool> NewVmmFiles::WriteConfig(const volley_config& config) {
   return true;
 }
 
+Result<bool> NewVmmFiles::WritePid(pid_t pid) {
+  const auto number = static_cast<uint32_t>(pid);
+  if (pwrite(pages(), &number, sizeof number, VOLLEY_STATS_OFFSET + offsetof(volley_stats, pid)) != sizeof number) {
+    return FailedCall(errno, "cannot write the page file");
+  }
+  return true;
+}
+
+Result<UniqueFd> NewVmmFiles::MakeVsock() { return Listen(directory(), kVsockName, SOCK_STREAM, 128, &made_vsock_); }
+
 void NewVmmFiles::Keep() {
+  made_vsock_ = false;
   made_pages_ = false;
   made_socket_ = false;
 }
@@ -110,6 +135,7 @@ void NewVmmFiles::Keep() {
 void RemoveVmmFiles(const std::string& path) {
   auto directory = OpenVmmDirectory(path);
   if (!directory) return;
+  unlinkat(directory->get(), kVsockName, 0);
   unlinkat(directory->get(), kSocketName, 0);
   unlinkat(directory->get(), kPagesName, 0);
 }

@@ -54,9 +54,9 @@ void StatsAreChecked() {
   memset(f.Stats().exit_message, 'A', VOLLEY_MESSAGE_MAX);
   auto stats = f.pages.ReadStats();
   CHECK(stats && strlen(stats->exit_message) == VOLLEY_MESSAGE_MAX - 1);
-  f.Stats().abi_version = 2;
+  f.Stats().abi_version = 77;
   auto other = f.pages.ReadStats();
-  CHECK(!other && other.failure().message.find("version 2") != std::string::npos);
+  CHECK(!other && other.failure().message.find("version 77") != std::string::npos);
   f.Stats().magic = 1;
   CHECK(!f.pages.ReadStats());
   f.Stats().magic = 0;

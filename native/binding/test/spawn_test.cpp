@@ -38,7 +38,7 @@ bool HasChildren() {
 class Agent {
  public:
   explicit Agent(const std::string& vmm = fake_vmm) : wake_(eventfd(0, EFD_CLOEXEC)) {
-    auto opened = Engine::Open({vmm, 2}, [this] {
+    auto opened = Engine::Open({vmm, 2, {}}, [this] {
       const uint64_t one = 1;
       CHECK(write(wake_.get(), &one, sizeof one) == sizeof one);
     });
@@ -74,6 +74,24 @@ class Agent {
   std::vector<Event> taken_;
 };
 
+volley_message Command(uint32_t type, uint32_t request) {
+  volley_message message{};
+  message.type = type;
+  message.request_id = request;
+  return message;
+}
+
+// What needs no rights at all.
+ShellOrder Plain() {
+  ShellOrder order;
+  order.barriers = VOLLEY_BARRIER_CAPABILITIES | VOLLEY_BARRIER_RLIMITS | VOLLEY_BARRIER_SECCOMP;
+  order.uid = getuid();
+  order.gid = getgid();
+  order.open_files = 64;
+  order.file_bytes = 1 << 20;
+  return order;
+}
+
 LaunchOrder Order(const std::string& name, const std::string& cmdline) {
   LaunchOrder order;
   order.id = name;
@@ -94,31 +112,31 @@ void AChildGetsWhatItNeedsAndNothingElse() {
   setenv("SECRET", "1", 1);
   Agent agent;
   auto order = Order("plain", "confess");
-  (*agent).Launch(1, order);
+  (*agent).Launch(1, order, Plain(), 0);
   const auto launched = agent.Next<LaunchedEvent>();
   agent.Next<BootedEvent>();
   CHECK(IsVmmOf(launched.pid, "plain"));
   auto serial = (*agent).Get(launched.handle)->Pages()->ReadSerial(UINT64_MAX, nullptr);
   CHECK(serial);
   fprintf(stderr, "%s", serial->bytes.c_str());
-  // 7 (initial RAM disk) is closed; 8 is the connection that the fake accepted.. after it printed this.
-  CHECK(serial->bytes == "fds 0 1 2 3 4 5 6\nblocked 0\nignored 0\nsession own\ncwd /\nenvironment 0\nkernel 6\n");
+  // KVM, kernel, control socket and page file; the socket it was born with is closed.
+  CHECK(serial->bytes == "fds 0 1 2 4 5 6 7\nblocked 0\nignored 0\nsession own\ncwd /\nenvironment 0\nkernel 6\n");
 
-  CHECK((*agent).Send(launched.handle, VOLLEY_CMD_STOP, 5) == 0);
+  CHECK((*agent).Send(launched.handle, Command(VOLLEY_CMD_STOP, 5)) == 0);
   CHECK(agent.Next<RepliedEvent>().request == 5);
   const auto exited = agent.Next<ExitedEvent>();
   CHECK(exited.evidence.page_reason == VOLLEY_EXIT_POWER_OFF && exited.evidence.status_code == CLD_EXITED);
   CHECK(!HasChildren());
-  CHECK((*agent).Send(launched.handle, VOLLEY_CMD_STOP, 6) == ENOTCONN);
+  CHECK((*agent).Send(launched.handle, Command(VOLLEY_CMD_STOP, 6)) == ENOTCONN);
   CHECK((*agent).Kill(launched.handle) == 0);
 
   order = Order("initrd", "confess");
   order.initrd_path = order.kernel_path;
-  (*agent).Launch(2, order);
+  (*agent).Launch(2, order, Plain(), 0);
   const auto second = agent.Next<LaunchedEvent>();
   agent.Next<BootedEvent>();
   serial = (*agent).Get(second.handle)->Pages()->ReadSerial(UINT64_MAX, nullptr);
-  CHECK(serial && serial->bytes.starts_with("fds 0 1 2 3 4 5 6 7\n"));
+  CHECK(serial && serial->bytes.starts_with("fds 0 1 2 4 5 6 7 8\n"));
   (*agent).Kill(second.handle);
   const auto killed = agent.Next<ExitedEvent>();
   CHECK(killed.evidence.kill_requested && killed.evidence.status == SIGKILL);
@@ -130,7 +148,7 @@ void NothingIsLeftWhenExecFails() {
   std::ofstream(script) << "neither ELF nor script";
   fs::permissions(script, fs::perms::owner_all);
   Agent agent(script);
-  (*agent).Launch(1, Order("no-exec", ""));
+  (*agent).Launch(1, Order("no-exec", ""), Plain(), 0);
   const auto refused = agent.Next<RefusedEvent>();
   CHECK(refused.failure.error == ENOEXEC);
   CHECK(refused.failure.message.find("execveat") != std::string::npos);
@@ -142,25 +160,30 @@ void BadOrdersLeaveNothing() {
   Agent agent;
   auto order = Order("bad", "");
   order.kernel_path = scratch / "absent";
-  (*agent).Launch(1, order);
+  (*agent).Launch(1, order, Plain(), 0);
   CHECK(agent.Next<RefusedEvent>().failure.error == ENOENT);
   order.kernel_path = scratch;
-  (*agent).Launch(2, order);
+  (*agent).Launch(2, order, Plain(), 0);
   CHECK(agent.Next<RefusedEvent>().failure.error == EINVAL);
   order = Order("bad2", "");
   order.initrd_path = scratch / "absent";
-  (*agent).Launch(3, order);
+  (*agent).Launch(3, order, Plain(), 0);
   CHECK(agent.Next<RefusedEvent>().failure.error == ENOENT);
   order.initrd_path.clear();
-  order.cgroup_path = scratch;  // a directory, but no cgroup: clone3 refuses
-  (*agent).Launch(4, order);
-  CHECK(agent.Next<RefusedEvent>().failure.error == EBADF);
+  auto shell = Plain();
+  shell.cgroup_paths = {scratch};  // a directory, but no cgroup
+  (*agent).Launch(4, order, shell, 0);
+  CHECK(agent.Next<RefusedEvent>().failure.error == EINVAL);
+  shell = Plain();
+  shell.uid = 4242;
+  (*agent).Launch(6, order, shell, 0);
+  const auto unlucky = agent.Next<RefusedEvent>();
+  CHECK(unlucky.failure.error == EPERM && unlucky.failure.message.find("bad luck") != std::string::npos);
   CHECK(fs::is_empty(scratch / "bad") && fs::is_empty(scratch / "bad2"));
 
   // What belongs to somebody else stays.
-  order.cgroup_path.clear();
   std::ofstream(scratch / "bad2" / "pages") << "mine";
-  (*agent).Launch(5, order);
+  (*agent).Launch(5, order, Plain(), 0);
   CHECK(agent.Next<RefusedEvent>().failure.error == EEXIST);
   CHECK(fs::file_size(scratch / "bad2" / "pages") == 4);
   CHECK(!HasChildren());
@@ -172,7 +195,7 @@ void AVmmOutlivesItsAgentAndIsFoundAndAdopted() {
   const auto order = Order("adopted", "");
   {
     Agent first;
-    (*first).Launch(1, order);
+    (*first).Launch(1, order, Plain(), 0);
     const auto launched = first.Next<LaunchedEvent>();
     first.Next<BootedEvent>();
     pid = launched.pid;
@@ -197,7 +220,7 @@ void AVmmOutlivesItsAgentAndIsFoundAndAdopted() {
   (*second).Adopt(5, adopt);
   const auto adopted = second.Next<LaunchedEvent>();
   CHECK(adopted.pid == pid && adopted.booted_ns != 0);
-  CHECK((*second).Send(adopted.handle, VOLLEY_CMD_PAUSE, 9) == 0);
+  CHECK((*second).Send(adopted.handle, Command(VOLLEY_CMD_PAUSE, 9)) == 0);
   CHECK(second.Next<RepliedEvent>().status == 0);
   (*second).Kill(adopted.handle);
   CHECK(second.Next<ExitedEvent>().evidence.kill_requested);
@@ -207,11 +230,55 @@ void AVmmOutlivesItsAgentAndIsFoundAndAdopted() {
   second.Next<GoneEvent>();
 }
 
+void AShellWaitsAndIsLaunchedIntoDiscardedOrEnded() {
+  pid_t left = 0;
+  {
+    Agent agent;
+    (*agent).Prepare(1, Plain());
+    const auto first = agent.Next<ShellEvent>();
+    CHECK(first.barriers == Plain().barriers);
+    auto order = Order("in-shell", "");
+    (*agent).Launch(2, order, {}, first.handle);
+    const auto launched = agent.Next<LaunchedEvent>();
+    CHECK(launched.pid == first.pid && launched.handle == first.handle);
+    agent.Next<BootedEvent>();
+    CHECK(IsVmmOf(launched.pid, "in-shell"));
+    // A shell is used once.
+    (*agent).Launch(3, Order("again", ""), {}, first.handle);
+    CHECK(agent.Next<RefusedEvent>().failure.error == ESRCH);
+    CHECK(fs::is_empty(scratch / "again"));
+    CHECK(!HasEnded((*agent).Get(launched.handle)->pidfd.get()));
+    (*agent).Kill(launched.handle);
+    CHECK(agent.Next<ExitedEvent>().handle == launched.handle);
+
+    (*agent).Prepare(4, Plain());
+    const auto second = agent.Next<ShellEvent>();
+    (*agent).Discard(second.handle);
+    CHECK(agent.Next<ShellEndedEvent>().handle == second.handle);
+    (*agent).Launch(5, Order("too-late", ""), {}, second.handle);
+    CHECK(agent.Next<RefusedEvent>().failure.error == ESRCH);
+
+    // A launch that fails takes its shell along.
+    (*agent).Prepare(6, Plain());
+    const auto third = agent.Next<ShellEvent>();
+    order = Order("no-kernel", "");
+    order.kernel_path = scratch / "absent";
+    (*agent).Launch(7, order, {}, third.handle);
+    CHECK(agent.Next<RefusedEvent>().failure.error == ENOENT);
+    CHECK(agent.Next<ShellEndedEvent>().handle == third.handle);
+
+    (*agent).Prepare(8, Plain());
+    left = agent.Next<ShellEvent>().pid;
+  }
+  CHECK(!HasChildren());
+  CHECK(kill(left, 0) < 0 && errno == ESRCH);
+}
+
 void AUndeliveredLaunchIsUndoneOnClose() {
   const auto order = Order("undone", "");
   {
     Agent agent;
-    (*agent).Launch(1, order);
+    (*agent).Launch(1, order, Plain(), 0);
     // The process is there once its directory holds the socket and the page names it; nobody takes the event.
     for (int i = 0; i < 5000 && !FindVmm("undone", order.directory); ++i) usleep(1000);
     CHECK(FindVmm("undone", order.directory));
@@ -238,6 +305,7 @@ int main(int argc, char** argv) {
   NothingIsLeftWhenExecFails();
   BadOrdersLeaveNothing();
   AVmmOutlivesItsAgentAndIsFoundAndAdopted();
+  AShellWaitsAndIsLaunchedIntoDiscardedOrEnded();
   AUndeliveredLaunchIsUndoneOnClose();
   CHECK(OpenDescriptors() == before);
   fs::remove_all(scratch);

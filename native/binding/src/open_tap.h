@@ -1,0 +1,17 @@
+#ifndef VOLLEY_BINDING_OPEN_TAP_H
+#define VOLLEY_BINDING_OPEN_TAP_H
+
+#include <string>
+
+#include "result.h"
+#include "unique_fd.h"
+
+namespace volley {
+
+/// Opens the persistent tap of this name in the network namespace at a path; makes it when it is absent. One queue,
+/// with a virtio-net header, non-blocking, close-on-exec. Needs CAP_NET_ADMIN there.
+Result<UniqueFd> OpenTap(const std::string& name, const std::string& namespace_path);
+
+}  // namespace volley
+
+#endif
