@@ -1,4 +1,4 @@
-import { closeSync, openSync, readdirSync, readFileSync, readlinkSync, readSync } from 'node:fs';
+import { closeSync, openSync, readdirSync, readFileSync, readSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { parseProcessStat } from '#density';
 import type { MicrovmDriver, VmmIdentity } from '#microvm';
@@ -62,7 +62,7 @@ export interface FoundVmm {
 
 /**
  * All VMMs whose page file lies in a folder under `root`: proof that an agent with this run folder launched them. Needs the right
- * to look at other processes' descriptors (root, or CAP_SYS_PTRACE); without it the list is short.
+ * to look at other processes' memory maps (root, or CAP_SYS_PTRACE); without it the list is short.
  */
 export function vmmsUnder(root: string): FoundVmm[] {
   const found: FoundVmm[] = [];
@@ -78,15 +78,20 @@ export function vmmsUnder(root: string): FoundVmm[] {
   return found;
 }
 
-/** Folder of the page file that a process holds open. */
+/** Folder of the page file that a process has mapped. A VMM keeps no descriptor of it. */
 function pageFolderOf(pid: number, microvmId: string): string | undefined {
+  let maps: string;
   try {
-    const path = readlinkSync(`/proc/${pid}/fd/5`).replace(/ \(deleted\)$/, '');
-    const directory = dirname(path);
-    return basename(path) === 'pages' && basename(directory).startsWith(`${microvmId}-`) ? directory : undefined;
+    maps = readFileSync(`/proc/${pid}/maps`, 'utf8');
   } catch {
     return undefined;
   }
+  for (const line of maps.split('\n')) {
+    const path = line.slice(line.indexOf('/')).replace(/ \(deleted\)$/, '');
+    const directory = dirname(path);
+    if (basename(path) === 'pages' && basename(directory).startsWith(`${microvmId}-`)) return directory;
+  }
+  return undefined;
 }
 
 function startOf(pid: number): string | undefined {
