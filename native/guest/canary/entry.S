@@ -20,7 +20,8 @@
 
 #define VECTOR_POWER_BUTTON 0x40
 #define VECTOR_TIMER 0x41
-#define VECTOR_SPURIOUS 0x4f
+#define VECTOR_SPURIOUS 0x4f /* devices follow at 0x50 */
+#define DEVICES 17
 
 // Both stacks share one page that the boot loader's stack used.
 #define SUPERVISOR_STACK 0x8ff0
@@ -61,6 +62,10 @@ service:
 service_wait:
   cmpw $0, wake_reasons
   jne service_done
+#ifdef CANARY_DEVICES
+  cmpb $0, device_interrupted
+  jne service_done
+#endif
   sti
   hlt
 service_done:
@@ -95,6 +100,14 @@ service_out_byte:
   out %al, %dx
   jmp service_done
 
+#ifdef CANARY_DEVICES
+service_in_byte:
+  mov %edi, %edx
+  xor %eax, %eax
+  in %dx, %al
+  jmp service_done
+#endif
+
 service_triple_fault:
   lidt no_idt_pointer
   ud2
@@ -108,6 +121,12 @@ service_hang:
 power_button:
   movb $1, power_button_pressed
   jmp end_of_interrupt
+#ifdef CANARY_DEVICES
+  // Which device it was is found in the rings: cheaper than a register on software KVM.
+device:
+  movb $1, device_interrupted
+  jmp end_of_interrupt
+#endif
 timer:
   movb $1, timer_fired
 end_of_interrupt:
@@ -158,6 +177,11 @@ fault_message_end:
   .balign 16
 service_table:
   .quad service_wait, service_print, service_booted, service_arm_timer, service_out_byte, service_triple_fault, service_hang
+#ifdef CANARY_DEVICES
+  .quad service_in_byte
+  .global device_interrupted
+device_interrupted: .byte 0
+#endif
 
 // Set by interrupts, cleared by ring 3; looked at together before sleeping.
   .global power_button_pressed
@@ -214,6 +238,11 @@ idt:
   gate timer
   .fill (VECTOR_SPURIOUS - VECTOR_TIMER - 1) * 16, 1, 0
   gate spurious
+#ifdef CANARY_DEVICES
+  .rept DEVICES
+  gate device
+  .endr
+#endif
 idt_end:
 
 gdt_pointer:

@@ -71,7 +71,11 @@ bool parse_word(const Word& word, Orders* orders) {
     orders->burn_percent = static_cast<uint32_t>(percent);
     return true;
   }
+#ifdef CANARY_DEVICES
+  return parse_device_word(word.text, word.length, &orders->devices);
+#else
   return false;
+#endif
 }
 
 bool is_blank(char c) { return c == ' ' || c == '\t' || c == '\n'; }

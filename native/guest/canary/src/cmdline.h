@@ -3,6 +3,10 @@
 #include <cstddef>
 #include <cstdint>
 
+#ifdef CANARY_DEVICES
+#include "devices/orders.h"
+#endif
+
 namespace canary {
 
 enum class End : uint8_t { kNone, kPowerOff, kReboot, kPanic, kTripleFault, kHang };
@@ -16,6 +20,9 @@ struct Orders {
   uint64_t end_after_ms = 0;
   bool no_stop = false;
   bool quiet = false;
+#ifdef CANARY_DEVICES
+  DeviceOrders devices;
+#endif
 };
 
 // A word that was not understood; length 0 if all were.

@@ -5,46 +5,31 @@
 #include "abi/volley_abi.h"
 #include "cmdline.h"
 #include "console.h"
+#include "life.h"
 #include "memory_work.h"
 #include "supervisor.h"
+#ifdef CANARY_DEVICES
+#include "devices/devices.h"
+#include "devices/waiting.h"
+#endif
 
 namespace canary {
 namespace {
 
+#ifdef CANARY_DEVICES
+// Looks at the devices on every wake, whatever woke it.
+using Serving = Devices;
+#else
+struct Serving {
+  void poll() {}
+};
+#endif
+
 constexpr uint64_t kMib = 1ull << 20;
-constexpr uint64_t kNsPerMs = 1'000'000;
 constexpr uint64_t kBurnPeriodNs = 20 * kNsPerMs;
 constexpr uint8_t kSoftOff = (5u << 2) | 0x20u;  // SLP_TYP 5, SLP_EN
 constexpr uint8_t kReset = 0xfe;
 constexpr uint8_t kPanicked = 0x01;
-
-// Nanoseconds by the time stamp counter, which needs no ring 0.
-class Clock {
- public:
-  explicit Clock(uint64_t tsc_khz) : tsc_khz_(tsc_khz), start_(ticks()) {}
-
-  bool works() const { return tsc_khz_ != 0; }
-  uint64_t since_boot_ns() const {
-    const uint64_t passed = ticks() - start_;
-    return passed / tsc_khz_ * kNsPerMs + passed % tsc_khz_ * kNsPerMs / tsc_khz_;
-  }
-
- private:
-  static uint64_t ticks() {
-    uint32_t low;
-    uint32_t high;
-    asm volatile("rdtsc" : "=a"(low), "=d"(high));
-    return (static_cast<uint64_t>(high) << 32) | low;
-  }
-
-  uint64_t tsc_khz_;
-  uint64_t start_;
-};
-
-[[noreturn]] void panic() {
-  out_byte(VOLLEY_PORT_PVPANIC, kPanicked);
-  hang();
-}
 
 [[noreturn]] void power_off() {
   out_byte(VOLLEY_PORT_ACPI_SLEEP, kSoftOff);
@@ -67,10 +52,17 @@ class Clock {
   }
 }
 
-void answer_power_button(const Orders& orders) {
+}  // namespace
+
+void panic() {
+  out_byte(VOLLEY_PORT_PVPANIC, kPanicked);
+  hang();
+}
+
+void answer_power_button(const Life& life) {
   if (power_button_pressed == 0) return;
   power_button_pressed = 0;
-  if (orders.no_stop) {
+  if (life.orders.no_stop) {
     Line().text("power button ignored").send();
     return;
   }
@@ -78,7 +70,6 @@ void answer_power_button(const Orders& orders) {
   power_off();
 }
 
-// Sleeps until `deadline_ns` or an interrupt. A deadline in the past returns at once.
 void sleep_until(const Clock& clock, uint64_t deadline_ns) {
   const uint64_t now = clock.since_boot_ns();
   if (now >= deadline_ns) return;
@@ -87,12 +78,17 @@ void sleep_until(const Clock& clock, uint64_t deadline_ns) {
   wait_for_interrupt();
 }
 
-[[noreturn]] void live(const Orders& orders, const Clock& clock) {
+namespace {
+
+[[noreturn]] void live(const Life& life, Serving& serving) {
+  const Orders& orders = life.orders;
+  const Clock& clock = life.clock;
   const uint64_t end_at = orders.end == End::kNone ? ~0ull : orders.end_after_ms * kNsPerMs;
   const uint64_t busy_ns = kBurnPeriodNs * orders.burn_percent / 100;
   uint64_t period_start = 0;
   for (;;) {
-    answer_power_button(orders);
+    serving.poll();
+    answer_power_button(life);
     if (orders.burn_percent == 0 && end_at == ~0ull) {
       timer_fired = 0;
       wait_for_interrupt();
@@ -106,6 +102,13 @@ void sleep_until(const Clock& clock, uint64_t deadline_ns) {
     const uint64_t next = orders.burn_percent == 0 ? end_at : period_start + kBurnPeriodNs;
     sleep_until(clock, next < end_at ? next : end_at);
   }
+}
+
+bool needs_clock(const Orders& orders) {
+#ifdef CANARY_DEVICES
+  if (orders.devices.count != 0) return true;
+#endif
+  return orders.burn_percent != 0 || orders.end_after_ms != 0;
 }
 
 void print_banner(uint64_t memory_bytes, const char* cmdline) {
@@ -138,11 +141,18 @@ extern "C" [[noreturn]] void canary_main(uint64_t memory_bytes, const char* cmdl
     Line().text("unknown word '").text(bad.text, bad.length).text("'").send();
     panic();
   }
-  if ((orders.burn_percent != 0 || orders.end_after_ms != 0) && !clock.works()) {
+  if (needs_clock(orders) && !clock.works()) {
     Line().text("no clock: the VMM gave no TSC frequency").send();
     panic();
   }
   report_booted();
   work(orders, memory_bytes);
-  live(orders, clock);
+  const Life life{orders, clock, memory_bytes};
+#ifdef CANARY_DEVICES
+  Devices serving(life, orders.devices);
+  serving.run();
+#else
+  Serving serving;
+#endif
+  live(life, serving);
 }

@@ -8,3 +8,6 @@
 #define SERVICE_OUT_BYTE 4     /* byte sil to port di */
 #define SERVICE_TRIPLE_FAULT 5 /* does not return */
 #define SERVICE_HANG 6         /* interrupts off and halted; does not return */
+#ifdef CANARY_DEVICES
+#define SERVICE_IN_BYTE 7 /* byte from port di, in eax */
+#endif
