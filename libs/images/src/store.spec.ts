@@ -174,11 +174,8 @@ describeWithNats('the content of images', () => {
   });
 
   it('find no room on a full server, and leave nothing there', async () => {
-    const small = await startNatsServer({
-      storeDir: join(folder, 'small'),
-      config: 'jetstream { max_file_store: 2MB }',
-      jetstream: false,
-    });
+    const config = `jetstream { store_dir: ${JSON.stringify(join(folder, 'small'))}, max_file_store: 2MB }`;
+    const small = await startNatsServer({ jetstream: false, config });
     const tight = await connectNats({ servers: small.url, name: 'images-spec' });
     try {
       const store = await BlobStore.open(tight);
