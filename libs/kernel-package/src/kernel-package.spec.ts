@@ -49,6 +49,19 @@ describe('kernel packages', () => {
     });
   });
 
+  it('are taken by name, with or without package tools', async () => {
+    for (const release of ['6.1.0-9-amd64', '6.1.0-60-amd64']) unpacked(release);
+    process.env.PATH = '';
+    const packageName = 'linux-image-6.1.0-9-amd64';
+    expect((await fetchKernelPackage({ cacheFolder, packageName })).name).toBe(packageName);
+    expect((await fetchKernelPackage({ cacheFolder, packageName: 'linux-image-amd64' })).release).toBe(
+      '6.1.0-60-amd64',
+    );
+    await expect(fetchKernelPackage({ cacheFolder, packageName: 'linux-image-6.1.0-1-amd64' })).rejects.toThrow(
+      /linux-image-6.1.0-1-amd64 could not be fetched/,
+    );
+  });
+
   it('are missed with the reason and what to do', async () => {
     process.env.PATH = '';
     await expect(fetchKernelPackage({ cacheFolder })).rejects.toThrow(KernelUnavailableError);

@@ -31,6 +31,8 @@ export interface KernelPackageOptions {
   readonly cacheFolder: string;
   /** Default: `cloud`. */
   readonly flavour?: KernelFlavour;
+  /** A package by name, such as `linux-image-6.1.0-25-amd64`, or one that depends on the newest; instead of a flavour. */
+  readonly packageName?: string;
 }
 
 /**
@@ -50,10 +52,14 @@ export function fetchKernelPackageSync(options: KernelPackageOptions): KernelPac
 }
 
 /** The newest kernel of a flavour in the cache, if any. Asks nobody. */
-export function cachedKernelPackage({
-  cacheFolder,
-  flavour = 'cloud',
-}: KernelPackageOptions): KernelPackage | undefined {
+export function cachedKernelPackage(options: KernelPackageOptions): KernelPackage | undefined {
+  const { cacheFolder, packageName } = options;
+  if (packageName !== undefined && !isMeta(packageName)) {
+    const folder = join(cacheFolder, packageName);
+    return existsSync(folder) ? describeKernelPackage(folder, packageName) : undefined;
+  }
+  const flavour = flavourOfMeta(options);
+  if (flavour === undefined) return undefined;
   const numeric = new Intl.Collator('en', { numeric: true });
   const newest = (existsSync(cacheFolder) ? readdirSync(cacheFolder) : [])
     .filter((name) => flavourOf(name) === flavour)
@@ -87,11 +93,11 @@ export function describeKernelPackage(folder: string, name?: string): KernelPack
 }
 
 function* fetching(options: KernelPackageOptions): Steps<KernelPackage> {
-  const { cacheFolder, flavour = 'cloud' } = options;
+  const { cacheFolder, flavour = 'cloud', packageName = NEWEST[flavour] } = options;
   mkdirSync(cacheFolder, { recursive: true });
   sweepDrafts(cacheFolder);
   try {
-    const name = yield* newestPackage(NEWEST[flavour]);
+    const name = isMeta(packageName) ? yield* newestPackage(packageName) : packageName;
     const folder = join(cacheFolder, name);
     if (!existsSync(folder)) yield* downloading(name, cacheFolder, folder);
     return describeKernelPackage(folder, name);
@@ -150,6 +156,16 @@ function* unpacking(debFile: string, folder: string): Steps<KernelPackage> {
   } finally {
     rmSync(draft, { recursive: true, force: true });
   }
+}
+
+/** Whether a package holds no kernel itself, but depends on the newest one. */
+function isMeta(packageName: string): boolean {
+  return !/^linux-image-\d/.test(packageName);
+}
+
+function flavourOfMeta({ flavour = 'cloud', packageName }: KernelPackageOptions): KernelFlavour | undefined {
+  if (packageName === undefined) return flavour;
+  return (Object.keys(NEWEST) as KernelFlavour[]).find((one) => NEWEST[one] === packageName);
 }
 
 /** Of a folder in the cache; undefined for drafts, real-time kernels and what else lies there. */

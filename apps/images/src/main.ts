@@ -1,0 +1,15 @@
+import { bootService, natsOptions, orExit, readConfig } from '#bus';
+import { ImagesConfig } from './images.config';
+import { ImagesModule } from './images.module';
+
+const { config, nats } = orExit('images', () => {
+  const config = readConfig(ImagesConfig);
+  return { config, nats: natsOptions(config) };
+});
+
+void bootService({
+  name: 'images',
+  module: (context) => ImagesModule.open(context, config),
+  nats,
+  logLevel: config.logLevel,
+});
