@@ -77,7 +77,7 @@ auth:
     },
     async stop() {
       process.removeListener('exit', kill);
-      const ended = child.exitCode === null ? once(child, 'exit') : undefined;
+      const ended = child.exitCode === null && child.signalCode === null ? once(child, 'exit') : undefined;
       child.kill('SIGKILL');
       await ended;
       rmSync(folder, { recursive: true, force: true });

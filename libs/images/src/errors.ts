@@ -46,5 +46,5 @@ export function explained(error: unknown, doing: string): unknown {
     return new ImageError('noSpace', `no room on the disk while ${doing}; free some and try again`);
   }
   if (code === 'ABORT_ERR') return new ImageError('cancelled', `given up while ${doing}`);
-  return Object.assign(new Error(`${doing}: ${message}`), { cause: error });
+  return typeof code === 'string' ? new Error(`${doing}: ${message}`, { cause: error }) : error;
 }

@@ -12,14 +12,14 @@ const MAKE_MS = 60 * 60_000;
  * this level it packs about as tightly as gzip, several times as fast.
  */
 const OPTIONS = [
-  ...['-noappend', '-no-progress', '-quiet', '-xattrs', '-mkfs-time', '0'],
+  ...['-no-progress', '-quiet', '-xattrs', '-mkfs-time', '0'],
   ...['-comp', 'zstd', '-Xcompression-level', '6', '-mem', '256M'],
   ...['-processors', String(Math.min(4, availableParallelism()))],
 ];
 
 /** Makes a read-only file system of a folder: owners, rights, times and extended attributes as they are. @throws ImageError */
 export function makeSquashfs(context: ImportContext, folder: string): Promise<string> {
-  return make(context, 'mksquashfs', (image) => [folder, image, ...OPTIONS]);
+  return make(context, (image) => [folder, image, ...OPTIONS]);
 }
 
 /**
@@ -28,19 +28,14 @@ export function makeSquashfs(context: ImportContext, folder: string): Promise<st
  */
 export function squashfsOfArchive(context: ImportContext, archive: string): Promise<string> {
   const root = ['-root-time', '0', '-root-mode', '755', '-root-uid', '0', '-root-gid', '0'];
-  return make(context, 'sqfstar', (image) => [...OPTIONS, ...root, image], archive);
+  return make(context, (image) => ['-', image, '-tar', ...OPTIONS, ...root], archive);
 }
 
-async function make(
-  context: ImportContext,
-  program: 'mksquashfs' | 'sqfstar',
-  args: (image: string) => string[],
-  input?: string,
-): Promise<string> {
+async function make(context: ImportContext, args: (image: string) => string[], input?: string): Promise<string> {
   const name = 'root.squashfs';
   try {
     await run(context, {
-      program,
+      program: 'mksquashfs',
       package: 'squashfs-tools',
       args: args(name),
       deadlineMs: MAKE_MS,
