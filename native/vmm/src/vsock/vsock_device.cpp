@@ -687,7 +687,7 @@ void VsockDevice::set_deadline(VsockConnection& connection, uint64_t after_ns) {
 
 void VsockDevice::check_deadlines(uint64_t now_ns) {
   const uint64_t late = now_ns - earliest_deadline_ns_;
-  const uint64_t respite = late >= kPausedNs ? late : 0;
+  const uint64_t respite = late >= kPausedNs ? late + kConnectNs : 0;
   earliest_deadline_ns_ = 0;
   for (uint32_t slot = 0; slot < table_.slots_used(); ++slot) {
     VsockConnection* connection = table_.at(slot);
