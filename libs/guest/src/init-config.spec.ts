@@ -68,7 +68,7 @@ describe('initrdExtra', () => {
     for (const hostname of ['a', 'ab', 'abc', 'abcd']) {
       const archive = initrdExtra({ hostname });
       expect(archive.length % 4).toBe(0);
-      expect(archive.subarray(-124).toString()).toContain('TRAILER!!!');
+      expect(archive.toString()).toContain('TRAILER!!!');
     }
   });
 

@@ -1,8 +1,8 @@
-import { cpioArchive } from './cpio';
+import { cpioArchive } from '#cpio';
 import { encodeInitConfig, type InitConfig } from './init-config';
 
 /** Where init looks for its configuration. */
-export const INIT_CONFIG_PATH = 'volley/config';
+export const INIT_CONFIG_PATH = '/volley/config';
 
 /**
  * The second archive of a microVM's initial ram disk: the part that differs from microVM to microVM.
@@ -10,9 +10,6 @@ export const INIT_CONFIG_PATH = 'volley/config';
  * @throws InitConfigError
  */
 export function initrdExtra(config: InitConfig): Buffer {
-  return cpioArchive([
-    { path: 'volley', mode: 0o040755 },
-    // It may hold secrets of the environment; init is root.
-    { path: INIT_CONFIG_PATH, mode: 0o100400, content: encodeInitConfig(config) },
-  ]);
+  // It may hold secrets of the environment; init is root.
+  return cpioArchive([{ path: INIT_CONFIG_PATH, mode: 0o400, content: encodeInitConfig(config) }]);
 }

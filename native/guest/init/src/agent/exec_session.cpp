@@ -29,6 +29,7 @@ constexpr size_t kOutputLimit = 128 * 1024;
 constexpr size_t kReadSize = 32 * 1024;
 constexpr size_t kCreditStep = 32 * 1024;
 constexpr int64_t kHangupGraceMs = 2'000;
+constexpr int kIdleTerminalMs = 100;
 constexpr char kEndOfInput = 4;  // Ctrl-D, which a terminal in its usual mode takes as the end of input
 
 int64_t now_ms() {
@@ -155,10 +156,12 @@ class ExecSession {
     events[kConnection] = {connection_, static_cast<short>(POLLIN | POLLRDHUP | (out_.size() > sent_ ? POLLOUT : 0)),
                            0};
     events[kProgram] = {program_.get(), POLLIN, 0};
-    events[kOut] = {wants_output ? output().get() : -1, POLLIN, 0};
+    events[kOut] = {wants_output && !is_terminal_idle_ ? output().get() : -1, POLLIN, 0};
     events[kErr] = {wants_output ? streams_.err.get() : -1, POLLIN, 0};
     events[kIn] = {in_.size() > taken_ || closes_in_ ? streams_.in.get() : -1, POLLOUT, 0};
-    if (poll(events, kCount, -1) < 0) return errno == EINTR;
+    const int ready = poll(events, kCount, is_terminal_idle_ ? kIdleTerminalMs : -1);
+    if (ready < 0) return errno == EINTR;
+    if (ready == 0) is_terminal_idle_ = false;
 
     if (events[kConnection].revents & (POLLIN | POLLRDHUP | POLLHUP | POLLERR)) {
       // The host leaves its side open until EXITED, so an end is a broken connection.
@@ -267,8 +270,13 @@ class ExecSession {
       return true;
     }
     if (length < 0 && (errno == EINTR || errno == EAGAIN)) return errno == EINTR;
-    // The end of a pipe, or EIO of a terminal that nobody has open any more.
-    from.reset();
+    // The end of a pipe. A terminal that nobody has open says EIO; it stays ours until the program has ended, as
+    // closing it hangs up on the program, and it may be opened again.
+    if (&from == &streams_.terminal) {
+      is_terminal_idle_ = true;
+    } else {
+      from.reset();
+    }
     return false;
   }
 
@@ -313,15 +321,22 @@ class ExecSession {
     return true;
   }
 
-  // The connection broke: the process group hears of it, and is ended when it goes on all the same.
+  // The connection broke: the process group hears of it, and is ended when it goes on all the same. What it says
+  // meanwhile is thrown away; closed streams would end it before it has tidied up.
   void hang_up() {
     const int64_t deadline = now_ms() + kHangupGraceMs;
-    streams_ = Streams{};
+    streams_.in.reset();
     kill(-pid_, SIGHUP);
     kill(-pid_, SIGCONT);
-    pollfd end{program_.get(), POLLIN, 0};
-    for (int64_t left = kHangupGraceMs; left > 0 && program_.is_open(); left = deadline - now_ms()) {
-      if (poll(&end, 1, static_cast<int>(left)) == 1) program_.reset();
+    for (int64_t left = kHangupGraceMs; left > 0 && !has_exited(); left = deadline - now_ms()) {
+      pollfd events[3] = {{program_.get(), POLLIN, 0},
+                          {is_terminal_idle_ ? -1 : output().get(), POLLIN, 0},
+                          {streams_.err.get(), POLLIN, 0}};
+      if (poll(events, 3, static_cast<int>(left)) <= 0) continue;
+      if (events[1].revents != 0) read_output(output(), VOLLEY_GUEST_STDOUT);
+      if (events[2].revents != 0) read_output(streams_.err, VOLLEY_GUEST_STDERR);
+      out_.clear();
+      if (events[0].revents != 0) program_.reset();
     }
     if (!has_exited()) kill(-pid_, SIGKILL);
     siginfo_t info{};
@@ -344,6 +359,7 @@ class ExecSession {
   std::string out_;      // frames on their way to the host; [sent_, end)
   size_t sent_ = 0;
   bool is_done_ = false;
+  bool is_terminal_idle_ = false;  // nobody has it open
 };
 
 }  // namespace
