@@ -4,13 +4,15 @@ import type { Logger } from 'pino';
 import { Pacer } from '#concurrency';
 import { WallClock } from '#journal';
 import { createMicrovmDriver, type MicrovmDriver } from '#microvm';
-import type { HostDescription } from '#protocol';
+import { parseImageReference, type HostDescription } from '#protocol';
 import { Admission } from './admission/admission';
 import { Lease } from './controller-link/lease';
 import { DensityWatch } from './density/density-watch';
 import type { AgentConfig } from './host/agent-config';
 import { capacityOf, describeHost } from './host/host-description';
 import { hostIdOf, lockHostDirectory } from './host/host-identity';
+import { ImageCache } from './images/image-cache';
+import { HostImageStore, ImportedImageStore } from './images/imported-images';
 import { HostJournal } from './journal/host-journal';
 import { ConsoleLog } from './log/console-log';
 import { DEFAULT_LIMITS } from './microvms/agent-context';
@@ -40,6 +42,7 @@ export class HostAgent {
     readonly consoleLog: ConsoleLog,
     readonly density: DensityWatch,
     readonly lease: Lease,
+    readonly imageCache: ImageCache,
     readonly log: Logger,
     private readonly parts: { journal: HostJournal; driver: MicrovmDriver; folders: RunFolders; lock: Server },
   ) {}
@@ -71,11 +74,25 @@ export class HostAgent {
     const driver = createMicrovmDriver({ vmmPath: config.vmmPath, launchThreads: Math.min(64, launchesAtOnce) });
     const probe = driver.probe();
     if (!probe.available) log.error({ reason: probe.reason }, 'this host cannot run microVMs');
-    const images = new BuiltinImageStore(
+    const builtin = new BuiltinImageStore(
       { canary: config.canaryPath },
       probe.available ? undefined : (probe.reason ?? 'KVM is not available'),
     );
-    const description = describeHost(hostId, capacity, probe, images.names, config.labels);
+    const description = describeHost(hostId, capacity, probe, builtin.names, config.labels);
+    const imageCache = new ImageCache({
+      folder: join(config.hostDir, 'images'),
+      maxBytes: config.imageCacheMib * 2 ** 20,
+      inUse: function* () {
+        for (const { spec } of chronicle.state.incarnations.values()) {
+          const { digest } = parseImageReference(spec.image);
+          if (digest !== undefined) yield digest;
+        }
+      },
+      log,
+    });
+    const { linux } = description;
+    const noLinux = linux?.available === false ? (linux.reason ?? 'stock Linux does not boot here') : undefined;
+    const images = new HostImageStore(builtin, new ImportedImageStore(imageCache, noLinux));
     const admission = new Admission(capacity);
     const density = new DensityWatch({ config, log });
     const lease = new Lease({
@@ -114,6 +131,7 @@ export class HostAgent {
       consoleLog,
       density,
       lease,
+      imageCache,
       log,
       { journal, driver, folders, lock },
     );

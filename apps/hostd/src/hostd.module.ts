@@ -3,6 +3,7 @@ import { ControllerLink } from './controller-link/controller-link.service';
 import { DensityService } from './density/density.service';
 import { HostAgent } from './host-agent';
 import { HostController } from './host.controller';
+import { ImageService } from './images/image-service';
 
 @Module({})
 export class HostdModule {
@@ -11,7 +12,7 @@ export class HostdModule {
     return {
       module: HostdModule,
       controllers: [HostController],
-      providers: [{ provide: HostAgent, useValue: agent }, ControllerLink, DensityService],
+      providers: [{ provide: HostAgent, useValue: agent }, ImageService, ControllerLink, DensityService],
     };
   }
 }

@@ -29,6 +29,8 @@ export const AgentConfig = z.object({
   overcommitMemory: ratio.default(1.5),
   vmmPath: z.string().default(join(ROOT, 'native/build/vmm/volley-vmm')),
   canaryPath: z.string().default(join(ROOT, 'native/build/guest/canary.bin')),
+  /** What the files of imported images may take on this host's disk, in the host directory. */
+  imageCacheMib: count.default(20_480),
   /** `name=value` pairs, separated by commas. */
   labels: z
     .string()
