@@ -9,13 +9,13 @@
 
 #include "net/net_features.h"
 #include "support/device_bench.h"
-#include "support/tap_network.h"
+#include "support/raw_tap.h"
 
 namespace volley {
 namespace {
 
 using Bench = test::DeviceBench<NetDevice>;
-using test::TapNetwork;
+using test::RawTap;
 
 constexpr uint32_t kRx = 0;
 constexpr uint32_t kTx = 1;
@@ -81,8 +81,7 @@ volley_device net(uint16_t mtu = 0) {
 // A device on a tap of its own, with a driver that follows the rules.
 struct Network {
   explicit Network(volley_device config = net(), int mtu = 1500)
-      : tap(*new TapNetwork(name_of_next_tap().c_str(), IFF_TAP | IFF_NO_PI | IFF_VNET_HDR, mtu)),
-        bench(Bench::make()) {
+      : tap(name_of_next_tap().c_str(), IFF_TAP | IFF_NO_PI | IFF_VNET_HDR, mtu), bench(Bench::make()) {
     if (!bench.fds.add(static_cast<uint16_t>(device_role(0)), tap.tap.get())) abort();
     const Status status = bench.open(config);
     if (!status.is_ok()) {
@@ -90,7 +89,7 @@ struct Network {
       abort();
     }
   }
-  ~Network() { (void)bench.loop.pause(monotonic_ns() + 10'000'000'000); }
+  ~Network() { bench.reset(); }  // lets go of the tap
   void activate(uint64_t features) {
     bench.free_all();
     buffers.clear();
@@ -152,7 +151,7 @@ struct Network {
   }
   const volley_device_stats& counters() const { return bench.counters(); }
 
-  TapNetwork& tap;
+  RawTap tap;
   Bench& bench;
   std::map<uint16_t, uint64_t> buffers;
   unsigned used_buffers = 0;
@@ -293,7 +292,7 @@ TEST(only_a_tap_with_headers_and_a_sane_address_will_do) {
   CHECK_CONTAINS(refusal(-1, net()), "no tap was passed");
   const UniqueFd null(open("/dev/null", O_RDWR | O_CLOEXEC));
   CHECK_CONTAINS(refusal(null.get(), net()), "is no tap");
-  TapNetwork tun("tun9", IFF_TUN | IFF_NO_PI | IFF_VNET_HDR);
+  RawTap tun("tun9", IFF_TUN | IFF_NO_PI | IFF_VNET_HDR);
   CHECK_CONTAINS(refusal(tun.tap.get(), net()), "IFF_TAP");
   volley_device config = net();
   config.mac[0] = 1;

@@ -41,9 +41,9 @@ inline bool enter_network_namespace() {
 }
 
 // A tap that is up, with the host's side of it as a raw socket.
-class TapNetwork {
+class RawTap {
  public:
-  explicit TapNetwork(const char* name, int flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR, int mtu = 1500) : name_(name) {
+  explicit RawTap(const char* name, int flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR, int mtu = 1500) : name_(name) {
     tap.reset(open("/dev/net/tun", O_RDWR | O_CLOEXEC));
     ifreq request = named();
     request.ifr_flags = static_cast<short>(flags);
