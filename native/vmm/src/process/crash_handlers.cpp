@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "base/clock.h"
+#include "process/syscall_names.h"
 #include "stats/page_file.h"
 
 namespace volley {
@@ -32,19 +33,48 @@ constexpr Crash kCrashes[] = {
     {SIGABRT, VOLLEY_EXIT_VMM_ERROR, "the VMM aborted: a bug in the VMM"},
 };
 
+// Plain loops and stores: nothing in a handler may take a lock.
+class Sentence {
+ public:
+  explicit Sentence(char (&to)[VOLLEY_MESSAGE_MAX]) : to_(to) { to_[0] = '\0'; }
+  void add(const char* text) {
+    for (; *text != '\0' && length_ < VOLLEY_MESSAGE_MAX - 1; ++text) to_[length_++] = *text;
+    to_[length_] = '\0';
+  }
+  void add(uint64_t number) {
+    char digits[21];
+    char* first = digits + sizeof(digits) - 1;
+    *first = '\0';
+    do {
+      *--first = static_cast<char>('0' + number % 10);
+      number /= 10;
+    } while (number != 0);
+    add(first);
+  }
+
+ private:
+  char (&to_)[VOLLEY_MESSAGE_MAX];
+  size_t length_ = 0;
+};
+
 void on_crash(int signal, siginfo_t* info, void*) {
   if (crash_stats == nullptr) _exit(128 + signal);
   volley_stats& stats = *crash_stats;
   for (const Crash& crash : kCrashes) {
     if (crash.signal != signal) continue;
     stats.exit_reason = crash.reason;
-    stats.exit_detail =
-        signal == SIGSYS && info->si_code > 0 ? static_cast<uint64_t>(info->si_syscall) : static_cast<uint64_t>(signal);
-    // Plain loops and stores: nothing here may take a lock.
-    size_t i = 0;
-    for (; crash.sentence[i] != '\0' && i < sizeof(stats.exit_message) - 1; ++i)
-      stats.exit_message[i] = crash.sentence[i];
-    stats.exit_message[i] = '\0';
+    stats.exit_detail = static_cast<uint64_t>(signal);
+    Sentence sentence(stats.exit_message);
+    sentence.add(crash.sentence);
+    if (signal != SIGSYS || info->si_code <= 0) continue;  // sent by a process, not by the kernel
+    const auto number = static_cast<uint64_t>(info->si_syscall);
+    const char* name = syscall_name(number);
+    stats.exit_detail = number;
+    sentence.add(": ");
+    sentence.add(name == nullptr ? "number" : name);
+    sentence.add(" (");
+    sentence.add(number);
+    sentence.add(")");
   }
   publish(stats.exited_ns, monotonic_ns());
   publish_state(stats, VOLLEY_VMM_EXITED);

@@ -1,6 +1,9 @@
 #pragma once
 
+#include <linux/filter.h>
+
 #include <cstdint>
+#include <span>
 
 #include "base/status.h"
 
@@ -24,5 +27,8 @@ Status begin_seccomp();
 
 // Puts the calling thread behind the filter of its kind, for good. Does nothing unless begin_seccomp() was called.
 Status enter_seccomp(ThreadKind kind);
+
+// The filter of a kind, for those who want to look at it.
+std::span<const sock_filter> seccomp_program(ThreadKind kind);
 
 }  // namespace volley
