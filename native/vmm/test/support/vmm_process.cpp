@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -213,6 +214,34 @@ int VmmProcess::command(uint32_t type) {
     if (reply->request_id == id && reply->argument == type) return reply->status;
   }
   return -1;
+}
+
+std::optional<volley_message> VmmProcess::request(volley_message message) {
+  message.request_id = next_request_++;
+  send(message);
+  while (std::optional<volley_message> reply = await(VOLLEY_REPLY)) {
+    if (reply->request_id == message.request_id && reply->argument == message.type) return reply;
+  }
+  return std::nullopt;
+}
+
+void VmmProcess::send(const volley_message& message, int fd) {
+  volley_message copy = message;
+  iovec part{&copy, sizeof(copy)};
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
+  msghdr header{};
+  header.msg_iov = &part;
+  header.msg_iovlen = 1;
+  if (fd >= 0) {
+    header.msg_control = control;
+    header.msg_controllen = sizeof(control);
+    cmsghdr* rights = CMSG_FIRSTHDR(&header);
+    rights->cmsg_level = SOL_SOCKET;
+    rights->cmsg_type = SCM_RIGHTS;
+    rights->cmsg_len = CMSG_LEN(sizeof(int));
+    memcpy(CMSG_DATA(rights), &fd, sizeof(fd));
+  }
+  sendmsg(connection_.get(), &header, MSG_NOSIGNAL);
 }
 
 std::optional<ProcessEnd> VmmProcess::await_end() {

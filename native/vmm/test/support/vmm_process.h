@@ -89,6 +89,10 @@ class VmmProcess {
   std::optional<volley_message> await(uint32_t type);
   // Sends a command and waits for its reply; the status, or -1.
   int command(uint32_t type);
+  // The same for a command with content; its request id is filled in. Nothing if no reply came.
+  std::optional<volley_message> request(volley_message message);
+  // Sends a message, with a descriptor unless that is -1.
+  void send(const volley_message& message, int fd = -1);
 
   bool await_booted() { return await(VOLLEY_NOTE_BOOTED).has_value(); }
   // Waits for the process's end, for half a minute.
