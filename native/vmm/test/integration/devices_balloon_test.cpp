@@ -57,7 +57,8 @@ TEST(memory_in_the_balloon_is_the_hosts) {
   CHECK(await_actual(microvm, 32 * kMib));
   CHECK_EQ(microvm.vmm().stats().balloon.target, 32 * kMib);
   const uint64_t inflated = guest_resident_kib(microvm.vmm());
-  CHECK(inflated <= 28 * 1024);
+  // 32 of 64 MiB are taken, the last four of which nobody had touched.
+  CHECK(inflated >= 28 * 1024 && inflated <= 29 * 1024);
   REQUIRE(set_balloon(microvm, 4 * kMib) == 0);
   CHECK(await_actual(microvm, 4 * kMib));
   // Deflating alone takes nothing from the host.

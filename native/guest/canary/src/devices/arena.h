@@ -5,7 +5,7 @@
 
 namespace canary {
 
-// Memory for queues, buffers and drivers: the fourth MiB of RAM, which nothing else uses. It is zero when taken first.
+// Memory for queues, buffers and drivers: the fourth MiB of RAM, which nothing else uses. It is zero when taken.
 class Arena {
  public:
   static constexpr uint64_t kStart = 3ull << 20;
@@ -19,9 +19,9 @@ class Arena {
     return static_cast<T*>(take(count * sizeof(T), alignof(T)));
   }
 
-  // What was taken after mark() is free again after release(), with what is in it.
+  // What was taken after mark() is free again after release().
   uint64_t mark() const { return next_; }
-  void release(uint64_t mark) { next_ = mark; }
+  void release(uint64_t mark);
 
  private:
   uint64_t next_ = kStart;

@@ -219,10 +219,16 @@ void random_rings(Victim& victim, Random& random) {
         const uint64_t flags = random.below(16) == 0 ? random.below(65536) : random.below(4);
         victim.set(queue, i, address, length, static_cast<uint32_t>(flags), static_cast<uint32_t>(random.below(size)));
       }
-      // Headers that devices look at.
-      for (uint32_t i = 0; i < 512; ++i) {
-        reinterpret_cast<volatile uint64_t*>(Arena::kScratch)[random.below(8192)] =
-            random.below(2) != 0 ? random.below(20) : random.next();
+      // Headers that devices look at. To the balloon they are pages, wherever it begins to read: none may be the
+      // canary's own, so all bytes are set.
+      const bool pages = victim.device().id() == kBalloonId;
+      for (uint32_t i = 0; i < (pages ? 8192u : 512u); ++i) {
+        auto* words = reinterpret_cast<volatile uint64_t*>(Arena::kScratch);
+        if (pages) {
+          words[i] = random.next() | 0x0101010101010101;
+        } else {
+          words[random.below(8192)] = random.below(2) != 0 ? random.below(20) : random.next();
+        }
       }
       const auto heads = static_cast<uint32_t>(1 + random.below(size));
       for (uint32_t i = 0; i < heads; ++i) victim.hand_over(queue, static_cast<uint32_t>(random.below(size)));
@@ -443,6 +449,7 @@ void attack(const Bench& bench, Device* devices, uint32_t count, AttackKind kind
   }
   for (uint32_t i = 0; i < count; ++i) {
     const uint64_t mark = bench.arena.mark();
+    for (uint64_t at = Arena::kScratch; at < Arena::kEnd; at += 8) *reinterpret_cast<volatile uint64_t*>(at) = 0;
     Victim victim(bench, devices[i]);
     attack_device(bench, victim, kind, random);
     devices[i].reset();

@@ -23,6 +23,12 @@ void* Arena::take(size_t bytes, size_t alignment) {
   return reinterpret_cast<void*>(start);
 }
 
+void Arena::release(uint64_t mark) {
+  // Fresh RAM is zero; what was used is made so.
+  for (uint64_t at = mark; at < next_; ++at) *reinterpret_cast<volatile uint8_t*>(at) = 0;
+  next_ = mark;
+}
+
 uint64_t Device::offered() const {
   window_.write(Window::kDeviceFeaturesSelect, 1);
   const uint64_t high = window_.read(Window::kDeviceFeatures);
