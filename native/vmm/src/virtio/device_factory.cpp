@@ -4,6 +4,7 @@
 
 #include "abi/volley_abi.h"
 #include "balloon/balloon_device.h"
+#include "block/block_device.h"
 #include "net/net_device.h"
 #include "rng/rng_device.h"
 #include "vsock/vsock_device.h"
@@ -24,6 +25,7 @@ constexpr Maker maker(uint32_t type, bool waits) {
 }
 
 constexpr Maker kMakers[] = {
+    maker<BlockDevice>(VOLLEY_DEVICE_BLOCK, true),
     maker<NetDevice>(VOLLEY_DEVICE_NET, false),
     maker<VsockDevice>(VOLLEY_DEVICE_VSOCK, false),
     maker<BalloonDevice>(VOLLEY_DEVICE_BALLOON, false),
