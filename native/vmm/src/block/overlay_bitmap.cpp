@@ -63,6 +63,10 @@ Status OverlayBitmap::load(int fd, uint64_t disk_bytes, uint32_t device) {
     const bool second = usable[1] && (!usable[0] || copies[1].sequence > copies[0].sequence);
     const BitmapBlock& block = copies[second ? 1 : 0];
     states()[number].sequence = block.sequence;
+    // The first copy is the next to be written over: the second one has to be good by then.
+    const bool is_behind = !second && (!usable[1] || copies[1].sequence != block.sequence);
+    states()[number].to_mirror = is_behind ? 1 : 0;
+    to_mirror_ |= is_behind;
     memcpy(bits_of(number), block.bits, sizeof(block.bits));
     is_empty_ = false;
   }

@@ -28,7 +28,10 @@ class OverlayBitmap {
   int store(int fd);
   // What store() wrote is on the disk, fdatasync()ed, too.
   void stored();
-  // Brings the second copies up to the first ones, where stored() was called and this was not done yet. 0 or an errno.
+  // Whether there are second copies that are behind the first ones, be it that stored() was called or that load() found
+  // it so: then the first ones must be brought to the disk, fdatasync()ed, before.
+  bool is_behind() const { return to_mirror_; }
+  // Brings the second copies up to the first ones. 0 or an errno.
   int mirror(int fd);
 
  private:

@@ -127,7 +127,12 @@ Status OverlayDisk::load(uint32_t device, uint32_t fingerprint) {
     return Status::error("the overlay of device %u is damaged: it has %lld bytes instead of %" PRIu64, device,
                          static_cast<long long>(file.st_size), wanted);
   }
-  return bitmap_.load(overlay_fd_, size_, device);
+  if (Status status = bitmap_.load(overlay_fd_, size_, device); !status.is_ok()) return status;
+  // The last user was cut off between the two copies; this file may not even be on the disk yet.
+  if (bitmap_.is_behind() && (sync() != 0 || bitmap_.mirror(overlay_fd_) != 0)) {
+    return Status::error("cannot repair the bitmap of the overlay of device %u", device);
+  }
+  return Status::ok();
 }
 
 template <typename Part>
@@ -201,7 +206,7 @@ int OverlayDisk::sync() {
 int OverlayDisk::flush() {
   if (flush_error_ != 0) return flush_error_;
   if (!dirty_ && !bitmap_.is_dirty()) return 0;
-  if (const int error = bitmap_.mirror(overlay_fd_); error != 0) return error;
+  if (const int error = bitmap_.mirror(overlay_fd_); error != 0) return error;  // it could not be done last time
   // First the data, then the bits that say it is there.
   if (const int error = sync(); error != 0) return error;
   dirty_ = false;
@@ -209,7 +214,7 @@ int OverlayDisk::flush() {
   if (const int error = bitmap_.store(overlay_fd_); error != 0) return error;
   if (const int error = sync(); error != 0) return error;
   bitmap_.stored();
-  bitmap_.mirror(overlay_fd_);  // if it fails it is done first next time
+  bitmap_.mirror(overlay_fd_);
   return 0;
 }
 
