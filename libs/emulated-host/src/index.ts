@@ -11,6 +11,7 @@ export {
 } from './emulated-host.requirements';
 export { EmulatedHostError } from './errors';
 export { makeExt4Disk, writeExt4Image } from './ext4-image';
+export { findProgram } from './find-program';
 export { busyboxFileSystem } from './host-file-system';
 export { programFiles } from './program-files';
 export { THIS_MACHINE, type EmulatedDisk, type EmulatedMachine } from './qemu-arguments';

@@ -5,8 +5,11 @@
 // wrote why it ended, 1 when it did not, 2 when nothing was started.
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/if.h>
+#include <linux/if_tun.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -39,6 +42,7 @@ constexpr std::string_view kUsage =
     "  --initrd FILE            initial ram disk\n"
     "  --initrd-extra FILE      a second one, loaded behind the first\n"
     "  --disk FILE              a raw disk; several are found in this order\n"
+    "  --tap NAME               a network card on this tap, which is there; several are found in this order\n"
     "  --rng yes|no             a source of random numbers (no)\n"
     "  --protocol flat|linux    how the kernel is booted (linux)\n"
     "  --irqchip split|full     where interrupt controllers live (full for linux, split for flat)\n"
@@ -95,6 +99,19 @@ uint64_t size_of(const Descriptor& file, const std::string& path) {
   return static_cast<uint64_t>(status.st_size);
 }
 
+// A tap of the network namespace that this program runs in, as the network device wants it.
+Descriptor open_tap(const std::string& name) {
+  Descriptor tap(open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC), "open /dev/net/tun");
+  ifreq request{};
+  if (name.empty() || name.size() >= sizeof request.ifr_name) refuse("--tap wants the name of an interface");
+  std::memcpy(request.ifr_name, name.data(), name.size());
+  request.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR;
+  if (ioctl(tap.number(), TUNSETIFF, &request) != 0) refuse_with_errno("take the tap " + name);
+  int header = 12;  // struct virtio_net_hdr_v1
+  if (ioctl(tap.number(), TUNSETVNETHDRSZ, &header) != 0) refuse_with_errno("set up the tap " + name);
+  return tap;
+}
+
 // The page file, mapped; see volley_abi.h.
 class Pages {
  public:
@@ -143,6 +160,7 @@ struct Options {
   std::string initrd;
   std::string initrd_extra;
   std::vector<std::string> disks;
+  std::vector<std::string> taps;
   bool rng = false;
   std::string cmdline;
   uint32_t protocol = VOLLEY_BOOT_LINUX;
@@ -189,6 +207,8 @@ Options parse(int count, char** arguments) {
       options.initrd_extra = value;
     } else if (name == "--disk") {
       options.disks.push_back(value);
+    } else if (name == "--tap") {
+      options.taps.push_back(value);
     } else if (name == "--rng") {
       options.rng = choice_of(name, value, "yes", 1, "no", 0) == 1;
     } else if (name == "--ctrl-alt-del-on") {
@@ -218,7 +238,7 @@ Options parse(int count, char** arguments) {
   if (options.vmm.empty() || options.kernel.empty()) refuse("--vmm and --kernel are needed\n" + std::string(kUsage));
   if (options.cmdline.size() >= VOLLEY_CMDLINE_MAX) refuse("--cmdline is too long");
   if (options.type.size() >= sizeof volley_message::payload) refuse("--type is too long");
-  if (options.disks.size() + 1 > VOLLEY_MAX_DEVICES) refuse("there are too many --disk");
+  if (options.disks.size() + options.taps.size() + 1 > VOLLEY_MAX_DEVICES) refuse("there are too many devices");
   if (options.irqchip == 0) {
     options.irqchip = options.protocol == VOLLEY_BOOT_FLAT ? VOLLEY_IRQCHIP_SPLIT : VOLLEY_IRQCHIP_FULL;
   }
@@ -393,6 +413,8 @@ int run(const Options& options) {
   if (!options.initrd_extra.empty()) initrd_extra.emplace(open_file(options.initrd_extra, O_RDONLY));
   std::vector<Descriptor> disks;
   for (const std::string& path : options.disks) disks.push_back(open_file(path, O_RDWR));
+  std::vector<Descriptor> taps;
+  for (const std::string& name : options.taps) taps.push_back(open_tap(name));
   sockaddr_un address{};
   socklen_t address_length = 0;
   const Descriptor control = listen_for_agent(address, address_length);
@@ -413,6 +435,12 @@ int run(const Options& options) {
     device.type = VOLLEY_DEVICE_BLOCK;
     device.size = size_of(disks[i], options.disks[i]);
   }
+  for (size_t i = 0; i < taps.size(); ++i) {
+    volley_device& device = config.devices[config.device_count++];
+    device.type = VOLLEY_DEVICE_NET;
+    const uint8_t mac[6] = {0x02, 0, 0, 0, 0, static_cast<uint8_t>(i + 1)};
+    std::memcpy(device.mac, mac, sizeof mac);
+  }
   if (options.rng) config.devices[config.device_count++].type = VOLLEY_DEVICE_RNG;
   config.cmdline_length = static_cast<uint32_t>(options.cmdline.size());
   std::memcpy(config.cmdline, options.cmdline.data(), options.cmdline.size());
@@ -431,6 +459,10 @@ int run(const Options& options) {
   if (initrd_extra) fds.push_back({VOLLEY_ROLE_INITRD_EXTRA, initrd_extra->number()});
   for (uint32_t i = 0; i < disks.size(); ++i)
     fds.push_back({static_cast<uint16_t>(VOLLEY_ROLE_DEVICE_FIRST + 2 * i), disks[i].number()});
+  for (uint32_t i = 0; i < taps.size(); ++i) {
+    const auto index = static_cast<uint32_t>(disks.size()) + i;
+    fds.push_back({static_cast<uint16_t>(VOLLEY_ROLE_DEVICE_FIRST + 2 * index), taps[i].number()});
+  }
   give_birth(options, child, fds);
   const Descriptor process(static_cast<int>(syscall(SYS_pidfd_open, vmm, 0u)), "pidfd_open");
 

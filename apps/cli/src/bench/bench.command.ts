@@ -10,6 +10,7 @@ import { duration } from '../output/quantities';
 import { table } from '../output/table';
 import { benchStart, type StartParameters, type StartResult } from './start.bench';
 import { surroundings } from './surroundings';
+import { addVmmBenchCommands } from './vmm/vmm-bench.command';
 
 interface BenchOptions {
   count: number;
@@ -21,9 +22,9 @@ interface BenchOptions {
 }
 
 export function addBenchCommand(program: Command): void {
-  program
-    .command('bench')
-    .description('measure the running fleet')
+  const bench = program.command('bench').description('measure the running fleet, or the VMM beside another');
+  addVmmBenchCommands(bench);
+  bench
     .command('start', { isDefault: true })
     .description('start many microVMs through the whole path, measure every step, and delete them again')
     .option('--count <n>', 'how many', wholeNumber(1, 100_000), 100)
