@@ -19,6 +19,10 @@ export interface IncarnationRecord {
   /** Wall clock, ms. */
   receivedAt: number;
   admittedAt: number;
+  /** The place it holds until it has ended; absent in records of older agents. */
+  slot?: number;
+  /** How often the kernel had killed for memory in its place before it came. */
+  oomKills?: number;
   /** From `launched` on. */
   identity?: VmmIdentity;
   /** When `ended`. */
@@ -49,8 +53,8 @@ interface OfIncarnation {
 
 export type Change =
   /** Takes the place of the remains of a lower epoch: a host holds one incarnation of a microVM. */
-  | (OfIncarnation & { type: 'admitted'; spec: MicrovmSpec; receivedAt: number; admittedAt: number })
-  | (OfIncarnation & { type: 'launched'; identity: VmmIdentity })
+  | (OfIncarnation & { type: 'admitted'; spec: MicrovmSpec; slot?: number; receivedAt: number; admittedAt: number })
+  | (OfIncarnation & { type: 'launched'; identity: VmmIdentity; oomKills?: number })
   | (OfIncarnation & { type: 'running' })
   | (OfIncarnation & { type: 'paused' })
   | (OfIncarnation & { type: 'ended'; exit: Exit })

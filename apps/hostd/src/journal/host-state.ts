@@ -62,11 +62,12 @@ function foldSnapshot(state: HostState, snapshot: NonNullable<HostRecord['snapsh
 function foldChange(state: HostState, change: Change): void {
   const { microvmId, epoch } = change;
   if (change.type === 'admitted') {
-    const { spec, receivedAt, admittedAt } = change;
+    const { spec, slot, receivedAt, admittedAt } = change;
     state.incarnations.set(microvmId, {
       microvmId,
       epoch,
       spec,
+      ...(slot === undefined ? {} : { slot }),
       phase: 'admitted',
       receivedAt,
       admittedAt,
@@ -86,6 +87,7 @@ function foldChange(state: HostState, change: Change): void {
     case 'launched':
       incarnation.phase = 'launched';
       incarnation.identity = change.identity;
+      if (change.oomKills !== undefined) incarnation.oomKills = change.oomKills;
       return;
     case 'running':
     case 'paused':

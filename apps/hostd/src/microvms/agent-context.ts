@@ -5,6 +5,9 @@ import type { WallClock } from '#journal';
 import type { LaunchSpec, MicrovmDriver } from '#microvm';
 import type { MicrovmSpec, RunConfig } from '#protocol';
 import type { Admission } from '../admission/admission';
+import type { Cgroups } from '../cgroups/cgroups';
+import type { Disks } from '../disks/disks';
+import type { SlotKeeper } from '../slots/slot-keeper';
 import type { Chronicle } from './chronicle';
 import type { Facts } from './facts';
 import type { RunFolders } from './run-folders';
@@ -92,6 +95,9 @@ export interface AgentContext {
   readonly chronicle: Chronicle;
   readonly driver: MicrovmDriver;
   readonly admission: Admission;
+  readonly slots: SlotKeeper;
+  readonly cgroups: Pick<Cgroups, 'limit' | 'oomKills'>;
+  readonly disks: Disks;
   readonly folders: RunFolders;
   readonly clock: Pick<WallClock, 'now' | 'ofMonotonic'>;
   readonly facts: Facts;
@@ -99,5 +105,7 @@ export interface AgentContext {
   readonly images: ImageStore;
   readonly watcher: RunWatcher;
   readonly limits: AgentLimits;
+  /** Name servers of guests. */
+  readonly dns: readonly string[];
   readonly log: Logger;
 }

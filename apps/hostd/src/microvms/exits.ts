@@ -13,7 +13,12 @@ const SILENT_ENDS: readonly ExitReport['reason'][] = ['killed', 'requested', 'lo
 const MESSAGE_MAX = 1024;
 
 /** What the history will say about an end: the VMM's own account, or ours when we ended it. */
-export function exitOf(report: ExitReport, cause: EndCause | undefined, at: number): Exit {
+export function exitOf(report: ExitReport, cause: EndCause | undefined, at: number, program?: Exit['program']): Exit {
   const told = cause && SILENT_ENDS.includes(report.reason) ? cause : report;
-  return { reason: told.reason, message: told.message.slice(0, MESSAGE_MAX), at };
+  return {
+    reason: told.reason,
+    message: told.message.slice(0, MESSAGE_MAX),
+    at,
+    ...(program === undefined ? {} : { program }),
+  };
 }

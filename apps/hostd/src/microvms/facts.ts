@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import type { Exit, HostFact, StartTimings } from '#protocol';
+import type { Exit, GuestNetwork, HostFact, StartTimings } from '#protocol';
 import type { IncarnationRecord, OutboxFact } from '../journal/host-record';
 
 /**
@@ -13,8 +13,14 @@ export class Facts {
     private readonly now: () => number,
   ) {}
 
-  started(incarnation: IncarnationRecord, pid: number, timings: StartTimings): OutboxFact {
-    return this.#fact(incarnation, 'started', { type: 'started', ...this.#of(incarnation), pid, timings });
+  started(
+    incarnation: IncarnationRecord,
+    pid: number,
+    timings: StartTimings,
+    network: GuestNetwork | undefined,
+  ): OutboxFact {
+    const more = network === undefined ? {} : { network };
+    return this.#fact(incarnation, 'started', { type: 'started', ...this.#of(incarnation), pid, timings, ...more });
   }
 
   exited(incarnation: IncarnationRecord, exit: Exit): OutboxFact {

@@ -1,11 +1,13 @@
 import type { Logger } from 'pino';
 import type { Permit } from '#concurrency';
 import { VmmGoneError, type ExitReport, type MicrovmProcess, type VmmIdentity } from '#microvm';
-import type { StartTimings } from '#protocol';
+import { wantedDevices, type Exit, type GuestNetwork, type StartTimings } from '#protocol';
 import type { IncarnationRecord, PendingCommand } from '../journal/host-record';
-import { ImageUnavailableError, LINUX_CMDLINE, type AgentContext, type BootSource } from './agent-context';
+import type { AgentContext } from './agent-context';
 import { abortable, within } from './deadline';
 import { exitOf, type EndCause } from './exits';
+import { programEnd } from './guest-report';
+import { prepareLaunch, type PreparedLaunch } from './prepared-launch';
 import { UnadoptedProcess } from './unadopted-process';
 
 /** Aborts the wait for a place in the queue of launches. Made once: nobody reads it, and a stack trace for each end costs. */
@@ -56,8 +58,8 @@ export class LiveIncarnation {
 
   /** Gets ready what it needs, waits for its turn, starts the process and sees it booted. Never rejects. */
   async launch(): Promise<void> {
-    const source = await this.#resolveImage();
-    if (!source) return;
+    const prepared = await this.#prepare();
+    if (!prepared) return;
     let permit: Permit;
     try {
       permit = await this.context.pacer.acquire(this.#cancel.signal);
@@ -66,28 +68,27 @@ export class LiveIncarnation {
     }
     try {
       if (this.#cause) return this.#finishCancelled();
-      const process = await this.#startProcess(source);
+      const process = await this.#startProcess(prepared);
       if (process) await this.#seeBooted(process, this.context.limits.bootMs, permit);
     } finally {
       permit();
     }
   }
 
-  async #resolveImage(): Promise<BootSource | undefined> {
-    const { images, limits } = this.context;
+  /** Everything that may take its time: the image, disks, the place. Nothing is launched meanwhile, and nobody waits for it. */
+  async #prepare(): Promise<PreparedLaunch | undefined> {
+    const { limits } = this.context;
     const { signal } = this.#cancel;
-    const message = `the image was not ready within ${limits.preparationMs} ms`;
+    const message = `what it needs was not ready within ${limits.preparationMs} ms`;
     const timer = setTimeout(() => this.end({ reason: 'vmmError', message }), limits.preparationMs);
     try {
-      return await abortable(images.resolve(this.record.spec, signal), signal);
+      return await abortable(prepareLaunch(this.context, this.record, signal), signal);
     } catch (error) {
       if (this.#cause) {
         this.#finishCancelled();
       } else {
-        const { message } = error as Error;
-        const told = error instanceof ImageUnavailableError ? message : `the image could not be made ready: ${message}`;
-        this.#log.warn({ err: error as Error }, 'no image');
-        this.#finishWithoutProcess({ reason: 'vmmError', message: told });
+        this.#log.warn({ err: error as Error }, 'a launch could not be prepared');
+        this.#finishWithoutProcess({ reason: 'vmmError', message: (error as Error).message });
       }
       return undefined;
     } finally {
@@ -99,16 +100,14 @@ export class LiveIncarnation {
     this.#finishWithoutProcess(this.#cause ?? { reason: 'requested', message: 'cancelled before its launch' });
   }
 
-  async #startProcess(source: BootSource): Promise<MicrovmProcess | undefined> {
-    const { driver, folders, chronicle, limits } = this.context;
-    const { microvmId, epoch, spec } = this.record;
+  async #startProcess(prepared: PreparedLaunch): Promise<MicrovmProcess | undefined> {
+    const { folders, chronicle, limits } = this.context;
+    const { microvmId, epoch } = this.record;
     let process: MicrovmProcess;
+    let oomKills: number | undefined;
     try {
-      const directory = folders.create(microvmId, epoch);
-      const { vcpus, memoryMiB } = spec;
-      const { cmdline: first = source.linux ? LINUX_CMDLINE : '', linux: _, ...boot } = source;
-      const cmdline = [first, spec.cmdline].filter((words) => words !== '').join(' ');
-      const launching = driver.launch({ id: microvmId, directory, vcpus, memoryMiB, ...boot, cmdline });
+      oomKills = prepared.limit();
+      const launching = prepared.launch(folders.create(microvmId, epoch));
       const late = await within(launching, limits.bootMs, 'late');
       if (late === 'late') {
         // It may still come to be, so it is not over: it is ended as soon as it is there.
@@ -126,7 +125,8 @@ export class LiveIncarnation {
       return undefined;
     }
     // A refusal to write means that the agent is ending: the next one finds the process by its folder.
-    if (!chronicle.record({ change: { type: 'launched', microvmId, epoch, identity: process.identity } }))
+    const known = oomKills ? { oomKills } : {};
+    if (!chronicle.record({ change: { type: 'launched', microvmId, epoch, identity: process.identity, ...known } }))
       return undefined;
     this.#attach(process);
     return process;
@@ -204,8 +204,15 @@ export class LiveIncarnation {
     const { chronicle, facts } = this.context;
     const { microvmId, epoch } = this.record;
     const { pid } = process.identity;
-    const fact = facts.started(this.record, pid, this.#timings(process, bootedNs));
+    const fact = facts.started(this.record, pid, this.#timings(process, bootedNs), this.#guestNetwork());
     if (chronicle.record({ change: { type: 'running', microvmId, epoch }, facts: [fact] })) this.#watch(process);
+  }
+
+  #guestNetwork(): GuestNetwork | undefined {
+    const { spec, slot } = this.record;
+    if (slot === undefined || !wantedDevices(spec).network) return undefined;
+    const { address, gateway, mac } = this.context.slots.slot(slot);
+    return { address, gateway, mac };
   }
 
   #timings(process: MicrovmProcess, bootedNs: bigint): StartTimings {
@@ -330,8 +337,8 @@ export class LiveIncarnation {
   /** The one place where an incarnation ends. */
   #finish(report: ExitReport): void {
     if (this.#over) return;
-    const { chronicle, facts, clock, admission, watcher } = this.context;
-    const { microvmId, epoch } = this.record;
+    const { chronicle, facts, clock, admission, slots, watcher } = this.context;
+    const { microvmId, epoch, slot } = this.record;
     const process = this.#process;
     // A guest that booted and ended at once: its history says both, in this order.
     if (process && this.record.phase === 'launched') {
@@ -343,7 +350,8 @@ export class LiveIncarnation {
     clearInterval(this.#insistTimer);
     const now = clock.now();
     const toldAt = report.atNs > 0n ? clock.ofMonotonic(report.atNs) : now;
-    const exit = exitOf(report, this.#cause, Math.min(now, Math.max(toldAt, this.record.admittedAt)));
+    const at = Math.min(now, Math.max(toldAt, this.record.admittedAt));
+    const exit = exitOf(this.#attributed(report), this.#cause, at, this.#program(process));
     if (
       !chronicle.record({ change: { type: 'ended', microvmId, epoch, exit }, facts: [facts.exited(this.record, exit)] })
     )
@@ -351,8 +359,27 @@ export class LiveIncarnation {
     watcher.ended(microvmId);
     admission.release(microvmId);
     process?.release();
+    if (slot !== undefined) slots.giveBack(slots.slot(slot));
     this.#log.debug({ exit }, 'ended');
     this.#resolveEnded();
+  }
+
+  /** A process that was killed from outside may have been killed by the kernel, because its memory was used up. */
+  #attributed(report: ExitReport): ExitReport {
+    const { slot, oomKills = 0 } = this.record;
+    if (slot === undefined || (report.reason !== 'killed' && report.reason !== 'lost') || this.#cause) return report;
+    const kills = this.context.cgroups.oomKills(this.context.slots.slot(slot)) ?? 0;
+    if (kills <= oomKills) return report;
+    const message = 'the kernel killed the VMM: it had used up the memory that its microVM may take of the host';
+    return { ...report, reason: 'outOfMemory', message };
+  }
+
+  #program(process: MicrovmProcess | undefined): Exit['program'] {
+    try {
+      return programEnd(process?.stats().guestReport);
+    } catch {
+      return undefined;
+    }
   }
 
   #bootedNs(process: MicrovmProcess): bigint {

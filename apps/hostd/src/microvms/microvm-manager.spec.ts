@@ -22,6 +22,9 @@ import {
 } from '#microvm';
 import { MicrovmSpec, sortableId } from '#protocol';
 import { Admission } from '../admission/admission';
+import { Disks } from '../disks/disks';
+import { SlotKeeper } from '../slots/slot-keeper';
+import { slotOf, type Slot } from '../slots/slot-layout';
 import { HostJournal } from '../journal/host-journal';
 import { claimedPidOffset } from '../recovery/vmm-abi';
 import { reclaimOrphans } from '../recovery/orphans';
@@ -58,6 +61,8 @@ class ScriptedHost {
   readonly vmms = new Map<number, ScriptedVmm>();
   readonly violations: string[] = [];
   launches = 0;
+  /** By slot. */
+  readonly oomKills = new Map<number, number>();
   // Above every number that a real process of this machine can have.
   #pid = 5_000_000;
   /** Called after every change of a process. */
@@ -279,6 +284,7 @@ class ScriptedDriver implements MicrovmDriver {
 
 interface AgentOptions {
   slots?: number;
+  warmShells?: number;
   limits?: Partial<AgentLimits>;
   onAppend?: (when: 'before' | 'after') => void;
 }
@@ -289,6 +295,7 @@ class Agent {
   readonly driver: ScriptedDriver;
   readonly admission: Admission;
   readonly folders: RunFolders;
+  readonly slots: SlotKeeper;
   readonly manager: MicrovmManager;
   readonly context: AgentContext;
   leaseHeld = true;
@@ -325,6 +332,24 @@ class Agent {
     });
     this.folders = new RunFolders(join(directory, 'run'));
     const clock = new WallClock();
+    const pacer = new Pacer(2);
+    const cgroups = {
+      pathsOf: () => [],
+      limit: () => undefined,
+      oomKills: ({ number }: Slot) => host.oomKills.get(number) ?? 0,
+    };
+    this.slots = new SlotKeeper({
+      size: options.slots ?? 100,
+      layout: (number) => slotOf(number, { uidBase: 200_000, pool: { base: 0x64400000, prefix: 16 } }),
+      driver: this.driver,
+      barriers: [],
+      cgroups,
+      network: { unavailable: 'a scripted host has none' },
+      pacer,
+      warmShells: options.warmShells ?? 0,
+      log,
+    });
+    this.slots.start();
     this.context = {
       chronicle: new Chronicle(appended, (error) => this.fatal.push(error)),
       driver: this.driver,
@@ -332,7 +357,11 @@ class Agent {
       folders: this.folders,
       clock,
       facts: new Facts(HOST, () => clock.now()),
-      pacer: new Pacer(2),
+      pacer,
+      slots: this.slots,
+      cgroups,
+      disks: new Disks({ directory: join(directory, 'data'), log }),
+      dns: [],
       images: {
         names: ['canary'],
         refuses: ({ image }) => (image === 'nope' ? `no image ${image}` : undefined),
@@ -351,6 +380,7 @@ class Agent {
 
   /** SIGKILL: it does nothing any more. */
   crash(): void {
+    this.slots.stop();
     this.driver.close();
     this.context.chronicle.end();
   }

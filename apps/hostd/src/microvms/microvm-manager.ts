@@ -1,5 +1,6 @@
 import { KeyedQueue, Pacer } from '#concurrency';
-import { OperationError } from '#protocol';
+import { OperationError, wantedDevices } from '#protocol';
+import { keepsDisks } from '../disks/disk-plan';
 import type { Answer, IncarnationRecord, PendingCommand } from '../journal/host-record';
 import { unrecordedIdentity } from '../recovery/vmm-search';
 import type { AgentContext } from './agent-context';
@@ -117,7 +118,7 @@ export class MicrovmManager {
   }
 
   #admit(command: StartCommand, receivedAt: number): Answer {
-    const { chronicle, admission, images, clock, folders } = this.context;
+    const { chronicle, admission, images, clock, folders, slots } = this.context;
     const { commandId, microvmId, epoch, spec } = command;
     if (this.#draining)
       throw new OperationError('unavailable', 'this host agent is shutting down; ask again in a moment');
@@ -131,12 +132,19 @@ export class MicrovmManager {
     if (refused !== undefined) return chronicle.accept(commandId, { accepted: false, reason: refused });
     const granted = admission.request(microvmId, spec);
     if (!granted.admitted) return chronicle.accept(commandId, { accepted: false, reason: granted.reason });
+    const taken = slots.take(wantedDevices(spec).network);
+    if ('refused' in taken) {
+      admission.release(microvmId);
+      return chronicle.accept(commandId, { accepted: false, reason: taken.refused });
+    }
     const before = chronicle.state.incarnations.get(microvmId);
-    const change = { type: 'admitted' as const, microvmId, epoch, spec, receivedAt, admittedAt: clock.now() };
+    const slot = taken.slot.number;
+    const change = { type: 'admitted' as const, microvmId, epoch, spec, slot, receivedAt, admittedAt: clock.now() };
     try {
       chronicle.accept(commandId, ACCEPTED, { change });
     } catch (error) {
       admission.release(microvmId);
+      slots.giveBack(taken.slot);
       throw error;
     }
     if (before) {
@@ -205,10 +213,11 @@ export class MicrovmManager {
   }
 
   async #removeErased(microvmId: string): Promise<void> {
-    const { chronicle, folders, facts } = this.context;
+    const { chronicle, folders, disks, facts } = this.context;
     const record = chronicle.state.incarnations.get(microvmId);
     if (record?.phase !== 'ended' || record.erasing === undefined) return; // an erase before this one did it
     await folders.remove(microvmId, record.epoch);
+    if (keepsDisks(record.spec)) await disks.remove(microvmId);
     const epoch = record.erasing;
     this.#ended--;
     chronicle.record({ change: { type: 'gone', microvmId, epoch }, facts: [facts.erased(microvmId, epoch)] });
@@ -222,6 +231,8 @@ export class MicrovmManager {
       !chronicle.state.outbox.has(this.context.facts.exited(record, record.exit!).factId);
     for (const record of chronicle.state.incarnations.values()) {
       if (record.phase !== 'ended' || record.erasing !== undefined || !told(record)) continue;
+      // Its disks are somebody's data: they go when they are erased, and its record with them.
+      if (keepsDisks(record.spec)) continue;
       const { microvmId, epoch } = record;
       if (!chronicle.record({ change: { type: 'gone', microvmId, epoch } })) return;
       this.#job(microvmId, () => folders.remove(microvmId, epoch));
@@ -242,11 +253,14 @@ export class MicrovmManager {
    * commands that were accepted and not done. Resolves when all processes are known; commands go on in the background.
    */
   async recover(): Promise<void> {
-    const { chronicle, admission } = this.context;
+    const { chronicle, admission, slots } = this.context;
     const records = [...chronicle.state.incarnations.values()];
     const alive = records.filter(({ phase }) => phase !== 'ended');
     // All places first: nothing may be granted that is taken.
-    for (const { microvmId, spec } of alive) admission.restore(microvmId, spec);
+    for (const { microvmId, spec, slot } of alive) {
+      admission.restore(microvmId, spec);
+      if (slot !== undefined) slots.restore(slot, wantedDevices(spec).network);
+    }
     const pacer = new Pacer(ADOPTIONS_AT_ONCE);
     await Promise.all(
       alive.map(async (record) => {

@@ -1,0 +1,325 @@
+import type { Logger } from 'pino';
+import type { Pacer } from '#concurrency';
+import type { Barrier, MicrovmDriver, Shell, ShellSpec } from '#microvm';
+import type { Network } from '#protocol';
+import type { Cgroups } from '../cgroups/cgroups';
+import type { Fabric } from '../network/fabric';
+import { hasWishes } from '../network/rules';
+import { SlotPool } from './slot-pool';
+import type { Slot } from './slot-layout';
+
+/** Files that a shell made ahead of need may have its host write, at most: disks that are larger get a process of their own making. */
+export const SHELL_FILE_BYTES = 16 * 1024 ** 3;
+/** Descriptors of a VMM: those it is born with, one for each device and for each connection of its guest's vsock. */
+const OPEN_FILES = 1_024;
+const RETRY_MS = 1_000;
+/** After something was taken that is made ahead: several starts in a row are served first. */
+const REFILL_MS = 20;
+/** Free slots that have a tap, kept ready for starts that want a network. */
+export const TAPS_AHEAD = 32;
+
+export interface SlotKeeperParts {
+  /** How many slots there are. */
+  size: number;
+  layout: (number: number) => Slot;
+  driver: Pick<MicrovmDriver, 'prepare' | 'openTap'>;
+  /** Barriers that can be put up here. */
+  barriers: readonly Barrier[];
+  cgroups: Pick<Cgroups, 'pathsOf'>;
+  /** The network, or why there is none. */
+  network: NetworkOf | { unavailable: string };
+  /** Launches go through it; shells are made when it has places to spare. */
+  pacer: Pacer;
+  /** Shells kept ready. */
+  warmShells: number;
+  log: Logger;
+}
+
+export interface NetworkOf {
+  fabric: Pick<Fabric, 'hasTap' | 'makeTaps' | 'grant' | 'scrub' | 'namespacePath' | 'mtu'>;
+  /** Slots from this number on have no address. */
+  limit: number;
+  isPortTaken: (protocol: 'tcp' | 'udp', port: number) => boolean;
+}
+
+type Taken = { slot: Slot } | { refused: string };
+
+/**
+ * The places of this host. A place is taken by one incarnation, and scrubbed before the next one gets it; taps and jailed shells
+ * are made ahead of need, in the background, so that nothing slow is left for a start.
+ */
+export class SlotKeeper {
+  readonly #pool: SlotPool;
+  readonly #shells = new Map<number, Shell>();
+  /** Host ports that are handed on, with the slot that has them. */
+  readonly #ports = new Map<string, number>();
+  readonly #granted = new Map<number, Network>();
+  #scrubbing = 0;
+  #wanted: 'network' | 'plain' = 'plain';
+  #making = false;
+  #retry: NodeJS.Timeout | undefined;
+  #stopped = true;
+
+  constructor(private readonly parts: SlotKeeperParts) {
+    this.#pool = new SlotPool(parts.size);
+    for (let number = 0; number < parts.size; number++) {
+      if (this.#network?.fabric.hasTap(number)) this.#pool.note(number, { tap: true });
+    }
+  }
+
+  get #network(): NetworkOf | undefined {
+    return 'fabric' in this.parts.network ? this.parts.network : undefined;
+  }
+
+  /** MTU of guests' interfaces. */
+  get mtu(): number | undefined {
+    return this.#network?.fabric.mtu;
+  }
+
+  /** Slots that nobody holds and that are clean. */
+  get free(): number {
+    return this.#pool.free;
+  }
+  /** Shells that wait for a microVM. */
+  get shells(): number {
+    return this.#shells.size;
+  }
+
+  slot(number: number): Slot {
+    return this.parts.layout(number);
+  }
+
+  /** Takes a place for a start, with the host ports that it wants, or says why that cannot be. */
+  take(network: Network | undefined): Taken {
+    if (network) {
+      const refused = this.#refuses(network);
+      if (refused !== undefined) return { refused };
+    }
+    const number = this.#pool.take(network ? 'network' : 'plain', network ? this.#network!.limit : undefined);
+    if (number === undefined) return { refused: this.#noneFree(network) };
+    this.#wanted = network ? 'network' : 'plain';
+    this.#hold(number, network);
+    if (network) this.#later(REFILL_MS);
+    return { slot: this.slot(number) };
+  }
+
+  #refuses({ forwards }: Network): string | undefined {
+    if ('unavailable' in this.parts.network) {
+      return `this host cannot give microVMs a network: ${this.parts.network.unavailable}`;
+    }
+    const asked = new Set<string>();
+    for (const { protocol, hostPort } of forwards) {
+      const port = `${protocol} port ${hostPort}`;
+      if (asked.has(port)) return `${port} of the host is to be handed on twice`;
+      asked.add(port);
+      if (this.#ports.has(port)) return `${port} of this host is handed on to another microVM already`;
+      if (this.parts.network.isPortTaken(protocol, hostPort)) {
+        return `a program of this host listens on its ${port}; choose another port`;
+      }
+    }
+    return undefined;
+  }
+
+  #noneFree(network: Network | undefined): string {
+    const { size } = this.parts;
+    if (network && this.#pool.free > 0) {
+      return `no slot with a network address free: the pool has addresses for ${this.#network!.limit} of ${size} slots`;
+    }
+    return `no slot free: ${size - this.#pool.free - this.#scrubbing} of ${size} slots are in use, ${this.#scrubbing} are being scrubbed`;
+  }
+
+  #hold(number: number, network: Network | undefined): void {
+    if (!network) return;
+    this.#granted.set(number, network);
+    for (const { protocol, hostPort } of network.forwards) this.#ports.set(`${protocol} port ${hostPort}`, number);
+  }
+
+  /** Notes that an incarnation holds this slot already. The network has its wishes from the time when it was opened. */
+  restore(number: number, network: Network | undefined): void {
+    // A slot beyond those that are offered now is held all the same.
+    if (!this.#pool.claim(number) && number < this.parts.size) {
+      this.parts.log.error({ slot: number }, 'two incarnations of the journal hold one slot');
+    }
+    this.#hold(number, this.#network ? network : undefined);
+  }
+
+  /** Makes a place ready that was taken: with its tap, and with its wishes in force. Nothing to wait for, usually. */
+  async ready(slot: Slot): Promise<void> {
+    const wanted = this.#granted.get(slot.number);
+    if (!wanted || !this.#network) return;
+    const { fabric } = this.#network;
+    if (!fabric.hasTap(slot.number)) {
+      await fabric.makeTaps([slot]);
+      this.#pool.note(slot.number, { tap: true });
+    }
+    if (hasWishes(wanted)) await fabric.grant(slot, wanted);
+  }
+
+  /** Opens the tap of a slot. The caller closes it. */
+  openTap(slot: Slot): number {
+    if (!this.#network) throw new Error('there is no network here');
+    return this.parts.driver.openTap(slot.tap, this.#network.fabric.namespacePath);
+  }
+
+  /** What a VMM in this slot lives in. */
+  shellSpec(slot: Slot, fileBytes: number): ShellSpec {
+    const { barriers, cgroups } = this.parts;
+    // Without the right to change them, ids stay the agent's.
+    const own = !barriers.includes('ids');
+    const paths = cgroups.pathsOf(slot);
+    return {
+      barriers,
+      uid: own ? process.getuid!() : slot.uid,
+      gid: own ? process.getgid!() : slot.gid,
+      openFiles: OPEN_FILES,
+      fileBytes,
+      ...(paths.length === 0 ? {} : { cgroupPaths: paths }),
+    };
+  }
+
+  /** The shell that waits in this slot, if there is one and it will do. It is the caller's from now on. */
+  takeShell(slot: Slot, fileBytes: number): Shell | undefined {
+    const shell = this.#shells.get(slot.number);
+    if (!shell) return undefined;
+    this.#forgetShell(slot.number);
+    if (fileBytes <= SHELL_FILE_BYTES) return shell;
+    shell.discard();
+    return undefined;
+  }
+
+  /**
+   * Gives a place back whose process is gone. It is free when it is scrubbed; one that cannot be scrubbed is tried again, and
+   * nobody gets it until then.
+   */
+  giveBack(slot: Slot): void {
+    const { number } = slot;
+    const wanted = this.#granted.get(number);
+    if (!wanted || !this.#network) {
+      this.#pool.give(number);
+      return this.#refill();
+    }
+    this.#scrubbing++;
+    void this.#scrub(slot, wanted);
+  }
+
+  async #scrub(slot: Slot, wanted: Network): Promise<void> {
+    for (;;) {
+      try {
+        await this.#network!.fabric.scrub(slot);
+        break;
+      } catch (error) {
+        this.parts.log.error(
+          { err: error as Error, slot: slot.number },
+          'a slot could not be scrubbed; it is tried again',
+        );
+        await new Promise((resolve) => setTimeout(resolve, RETRY_MS).unref());
+        if (this.#stopped) return;
+      }
+    }
+    this.#granted.delete(slot.number);
+    for (const { protocol, hostPort } of wanted.forwards) this.#ports.delete(`${protocol} port ${hostPort}`);
+    this.#scrubbing--;
+    this.#pool.give(slot.number);
+    this.#refill();
+  }
+
+  /** Begins to make taps and shells ahead of need. */
+  start(): void {
+    this.#stopped = false;
+    this.#refill();
+  }
+
+  /** Ends the shells. Slots stay as they are. */
+  stop(): void {
+    this.#stopped = true;
+    clearTimeout(this.#retry);
+    for (const shell of this.#shells.values()) shell.discard();
+    this.#shells.clear();
+  }
+
+  /** Makes what is missing, one after another, while launches leave room. */
+  #refill(): void {
+    if (this.#stopped || this.#making) return;
+    this.#making = true;
+    void this.#makeAhead()
+      .catch((error: unknown) => {
+        this.parts.log.warn({ err: error }, 'could not get slots ready ahead of need; starts take longer');
+        this.#later(RETRY_MS);
+      })
+      .finally(() => (this.#making = false));
+  }
+
+  #later(ms: number): void {
+    if (this.#retry || this.#stopped) return;
+    this.#retry = setTimeout(() => {
+      this.#retry = undefined;
+      this.#refill();
+    }, ms);
+    this.#retry.unref();
+  }
+
+  async #makeAhead(): Promise<void> {
+    await this.#makeTaps();
+    const { pacer, warmShells } = this.parts;
+    while (!this.#stopped && this.#shells.size < warmShells) {
+      // Those who wait for a launch come first; what is taken from them now saves nobody anything.
+      if (pacer.waiting > 0) return this.#later(REFILL_MS);
+      const number = this.#nextForShell();
+      if (number === undefined) return;
+      const permit = await pacer.acquire();
+      try {
+        // It may have been taken meanwhile.
+        if (this.#pool.claim(number)) await this.#makeShell(number);
+      } finally {
+        permit();
+      }
+    }
+  }
+
+  /** Where the kind of start that came last finds it. */
+  #nextForShell(): number | undefined {
+    const plain = this.#pool.lowest({ tap: false, shell: false });
+    const withTap = this.#pool.lowest({ tap: true, shell: false });
+    return this.#wanted === 'network' ? (withTap ?? plain) : (plain ?? withTap);
+  }
+
+  async #makeShell(number: number): Promise<void> {
+    const slot = this.slot(number);
+    try {
+      const shell = await this.parts.driver.prepare(this.shellSpec(slot, SHELL_FILE_BYTES));
+      if (this.#stopped) return shell.discard();
+      this.#shells.set(number, shell);
+      this.#pool.note(number, { shell: true });
+      void shell.ended.then(() => {
+        if (this.#shells.get(number) !== shell) return;
+        this.parts.log.warn({ slot: number, pid: shell.pid }, 'a shell ended before it was used');
+        this.#forgetShell(number);
+        this.#later(RETRY_MS);
+      });
+    } finally {
+      this.#pool.give(number);
+    }
+  }
+
+  #forgetShell(number: number): void {
+    this.#shells.delete(number);
+    this.#pool.note(number, { shell: false });
+    this.#later(REFILL_MS);
+  }
+
+  async #makeTaps(): Promise<void> {
+    const network = this.#network;
+    if (!network) return;
+    const { size, layout } = this.parts;
+    const missing: Slot[] = [];
+    let ready = 0;
+    for (let number = 0; number < Math.min(size, network.limit) && missing.length < TAPS_AHEAD; number++) {
+      if (!this.#pool.isFree(number)) continue;
+      if (!network.fabric.hasTap(number)) missing.push(layout(number));
+      else if (++ready > TAPS_AHEAD / 2) return;
+    }
+    if (missing.length === 0) return;
+    await network.fabric.makeTaps(missing);
+    for (const { number } of missing) this.#pool.note(number, { tap: true });
+  }
+}
