@@ -9,7 +9,7 @@ import { Admission } from './admission/admission';
 import { Lease } from './controller-link/lease';
 import { DensityWatch } from './density/density-watch';
 import type { AgentConfig } from './host/agent-config';
-import { capacityOf, describeHost } from './host/host-description';
+import { capacityOf, describeHost, linuxGuests } from './host/host-description';
 import { hostIdOf, lockHostDirectory } from './host/host-identity';
 import { ImageCache } from './images/image-cache';
 import { HostImageStore, ImportedImageStore } from './images/imported-images';
@@ -21,8 +21,11 @@ import { Chronicle } from './microvms/chronicle';
 import { Facts } from './microvms/facts';
 import { MicrovmManager } from './microvms/microvm-manager';
 import { defaultRunDirectory, digestOf, RunFolders } from './microvms/run-folders';
+import { nameServers } from './network/name-servers';
 import { reclaimOrphans } from './recovery/orphans';
 import { bootId } from './recovery/vmm-search';
+import { Places } from './slots/places';
+import { Disks } from './disks/disks';
 
 /** How long a shutdown waits for launches under way. */
 const DRAIN_MS = 3_000;
@@ -44,7 +47,13 @@ export class HostAgent {
     readonly lease: Lease,
     readonly imageCache: ImageCache,
     readonly log: Logger,
-    private readonly parts: { journal: HostJournal; driver: MicrovmDriver; folders: RunFolders; lock: Server },
+    private readonly parts: {
+      journal: HostJournal;
+      driver: MicrovmDriver;
+      folders: RunFolders;
+      lock: Server;
+      places: Places;
+    },
   ) {}
 
   get hostId(): string {
@@ -78,7 +87,6 @@ export class HostAgent {
       { canary: config.canaryPath },
       probe.available ? undefined : (probe.reason ?? 'KVM is not available'),
     );
-    const description = describeHost(hostId, capacity, probe, builtin.names, config.labels);
     const imageCache = new ImageCache({
       folder: join(config.hostDir, 'images'),
       maxBytes: config.imageCacheMib * 2 ** 20,
@@ -90,10 +98,14 @@ export class HostAgent {
       },
       log,
     });
-    const { linux } = description;
-    const noLinux = linux?.available === false ? (linux.reason ?? 'stock Linux does not boot here') : undefined;
+    const linux = linuxGuests(probe);
+    const noLinux = linux.available ? undefined : (linux.reason ?? 'stock Linux does not boot here');
     const images = new HostImageStore(builtin, new ImportedImageStore(imageCache, noLinux));
     const admission = new Admission(capacity);
+    const pacer = new Pacer(launchesAtOnce);
+    const { slots, cpus } = capacity;
+    const places = new Places({ config, digest, slots, cpus, driver, pacer, state: chronicle.state, log });
+    const disks = new Disks({ directory: join(config.hostDir, 'disks'), log });
     const density = new DensityWatch({ config, log });
     const lease = new Lease({
       path: join(folders.root, 'lease'),
@@ -112,7 +124,11 @@ export class HostAgent {
         folders,
         clock,
         facts: new Facts(hostId, () => clock.now()),
-        pacer: new Pacer(launchesAtOnce),
+        pacer,
+        slots: places.slots,
+        cgroups: places.cgroups,
+        disks,
+        dns: config.dns.length > 0 ? config.dns : nameServers(),
         images,
         watcher: density,
         limits: { ...DEFAULT_LIMITS, bootMs: config.bootDeadlineMs },
@@ -121,31 +137,17 @@ export class HostAgent {
       () => lease.held(),
     );
     const consoleLog = new ConsoleLog(manager, chronicle.state, folders);
-    const agent = new HostAgent(
-      config,
-      description,
-      clock,
-      chronicle,
-      admission,
-      manager,
-      consoleLog,
-      density,
-      lease,
-      imageCache,
-      log,
-      { journal, driver, folders, lock },
-    );
-    await agent.#takeOver();
-    return agent;
-  }
-
-  async #takeOver(): Promise<void> {
-    const { manager, lease, log, config } = this;
-    const startedMs = performance.now();
-    await manager.recover();
-    lease.watch();
-    const ms = Math.round(performance.now() - startedMs);
-    log.info({ hostId: this.hostId, hostDir: config.hostDir, microvms: manager.liveCount, ms }, 'microVMs taken over');
+    await takeOver(manager, lease, config, log);
+    // Barriers and network are part of what the host offers.
+    const description = describeHost(hostId, capacity, probe, builtin.names, config.labels, await places.describe());
+    places.slots.start();
+    return new HostAgent(config, description, clock, chronicle, admission, manager, consoleLog, density, lease, log, {
+      journal,
+      driver,
+      folders,
+      lock,
+      places,
+    });
   }
 
   /** Ends and removes what no record owns. For later, in the background: serving comes first. */
@@ -162,8 +164,17 @@ export class HostAgent {
     chronicle.end();
     lease.stop();
     await density.stop();
+    await parts.places.close(manager.liveCount);
     await parts.journal.close();
     parts.driver.close();
     await new Promise((resolve) => parts.lock.close(resolve));
   }
+}
+
+async function takeOver(manager: MicrovmManager, lease: Lease, config: AgentConfig, log: Logger): Promise<void> {
+  const startedMs = performance.now();
+  await manager.recover();
+  lease.watch();
+  const ms = Math.round(performance.now() - startedMs);
+  log.info({ hostDir: config.hostDir, microvms: manager.liveCount, ms }, 'microVMs taken over');
 }

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { natsSettings } from '#bus';
 import { HostId } from '#protocol';
+import { parseNetwork, sizeOf } from '../network/ipv4';
 
 /** The repository or installation folder: what paths of built files start from. Same depth in source and build. */
 const INSTALLATION = join(__dirname, '..', '..', '..', '..');
@@ -12,6 +13,16 @@ const ROOT = INSTALLATION.endsWith('/dist') ? join(INSTALLATION, '..') : INSTALL
 const count = z.coerce.number().int().positive();
 const mebibytes = z.coerce.number().int().nonnegative();
 const ratio = z.coerce.number().positive().max(10_000);
+
+const words = z
+  .string()
+  .default('')
+  .transform((text) => text.split(/[\s,]+/).filter((word) => word !== ''));
+const networkOf = (text: string, context: z.RefinementCtx) => {
+  const network = parseNetwork(text);
+  if (!network) context.addIssue(`${JSON.stringify(text)} is not an IPv4 network such as 100.64.0.0/16`);
+  return network ?? z.NEVER;
+};
 
 /** Settings of a host agent, each from a flag or from the environment: `--host-dir` or `VOLLEY_HOST_DIR`. */
 export const AgentConfig = z.object({
@@ -46,6 +57,26 @@ export const AgentConfig = z.object({
     }),
   /** VMMs that are being started at the same time. Default: two per CPU. */
   launchesAtOnce: count.optional(),
+  /** Jailed VMM processes kept ready for the starts to come. Default: two per CPU, at most 16. */
+  warmShells: z.coerce.number().int().nonnegative().optional(),
+  /** uid and gid of slot 0; slot n has this plus n. */
+  uidBase: z.coerce.number().int().min(1_000).max(2_000_000_000).default(200_000),
+  /** `best`: microVMs run behind the barriers that this host can put up. `strict`: behind all of them, or not at all. */
+  jail: z.enum(['best', 'strict']).default('best'),
+  /** `off`: microVMs are not limited by cgroups. */
+  cgroups: z.enum(['auto', 'off']).default('auto'),
+  /** `auto`: microVMs can have a network where the agent has the rights and tools. `off`: they cannot. */
+  network: z.enum(['auto', 'off']).default('auto'),
+  /** Where guests' addresses are from. */
+  networkPool: z
+    .string()
+    .default('100.64.0.0/16')
+    .transform(networkOf)
+    .refine((pool) => sizeOf(pool) >= 4_096, 'must be a /20 or larger: each slot takes two addresses'),
+  /** Networks that no microVM reaches, separated by commas. */
+  networkBlocked: words.transform((texts, context) => texts.map((text) => networkOf(text, context))),
+  /** Name servers of guests, separated by commas. Default: those of this host. */
+  dns: words,
   bootDeadlineMs: count.default(10_000),
   reportIntervalMs: count.default(1_000),
   /** A microVM's memory is measured again no sooner than this. */

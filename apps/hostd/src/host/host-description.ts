@@ -28,6 +28,7 @@ export function describeHost(
   probe: KvmProbe,
   images: string[],
   labels: Record<string, string>,
+  places: Pick<HostDescription, 'jail' | 'network'>,
 ): HostDescription {
   const { slots, cpus: count, memoryMiB, reserveMiB, overcommit } = capacity;
   return {
@@ -48,12 +49,13 @@ export function describeHost(
     overcommit,
     images,
     linux: linuxGuests(probe),
+    ...places,
     labels,
   };
 }
 
 /** Stock kernels need a KVM that runs guest supervisor code as it is. */
-function linuxGuests({ available, kind, reason }: KvmProbe): NonNullable<HostDescription['linux']> {
+export function linuxGuests({ available, kind, reason }: KvmProbe): NonNullable<HostDescription['linux']> {
   if (!available) return { available: false, reason: reason ?? 'KVM is not available' };
   if (kind === 'hardware') return { available: true };
   return { available: false, reason: 'its KVM is a software one, on which stock Linux kernels do not boot' };

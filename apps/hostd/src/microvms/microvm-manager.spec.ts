@@ -344,7 +344,7 @@ class Agent {
       driver: this.driver,
       barriers: [],
       cgroups,
-      network: { unavailable: 'a scripted host has none' },
+      network: Promise.resolve({ unavailable: 'a scripted host has none' }),
       pacer,
       warmShells: options.warmShells ?? 0,
       log,
@@ -474,7 +474,8 @@ describe('microVMs of a host', () => {
     expect(agent.journal.state.incarnations.size).toBe(0);
   });
 
-  const startImage = (image: string): HostCommand => ({ ...start(vm), spec: { ...spec(), image } }) as HostCommand;
+  const startImage = (image: string): HostCommand =>
+    ({ ...start(vm), spec: { ...spec(), image, network: 'none' } }) as HostCommand;
 
   it('tells why an image cannot be had, and gives the place back', async () => {
     expect(await agent.manager.command(startImage('broken'))).toEqual({ accepted: true });

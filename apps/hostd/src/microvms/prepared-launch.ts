@@ -1,5 +1,5 @@
 import { closeSync } from 'node:fs';
-import { VmmLaunchError, type LaunchSpec, type MicrovmProcess, type Shell } from '#microvm';
+import { VmmLaunchError, type LaunchSpec, type MicrovmProcess, type Shell, type ShellSpec } from '#microvm';
 import { limitsOf } from '../cgroups/slot-limits';
 import { largestFileBytes, planDisks, type PlannedDisk } from '../disks/disk-plan';
 import type { IncarnationRecord } from '../journal/host-record';
@@ -50,10 +50,11 @@ export async function prepareLaunch(
     ...(mtu === undefined ? {} : { mtu }),
   });
   const fileBytes = largestFileBytes(wanted);
+  let shellSpec: ShellSpec | undefined;
   return {
     limit: () => {
-      // Without a cgroup nothing can be set, and nothing need be.
-      slots.shellSpec(slot, fileBytes);
+      // With this its cgroups are there.
+      shellSpec = slots.shellSpec(slot, fileBytes);
       cgroups.limit(slot, limitsOf(spec));
       return cgroups.oomKills(slot);
     },
@@ -63,7 +64,9 @@ export async function prepareLaunch(
         const whole = { ...withTap(plan, tap), directory };
         const shell = slots.takeShell(slot, fileBytes);
         const launched = shell && (await launchInto(parts, whole, shell));
-        return launched ?? (await parts.driver.launch({ ...whole, shell: slots.shellSpec(slot, fileBytes) }));
+        return (
+          launched ?? (await parts.driver.launch({ ...whole, shell: shellSpec ?? slots.shellSpec(slot, fileBytes) }))
+        );
       } finally {
         // The VMM has its own.
         if (tap !== undefined) closeSync(tap);

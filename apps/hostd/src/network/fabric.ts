@@ -309,6 +309,7 @@ export class Fabric {
   /** Puts a microVM's wishes into force. @throws ToolError */
   grant(slot: Slot, network: Network): Promise<void> {
     return this.#change(async () => {
+      if (this.#wishes.has(slot.number)) return; // laid when the agent began
       this.#wishes.set(slot.number, { slot, network });
       try {
         await this.#apply(grantWishes(slot, network), openPorts(this.#table, network.forwards));

@@ -26,14 +26,18 @@ export interface SlotKeeperParts {
   /** Barriers that can be put up here. */
   barriers: readonly Barrier[];
   cgroups: Pick<Cgroups, 'pathsOf'>;
-  /** The network, or why there is none. */
-  network: NetworkOf | { unavailable: string };
+  /** The network, or why there is none; never rejects. Starts that want one wait for it. */
+  network: Promise<NetworkState>;
+  /** Why nothing may start here at all, if so. */
+  refusal?: string;
   /** Launches go through it; shells are made when it has places to spare. */
   pacer: Pacer;
   /** Shells kept ready. */
   warmShells: number;
   log: Logger;
 }
+
+export type NetworkState = NetworkOf | { unavailable: string };
 
 export interface NetworkOf {
   fabric: Pick<Fabric, 'hasTap' | 'makeTaps' | 'grant' | 'scrub' | 'namespacePath' | 'mtu'>;
@@ -60,15 +64,21 @@ export class SlotKeeper {
   #retry: NodeJS.Timeout | undefined;
   #stopped = true;
 
+  #state: NetworkState = { unavailable: 'it is still being set up; ask again in a moment' };
+
   constructor(private readonly parts: SlotKeeperParts) {
     this.#pool = new SlotPool(parts.size);
-    for (let number = 0; number < parts.size; number++) {
-      if (this.#network?.fabric.hasTap(number)) this.#pool.note(number, { tap: true });
-    }
+    void parts.network.then((state) => {
+      this.#state = state;
+      for (let number = 0; number < parts.size; number++) {
+        if (this.#network?.fabric.hasTap(number)) this.#pool.note(number, { tap: true });
+      }
+      this.#refill();
+    });
   }
 
   get #network(): NetworkOf | undefined {
-    return 'fabric' in this.parts.network ? this.parts.network : undefined;
+    return 'fabric' in this.#state ? this.#state : undefined;
   }
 
   /** MTU of guests' interfaces. */
@@ -91,6 +101,7 @@ export class SlotKeeper {
 
   /** Takes a place for a start, with the host ports that it wants, or says why that cannot be. */
   take(network: Network | undefined): Taken {
+    if (this.parts.refusal !== undefined) return { refused: this.parts.refusal };
     if (network) {
       const refused = this.#refuses(network);
       if (refused !== undefined) return { refused };
@@ -104,16 +115,15 @@ export class SlotKeeper {
   }
 
   #refuses({ forwards }: Network): string | undefined {
-    if ('unavailable' in this.parts.network) {
-      return `this host cannot give microVMs a network: ${this.parts.network.unavailable}`;
-    }
+    const state = this.#state;
+    if ('unavailable' in state) return `this host cannot give microVMs a network: ${state.unavailable}`;
     const asked = new Set<string>();
     for (const { protocol, hostPort } of forwards) {
       const port = `${protocol} port ${hostPort}`;
       if (asked.has(port)) return `${port} of the host is to be handed on twice`;
       asked.add(port);
       if (this.#ports.has(port)) return `${port} of this host is handed on to another microVM already`;
-      if (this.parts.network.isPortTaken(protocol, hostPort)) {
+      if (state.isPortTaken(protocol, hostPort)) {
         return `a program of this host listens on its ${port}; choose another port`;
       }
     }
@@ -140,14 +150,16 @@ export class SlotKeeper {
     if (!this.#pool.claim(number) && number < this.parts.size) {
       this.parts.log.error({ slot: number }, 'two incarnations of the journal hold one slot');
     }
-    this.#hold(number, this.#network ? network : undefined);
+    this.#hold(number, network);
   }
 
   /** Makes a place ready that was taken: with its tap, and with its wishes in force. Nothing to wait for, usually. */
   async ready(slot: Slot): Promise<void> {
     const wanted = this.#granted.get(slot.number);
-    if (!wanted || !this.#network) return;
-    const { fabric } = this.#network;
+    if (!wanted) return;
+    const state = await this.parts.network;
+    if ('unavailable' in state) throw new Error(state.unavailable);
+    const { fabric } = state;
     if (!fabric.hasTap(slot.number)) {
       await fabric.makeTaps([slot]);
       this.#pool.note(slot.number, { tap: true });
@@ -194,7 +206,7 @@ export class SlotKeeper {
   giveBack(slot: Slot): void {
     const { number } = slot;
     const wanted = this.#granted.get(number);
-    if (!wanted || !this.#network) {
+    if (!wanted) {
       this.#pool.give(number);
       return this.#refill();
     }
@@ -205,7 +217,8 @@ export class SlotKeeper {
   async #scrub(slot: Slot, wanted: Network): Promise<void> {
     for (;;) {
       try {
-        await this.#network!.fabric.scrub(slot);
+        const state = await this.parts.network;
+        if ('fabric' in state) await state.fabric.scrub(slot);
         break;
       } catch (error) {
         this.parts.log.error(

@@ -1,0 +1,136 @@
+import { readFileSync } from 'node:fs';
+import type { Logger } from 'pino';
+import type { Pacer } from '#concurrency';
+import { parseProcessStat } from '#density';
+import type { MicrovmDriver } from '#microvm';
+import { wantedDevices, type HostDescription } from '#protocol';
+import { Cgroups } from '../cgroups/cgroups';
+import type { AgentConfig } from '../host/agent-config';
+import type { HostState } from '../journal/host-state';
+import { Fabric, type FabricParts } from '../network/fabric';
+import { FabricOwners, isAbandoned } from '../network/fabric-owner';
+import { isPortTaken } from '../network/host-ports';
+import { formatNetwork } from '../network/ipv4';
+import { LINK_PAIRS } from '../network/link-address';
+import { SlotKeeper, type NetworkState } from './slot-keeper';
+import { slotOf, slotsIn, type Slot, type SlotLayout } from './slot-layout';
+
+/** Notes of agents about what they have in the kernel; on a file system that a reboot empties, as it empties the kernel. */
+const NOTES = '/run/volley-agents';
+const SHELLS_MAX = 16;
+
+export interface PlacesParts {
+  config: AgentConfig;
+  /** Of the host directory: names everything of this agent in the kernel. */
+  digest: string;
+  slots: number;
+  cpus: number;
+  driver: Pick<MicrovmDriver, 'prepare' | 'openTap' | 'jail'>;
+  pacer: Pacer;
+  state: HostState;
+  log: Logger;
+}
+
+/** What microVMs live in on this host: slots with network, cgroups and jails, as far as this agent has the rights and tools. */
+export class Places {
+  readonly slots: SlotKeeper;
+  readonly cgroups: Cgroups;
+  readonly #network: Promise<NetworkState>;
+  readonly #jail: ReturnType<MicrovmDriver['jail']>;
+
+  constructor(private readonly parts: PlacesParts) {
+    const { config, digest, slots, cpus, driver, pacer, log } = parts;
+    const owners = new FabricOwners(NOTES);
+    this.cgroups = Cgroups.open({ name: digest, log, ...(config.cgroups === 'off' ? { hierarchies: [] } : {}) });
+    for (const owner of owners.list()) if (isAbandoned(owner)) this.cgroups.destroyOf(owner.name);
+    this.#jail = driver.jail();
+    for (const { name, reason } of this.#jail.missing)
+      log.warn({ barrier: name, reason }, 'a barrier of the jail is missing');
+    const layout = layoutOf(config);
+    this.#network = this.#openNetwork(owners, layout);
+    this.slots = new SlotKeeper({
+      size: slots,
+      layout,
+      driver,
+      barriers: this.#jail.barriers,
+      cgroups: this.cgroups,
+      network: this.#network,
+      pacer,
+      warmShells: config.warmShells ?? Math.min(SHELLS_MAX, 2 * cpus),
+      log,
+      ...this.#refusal(),
+    });
+  }
+
+  #refusal(): { refusal?: string } {
+    const { missing } = this.#jail;
+    if (this.parts.config.jail !== 'strict' || missing.length === 0) return {};
+    const reasons = missing.map(({ name, reason }) => `${name} (${reason})`).join(', ');
+    return { refusal: `this host is to jail strictly and cannot put up these barriers: ${reasons}` };
+  }
+
+  /** Whether there is a network is known, and what barriers there are: for the description of this host. */
+  async describe(): Promise<Required<Pick<HostDescription, 'jail' | 'network'>>> {
+    const { barriers, missing } = this.#jail;
+    const state = await this.#network;
+    const pool = formatNetwork(this.parts.config.networkPool);
+    return {
+      jail: { barriers: [...barriers], missing: [...missing] },
+      network: 'fabric' in state ? { available: true, pool } : { available: false, reason: state.unavailable },
+    };
+  }
+
+  /** The network of this host, when it has one. */
+  async fabric(): Promise<Fabric | undefined> {
+    const state = await this.#network;
+    return 'fabric' in state ? (state.fabric as Fabric) : undefined;
+  }
+
+  async #openNetwork(owners: FabricOwners, layout: (slot: number) => Slot): Promise<NetworkState> {
+    const { config, digest, state, log } = this.parts;
+    if (config.network === 'off') return { unavailable: 'it is switched off (VOLLEY_NETWORK=off)' };
+    const residents = [...state.incarnations.values()].flatMap(({ phase, slot, spec }) => {
+      const { network } = wantedDevices(spec);
+      return phase === 'ended' || slot === undefined || !network ? [] : [{ slot: layout(slot), network }];
+    });
+    const parts: FabricParts = {
+      name: digest,
+      hostDir: config.hostDir,
+      pool: config.networkPool,
+      blocked: config.networkBlocked,
+      owners,
+      identity: { pid: process.pid, startTicks: ownStartTicks() },
+      log,
+    };
+    try {
+      const fabric = await Fabric.open(parts, residents, layout);
+      log.info({ namespace: fabric.namespacePath, mtu: fabric.mtu }, 'microVMs can have a network');
+      return { fabric, limit: slotsIn(config.networkPool, LINK_PAIRS), isPortTaken };
+    } catch (error) {
+      const { message } = error as Error;
+      log.warn({ reason: message }, 'microVMs have no network here');
+      return { unavailable: message };
+    }
+  }
+
+  /** Lets go. What microVMs live in stays; when none is left, nothing stays. */
+  async close(microvms: number): Promise<void> {
+    this.slots.stop();
+    if (microvms > 0) return;
+    try {
+      await (await this.fabric())?.close();
+    } catch (error) {
+      this.parts.log.warn({ err: error as Error }, 'the network could not be removed; the next agent takes it over');
+    }
+    this.cgroups.close();
+  }
+}
+
+function layoutOf({ uidBase, networkPool: pool }: AgentConfig): (slot: number) => Slot {
+  const layout: SlotLayout = { uidBase, pool };
+  return (number) => slotOf(number, layout);
+}
+
+function ownStartTicks(): string {
+  return parseProcessStat(readFileSync('/proc/self/stat', 'latin1'))?.startTicks ?? '0';
+}

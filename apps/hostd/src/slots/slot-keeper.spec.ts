@@ -1,0 +1,225 @@
+import pino from 'pino';
+import { Pacer } from '#concurrency';
+import type { Shell, ShellSpec } from '#microvm';
+import { Network } from '#protocol';
+import { SlotKeeper, SHELL_FILE_BYTES, TAPS_AHEAD, type SlotKeeperParts } from './slot-keeper';
+import { slotOf, type Slot } from './slot-layout';
+
+const layout = (number: number): Slot => slotOf(number, { uidBase: 200_000, pool: { base: 0x64400000, prefix: 16 } });
+
+class FakeShell implements Shell {
+  readonly barriers = [];
+  readonly ended: Promise<void>;
+  discarded = false;
+  end!: () => void;
+  constructor(
+    readonly pid: number,
+    readonly spec: ShellSpec,
+  ) {
+    this.ended = new Promise((resolve) => (this.end = resolve));
+  }
+  discard(): void {
+    this.discarded = true;
+    this.end();
+  }
+}
+
+class FakeFabric {
+  readonly namespacePath = '/run/netns/x';
+  readonly mtu = 1_400;
+  readonly taps = new Set<number>();
+  readonly granted = new Map<number, Network>();
+  readonly scrubbed: number[] = [];
+  failScrubs = 0;
+  hasTap(slot: number): boolean {
+    return this.taps.has(slot);
+  }
+  makeTaps(slots: readonly Slot[]): Promise<void> {
+    for (const { number } of slots) this.taps.add(number);
+    return Promise.resolve();
+  }
+  grant({ number }: Slot, network: Network): Promise<void> {
+    this.granted.set(number, network);
+    return Promise.resolve();
+  }
+  scrub({ number }: Slot): Promise<void> {
+    if (this.failScrubs-- > 0) return Promise.reject(new Error('busy'));
+    this.scrubbed.push(number);
+    this.granted.delete(number);
+    return Promise.resolve();
+  }
+}
+
+const until = async (condition: () => boolean): Promise<void> => {
+  const deadline = performance.now() + 5_000;
+  while (!condition()) {
+    if (performance.now() > deadline) throw new Error('never');
+    await new Promise((resolve) => setTimeout(resolve, 2));
+  }
+};
+
+describe('the places of a host', () => {
+  const shells: FakeShell[] = [];
+  let fabric: FakeFabric;
+  let keeper: SlotKeeper;
+  const open = Network.parse({});
+
+  const make = async (more: Partial<SlotKeeperParts> = {}): Promise<SlotKeeper> => {
+    fabric = new FakeFabric();
+    shells.length = 0;
+    keeper = new SlotKeeper({
+      size: 100,
+      layout,
+      driver: {
+        prepare: (spec) => {
+          const shell = new FakeShell(1_000 + shells.length, spec);
+          shells.push(shell);
+          return Promise.resolve(shell);
+        },
+        openTap: () => 7,
+      },
+      barriers: ['ids', 'seccomp'],
+      cgroups: { pathsOf: ({ cgroup }) => [`/cg/${cgroup}`] },
+      network: Promise.resolve({ fabric, limit: 90, isPortTaken: (_, port) => port === 22 }),
+      pacer: new Pacer(2),
+      warmShells: 0,
+      log: pino({ level: 'silent' }),
+      ...more,
+    });
+    await Promise.resolve();
+    keeper.start();
+    return keeper;
+  };
+  const took = (network?: Network): Slot => {
+    const taken = keeper.take(network);
+    if ('refused' in taken) throw new Error(taken.refused);
+    return taken.slot;
+  };
+  afterEach(() => keeper.stop());
+
+  it('have shells ready, each in its own slot, and new ones when they are taken', async () => {
+    await make({ warmShells: 3 });
+    await until(() => keeper.shells === 3);
+    expect(new Set(shells.map(({ spec }) => spec.uid)).size).toBe(3);
+    const slot = took();
+    const shell = keeper.takeShell(slot, 0)! as FakeShell;
+    expect(shell.spec).toEqual({
+      barriers: ['ids', 'seccomp'],
+      uid: slot.uid,
+      gid: slot.gid,
+      openFiles: 1_024,
+      fileBytes: SHELL_FILE_BYTES,
+      cgroupPaths: [`/cg/${slot.cgroup}`],
+    });
+    expect(keeper.takeShell(slot, 0)).toBeUndefined();
+    await until(() => keeper.shells === 3);
+    expect(keeper.free).toBe(99);
+  });
+
+  it('do not give a shell to who needs larger files, or one that has ended', async () => {
+    await make({ warmShells: 1 });
+    await until(() => keeper.shells === 1);
+    const first = took();
+    expect(keeper.takeShell(first, SHELL_FILE_BYTES + 1)).toBeUndefined();
+    expect(shells[0]!.discarded).toBe(true);
+    await until(() => keeper.shells === 1);
+    shells.at(-1)!.end();
+    await until(() => keeper.shells === 0);
+    expect(keeper.takeShell(took(), 0)).toBeUndefined();
+  });
+
+  it('leave launches alone while these wait for their turn', async () => {
+    const pacer = new Pacer(1);
+    const permit = await pacer.acquire();
+    const waiting = pacer.acquire();
+    await make({ warmShells: 2, pacer });
+    await new Promise((resolve) => setTimeout(resolve, 60));
+    expect(shells).toEqual([]);
+    permit();
+    (await waiting)();
+    await until(() => keeper.shells === 2);
+  });
+
+  it('end their shells with the agent', async () => {
+    await make({ warmShells: 2 });
+    await until(() => keeper.shells === 2);
+    keeper.stop();
+    expect(shells.every(({ discarded }) => discarded)).toBe(true);
+  });
+
+  it('have taps ahead of need, and keep them for those who want a network', async () => {
+    await make();
+    await until(() => fabric.taps.size === TAPS_AHEAD);
+    expect(took().number).toBe(TAPS_AHEAD);
+    const slots = Array.from({ length: TAPS_AHEAD }, () => took(open).number);
+    expect(slots).toEqual(Array.from({ length: TAPS_AHEAD }, (_, n) => n));
+    const late = took(open);
+    await keeper.ready(late);
+    expect(fabric.hasTap(late.number)).toBe(true);
+    await until(() => fabric.taps.size > TAPS_AHEAD + 1);
+    expect(fabric.granted.size).toBe(0);
+  });
+
+  it('put wishes into force, and take them back before the next tenant comes', async () => {
+    await make();
+    const listed = Network.parse({ egress: 'listed' });
+    const slot = took(listed);
+    await keeper.ready(slot);
+    expect(fabric.granted.get(slot.number)).toBe(listed);
+    fabric.failScrubs = 1;
+    keeper.giveBack(slot);
+    expect(keeper.free).toBe(99);
+    await until(() => keeper.free === 100);
+    expect(fabric.scrubbed).toEqual([slot.number]);
+    expect(fabric.granted.size).toBe(0);
+  });
+
+  it('refuse ports of the host that are taken', async () => {
+    await make();
+    const forwards = (...ports: number[]) =>
+      Network.parse({ forwards: ports.map((hostPort) => ({ hostPort, guestPort: 80 })) });
+    const slot = took(forwards(8080));
+    expect(keeper.take(forwards(8080))).toEqual({
+      refused: 'tcp port 8080 of this host is handed on to another microVM already',
+    });
+    expect(keeper.take(forwards(22))).toEqual({
+      refused: 'a program of this host listens on its tcp port 22; choose another port',
+    });
+    expect(keeper.take(forwards(81, 81))).toEqual({ refused: 'tcp port 81 of the host is to be handed on twice' });
+    keeper.giveBack(slot);
+    await until(() => keeper.free === 100);
+    took(forwards(8080));
+    keeper.restore(50, forwards(9090));
+    expect(keeper.take(forwards(9090))).toHaveProperty('refused');
+  });
+
+  it('say what is missing', async () => {
+    await make({ size: 2 });
+    [took(), took()].forEach(({ number }) => expect(number).toBeLessThan(2));
+    expect(keeper.take(undefined)).toEqual({ refused: 'no slot free: 2 of 2 slots are in use, 0 are being scrubbed' });
+    keeper.stop();
+    await make({ network: Promise.resolve({ fabric: new FakeFabric(), limit: 1, isPortTaken: () => false }) });
+    took(open);
+    expect(keeper.take(open)).toEqual({
+      refused: 'no slot with a network address free: the pool has addresses for 1 of 100 slots',
+    });
+    took();
+    keeper.stop();
+    await make({ network: Promise.resolve({ unavailable: 'no root' }) });
+    expect(keeper.take(open)).toEqual({ refused: 'this host cannot give microVMs a network: no root' });
+    keeper.stop();
+    await make({ refusal: 'not safe here' });
+    expect(keeper.take(undefined)).toEqual({ refused: 'not safe here' });
+  });
+
+  it('keep what the journal says is taken', async () => {
+    await make({ size: 3 });
+    keeper.restore(1, undefined);
+    keeper.restore(7, undefined);
+    expect([took().number, took().number]).toEqual([0, 2]);
+    expect(keeper.take(undefined)).toHaveProperty('refused');
+    keeper.giveBack(layout(7));
+    keeper.giveBack(layout(1));
+    expect(took().number).toBe(1);
+  });
+});
