@@ -81,7 +81,7 @@ describeWithNats('up and down on one machine', () => {
     const fleet = new Fleet();
     try {
       const up = spawn(join(__dirname, '../../volley'), ['up', '--port', '0', '--no-canary', '--data', fleet.data], {
-        env: { ...process.env, VOLLEY_SETUP: 'skip' },
+        env: { ...process.env, VOLLEY_SETUP: 'skip', VOLLEY_NETWORK: 'off' },
         stdio: ['ignore', 'pipe', 'pipe'],
       });
       let notes = '';

@@ -50,7 +50,7 @@ export class Fleet {
   /** Runs a `volley` command on this fleet. Rejects when it fails. */
   volley(...args: string[]): Promise<{ stdout: string; stderr: string }> {
     return run(join(ROOT, 'volley'), [...args, '--data', this.data], {
-      env: { PATH: process.env['PATH'], HOME: process.env['HOME'], VOLLEY_SETUP: 'skip' },
+      env: { PATH: process.env['PATH'], HOME: process.env['HOME'], VOLLEY_SETUP: 'skip', VOLLEY_NETWORK: 'off' },
       timeout: this.commandMs,
       maxBuffer: 64 * 2 ** 20,
     });

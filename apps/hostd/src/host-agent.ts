@@ -141,13 +141,26 @@ export class HostAgent {
     // Barriers and network are part of what the host offers.
     const description = describeHost(hostId, capacity, probe, builtin.names, config.labels, await places.describe());
     places.slots.start();
-    return new HostAgent(config, description, clock, chronicle, admission, manager, consoleLog, density, lease, log, {
-      journal,
-      driver,
-      folders,
-      lock,
-      places,
-    });
+    return new HostAgent(
+      config,
+      description,
+      clock,
+      chronicle,
+      admission,
+      manager,
+      consoleLog,
+      density,
+      lease,
+      imageCache,
+      log,
+      {
+        journal,
+        driver,
+        folders,
+        lock,
+        places,
+      },
+    );
   }
 
   /** Ends and removes what no record owns. For later, in the background: serving comes first. */

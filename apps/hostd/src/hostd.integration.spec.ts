@@ -144,6 +144,8 @@ describeReal('hostd with real VMMs', () => {
         VOLLEY_VMM_PATH: artefacts.vmm,
         VOLLEY_CANARY_PATH: artefacts.canary,
         VOLLEY_OVERCOMMIT_CPU: '500',
+        // The network of this machine is nothing to play with.
+        VOLLEY_NETWORK: 'off',
         VOLLEY_REPORT_INTERVAL_MS: '100',
         VOLLEY_SAMPLE_INTERVAL_MS: '200',
         ...more,
@@ -185,7 +187,7 @@ describeReal('hostd with real VMMs', () => {
   };
 
   beforeAll(async () => {
-    nats = await startNatsServer({ jetstream: false });
+    nats = await startNatsServer();
     controller = new ScriptedController(await connectNats({ servers: nats.url, name: 'scripted-controller' }));
     hostDir = mkdtempSync(join(tmpdir(), 'volley-host-'));
     runDir = makeTmpfsDirectory('volley-run-');

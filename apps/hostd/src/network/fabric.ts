@@ -90,7 +90,7 @@ export class Fabric {
     layout: (slot: number) => Slot,
   ): Promise<Fabric> {
     const fabric = new Fabric(parts, requireTools());
-    await fabric.#sweep();
+    await sweepAbandoned(parts);
     const before = parts.owners.read(parts.name);
     try {
       await fabric.#build(residents, layout, before);
@@ -373,49 +373,42 @@ export class Fabric {
   /** Removes everything: for an agent that leaves no microVM behind. */
   async close(): Promise<void> {
     await this.#last;
-    await this.#destroy({
-      ...this.parts.identity,
-      name: this.parts.name,
-      hostDir: this.parts.hostDir,
-      ...this.parts.owners.read(this.parts.name),
-    });
+    const { owners, identity, name, hostDir } = this.parts;
+    await destroyFabric(this.parts, { ...identity, name, hostDir, ...owners.read(name) });
   }
+}
 
-  /** What dead agents left whose host directory is gone. */
-  async #sweep(): Promise<void> {
-    const { owners, name, log } = this.parts;
-    for (const owner of owners.list()) {
-      if (owner.name === name || !isAbandoned(owner)) continue;
-      log.warn(
-        { namespace: `volley-${owner.name}`, hostDir: owner.hostDir },
-        'a network that nobody owns any more is removed',
-      );
-      await this.#destroy(owner).catch((error: unknown) => log.warn({ err: error }, 'it could not be removed'));
-    }
-  }
-
-  async #destroy(owner: FabricOwner): Promise<void> {
-    const { ip, nft, sh } = this.#tools;
-    const { owners } = this.parts;
-    const failed: Error[] = [];
-    const attempt = (work: Promise<unknown>): Promise<void> =>
-      work.then(
-        () => undefined,
-        (error: unknown) => void failed.push(error as Error),
-      );
-    await attempt(
-      this.#host(nft, ['-f', '-'], `table inet volley_${owner.name} {}\ndelete table inet volley_${owner.name}\n`),
+/** Removes what dead agents left whose host directory is gone. */
+export async function sweepAbandoned(parts: Pick<FabricParts, 'owners' | 'log' | 'hostNamespace'>): Promise<void> {
+  for (const owner of parts.owners.list()) {
+    if (!isAbandoned(owner)) continue;
+    const { name, hostDir } = owner;
+    parts.log.warn({ name, hostDir }, 'what an agent left in the kernel, and nobody owns any more, is removed');
+    await destroyFabric(parts, owner).catch((error: unknown) =>
+      parts.log.warn({ err: error }, 'it could not be removed'),
     );
-    const links = await this.#host(ip, ['-j', 'link', 'show']).catch(() => '[]');
-    if (links.includes(`"vly${owner.name}"`)) await attempt(this.#host(ip, ['link', 'del', `vly${owner.name}`]));
-    const path = `${NAMESPACES}/volley-${owner.name}`;
-    if (isNamespace(path)) await attempt(runTool(ip, ['netns', 'del', `volley-${owner.name}`]));
-    else rmSync(path, { force: true });
-    if (failed[0]) throw failed[0];
-    owners.remove(owner.name);
-    if (owner.forwardingWasOff && owners.list().length === 0) {
-      await this.#host(sh, ['-c', 'echo 0 >/proc/sys/net/ipv4/ip_forward']);
-    }
+  }
+}
+
+/** Removes namespace, link, table and note of an agent, as far as they are there. @throws ToolError, or NoNetworkError without the tools */
+async function destroyFabric(parts: Pick<FabricParts, 'owners' | 'hostNamespace'>, owner: FabricOwner): Promise<void> {
+  const { ip, nft, sh } = requireTools();
+  const { owners, hostNamespace: namespace } = parts;
+  const host = (tool: string, args: string[], input?: string): Promise<string> =>
+    runTool(tool, args, {
+      ...(input === undefined ? {} : { input }),
+      ...(namespace === undefined ? {} : { namespace }),
+    });
+  const table = `table inet volley_${owner.name}`;
+  await host(nft, ['-f', '-'], `${table} {}\ndelete ${table}\n`);
+  const link = `vly${owner.name}`;
+  if ((await host(ip, ['-j', 'link', 'show'])).includes(`"${link}"`)) await host(ip, ['link', 'del', link]);
+  const path = `${NAMESPACES}/volley-${owner.name}`;
+  if (isNamespace(path)) await runTool(ip, ['netns', 'del', `volley-${owner.name}`]);
+  else rmSync(path, { force: true });
+  owners.remove(owner.name);
+  if (owner.forwardingWasOff && owners.list().length === 0) {
+    await host(sh, ['-c', 'echo 0 >/proc/sys/net/ipv4/ip_forward']);
   }
 }
 

@@ -7,7 +7,7 @@ import { wantedDevices, type HostDescription } from '#protocol';
 import { Cgroups } from '../cgroups/cgroups';
 import type { AgentConfig } from '../host/agent-config';
 import type { HostState } from '../journal/host-state';
-import { Fabric, type FabricParts } from '../network/fabric';
+import { Fabric, sweepAbandoned, type FabricParts } from '../network/fabric';
 import { FabricOwners, isAbandoned } from '../network/fabric-owner';
 import { isPortTaken } from '../network/host-ports';
 import { formatNetwork } from '../network/ipv4';
@@ -36,13 +36,16 @@ export class Places {
   readonly slots: SlotKeeper;
   readonly cgroups: Cgroups;
   readonly #network: Promise<NetworkState>;
+  readonly #owners: FabricOwners;
   readonly #jail: ReturnType<MicrovmDriver['jail']>;
 
   constructor(private readonly parts: PlacesParts) {
     const { config, digest, slots, cpus, driver, pacer, log } = parts;
-    const owners = new FabricOwners(NOTES);
+    this.#owners = new FabricOwners(NOTES);
+    const owners = this.#owners;
     this.cgroups = Cgroups.open({ name: digest, log, ...(config.cgroups === 'off' ? { hierarchies: [] } : {}) });
     for (const owner of owners.list()) if (isAbandoned(owner)) this.cgroups.destroyOf(owner.name);
+    this.#leaveNote(owners);
     this.#jail = driver.jail();
     for (const { name, reason } of this.#jail.missing)
       log.warn({ barrier: name, reason }, 'a barrier of the jail is missing');
@@ -60,6 +63,17 @@ export class Places {
       log,
       ...this.#refusal(),
     });
+  }
+
+  /** So that a later agent can tell whose things these are, should this one never come back. */
+  #leaveNote(owners: FabricOwners): void {
+    const { config, digest: name, log } = this.parts;
+    try {
+      const identity = { pid: process.pid, startTicks: ownStartTicks() };
+      owners.write({ ...owners.read(name), name, hostDir: config.hostDir, ...identity });
+    } catch (error) {
+      log.debug({ err: error as Error }, 'no note about what this agent has in the kernel');
+    }
   }
 
   #refusal(): { refusal?: string } {
@@ -88,7 +102,10 @@ export class Places {
 
   async #openNetwork(owners: FabricOwners, layout: (slot: number) => Slot): Promise<NetworkState> {
     const { config, digest, state, log } = this.parts;
-    if (config.network === 'off') return { unavailable: 'it is switched off (VOLLEY_NETWORK=off)' };
+    if (config.network === 'off') {
+      await sweepAbandoned({ owners, log }).catch(() => undefined);
+      return { unavailable: 'it is switched off (VOLLEY_NETWORK=off)' };
+    }
     const residents = [...state.incarnations.values()].flatMap(({ phase, slot, spec }) => {
       const { network } = wantedDevices(spec);
       return phase === 'ended' || slot === undefined || !network ? [] : [{ slot: layout(slot), network }];
@@ -118,7 +135,9 @@ export class Places {
     this.slots.stop();
     if (microvms > 0) return;
     try {
-      await (await this.fabric())?.close();
+      const fabric = await this.fabric();
+      if (fabric) await fabric.close();
+      else this.#owners.remove(this.parts.digest);
     } catch (error) {
       this.parts.log.warn({ err: error as Error }, 'the network could not be removed; the next agent takes it over');
     }

@@ -122,6 +122,8 @@ export class NetworkLab {
     this.host = this.#add('h');
     this.world = this.#add('w');
     this.ip(this.host, `link add wan type veth peer name lan netns ${this.world}`);
+    // Namespaces inherit what the machine has.
+    this.run(this.host, 'sh', '-c', 'echo 0 >/proc/sys/net/ipv4/ip_forward');
     this.ip(this.host, 'link set lo up');
     this.ip(this.host, 'addr add 198.51.100.1/24 dev wan');
     this.ip(this.host, 'addr add 192.168.77.1/32 dev lo');
