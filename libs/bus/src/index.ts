@@ -9,3 +9,4 @@ export { decodeMessage } from './message-codec';
 export * from './nats-connection';
 export * from './nest-logger';
 export * from './nats-settings';
+export * from './session-channel';

@@ -15,5 +15,6 @@ export * from './operator-operations';
 export * from './placement';
 export * from './rate-limit';
 export * from './session';
+export * from './session-message';
 export * from './subjects';
 export * from './wanted-devices';
