@@ -4,6 +4,7 @@ import { DensityService } from './density/density.service';
 import { HostAgent } from './host-agent';
 import { HostController } from './host.controller';
 import { ImageService } from './images/image-service';
+import { SessionController } from './sessions/session.controller';
 
 @Module({})
 export class HostdModule {
@@ -11,7 +12,7 @@ export class HostdModule {
   static of(agent: HostAgent): DynamicModule {
     return {
       module: HostdModule,
-      controllers: [HostController],
+      controllers: [HostController, SessionController],
       providers: [{ provide: HostAgent, useValue: agent }, ImageService, ControllerLink, DensityService],
     };
   }
