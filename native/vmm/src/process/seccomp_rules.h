@@ -127,6 +127,7 @@ inline constexpr Rule kSetUp[] = {
     allow(__NR_sigaltstack), allow(__NR_set_robust_list), allow(__NR_rseq), allow(__NR_membarrier),
     allow(__NR_eventfd2), allow(__NR_epoll_create1), allow(__NR_timerfd_create),
     allow(__NR_fstat),
+    allow(__NR_fcntl, is(1, F_OFD_SETLK)),  // a disk belongs to one writer
 #if defined(__GLIBC__)
     allow(__NR_newfstatat, is(3, AT_EMPTY_PATH)),  // how it says fstat
 #endif
