@@ -5,6 +5,7 @@
 
 #include <array>
 #include <map>
+#include <memory>
 #include <thread>
 
 #include "net/net_features.h"
@@ -298,6 +299,37 @@ TEST(offloads_towards_the_guest_depend_on_its_checksum_feature) {
   CHECK_EQ(tap_offloads(kNetGuestTso4 | kNetGuestTso6), 0u);
   CHECK_EQ(tap_offloads(kNetGuestChecksum), unsigned{TUN_F_CSUM});
   CHECK_EQ(tap_offloads(~0ull), unsigned{TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6});
+}
+
+TEST(the_pool_keeps_its_parts_in_a_row_and_inside) {
+  GuestMemory memory;
+  REQUIRE(memory.map(4 << 20, true).is_ok());
+  test::DriverQueue driver(memory, 4096, 256);
+  Virtqueue queue;
+  REQUIRE(queue.set_up(memory, driver.ring.layout(), 256, false, true));
+  const auto pool = std::make_unique<ReceivePool>();
+  const auto chain = std::make_unique<Chain>();
+  uint8_t spill[4];
+  uint64_t refused = 0;
+  size_t used = 0;
+  for (uint32_t i = 0; i < 5000; ++i) {
+    while (driver.free_descriptors() > 8) {
+      driver.add({{1 << 20, 100 + i % 50, true}, {2 << 20, 60, true}, {3 << 20, 1, true}});
+    }
+    CHECK(pool->fill(queue, chain.get(), 9000, false, &refused) == ReceivePool::Fill::kEnough);
+    const std::span<const iovec> parts = pool->parts_and(spill);
+    CHECK(reinterpret_cast<const uint8_t*>(parts.data()) >= reinterpret_cast<const uint8_t*>(pool.get()));
+    CHECK(reinterpret_cast<const uint8_t*>(parts.data() + parts.size()) <=
+          reinterpret_cast<const uint8_t*>(pool.get() + 1));
+    size_t room = 0;
+    for (const iovec& part : parts.first(parts.size() - 1)) room += part.iov_len;
+    CHECK_EQ(room, pool->room());
+    CHECK(parts.back().iov_base == spill);
+    pool->give_back(queue, 300);
+    (void)queue.publish();
+    while (driver.reap()) ++used;
+  }
+  CHECK(used >= 10'000);
 }
 
 TEST(only_a_tap_with_headers_and_a_sane_address_will_do) {
