@@ -13,7 +13,14 @@ interface SupervisorStatus {
   processes: { name: string; pid: number; restarts: number }[];
 }
 
-const CONTROL_PLANE = ['nats-server', 'volley-controller', 'volley-placement', 'volley-hostd', 'volley-gateway'];
+const CONTROL_PLANE = [
+  'nats-server',
+  'volley-controller',
+  'volley-placement',
+  'volley-images',
+  'volley-hostd',
+  'volley-gateway',
+];
 
 describeWithNats('up and down on one machine', () => {
   describeWithKvm('with microVMs', () => {

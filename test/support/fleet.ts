@@ -10,7 +10,8 @@ import type { Microvm, MicrovmSpecInput, MicrovmStateName } from '#protocol';
 const run = promisify(execFile);
 const ROOT = join(__dirname, '../..');
 
-export type ProcessName = 'nats-server' | 'volley-controller' | 'volley-placement' | 'volley-hostd' | 'volley-gateway';
+export type ProcessName =
+  'nats-server' | 'volley-controller' | 'volley-placement' | 'volley-images' | 'volley-hostd' | 'volley-gateway';
 
 interface Status {
   url: string;
@@ -150,7 +151,7 @@ export class Fleet {
 
   /** The ends of all logs, for a failing test. */
   logs(lines = 30): string {
-    return ['controller', 'placement', 'gateway', 'hostd']
+    return ['controller', 'placement', 'images', 'gateway', 'hostd']
       .map((name) => {
         const text = readFileSync(join(this.data, 'logs', `volley-${name}.log`), 'utf8');
         return `--- ${name}\n${text.trimEnd().split('\n').slice(-lines).join('\n')}`;

@@ -12,6 +12,7 @@ import { HostRegistration } from './hosts/host-registration';
 import { CreateMicrovm } from './operator/create-microvm';
 import { HostController } from './operator/host.controller';
 import { IdempotencyKeys } from './operator/idempotency-keys';
+import { ImageCatalogue } from './operator/image-catalogue';
 import { MicrovmController } from './operator/microvm.controller';
 
 /** Decides: folds histories, runs the machines, writes events, performs effects. */
@@ -29,6 +30,7 @@ import { MicrovmController } from './operator/microvm.controller';
     HostCommandEffect,
     CreateMicrovm,
     IdempotencyKeys,
+    ImageCatalogue,
   ],
 })
 export class ControllerModule {}

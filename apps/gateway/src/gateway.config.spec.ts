@@ -10,6 +10,7 @@ describe('GatewayConfig', () => {
       listen: { host: '127.0.0.1', port: 7400 },
       tokenFile: '/t',
       consoleDir: 'dist/console',
+      maxUploadMib: 16_384,
       metricsOpen: false,
       logLevel: 'info',
     });

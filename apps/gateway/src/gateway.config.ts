@@ -19,6 +19,8 @@ export const GatewayConfig = z.object({
   tokenFile: z.string({ error: 'is needed: the file that holds the operator token' }).min(1),
   /** The built console page. */
   consoleDir: z.string().min(1).default('dist/console'),
+  /** Largest file that may be uploaded, in MiB. */
+  maxUploadMib: z.coerce.number().int().positive().default(16_384),
   /** True: /metrics needs no token. */
   metricsOpen: z.stringbool().default(false),
   logLevel: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace']).default('info'),

@@ -10,6 +10,9 @@ import { pathOf, ProblemFilter, PROBLEM_TYPE } from './http/problem.filter';
 import type { GatewayMetrics } from './metrics/gateway-metrics';
 import { ROUTES } from './routes';
 
+/** Longer than this nothing is kept of an upload anyway. */
+const UPLOAD_MS = 3_600_000;
+
 /** Leaves the parsers alone that {@link acceptJsonOnly} sets. */
 class GatewayAdapter extends FastifyAdapter {
   override registerParserMiddleware(): void {}
@@ -19,8 +22,9 @@ class GatewayAdapter extends FastifyAdapter {
 export function gatewayAdapter(): FastifyAdapter {
   return new GatewayAdapter({
     bodyLimit: BODY_LIMIT,
-    // How long a request may take to arrive; answers may take longer.
-    requestTimeout: 30_000,
+    // How long a request may take to arrive: a file that is uploaded. What is no file has less, and answers may take longer.
+    requestTimeout: UPLOAD_MS,
+    http: { headersTimeout: 30_000 },
     keepAliveTimeout: 60_000,
     routerOptions: { maxParamLength: 512 },
     // Requests on open connections are still answered while we leave, and their connections closed with the answer.

@@ -1,6 +1,7 @@
 import { Module, type DynamicModule } from '@nestjs/common';
 import type { ServiceContext } from '#bus';
 import { openFleetView, openHostJournal, openMicrovmJournal } from '#fleet';
+import { ImageDirectory, UploadStore } from '#images';
 import { ConsoleFiles } from './console/console-files';
 import { ConsoleController } from './console/console.controller';
 import { DensityController } from './density/density.controller';
@@ -11,6 +12,7 @@ import { FLEET } from './fleet/fleet';
 import { HealthController } from './health/health.controller';
 import { Readiness } from './health/readiness';
 import { HostsController } from './hosts/hosts.controller';
+import { ImagesController, MAX_UPLOAD_BYTES } from './images/images.controller';
 import { GatewayMetrics } from './metrics/gateway-metrics';
 import { MetricsController } from './metrics/metrics.controller';
 import { MicrovmWaiter } from './microvms/microvm-waiter';
@@ -20,7 +22,11 @@ import { OpenApiController } from './openapi/openapi.controller';
 export interface GatewayOptions {
   consoleDir: string;
   metrics: GatewayMetrics;
+  /** Largest upload. Default: 16 GiB. */
+  maxUploadBytes?: number;
 }
+
+const MAX_UPLOAD = 16 * 2 ** 30;
 
 @Module({})
 export class GatewayModule {
@@ -36,14 +42,19 @@ export class GatewayModule {
       },
     });
     logger.info({ position: fleet.position, ms: Math.round(performance.now() - startedMs) }, 'the fleet is folded');
-    const [microvms, hosts] = await Promise.all([
+    const [microvms, hosts, images, uploads] = await Promise.all([
       openMicrovmJournal(nats, ({ subject, sequence, error }) => skip(subject, sequence, error)),
       openHostJournal(nats, ({ subject, sequence, error }) => skip(subject, sequence, error)),
+      ImageDirectory.open(nats, {
+        onUnreadable: (key, error) => logger.error({ key, err: error }, 'an entry among the images is none; skipped'),
+      }),
+      UploadStore.open(nats),
     ]);
     return {
       module: GatewayModule,
       controllers: [
         MicrovmsController,
+        ImagesController,
         HostsController,
         DensityController,
         EventsController,
@@ -58,6 +69,9 @@ export class GatewayModule {
         { provide: JournalPages, useValue: new JournalPages(microvms, hosts) },
         { provide: ConsoleFiles, useValue: new ConsoleFiles(options.consoleDir) },
         { provide: GatewayMetrics, useValue: options.metrics },
+        { provide: ImageDirectory, useValue: images },
+        { provide: UploadStore, useValue: uploads },
+        { provide: MAX_UPLOAD_BYTES, useValue: options.maxUploadBytes ?? MAX_UPLOAD },
         MicrovmWaiter,
         Readiness,
       ],

@@ -17,7 +17,12 @@ export async function startGateway(config: GatewayConfig): Promise<RunningServic
     name: 'gateway',
     nats: natsOptions(config),
     logLevel: config.logLevel,
-    module: (context) => GatewayModule.open(context, { consoleDir: config.consoleDir, metrics }),
+    module: (context) =>
+      GatewayModule.open(context, {
+        consoleDir: config.consoleDir,
+        metrics,
+        maxUploadBytes: config.maxUploadMib * 2 ** 20,
+      }),
     http: {
       ...config.listen,
       adapter: gatewayAdapter(),

@@ -4,6 +4,7 @@ import * as events from './events/events.routes';
 import * as health from './health/health.routes';
 import * as hosts from './hosts/hosts.routes';
 import type { RouteDefinition } from './http/route';
+import * as images from './images/images.routes';
 import * as metrics from './metrics/metrics.routes';
 import * as microvms from './microvms/microvms.routes';
 import * as openapi from './openapi/openapi.routes';
@@ -22,6 +23,13 @@ export const ROUTES: readonly RouteDefinition[] = [
   microvms.historyRoute,
   microvms.placementRoute,
   microvms.logRoute,
+  images.importImageRoute,
+  images.imageJobRoute,
+  images.uploadRoute,
+  images.listImagesRoute,
+  images.getImageRoute,
+  images.removeImageRoute,
+  images.collectImagesRoute,
   hosts.listHostsRoute,
   hosts.getHostRoute,
   hosts.cordonRoute,

@@ -1,5 +1,5 @@
 import { microvmContext, microvmState, viewMicrovm, type MicrovmLife } from '#lifecycle';
-import type { Microvm, MicrovmStateName } from '#protocol';
+import { parseImageReference, type Microvm, type MicrovmStateName } from '#protocol';
 import { SortedIds } from './sorted-ids';
 
 /** What a reader may ask of a list. */
@@ -7,6 +7,7 @@ export interface MicrovmFilter {
   state?: readonly MicrovmStateName[] | undefined;
   hostId?: string | undefined;
   tenant?: string | undefined;
+  /** With its digest, or by its name alone. */
   image?: string | undefined;
   name?: string | undefined;
   /** Every given label must match. */
@@ -76,7 +77,12 @@ function matches(life: MicrovmLife, filter: MicrovmFilter): boolean {
   if (filter.state && !filter.state.includes(microvmState(life))) return false;
   if (filter.hostId !== undefined && hostId !== filter.hostId) return false;
   if (filter.tenant !== undefined && spec.tenant !== filter.tenant) return false;
-  if (filter.image !== undefined && spec.image !== filter.image) return false;
+  if (filter.image !== undefined && spec.image !== filter.image && nameOf(spec.image) !== filter.image) return false;
   if (filter.name !== undefined && spec.name !== filter.name) return false;
   return Object.entries(filter.labels ?? {}).every(([key, value]) => spec.labels[key] === value);
+}
+
+/** The name of an image that a microVM's record pins to its content. */
+function nameOf(image: string): string {
+  return parseImageReference(image).name;
 }

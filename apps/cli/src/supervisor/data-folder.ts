@@ -50,6 +50,10 @@ export class DataFolder {
   get emulatedPlanFile(): string {
     return join(this.emulated, 'plan.json');
   }
+  /** What imports of images work on. */
+  get images(): string {
+    return join(this.path, 'images');
+  }
   get natsConfigFile(): string {
     return join(this.path, 'nats.conf');
   }

@@ -93,6 +93,12 @@ export function volleyProcesses({
     [
       service('controller', {}),
       service('placement', {}),
+      service('images', {
+        VOLLEY_IMAGES_DIR: folder.images,
+        VOLLEY_GUEST_INIT_PATH: join(root, 'native', 'build', 'guest', 'init'),
+        // Beside the data folders: kernels are the same for all of them.
+        VOLLEY_KERNEL_CACHE_DIR: join(root, '.volley', 'cache', 'kernels'),
+      }),
       service('hostd', {
         VOLLEY_HOST_ID: settings.hostId,
         VOLLEY_HOST_DIR: folder.host,

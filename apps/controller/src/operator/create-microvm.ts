@@ -2,18 +2,12 @@ import { Injectable } from '@nestjs/common';
 import { randomBytes } from 'node:crypto';
 import { wallClockMs } from '#journal';
 import { decideEvents, microvmContext, viewMicrovm, type Decision, type MicrovmLife, type Occasion } from '#lifecycle';
-import {
-  BUILTIN_IMAGES,
-  findImage,
-  OperationError,
-  sortableId,
-  type createMicrovm,
-  type MicrovmSpec,
-  type ReplyOf,
-} from '#protocol';
+import { OperationError, sortableId, type createMicrovm, type ReplyOf } from '#protocol';
 import type { z } from 'zod';
 import { MicrovmHistories } from '../histories/microvm-histories';
 import { IdempotencyKeys } from './idempotency-keys';
+import { ImageCatalogue } from './image-catalogue';
+import { pinImage } from './pin-image';
 import { specHash } from './spec-hash';
 
 type Request = z.output<(typeof createMicrovm)['request']>;
@@ -24,18 +18,20 @@ export class CreateMicrovm {
   constructor(
     private readonly histories: MicrovmHistories,
     private readonly keys: IdempotencyKeys,
+    private readonly images: ImageCatalogue,
   ) {}
 
   async execute({
-    spec,
+    spec: asked,
     id: chosen,
     idempotencyKey,
     by,
     requestedAt,
   }: Request): Promise<ReplyOf<typeof createMicrovm>> {
-    checkImage(spec);
+    const spec = await pinImage(asked, this.images);
     const now = wallClockMs();
-    const wanted = { id: chosen ?? sortableId(Math.floor(now), randomBytes(10)), specHash: specHash(spec) };
+    // Of what was asked for: the same request is the same, also when the image's name stands for something else by then.
+    const wanted = { id: chosen ?? sortableId(Math.floor(now), randomBytes(10)), specHash: specHash(asked) };
     const { id, specHash: hash } =
       idempotencyKey === undefined ? wanted : await this.keys.claim(spec.tenant, idempotencyKey, wanted);
     // A caller's clock is only good for latencies when it is close to ours.
@@ -56,19 +52,4 @@ export class CreateMicrovm {
     }
     return { microvm: viewMicrovm(life), created: appended };
   }
-}
-
-function checkImage(spec: MicrovmSpec): void {
-  const image = findImage(spec.image);
-  if (!image) {
-    const known = BUILTIN_IMAGES.map(({ name }) => name).join(', ');
-    throw invalid('image', `there is no image ${JSON.stringify(spec.image)}; known are: ${known}`);
-  }
-  if (spec.vcpus > image.maxVcpus) throw invalid('vcpus', `image ${image.name} takes at most ${image.maxVcpus}`);
-  if (spec.memoryMiB < image.minMemoryMiB)
-    throw invalid('memoryMiB', `image ${image.name} needs at least ${image.minMemoryMiB}`);
-}
-
-function invalid(path: string, message: string): OperationError {
-  return new OperationError('invalid', message, [{ path, message }]);
 }

@@ -9,6 +9,7 @@ import { describeWithNats, startNatsServer, type NatsServer } from '../../../../
 import { ROUTES } from '../routes';
 import { ask, gatewayUnderTest, type GatewayUnderTest, type RequestOptions } from '../testing/gateway-under-test';
 import { ScriptedController } from '../testing/scripted-controller';
+import { ScriptedImages } from '../testing/scripted-images';
 import { Problem } from './problem';
 
 const ID = '01jaaaaaaaaaaaaaaaaaaaaaaa';
@@ -17,6 +18,7 @@ describeWithNats('the HTTP face of the gateway', () => {
   let server: NatsServer;
   let nc: NatsConnection;
   let controller: ScriptedController;
+  let images: ScriptedImages;
   let gateway: GatewayUnderTest;
   const log: Record<string, unknown>[] = [];
 
@@ -24,6 +26,7 @@ describeWithNats('the HTTP face of the gateway', () => {
     server = await startNatsServer();
     nc = await connectNats({ servers: server.url, name: 'scripted-controller' });
     controller = await ScriptedController.start(nc);
+    images = await ScriptedImages.start(nc);
     const logger = pino(
       { level: 'warn' },
       { write: (line: string) => void log.push(JSON.parse(line) as Record<string, unknown>) },
@@ -32,6 +35,7 @@ describeWithNats('the HTTP face of the gateway', () => {
   });
   afterAll(async () => {
     await gateway?.close();
+    images?.stop();
     await nc?.close();
     await server?.stop();
   });

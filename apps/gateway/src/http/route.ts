@@ -35,10 +35,10 @@ export interface RouteDefinition<
 > {
   /** Name of the route in the OpenAPI document. */
   name: string;
-  method: 'GET' | 'POST' | 'DELETE';
+  method: 'GET' | 'POST' | 'PUT' | 'DELETE';
   /** With `{param}` places. */
   path: string;
-  tag: 'microVMs' | 'hosts' | 'fleet' | 'service' | 'console';
+  tag: 'microVMs' | 'images' | 'hosts' | 'fleet' | 'service' | 'console';
   summary: string;
   description?: string;
   /** `operator`: needs the bearer token. `metrics`: needs it unless configured otherwise. */
@@ -51,6 +51,8 @@ export interface RouteDefinition<
   headers?: Headers;
   /** An absent body counts as `{}`. Absent schema: any body is refused. */
   body?: Body;
+  /** The body is a file, `application/octet-stream`, of any size; the handler reads it as it comes in. Says what it is. */
+  upload?: string;
   responses: Record<number, ResponseDefinition>;
 }
 
@@ -67,7 +69,12 @@ export function route<const R extends RouteDefinition>(definition: R): R {
   return definition;
 }
 
-const METHODS = { GET: RequestMethod.GET, POST: RequestMethod.POST, DELETE: RequestMethod.DELETE } as const;
+const METHODS = {
+  GET: RequestMethod.GET,
+  POST: RequestMethod.POST,
+  PUT: RequestMethod.PUT,
+  DELETE: RequestMethod.DELETE,
+} as const;
 
 declare module 'fastify' {
   interface FastifyContextConfig {
@@ -91,7 +98,7 @@ export const Input = createParamDecorator((definition: RouteDefinition, context:
 
 /** @throws ProblemError 404 for params, 422 for everything else that does not fit. */
 export function readInput<R extends RouteDefinition>(definition: R, request: FastifyRequest): InputOf<R> {
-  const { params, query, headers, body } = definition;
+  const { params, query, headers, body, upload } = definition;
   const input: Partial<Record<keyof InputOf<R>, unknown>> = {};
   if (params) {
     const parsed = params.safeParse(request.params);
@@ -112,7 +119,8 @@ export function readInput<R extends RouteDefinition>(definition: R, request: Fas
       throw invalid([{ path: `query.${name}`, message: 'this route takes no query parameters' }]);
   if (headers) input.headers = check(headers, request.headers, 'header.');
   if (body) input.body = check(body, request.body === undefined ? {} : request.body, '');
-  else if (request.body !== undefined) throw invalid([{ path: '', message: 'this route takes no body' }]);
+  else if (upload === undefined && request.body !== undefined)
+    throw invalid([{ path: '', message: 'this route takes no body' }]);
   return input as InputOf<R>;
 }
 

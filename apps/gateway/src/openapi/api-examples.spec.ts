@@ -1,5 +1,6 @@
 import { execFile, spawnSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { connectNats } from '#bus';
@@ -7,6 +8,7 @@ import type { NatsConnection } from 'nats';
 import { describeWithNats, startNatsServer, type NatsServer } from '../../../../test/support/nats-server';
 import { gatewayUnderTest, TOKEN, type GatewayUnderTest } from '../testing/gateway-under-test';
 import { ScriptedController } from '../testing/scripted-controller';
+import { ScriptedImages } from '../testing/scripted-images';
 
 const run = promisify(execFile);
 const hasCurl = spawnSync('curl', ['--version'], { stdio: 'ignore' }).status === 0;
@@ -15,16 +17,19 @@ if (!hasCurl) process.stderr.write('SKIPPED: the examples of docs/api.md: curl i
 describeWithNats('the examples of docs/api.md', () => {
   let server: NatsServer;
   let nc: NatsConnection;
+  let images: ScriptedImages;
   let gateway: GatewayUnderTest;
 
   beforeAll(async () => {
     server = await startNatsServer();
     nc = await connectNats({ servers: server.url, name: 'scripted-controller' });
     await ScriptedController.start(nc);
+    images = await ScriptedImages.start(nc);
     gateway = await gatewayUnderTest(server.url);
   });
   afterAll(async () => {
     await gateway?.close();
+    images?.stop();
     await nc?.close();
     await server?.stop();
   });
@@ -34,8 +39,11 @@ describeWithNats('the examples of docs/api.md', () => {
     const blocks = [...text.matchAll(/^```sh\n(.*?)^```$/gms)].map(([, block]) => block!);
     expect(blocks.length).toBeGreaterThan(20);
     const script = `set -euo pipefail\nset -x\n${blocks.join('echo\n')}`;
-    const env = { PATH: process.env['PATH'], VOLLEY: gateway.url, TOKEN };
-    const { stdout } = await run('bash', ['-c', script], { env, timeout: 25_000 });
+    const folder = mkdtempSync(join(tmpdir(), 'volley-examples-'));
+    const env = { PATH: process.env['PATH'], TMPDIR: folder, VOLLEY: gateway.url, TOKEN };
+    const { stdout } = await run('bash', ['-c', script], { env, timeout: 25_000 }).finally(() =>
+      rmSync(folder, { recursive: true, force: true }),
+    );
     expect(stdout).toContain('"state":"paused"');
     expect(stdout).toContain('canary: bye');
     expect(stdout).toContain('event: microvm');

@@ -23,7 +23,7 @@ export function buildOpenApi(routes: readonly RouteDefinition[] = ROUTES): objec
     },
     servers: [{ url: '/' }],
     security: [{ operator: [] }],
-    tags: ['microVMs', 'hosts', 'fleet', 'service', 'console'].map((name) => ({ name })),
+    tags: ['microVMs', 'images', 'hosts', 'fleet', 'service', 'console'].map((name) => ({ name })),
     paths,
     components: {
       securitySchemes: { operator: { type: 'http', scheme: 'bearer', description: 'The operator token.' } },
@@ -47,6 +47,7 @@ function operationOf(definition: RouteDefinition): object {
     ...(definition.access === 'open' ? { security: [] } : {}),
     ...(parameters.length === 0 ? {} : { parameters }),
     ...(definition.body === undefined ? {} : { requestBody: bodyOf(definition.body) }),
+    ...(definition.upload === undefined ? {} : { requestBody: fileOf(definition.upload) }),
     responses: Object.fromEntries(
       Object.entries(definition.responses).map(([status, response]) => [
         status,
@@ -80,6 +81,14 @@ function bodyOf(schema: z.ZodType): object {
   return {
     required: !schema.safeParse({}).success,
     content: { 'application/json': { schema: schemaOf(schema, 'input') } },
+  };
+}
+
+function fileOf(description: string): object {
+  return {
+    description,
+    required: true,
+    content: { 'application/octet-stream': { schema: { type: 'string', format: 'binary' } } },
   };
 }
 

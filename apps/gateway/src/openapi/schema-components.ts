@@ -5,16 +5,20 @@ import {
   Host,
   HostDescription,
   HostRecord,
+  Image,
+  ImageJob,
   Microvm,
   MicrovmRecord,
   MicrovmSpec,
   Receipt,
   listHosts,
+  listImages,
   placementOf,
 } from '#protocol';
 import { z } from 'zod';
 import { HostChange, MicrovmChange } from '../events/events.routes';
 import { Problem } from '../http/problem';
+import { CollectBody, Collected, ImportBody, Upload } from '../images/images.routes';
 import { EmptyBody, History, Log, MicrovmList, StopBody } from '../microvms/microvms.schemas';
 
 type JsonSchema = Record<string, unknown>;
@@ -30,6 +34,11 @@ const ANSWERS = {
   Log,
   Host,
   HostList: listHosts.reply,
+  Image,
+  ImageJob,
+  ImageList: listImages.reply,
+  Collected,
+  Upload,
   HostDescription,
   FleetDensity,
   DensityReport,
@@ -39,7 +48,13 @@ const ANSWERS = {
   HostRecord,
   Problem,
 };
-const BODIES = { CreateMicrovm: MicrovmSpec, StopMicrovm: StopBody, EmptyBody };
+const BODIES = {
+  CreateMicrovm: MicrovmSpec,
+  StopMicrovm: StopBody,
+  EmptyBody,
+  ImportImage: ImportBody,
+  CollectImages: CollectBody,
+};
 
 const refOf = (name: string): string => `#/components/schemas/${name}`;
 

@@ -45,7 +45,7 @@ export interface Answer {
 /** A gateway in this process, as `startGateway` makes it but without taking over the process. */
 export async function gatewayUnderTest(
   natsUrl: string,
-  options: { metricsOpen?: boolean; logger?: Logger } = {},
+  options: { metricsOpen?: boolean; logger?: Logger; maxUploadBytes?: number } = {},
 ): Promise<GatewayUnderTest> {
   const logger = options.logger ?? pino({ level: 'silent' });
   const nc = await connectNats({ servers: natsUrl, name: 'gateway-under-test' });
@@ -59,7 +59,11 @@ export async function gatewayUnderTest(
     logger,
     shutdown: shutdown.signal,
   };
-  const module = await GatewayModule.open(context, { consoleDir, metrics });
+  const module = await GatewayModule.open(context, {
+    consoleDir,
+    metrics,
+    ...(options.maxUploadBytes === undefined ? {} : { maxUploadBytes: options.maxUploadBytes }),
+  });
   class Root {}
   const app = await NestFactory.create<NestFastifyApplication>(
     { module: Root, imports: [BusModule.forRoot(context), module] },
