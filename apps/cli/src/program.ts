@@ -13,6 +13,7 @@ import { addPlacementCommand } from './commands/placement.command';
 import { addPsCommand } from './commands/ps.command';
 import { addRunCommand } from './commands/run.command';
 import { addBenchCommand } from './bench/bench.command';
+import { addImageCommand } from './images/image.command';
 import { addDoctorCommand } from './doctor/doctor.command';
 import { repositoryRoot } from './repository-root';
 import { addTestCommand } from './suites/test.command';
@@ -52,6 +53,7 @@ Exit codes: ${Object.entries(ExitCode)
   addHistoryCommand(program);
   addLogsCommand(program);
   addLifecycleCommands(program);
+  addImageCommand(program);
   addPlacementCommand(program);
   addEventsCommand(program);
   addHostsCommand(program);

@@ -92,7 +92,7 @@ export const removeImage = operation({
   reply: z.strictObject({ removed: z.boolean() }),
   deadlineMs: 5_000,
   summary:
-    'Takes a name away from its image. microVMs that run it go on; they cannot be started again once its content is collected.',
+    'Takes a name away from its image. microVMs made from it go on; its content stays as long as one of them exists.',
 });
 
 export const collectImages = operation({

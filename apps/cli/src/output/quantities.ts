@@ -21,6 +21,12 @@ export function age(ms: number): string {
   return `${Math.floor(seconds / 86_400)} d`;
 }
 
+/** `0.4 MiB`, `12.3 MiB`, `1.5 GiB`. */
+export function bytesText(bytes: number): string {
+  const mib = bytes / 2 ** 20;
+  return mib >= 1_024 ? `${(mib / 1_024).toFixed(1)} GiB` : `${mib.toFixed(1)} MiB`;
+}
+
 export function mebibytes(mib: number): string {
   return mib >= 10_240 ? `${(mib / 1_024).toFixed(1)} GiB` : `${Number(mib.toFixed(mib < 10 ? 2 : 0))} MiB`;
 }

@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http';
+import type { Readable } from 'node:stream';
 import { CliError } from '../errors';
 import { ExitCode } from '../exit-code';
 import { exchange, NoAnswerError, textOf } from './http-exchange';
@@ -15,6 +16,8 @@ export interface RequestOptions {
   /** ms the answer may take; default 15 s. */
   deadlineMs?: number;
   signal?: AbortSignal;
+  /** Body that is no JSON, sent as it is read. */
+  content?: Readable;
 }
 
 /** Calls the operator REST API. Every failure is a {@link CliError}, most of them {@link RestError}. */
@@ -35,6 +38,17 @@ export class RestClient {
 
   delete<T>(path: string, options: RequestOptions = {}): Promise<T> {
     return this.json('DELETE', path, options);
+  }
+
+  /** Sends a file as it is read. @throws RestError, CliError; what reading the file throws. */
+  async upload<T>(path: string, content: Readable, options: RequestOptions & { size?: number } = {}): Promise<T> {
+    const { size, ...rest } = options;
+    const headers = {
+      'content-type': 'application/octet-stream',
+      ...(size === undefined ? {} : { 'content-length': String(size) }),
+      ...rest.headers,
+    };
+    return this.json('PUT', path, { ...rest, headers, content });
   }
 
   async json<T>(method: string, path: string, options: RequestOptions): Promise<T> {
@@ -98,6 +112,7 @@ export class RestClient {
         headers: { accept, ...(token === undefined ? {} : { authorization: `Bearer ${token}` }), ...options.headers },
         deadlineMs: options.deadlineMs ?? DEADLINE_MS,
         ...(options.body === undefined ? {} : { body: JSON.stringify(options.body) }),
+        ...(options.content === undefined ? {} : { content: options.content }),
         ...(options.signal ? { signal: options.signal } : {}),
       });
     } catch (error) {

@@ -25,16 +25,18 @@ type Answer = (request: SeenRequest, response: ServerResponse) => void;
 export async function scriptedApi(answer: Answer): Promise<ScriptedApi> {
   const seen: SeenRequest[] = [];
   const server = createServer((request, response) => {
-    let text = '';
-    request.on('data', (chunk: Buffer) => (text += chunk.toString()));
+    const chunks: Buffer[] = [];
+    request.on('data', (chunk: Buffer) => chunks.push(chunk));
     request.on('end', () => {
+      const content = Buffer.concat(chunks);
+      const isFile = request.headers['content-type'] === 'application/octet-stream';
       const url = new URL(request.url!, 'http://x');
       const one: SeenRequest = {
         method: request.method!,
         path: url.pathname,
         query: url.searchParams,
         headers: request.headers,
-        body: text === '' ? undefined : JSON.parse(text),
+        body: isFile ? content : content.length === 0 ? undefined : JSON.parse(content.toString()),
       };
       seen.push(one);
       answer(one, response);
