@@ -92,6 +92,10 @@ void install_crash_handlers() {
     action.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESETHAND;
     sigaction(crash.signal, &action, nullptr);
   }
+  // A file that may not grow any further fails the guest's request, with EFBIG, not the VMM.
+  struct sigaction ignore {};
+  ignore.sa_handler = SIG_IGN;
+  sigaction(SIGXFSZ, &ignore, nullptr);
 }
 
 void use_crash_stack(uint32_t thread) {

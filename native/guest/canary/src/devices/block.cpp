@@ -20,6 +20,9 @@ constexpr uint32_t kSectorBytes = 512;
 constexpr uint64_t kTimeoutMs = 20'000;
 constexpr uint8_t kNotAnswered = 0xee;
 
+// Of all disks: one request, or one series of requests, is under way at a time.
+uint8_t* shared_data = nullptr;
+
 struct Header {
   uint32_t type;
   uint32_t reserved;
@@ -54,7 +57,8 @@ bool Block::start(const Bench& bench, Device* device, uint32_t number) {
   if (segments_ > Queue::kMaxPieces - 2) segments_ = Queue::kMaxPieces - 2;
   if (segments_ == 0) segments_ = 1;
   requests_ = bench.arena.take<Request>(kMaxDepth);
-  data_ = static_cast<uint8_t*>(bench.arena.take(kMaxBytes, 4096));
+  if (shared_data == nullptr) shared_data = static_cast<uint8_t*>(bench.arena.take(kMaxBytes, 4096));
+  data_ = shared_data;
   device->start();
   started_ = true;
   return true;

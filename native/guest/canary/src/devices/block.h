@@ -43,7 +43,7 @@ class Block {
   uint32_t segments_ = 1;  // of data in one request
   Queue queue_;
   Request* requests_ = nullptr;
-  uint8_t* data_ = nullptr;  // kMaxBytes, or a part of it for each request in flight
+  uint8_t* data_ = nullptr;  // kMaxBytes, shared by all disks; each request in flight has its part
 };
 
 }  // namespace canary
