@@ -1,9 +1,9 @@
-import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import type { FoundVmm } from './check-hosts';
 
 /**
  * Finds VMM processes by looking at the machine alone: every process whose first argument ends in `volley-vmm` and that has a file
- * below `runDirectory` open. The second argument is the microVM's id.
+ * below `runDirectory` mapped. The second argument is the microVM's id.
  */
 export function scanVmms(runDirectory: string): FoundVmm[] {
   return readdirSync('/proc')
@@ -23,15 +23,12 @@ function commandLine(pid: string): string[] {
   }
 }
 
+/** A VMM keeps no descriptor of its page file: it has it mapped. */
 function holdsFileBelow(pid: string, directory: string): boolean {
   try {
-    return readdirSync(`/proc/${pid}/fd`).some((fd) => {
-      try {
-        return readlinkSync(`/proc/${pid}/fd/${fd}`).startsWith(directory);
-      } catch {
-        return false;
-      }
-    });
+    return readFileSync(`/proc/${pid}/maps`, 'utf8')
+      .split('\n')
+      .some((line) => line.includes('/') && line.slice(line.indexOf('/')).startsWith(`${directory}/`));
   } catch {
     return false;
   }
