@@ -84,7 +84,7 @@ export class HostAgent {
     const probe = driver.probe();
     if (!probe.available) log.error({ reason: probe.reason }, 'this host cannot run microVMs');
     const builtin = new BuiltinImageStore(
-      { canary: config.canaryPath },
+      { canary: { kernel: config.canaryPath, withDrivers: config.canaryDevicesPath } },
       probe.available ? undefined : (probe.reason ?? 'KVM is not available'),
     );
     const imageCache = new ImageCache({

@@ -40,6 +40,8 @@ export const AgentConfig = z.object({
   overcommitMemory: ratio.default(1.5),
   vmmPath: z.string().default(join(ROOT, 'native/build/vmm/volley-vmm')),
   canaryPath: z.string().default(join(ROOT, 'native/build/guest/canary.bin')),
+  /** The canary with drivers, for canaries that ask for devices. */
+  canaryDevicesPath: z.string().default(join(ROOT, 'native/build/guest/canary-devices.bin')),
   /** What the files of imported images may take on this host's disk, in the host directory. */
   imageCacheMib: count.default(20_480),
   /** `name=value` pairs, separated by commas. */

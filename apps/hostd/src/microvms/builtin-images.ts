@@ -1,18 +1,24 @@
 import { accessSync, constants } from 'node:fs';
-import { findImage, type MicrovmSpec } from '#protocol';
+import { findImage, wantedDevices, type MicrovmSpec } from '#protocol';
 import { ImageUnavailableError, type BootSource, type ImageStore } from './agent-context';
+
+/** Paths of a built-in image's kernel: as small as it can be, and with drivers for guests that ask for devices. */
+export interface BuiltinKernel {
+  readonly kernel: string;
+  readonly withDrivers: string;
+}
 
 /** The images built with Volley, as far as their files are on this host and its KVM can boot them. */
 export class BuiltinImageStore implements ImageStore {
   readonly names: string[];
 
   constructor(
-    /** Image name -> path of its kernel. */
-    private readonly kernels: Readonly<Record<string, string>>,
+    /** By image name. */
+    private readonly kernels: Readonly<Record<string, BuiltinKernel>>,
     /** Why nothing boots here at all, if so. */
     private readonly noKvm?: string,
   ) {
-    this.names = noKvm === undefined ? Object.keys(kernels).filter((name) => isReadable(kernels[name]!)) : [];
+    this.names = noKvm === undefined ? Object.keys(kernels).filter((name) => isReadable(kernels[name]!.kernel)) : [];
   }
 
   refuses(spec: MicrovmSpec): string | undefined {
@@ -27,6 +33,13 @@ export class BuiltinImageStore implements ImageStore {
     if (spec.memoryMiB < image.minMemoryMiB) {
       return `image ${image.name} needs at least ${image.minMemoryMiB} MiB, ${spec.memoryMiB} were asked for`;
     }
+    if (wantsDevices(spec)) {
+      const { withDrivers } = this.kernels[spec.image]!;
+      if (!isReadable(withDrivers)) return `image ${image.name} has no devices on this host: ${withDrivers} is missing`;
+      if (spec.memoryMiB < DRIVERS_MIN_MIB) {
+        return `image ${image.name} with devices needs at least ${DRIVERS_MIN_MIB} MiB, ${spec.memoryMiB} were asked for`;
+      }
+    }
     return undefined;
   }
 
@@ -34,8 +47,17 @@ export class BuiltinImageStore implements ImageStore {
     const refused = this.refuses(spec);
     if (refused !== undefined) return Promise.reject(new ImageUnavailableError(refused));
     const { bootProtocol, irqchip } = findImage(spec.image)!;
-    return Promise.resolve({ kernelPath: this.kernels[spec.image]!, bootProtocol, irqchip });
+    const { kernel, withDrivers } = this.kernels[spec.image]!;
+    return Promise.resolve({ kernelPath: wantsDevices(spec) ? withDrivers : kernel, bootProtocol, irqchip });
   }
+}
+
+/** The drivers keep their queues in the fourth MiB. */
+const DRIVERS_MIN_MIB = 4;
+
+function wantsDevices(spec: MicrovmSpec): boolean {
+  const { network, vsock, balloon, rng } = wantedDevices(spec);
+  return network !== undefined || vsock || balloon || rng || (spec.disks?.length ?? 0) > 0;
 }
 
 function isReadable(path: string): boolean {

@@ -56,6 +56,11 @@ const valuesOf = (spec: object, key: string) =>
     .map(([, value]) => value);
 
 describe('a launch', () => {
+  it('of a canary with a network tells it its address', () => {
+    const { cmdline } = planLaunch(inputs({ cmdline: 'idle', network: {} }, canary));
+    expect(cmdline).toBe(`net=${slot.address}/31,${slot.gateway} idle`);
+  });
+
   it('of a canary has what it asks for, and nothing else', () => {
     expect(planLaunch(inputs({ cmdline: 'spin' }, canary))).toEqual({
       id: 'vm1',

@@ -37,7 +37,7 @@ const BALLOON_STATISTICS_MS = 10_000;
 /** Everything of a launch that follows from the spec, its image and its place. Pure. @throws InitConfigError */
 export function planLaunch(inputs: LaunchInputs): LaunchPlan {
   const { microvmId, spec, source } = inputs;
-  const { cmdline: first = source.linux ? LINUX_CMDLINE : '', linux, ...boot } = source;
+  const { cmdline: first = source.linux ? LINUX_CMDLINE : canaryWords(inputs), linux, ...boot } = source;
   return {
     id: microvmId,
     ...boot,
@@ -48,6 +48,11 @@ export function planLaunch(inputs: LaunchInputs): LaunchPlan {
     ...(linux ? { initrdExtra: guestConfig(inputs, linux) } : {}),
     ...(spec.consoleLimit ? { consoleLimit: limiterOf(spec.consoleLimit) } : {}),
   };
+}
+
+/** A canary has no init that could be told its address: it reads it from its command line. */
+function canaryWords({ spec, slot }: LaunchInputs): string {
+  return wantedDevices(spec).network ? `net=${slot.address}/31,${slot.gateway}` : '';
 }
 
 /** In the order in which the guest finds them: disks, network, vsock, balloon, random numbers. */
