@@ -96,6 +96,7 @@ int be_born(char** arguments) {
   }
   close_all_from(VOLLEY_FD_BIRTH + 1);
   install_crash_handlers();
+  ignore_harmless_signals();
   use_crash_stack(0);
 
   volley_jail_order jail_order{};

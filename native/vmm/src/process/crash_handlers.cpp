@@ -98,6 +98,12 @@ void install_crash_handlers() {
   sigaction(SIGXFSZ, &ignore, nullptr);
 }
 
+void ignore_harmless_signals() {
+  struct sigaction ignore {};
+  ignore.sa_handler = SIG_IGN;
+  for (const int signal : {SIGPIPE, SIGXFSZ, SIGHUP}) sigaction(signal, &ignore, nullptr);
+}
+
 void use_crash_stack(uint32_t thread) {
   stack_t stack{};
   stack.ss_sp = crash_stacks[thread];

@@ -11,6 +11,8 @@ namespace volley {
 // went away) is concluded by the agent from the process's end.
 void install_crash_handlers();
 void report_crashes_to(volley_stats& stats);
+// A peer that went away, a file that may not grow, a terminal that hung up: the call's errno says enough.
+void ignore_harmless_signals();
 // Gives the calling thread an own stack for those handlers, so that a stack overflow is reported too. 0 is the control
 // thread, n + 1 vCPU n, kDeviceCrashStacks + n device loop n.
 inline constexpr uint32_t kDeviceCrashStacks = VOLLEY_MAX_VCPUS + 1;

@@ -76,7 +76,9 @@ ShellProcess::ShellProcess(const ShellOptions& options) {
   const char* path = options.vmm_path.empty() ? VOLLEY_VMM_PATH : options.vmm_path.c_str();
   char name[] = "volley-vmm";
   char* arguments[] = {name, kTitle, nullptr};
-  char* environment[] = {nullptr};
+  std::vector<char*> environment;
+  for (const std::string& variable : options.environment) environment.push_back(const_cast<char*>(variable.c_str()));
+  environment.push_back(nullptr);
   int fd = -1;
   pid = must(clone_with_pidfd(&fd, (options.barriers & VOLLEY_BARRIER_PIDS) != 0 ? CLONE_NEWPID : 0), "clone3");
   if (pid == 0) {
@@ -84,7 +86,7 @@ ShellProcess::ShellProcess(const ShellOptions& options) {
     const int born_with =
         theirs.get() == VOLLEY_FD_BIRTH ? fcntl(theirs.get(), F_SETFD, 0) : dup2(theirs.get(), VOLLEY_FD_BIRTH);
     if (born_with < 0) _exit(126);
-    execve(path, arguments, environment);
+    execve(path, arguments, environment.data());
     _exit(127);
   }
   pidfd.reset(fd);

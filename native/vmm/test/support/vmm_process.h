@@ -26,6 +26,7 @@ struct ShellOptions {
   uint64_t file_bytes = UINT64_MAX;
   std::vector<PassedFd> namespaces = {};
   std::string vmm_path = {};  // empty = the one of this build
+  std::vector<std::string> environment = {};
 };
 
 // What a test asks of a launch. Paths default to what this build made.
