@@ -353,7 +353,7 @@ TEST(once_the_guest_runs_nothing_can_be_made_any_more) {
     CHECK_EQ(runs, kind.kind == ThreadKind::kVcpu || kind.kind == ThreadKind::kShell);
   }
   // A vCPU's thread reads and writes no file but what it has, and talks to nobody.
-  for (const uint32_t number : {SYS_read, SYS_readv, SYS_pread64, SYS_sendmsg, SYS_recvmsg, SYS_accept4, SYS_close}) {
+  for (const uint32_t number : {SYS_read, SYS_readv, SYS_preadv, SYS_sendmsg, SYS_recvmsg, SYS_accept4, SYS_close}) {
     CHECK_EQ(interpret(seccomp_program(ThreadKind::kVcpu), call(number)), SECCOMP_RET_TRAP);
   }
 }

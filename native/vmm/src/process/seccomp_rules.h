@@ -37,6 +37,7 @@ inline constexpr int kFreeNow = 4;                      // MADV_DONTNEED, _FREE 
 inline constexpr int kFreeLater = 8;
 inline constexpr int kFreeFile = 9;
 
+
 // clang-format off
 
 inline constexpr Rule kEvery[] = {
@@ -96,10 +97,8 @@ inline constexpr Rule kDeviceOnly[] = {
 // One disk: reads, writes, flushes, frees.
 inline constexpr Rule kDiskOnly[] = {
     allow(__NR_fallocate, is(1, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE)),
-    allow(__NR_fallocate, is(1, FALLOC_FL_ZERO_RANGE)),
     allow(__NR_fallocate, is(1, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE)),
-    allow(__NR_pread64), allow(__NR_pwrite64), allow(__NR_preadv), allow(__NR_pwritev),
-    allow(__NR_fdatasync), allow(__NR_fsync), allow(__NR_ftruncate), allow(__NR_lseek),
+    allow(__NR_preadv), allow(__NR_pwritev), allow(__NR_fdatasync),
 };
 
 // From the moment the jail is up until the guest runs: waits for the launch order, builds the machine, starts threads.
@@ -126,8 +125,8 @@ inline constexpr Rule kSetUp[] = {
     allow(__NR_prctl, is(0, PR_SET_NAME)),
     allow(__NR_sigaltstack), allow(__NR_set_robust_list), allow(__NR_rseq), allow(__NR_membarrier),
     allow(__NR_eventfd2), allow(__NR_epoll_create1), allow(__NR_timerfd_create),
-    allow(__NR_fstat),
     allow(__NR_fcntl, is(1, F_OFD_SETLK)),  // a disk belongs to one writer
+    allow(__NR_fstat), allow(__NR_ftruncate), allow(__NR_lseek), allow(__NR_pread64),
 #if defined(__GLIBC__)
     allow(__NR_newfstatat, is(3, AT_EMPTY_PATH)),  // how it says fstat
 #endif

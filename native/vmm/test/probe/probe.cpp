@@ -134,7 +134,7 @@ struct Attempt {
 const Attempt kAttempts[] = {
     {"openat", [] { return syscall(SYS_openat, AT_FDCWD, "/etc/passwd", O_RDONLY); }},
     {"open", [] { return syscall(SYS_open, "/proc/self/status", O_RDONLY); }},
-    {"up", [] { return syscall(SYS_openat, AT_FDCWD, "../../../../etc/passwd", O_RDONLY); }},
+    {"up", [] { return syscall(SYS_openat, AT_FDCWD, "../../../../../../../../../../../../etc/passwd", O_RDONLY); }},
     {"create", write_a_file},
     {"list", find_a_file},
     {"mkdir", [] { return syscall(SYS_mkdir, "/folder", 0700); }},
