@@ -578,6 +578,30 @@ TEST(frames_for_an_interface_that_is_down_are_dropped) {
   CHECK_EQ(network.counters().writes, 1u);
 }
 
+// The tap's interface passes its frames on to a slow link, which gives their memory back only when they have left.
+TEST(a_tap_that_is_full_makes_the_guest_wait) {
+  Network network;
+  const std::string link = network.tap.name();
+  const std::string commands =
+      "ip link add slow type bridge && ip link add slow0 type veth peer name slow1 && ip link set " + link +
+      " master slow && ip link set slow0 master slow && ip link set slow up && "
+      "ip link set slow1 up && ip link set slow0 up && "
+      "tc qdisc add dev slow0 root tbf rate 8mbit burst 3000 limit 10mb";
+  if (system(commands.c_str()) != 0) {
+    fprintf(stderr, "SKIPPED a_tap_that_is_full_makes_the_guest_wait: needs bridge, veth and tbf\n");
+    return;
+  }
+  const int room = 20'000;
+  CHECK_EQ(ioctl(network.tap.tap.get(), TUNSETSNDBUF, &room), 0);
+  network.activate(kVersion1);
+  for (int i = 0; i < 128; ++i) network.offer(from_guest(1400));
+  network.bench.kick(kTx);
+  CHECK(network.counters().writes < 128);
+  CHECK(network.bench.await([&] { return network.counters().writes == 128; }));
+  CHECK_EQ(network.counters().errors, 0u);
+  CHECK(network.bench.await([&] { return network.bench.queues[kTx]->waiting() == 128; }));
+}
+
 TEST(a_flood_is_sent_in_turns) {
   Network network;
   network.activate(kVersion1);

@@ -64,6 +64,7 @@ class RawTap {
     address.sll_ifindex = request.ifr_ifindex;
     must(bind(host_.get(), reinterpret_cast<sockaddr*>(&address), sizeof(address)), "bind");
   }
+  const std::string& name() const { return name_; }
   void set_up(bool up) {
     const UniqueFd control(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
     ifreq request = named();
