@@ -162,6 +162,12 @@ const program = (name: string, args: string[], cwd?: string): string =>
       await imageOf(service.over(a.job.id));
     });
 
+    it('whose folders have no entries of their own', async () => {
+      const names = program('find', [layout, '-type', 'f', '-printf', '%P\n']).trim().split('\n');
+      program('tar', ['-cf', at('flat.tar'), '-C', layout, ...names]);
+      await imageOf(service.importFile('flat', at('flat.tar'), 'oci-archive'));
+    });
+
     it('when its digest is the expected one, of the file or of the image in it', async () => {
       const digest = program('skopeo', ['inspect', '--raw', `oci:${layout}:image`]);
       const ofManifest = `sha256:${createHash('sha256').update(digest).digest('hex')}`;

@@ -87,7 +87,13 @@ async function skopeo(
   onLine?: ProgramRun['onLine'],
 ): Promise<string> {
   await writeFile(join(context.folder, 'policy.json'), POLICY);
-  const general = ['--policy=policy.json', '--tmpdir=.', '--override-os=linux', '--override-arch=amd64'];
+  // Absolute: it cannot unpack an archive without entries for folders into any other.
+  const general = [
+    '--policy=policy.json',
+    `--tmpdir=${context.folder}`,
+    '--override-os=linux',
+    '--override-arch=amd64',
+  ];
   try {
     return await run(context, {
       program: 'skopeo',

@@ -81,16 +81,10 @@ export async function runProgram(run: ProgramRun): Promise<string> {
     });
     if (signal.aborted) throw new ImageError('cancelled', `${program} was ended: the import was given up`);
     if (late) throw new ImageError('timeout', `${program} took longer than ${Math.round(deadlineMs / 1000)} s`);
-    // Its own failure says more than that of a stream that it left.
-    if (outcome !== '0') {
-      const cause = await flows.then(
-        () => undefined,
-        (error: unknown) => error,
-      );
-      if (cause instanceof ImageError) throw cause;
-      throw new ProgramError(program, outcome, await stderr);
-    }
-    return (await flows)[0];
+    // What goes in and out breaks for reasons of ours; a program that just ends breaks neither.
+    const [printed] = await flows;
+    if (outcome !== '0') throw new ProgramError(program, outcome, await stderr);
+    return printed;
   } catch (error) {
     throw explained(error, `running ${program}`);
   } finally {

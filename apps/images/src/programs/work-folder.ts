@@ -1,20 +1,22 @@
-import { mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, readlinkSync, realpathSync, rmSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 
 /**
  * Where imports keep what they work on: a folder for each process, and in it one for each import. What a process that died has
- * left is removed by the next one that comes.
+ * left, programs that still run in there included, is removed by the next one that comes.
  */
 export class WorkFolder {
   private constructor(private readonly own: string) {}
 
   static open(base: string): WorkFolder {
     mkdirSync(base, { recursive: true, mode: 0o700 });
+    base = realpathSync(base); // as /proc shows it
     for (const name of readdirSync(base)) {
       const [, pid, startTicks] = /^(\d+)-(\d+)$/.exec(name) ?? [];
       if (pid !== undefined && startTicksOf(pid) !== startTicks) {
-        rmSync(join(base, name), { recursive: true, force: true });
+        endProcessesIn(join(base, name));
+        rmSync(join(base, name), { recursive: true, force: true, maxRetries: 5 });
       }
     }
     const own = join(base, `${process.pid}-${startTicksOf('self') ?? '0'}`);
@@ -34,6 +36,18 @@ export class WorkFolder {
 
   close(): void {
     rmSync(this.own, { recursive: true, force: true });
+  }
+}
+
+/** Programs that an import runs work in its folder: nobody else does. */
+function endProcessesIn(folder: string): void {
+  for (const pid of readdirSync('/proc')) {
+    if (!/^\d+$/.test(pid)) continue;
+    try {
+      if (readlinkSync(`/proc/${pid}/cwd`).startsWith(`${folder}/`)) process.kill(Number(pid), 'SIGKILL');
+    } catch {
+      // it has ended, or is not ours
+    }
   }
 }
 
