@@ -79,6 +79,18 @@ TEST(random_attacks_are_survived) {
 
 TEST(all_attacks_in_a_row_are_survived) { check_survives("all", 11); }
 
+// What a driver must not do is not done, and counted: the device asks for a reset.
+TEST(broken_chains_are_refused_not_guessed_at) {
+  DeviceMicrovm microvm;
+  const uint32_t rng = microvm.rng();
+  microvm.start("attack=descriptors,seed=1 attack=indirect,seed=2");
+  // Ten cases, of which those with a random address or length may by chance be right.
+  CHECK(number_in(microvm.await_line("attack 1 ok"), "broken").value_or(0) >= 8);
+  CHECK_EQ(number_in(microvm.await_line("attack 2 ok"), "broken").value_or(0), 8u);
+  CHECK(microvm.stats(rng).errors >= 16);
+  microvm.stop();
+}
+
 // The agent's words get through while the guest does its worst.
 TEST(an_attacking_guest_can_be_paused_and_ended) {
   Target target;

@@ -91,10 +91,11 @@ class Victim {
     kick(queue);
   }
   void kick(uint32_t queue) const { device_.window().write(Window::kQueueNotify, queue); }
-  // Time for the device to run into it.
-  void pause() const {
-    wait_for(bench_.life, 1, [] { return false; });
+  // Time for the device to run into it. Counts the devices that then ask for a reset.
+  void pause() {
+    if (wait_for(bench_.life, 5, [this] { return device_.is_broken(); })) ++broken_;
   }
+  uint32_t broken() const { return broken_; }
 
   Rings& rings(uint32_t queue) { return rings_[queue]; }
   uint32_t queues() const { return count_; }
@@ -106,6 +107,7 @@ class Victim {
   Device& device_;
   Rings rings_[kQueues] = {};
   uint32_t count_ = 0;
+  uint32_t broken_ = 0;
 };
 
 void descriptors(Victim& victim, Random& random) {
@@ -442,6 +444,7 @@ void attack_device(const Bench& bench, Victim& victim, AttackKind kind, Random& 
 
 void attack(const Bench& bench, Device* devices, uint32_t count, AttackKind kind, uint64_t seed) {
   Random random(seed * 1000 + static_cast<uint64_t>(kind));
+  uint64_t broken = 0;
   if (kind == AttackKind::kAll) {
     for (uint8_t each = 0; each < static_cast<uint8_t>(AttackKind::kAll); ++each) {
       attack(bench, devices, count, static_cast<AttackKind>(each), seed);
@@ -452,6 +455,7 @@ void attack(const Bench& bench, Device* devices, uint32_t count, AttackKind kind
     for (uint64_t at = Arena::kScratch; at < Arena::kEnd; at += 8) *reinterpret_cast<volatile uint64_t*>(at) = 0;
     Victim victim(bench, devices[i]);
     attack_device(bench, victim, kind, random);
+    broken += victim.broken();
     devices[i].reset();
     bench.arena.release(mark);
   }
@@ -461,7 +465,7 @@ void attack(const Bench& bench, Device* devices, uint32_t count, AttackKind kind
   for (uint32_t i = 0; i < count; ++i) devices[i].reset();
   const char* name = kNames[static_cast<uint8_t>(kind)];
   Line().text("").send();
-  Result("attack", seed, true).text("kind", name).value("devices", count).send();
+  Result("attack", seed, true).text("kind", name).value("devices", count).value("broken", broken).send();
 }
 
 }  // namespace canary
