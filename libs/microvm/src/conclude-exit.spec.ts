@@ -48,6 +48,7 @@ describe('concludeExit', () => {
     ['SIGSYS', killedBy(31), 'parent', 'jailViolation', /SIGSYS/],
     ['SIGSEGV', killedBy(11), 'parent', 'killed', /SIGSEGV/],
     ['an odd signal', killedBy(63), 'parent', 'killed', /signal 63/],
+    ['stopped before it began', { statusCode: 1, status: 159 }, 'parent', 'jailViolation', /before it had begun/],
     ['exit code', { statusCode: 1, status: 3 }, 'parent', 'vmmError', /code 3/],
     ['adopted, no status', {}, 'adopter', 'killed', /adopted/],
     ['adopted, OOM', { oomKilled: true }, 'adopter', 'outOfMemory', /OOM/],

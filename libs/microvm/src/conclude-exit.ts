@@ -17,6 +17,8 @@ const PAGE_REASONS = new Map<number, readonly [ExitReason, string]>([
 ]);
 
 const CLD_EXITED = 1;
+/** Exit code of a VMM that the jail stopped before it had a page to write the reason to. */
+const STOPPED_BY_JAIL = 128 + constants.signals.SIGSYS;
 
 function signalName(signal: number): string {
   const found = Object.entries(constants.signals).find(([, number]) => number === signal);
@@ -63,6 +65,12 @@ function conclude(evidence: ExitEvidence, witness: Witness): Pick<ExitReport, 'r
   const { statusCode, status } = evidence;
   if (witness === 'nobody') {
     return { reason: 'lost', message: `the VMM ended while no agent watched and left no reason${remark}` };
+  }
+  if (statusCode === CLD_EXITED && status === STOPPED_BY_JAIL) {
+    return {
+      reason: 'jailViolation',
+      message: 'the VMM made a system call that its jail forbids, before it had begun',
+    };
   }
   if (statusCode === CLD_EXITED) {
     return { reason: 'vmmError', message: `the VMM exited with code ${status} and left no reason${remark}` };

@@ -1,5 +1,6 @@
 #include "process/seccomp.h"
 
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -51,6 +52,8 @@ bool seccomp_is_possible() {
 }
 
 Status begin_seccomp() {
+  // Without it a filter needs CAP_SYS_ADMIN.
+  if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return Status::system_error(errno, "no_new_privs");
   if (Status status = install(ThreadKind::kShell); !status.is_ok()) return status;
   begun = true;
   return Status::ok();

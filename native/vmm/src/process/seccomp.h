@@ -22,7 +22,7 @@ enum class ThreadKind : uint8_t {
 // False in builds with sanitizers, which make calls of their own: such a VMM reports that it has no such barrier.
 bool seccomp_is_possible();
 
-// Puts the whole process behind kShell; needs no_new_privs or CAP_SYS_ADMIN. Only single threaded.
+// Puts the whole process behind kShell, without new privileges from now on. Only single threaded.
 Status begin_seccomp();
 
 // Puts the calling thread behind the filter of its kind, for good. Does nothing unless begin_seccomp() was called.

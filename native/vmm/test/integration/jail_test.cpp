@@ -1,6 +1,7 @@
 // The jail from both sides: what /proc says about a jailed VMM, and what one can do that tries to break out.
 #include <dirent.h>
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
@@ -365,13 +366,29 @@ ShellOptions probing(const char* thread, const char* attempt, uint32_t barriers)
   return options;
 }
 
+constexpr uint64_t kDiskBytes = 1 << 20;
+
+// In memory: nothing is left of it.
+const UniqueFd& disk() {
+  static const UniqueFd file = [] {
+    UniqueFd made(memfd_create("disk", MFD_CLOEXEC));
+    if (ftruncate(made.get(), static_cast<off_t>(kDiskBytes)) != 0) made.reset();
+    return made;
+  }();
+  return file;
+}
+
 // A microVM with a thread of every kind.
 LaunchOptions with_devices(ShellOptions shell) {
   LaunchOptions options;
   options.mutate = [](volley_config& config) {
-    config.device_count = 1;
+    config.device_count = 2;
     config.devices[0].type = VOLLEY_DEVICE_RNG;
+    config.devices[1].type = VOLLEY_DEVICE_BLOCK;
+    config.devices[1].flags = VOLLEY_BLOCK_READ_ONLY;
+    config.devices[1].size = kDiskBytes;
   };
+  options.descriptors = {{VOLLEY_ROLE_DEVICE_FIRST + 2, disk().get()}};
   options.shell = std::move(shell);
   return options;
 }
@@ -432,7 +449,7 @@ TEST(forbidden_calls_end_the_vmm_with_their_name) {
   if (!seccomp_is_possible()) return;
   constexpr uint32_t kAlone = VOLLEY_BARRIER_CAPABILITIES | VOLLEY_BARRIER_SECCOMP;
   for (const Forbidden& forbidden : kForbidden) {
-    for (const char* thread : {"control", "vcpu", "devices"}) {
+    for (const char* thread : {"control", "vcpu", "devices", "disk"}) {
       check_violation(thread, forbidden.attempt, static_cast<uint64_t>(forbidden.call), forbidden.name, kAlone);
     }
   }
