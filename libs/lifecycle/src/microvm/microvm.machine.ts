@@ -61,7 +61,12 @@ const machineSetup = setup({
     }),
     rememberStart: assign(({ context, event }) =>
       event.type === 'started'
-        ? { pid: event.pid, network: event.network ?? null, reason: null, timings: { ...context.timings, ...event.timings, runningAt: event.at } }
+        ? {
+            pid: event.pid,
+            network: event.network ?? null,
+            reason: null,
+            timings: { ...context.timings, ...event.timings, runningAt: event.at },
+          }
         : {},
     ),
     rememberPid: assign(({ context, event }) =>
