@@ -9,6 +9,20 @@ export interface MicrovmReport {
   readonly exits: number;
   /** What the guest wrote of its workload's end (VOLLEY_REPORT_*), 0 = nothing. */
   readonly guestReport: number;
+  /** What its devices did, in the order of the configuration. */
+  readonly devices: readonly DeviceReport[];
+}
+
+/** Counters of one device (`struct volley_device_stats`). */
+export interface DeviceReport {
+  readonly reads: number;
+  readonly writes: number;
+  readonly readBytes: number;
+  readonly writeBytes: number;
+  readonly flushes: number;
+  readonly errors: number;
+  readonly throttled: number;
+  readonly interrupts: number;
 }
 
 /** One microVM's part of a host's console. */

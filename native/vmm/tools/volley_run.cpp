@@ -42,6 +42,8 @@ constexpr std::string_view kUsage =
     "  --initrd FILE            initial ram disk\n"
     "  --initrd-extra FILE      a second one, loaded behind the first\n"
     "  --disk FILE              a raw disk; several are found in this order\n"
+    "  --read-only-disk FILE    one that cannot be written to\n"
+    "  --overlay FILE           writes to the disk named last go to this file, which is made if it is not there\n"
     "  --tap NAME               a network card on this tap, which is there; several are found in this order\n"
     "  --rng yes|no             a source of random numbers (no)\n"
     "  --protocol flat|linux    how the kernel is booted (linux)\n"
@@ -53,6 +55,7 @@ constexpr std::string_view kUsage =
     "  --ctrl-alt-del-on TEXT   press Ctrl-Alt-Del when its console says this\n"
     "  --type-on TEXT           type a line on the serial console when it says this\n"
     "  --type TEXT              the line\n"
+    "  --kill-on TEXT           kill the VMM when its guest's console says this\n"
     "  --timeout SECONDS        kill the VMM after this time (60)\n";
 
 [[noreturn]] void refuse(const std::string& problem) {
@@ -154,12 +157,18 @@ class Pages {
   std::string text_;
 };
 
+struct Disk {
+  std::string path;
+  std::string overlay;  // empty: none
+  bool read_only = false;
+};
+
 struct Options {
   std::string vmm;
   std::string kernel;
   std::string initrd;
   std::string initrd_extra;
-  std::vector<std::string> disks;
+  std::vector<Disk> disks;
   std::vector<std::string> taps;
   bool rng = false;
   std::string cmdline;
@@ -169,6 +178,7 @@ struct Options {
   uint32_t vcpus = 1;
   std::string power_button_on;
   std::string ctrl_alt_del_on;
+  std::string kill_on;
   std::string type_on;
   std::string type;
   uint64_t timeout_s = 60;
@@ -206,7 +216,14 @@ Options parse(int count, char** arguments) {
     } else if (name == "--initrd-extra") {
       options.initrd_extra = value;
     } else if (name == "--disk") {
-      options.disks.push_back(value);
+      options.disks.push_back({value, "", false});
+    } else if (name == "--read-only-disk") {
+      options.disks.push_back({value, "", true});
+    } else if (name == "--overlay") {
+      if (options.disks.empty()) refuse("--overlay belongs behind a --disk");
+      options.disks.back().overlay = value;
+    } else if (name == "--kill-on") {
+      options.kill_on = value;
     } else if (name == "--tap") {
       options.taps.push_back(value);
     } else if (name == "--rng") {
@@ -384,7 +401,7 @@ std::string json_text(const char* text, size_t limit) {
   return quoted + '"';
 }
 
-void report(const volley_stats& stats, uint32_t reason, int wait_status, uint64_t launched_ns) {
+void report(const volley_stats& stats, uint32_t devices, uint32_t reason, int wait_status, uint64_t launched_ns) {
   const auto since_launch_us = [launched_ns](uint64_t time_ns) {
     return time_ns <= launched_ns ? 0ull : static_cast<unsigned long long>((time_ns - launched_ns) / 1000u);
   };
@@ -393,7 +410,7 @@ void report(const volley_stats& stats, uint32_t reason, int wait_status, uint64_
       "\nvolley-run {\"exit\":\"%s\",\"detail\":%llu,\"message\":%s,\"status\":%d,\"signal\":%d,"
       "\"enteredUs\":%llu,\"vmCreatedUs\":%llu,\"memoryUs\":%llu,\"loadedUs\":%llu,\"vcpusUs\":%llu,\"runUs\":%llu,"
       "\"bootedUs\":%llu,\"exitedUs\":%llu,\"exits\":%llu,\"pio\":%llu,\"mmio\":%llu,\"hlt\":%llu,\"unknownIo\":%llu,"
-      "\"serialBytes\":%llu,\"guestReport\":%llu}\n",
+      "\"serialBytes\":%llu,\"guestReport\":%llu,\"devices\":[",
       name_of(reason), number(stats.exit_detail), json_text(stats.exit_message, VOLLEY_MESSAGE_MAX).c_str(),
       WIFEXITED(wait_status) ? WEXITSTATUS(wait_status) : -1, WIFSIGNALED(wait_status) ? WTERMSIG(wait_status) : 0,
       since_launch_us(stats.entered_ns), since_launch_us(stats.vm_created_ns), since_launch_us(stats.memory_ns),
@@ -401,6 +418,16 @@ void report(const volley_stats& stats, uint32_t reason, int wait_status, uint64_
       since_launch_us(stats.booted_ns), since_launch_us(stats.exited_ns), number(stats.exits_total),
       number(stats.exits_pio), number(stats.exits_mmio), number(stats.exits_hlt), number(stats.unknown_io),
       number(stats.serial_bytes), number(stats.guest_report & 0xffffffffu));
+  for (uint32_t i = 0; i < devices; ++i) {
+    const volley_device_stats& device = stats.devices[i];
+    std::printf(
+        "%s{\"reads\":%llu,\"writes\":%llu,\"readBytes\":%llu,\"writeBytes\":%llu,\"flushes\":%llu,"
+        "\"errors\":%llu,\"throttled\":%llu,\"interrupts\":%llu}",
+        i == 0 ? "" : ",", number(device.reads), number(device.writes), number(device.read_bytes),
+        number(device.write_bytes), number(device.flushes), number(device.errors), number(device.throttled),
+        number(device.interrupts));
+  }
+  std::printf("]}\n");
 }
 
 int run(const Options& options) {
@@ -412,7 +439,15 @@ int run(const Options& options) {
   std::optional<Descriptor> initrd_extra;
   if (!options.initrd_extra.empty()) initrd_extra.emplace(open_file(options.initrd_extra, O_RDONLY));
   std::vector<Descriptor> disks;
-  for (const std::string& path : options.disks) disks.push_back(open_file(path, O_RDWR));
+  std::vector<std::optional<Descriptor>> overlays;
+  for (const Disk& disk : options.disks) {
+    const bool is_base = !disk.overlay.empty();
+    disks.push_back(open_file(disk.path, disk.read_only || is_base ? O_RDONLY : O_RDWR));
+    overlays.emplace_back();
+    if (is_base) {
+      overlays.back().emplace(open(disk.overlay.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600), "open " + disk.overlay);
+    }
+  }
   std::vector<Descriptor> taps;
   for (const std::string& name : options.taps) taps.push_back(open_tap(name));
   sockaddr_un address{};
@@ -433,7 +468,10 @@ int run(const Options& options) {
   for (size_t i = 0; i < disks.size(); ++i) {
     volley_device& device = config.devices[config.device_count++];
     device.type = VOLLEY_DEVICE_BLOCK;
-    device.size = size_of(disks[i], options.disks[i]);
+    device.size = (size_of(disks[i], options.disks[i].path) + 511) / 512 * 512;
+    if (overlays[i]) device.flags = VOLLEY_BLOCK_OVERLAY;
+    if (options.disks[i].read_only) device.flags = VOLLEY_BLOCK_READ_ONLY;
+    std::snprintf(device.serial, sizeof device.serial, "disk-%u", static_cast<unsigned>(i));
   }
   for (size_t i = 0; i < taps.size(); ++i) {
     volley_device& device = config.devices[config.device_count++];
@@ -457,8 +495,11 @@ int run(const Options& options) {
                                        {VOLLEY_ROLE_KERNEL, kernel.number()}};
   if (initrd) fds.push_back({VOLLEY_ROLE_INITRD, initrd->number()});
   if (initrd_extra) fds.push_back({VOLLEY_ROLE_INITRD_EXTRA, initrd_extra->number()});
-  for (uint32_t i = 0; i < disks.size(); ++i)
-    fds.push_back({static_cast<uint16_t>(VOLLEY_ROLE_DEVICE_FIRST + 2 * i), disks[i].number()});
+  for (uint32_t i = 0; i < disks.size(); ++i) {
+    const auto role = static_cast<uint16_t>(VOLLEY_ROLE_DEVICE_FIRST + 2 * i);
+    fds.push_back({role, disks[i].number()});
+    if (overlays[i]) fds.push_back({static_cast<uint16_t>(role + 1), overlays[i]->number()});
+  }
   for (uint32_t i = 0; i < taps.size(); ++i) {
     const auto index = static_cast<uint32_t>(disks.size()) + i;
     fds.push_back({static_cast<uint16_t>(VOLLEY_ROLE_DEVICE_FIRST + 2 * index), taps[i].number()});
@@ -478,7 +519,8 @@ int run(const Options& options) {
       cue.words.clear();
       command(address, address_length, cue.message, cue.what);
     }
-    if (age_s >= options.timeout_s) kill(vmm, SIGKILL);
+    const bool kill_now = !options.kill_on.empty() && pages.has_shown(options.kill_on);
+    if (kill_now || age_s >= options.timeout_s) kill(vmm, SIGKILL);
   }
   int wait_status = 0;
   while (waitpid(vmm, &wait_status, 0) < 0 && errno == EINTR) {
@@ -490,7 +532,7 @@ int run(const Options& options) {
   if (!written && WIFSIGNALED(wait_status)) {
     reason = WTERMSIG(wait_status) == SIGSYS ? VOLLEY_EXIT_JAIL_VIOLATION : VOLLEY_EXIT_KILLED;
   }
-  report(stats, reason, wait_status, launched_ns);
+  report(stats, config.device_count, reason, wait_status, launched_ns);
   return written ? 0 : 1;
 }
 
