@@ -61,7 +61,8 @@ ip link set eth0 up
 ip addr add 10.0.2.15/24 dev eth0
 ip route add default via ${THIS_MACHINE}
 modprobe kvm_amd || echo "volley-host: no KVM"
-for module in tun nf_tables; do modprobe $module; done
+# Loaded by the kernel when first asked for, in the middle of a request with a deadline; so better now.
+modprobe -a tun veth nf_tables nft_chain_nat nft_nat nft_masq nft_ct nft_limit nft_objref nft_reject_inet 2>/dev/null
 # What lies behind ${THIS_MACHINE} is this machine's own: for the agent, not for guests. Names may be asked for.
 if [ -x /usr/sbin/nft ]; then
   nft 'add table inet volley_emulated; add chain inet volley_emulated forward { type filter hook forward priority -10; };
