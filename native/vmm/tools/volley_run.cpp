@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <linux/if.h>
 #include <linux/if_tun.h>
+#include <linux/sched.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/ioctl.h>
@@ -32,6 +33,7 @@
 
 #include "abi/volley_abi.h"
 #include "orders.h"
+#include "void_namespaces.h"
 
 namespace {
 
@@ -46,6 +48,10 @@ constexpr std::string_view kUsage =
     "  --overlay FILE           writes to the disk named last go to this file, which is made if it is not there\n"
     "  --tap NAME               a network card on this tap, which is there; several are found in this order\n"
     "  --rng yes|no             a source of random numbers (no)\n"
+    "  --vsock SOCKET           a vsock device, with its host side at this path\n"
+    "  --balloon yes|no         a balloon with statistics, free page reporting and deflation on OOM (no)\n"
+    "  --jail yes|no            every barrier there is; needs root (no: those that need no rights)\n"
+    "  --uid NUMBER             user and group of a jailed VMM (65534)\n"
     "  --protocol flat|linux    how the kernel is booted (linux)\n"
     "  --irqchip split|full     where interrupt controllers live (full for linux, split for flat)\n"
     "  --memory MIB             guest memory (128)\n"
@@ -93,7 +99,7 @@ class Descriptor {
 };
 
 Descriptor open_file(const std::string& path, int flags) {
-  return Descriptor(open(path.c_str(), flags | O_CLOEXEC), "open " + path);
+  return Descriptor(open(path.c_str(), flags | O_CLOEXEC, 0600), "open " + path);
 }
 
 uint64_t size_of(const Descriptor& file, const std::string& path) {
@@ -171,6 +177,10 @@ struct Options {
   std::vector<Disk> disks;
   std::vector<std::string> taps;
   bool rng = false;
+  std::string vsock;
+  bool balloon = false;
+  bool jail = false;
+  uint32_t uid = 65534;
   std::string cmdline;
   uint32_t protocol = VOLLEY_BOOT_LINUX;
   uint32_t irqchip = 0;
@@ -228,6 +238,14 @@ Options parse(int count, char** arguments) {
       options.taps.push_back(value);
     } else if (name == "--rng") {
       options.rng = choice_of(name, value, "yes", 1, "no", 0) == 1;
+    } else if (name == "--vsock") {
+      options.vsock = value;
+    } else if (name == "--balloon") {
+      options.balloon = choice_of(name, value, "yes", 1, "no", 0) == 1;
+    } else if (name == "--jail") {
+      options.jail = choice_of(name, value, "yes", 1, "no", 0) == 1;
+    } else if (name == "--uid") {
+      options.uid = static_cast<uint32_t>(number_of(name, value));
     } else if (name == "--ctrl-alt-del-on") {
       options.ctrl_alt_del_on = value;
     } else if (name == "--type-on") {
@@ -255,7 +273,7 @@ Options parse(int count, char** arguments) {
   if (options.vmm.empty() || options.kernel.empty()) refuse("--vmm and --kernel are needed\n" + std::string(kUsage));
   if (options.cmdline.size() >= VOLLEY_CMDLINE_MAX) refuse("--cmdline is too long");
   if (options.type.size() >= sizeof volley_message::payload) refuse("--type is too long");
-  if (options.disks.size() + options.taps.size() + 1 > VOLLEY_MAX_DEVICES) refuse("there are too many devices");
+  if (options.disks.size() + options.taps.size() + 3 > VOLLEY_MAX_DEVICES) refuse("there are too many devices");
   if (options.irqchip == 0) {
     options.irqchip = options.protocol == VOLLEY_BOOT_FLAT ? VOLLEY_IRQCHIP_SPLIT : VOLLEY_IRQCHIP_FULL;
   }
@@ -275,6 +293,20 @@ Descriptor listen_for_agent(sockaddr_un& address, socklen_t& length) {
   return listening;
 }
 
+// The host side of a vsock device. What was at this path is the caller's to clear away, before and after.
+Descriptor listen_for_callers(const std::string& path) {
+  Descriptor listening(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), "make the vsock socket");
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (path.size() >= sizeof address.sun_path) refuse("--vsock " + path + " is too long for a socket");
+  std::memcpy(address.sun_path, path.data(), path.size());
+  if (bind(listening.number(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0 ||
+      listen(listening.number(), 16) != 0) {
+    refuse_with_errno("listen on " + path);
+  }
+  return listening;
+}
+
 struct Child {
   pid_t pid;
   Descriptor birth;  // our end of the socket that it is born with
@@ -285,8 +317,11 @@ Child start_vmm(const Options& options) {
   if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) refuse_with_errno("make a socket pair");
   Descriptor ours(ends[0], "move a socket");
   const Descriptor theirs(ends[1], "move a socket");
-  const pid_t child = fork();
-  if (child < 0) refuse_with_errno("fork");
+  clone_args arguments_of_clone{};
+  arguments_of_clone.exit_signal = SIGCHLD;
+  if (options.jail) arguments_of_clone.flags = CLONE_NEWPID;
+  const auto child = static_cast<pid_t>(syscall(SYS_clone3, &arguments_of_clone, sizeof arguments_of_clone));
+  if (child < 0) refuse_with_errno("make a process");
   if (child > 0) return {child, std::move(ours)};
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (dup2(theirs.number(), VOLLEY_FD_BIRTH) < 0) _exit(127);
@@ -307,11 +342,19 @@ void give_birth(const Options& options, const Child& child, const std::vector<vo
   order.barriers = VOLLEY_BARRIER_CAPABILITIES | VOLLEY_BARRIER_RLIMITS | VOLLEY_BARRIER_SECCOMP;
   order.uid = getuid();
   order.gid = getgid();
+  std::optional<volley::VoidNamespaces> voids;
+  std::vector<volley::PassedFd> namespaces;
+  if (options.jail) {
+    order.barriers = VOLLEY_BARRIER_ALL;
+    order.uid = options.uid;
+    order.gid = options.uid;
+    voids.emplace(volley::VoidNamespaces::make());
+    namespaces = voids->to_pass(VOLLEY_BARRIER_ALL);
+  }
   order.open_files = 256;
   order.file_bytes = ~0ull;
-  (void)options;
   volley_shell_report report{};
-  int error = volley::send_jail_order(child.birth.number(), order, {});
+  int error = volley::send_jail_order(child.birth.number(), order, namespaces);
   if (error == 0) error = volley::receive_shell_report(child.birth.number(), kBirthDeadlineMs, &report);
   if (error == 0 && report.status != 0) refuse(std::string("the VMM cannot be jailed: ") + report.message);
   if (error == 0) error = volley::send_launch_order(child.birth.number(), fds);
@@ -480,6 +523,19 @@ int run(const Options& options) {
     std::memcpy(device.mac, mac, sizeof mac);
   }
   if (options.rng) config.devices[config.device_count++].type = VOLLEY_DEVICE_RNG;
+  std::optional<Descriptor> vsock;
+  if (!options.vsock.empty()) {
+    vsock.emplace(listen_for_callers(options.vsock));
+    volley_device& device = config.devices[config.device_count++];
+    device.type = VOLLEY_DEVICE_VSOCK;
+    device.guest_cid = 3;
+  }
+  if (options.balloon) {
+    volley_device& device = config.devices[config.device_count++];
+    device.type = VOLLEY_DEVICE_BALLOON;
+    device.flags = VOLLEY_BALLOON_DEFLATE_ON_OOM | VOLLEY_BALLOON_REPORTING | VOLLEY_BALLOON_STATISTICS;
+    device.stats_interval_ms = 1000;
+  }
   config.cmdline_length = static_cast<uint32_t>(options.cmdline.size());
   std::memcpy(config.cmdline, options.cmdline.data(), options.cmdline.size());
   std::snprintf(config.id, sizeof config.id, "by-hand-%d", static_cast<int>(getpid()));
@@ -495,6 +551,7 @@ int run(const Options& options) {
                                        {VOLLEY_ROLE_KERNEL, kernel.number()}};
   if (initrd) fds.push_back({VOLLEY_ROLE_INITRD, initrd->number()});
   if (initrd_extra) fds.push_back({VOLLEY_ROLE_INITRD_EXTRA, initrd_extra->number()});
+  if (vsock) fds.push_back({VOLLEY_ROLE_VSOCK, vsock->number()});
   for (uint32_t i = 0; i < disks.size(); ++i) {
     const auto role = static_cast<uint16_t>(VOLLEY_ROLE_DEVICE_FIRST + 2 * i);
     fds.push_back({role, disks[i].number()});
