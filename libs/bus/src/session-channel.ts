@@ -20,6 +20,8 @@ export interface SessionChannelOptions {
   side: 'guest' | 'client';
   /** Everything but credit, signs of life and the other side's close. */
   onMessage: (type: number, content: Uint8Array) => void;
+  /** The other side took so many bytes of content: so many more may be sent. */
+  onCredit?: (bytes: number) => void;
   /** Once, unless {@link SessionChannel.end} was called first: the other side closed (no error), or the session broke. */
   onEnd: (error: OperationError | undefined) => void;
   /** Default 10 s. */
@@ -73,6 +75,11 @@ export class SessionChannel {
 
   get isOver(): boolean {
     return this.#over;
+  }
+
+  /** How many bytes of content may be sent now. */
+  get credit(): number {
+    return this.#credit;
   }
 
   /** Resolves when the server knows that we listen: nothing is missed from then on. */
@@ -149,6 +156,7 @@ export class SessionChannel {
     }
     this.#credit += bytes;
     for (const { resolve } of this.#waiting.splice(0)) resolve();
+    this.options.onCredit?.(bytes);
   }
 
   #break(error: OperationError | undefined): void {
