@@ -1,3 +1,4 @@
+import type { Server } from 'node:http';
 import type { INestApplication } from '@nestjs/common';
 import { FastifyAdapter } from '@nestjs/platform-fastify';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
@@ -9,6 +10,7 @@ import { problemOf } from './http/problem';
 import { pathOf, ProblemFilter, PROBLEM_TYPE } from './http/problem.filter';
 import type { GatewayMetrics } from './metrics/gateway-metrics';
 import { ROUTES } from './routes';
+import { SessionSockets } from './sessions/session-sockets';
 
 /** Longer than this nothing is kept of an upload anyway. */
 const UPLOAD_MS = 3_600_000;
@@ -55,5 +57,6 @@ export function configureHttp(app: INestApplication, options: HttpOptions): void
     if (!reply.hasHeader('cache-control')) reply.header('cache-control', 'no-store');
     done(null, payload);
   });
+  app.get(SessionSockets).attach(app.getHttpServer() as Server, options.token);
   app.useGlobalFilters(new ProblemFilter(ROUTES, options.logger));
 }

@@ -18,6 +18,9 @@ import { MetricsController } from './metrics/metrics.controller';
 import { MicrovmWaiter } from './microvms/microvm-waiter';
 import { MicrovmsController } from './microvms/microvms.controller';
 import { OpenApiController } from './openapi/openapi.controller';
+import { SessionOpener } from './sessions/session-opener';
+import { SessionSockets } from './sessions/session-sockets';
+import { SessionsController } from './sessions/sessions.controller';
 
 export interface GatewayOptions {
   consoleDir: string;
@@ -54,6 +57,7 @@ export class GatewayModule {
       module: GatewayModule,
       controllers: [
         MicrovmsController,
+        SessionsController,
         ImagesController,
         HostsController,
         DensityController,
@@ -73,6 +77,8 @@ export class GatewayModule {
         { provide: UploadStore, useValue: uploads },
         { provide: MAX_UPLOAD_BYTES, useValue: options.maxUploadBytes ?? MAX_UPLOAD },
         MicrovmWaiter,
+        SessionOpener,
+        SessionSockets,
         Readiness,
       ],
     };

@@ -8,6 +8,7 @@ import * as images from './images/images.routes';
 import * as metrics from './metrics/metrics.routes';
 import * as microvms from './microvms/microvms.routes';
 import * as openapi from './openapi/openapi.routes';
+import * as sessions from './sessions/sessions.routes';
 
 /** Every route of the gateway, in the order of the documentation. */
 export const ROUTES: readonly RouteDefinition[] = [
@@ -23,6 +24,11 @@ export const ROUTES: readonly RouteDefinition[] = [
   microvms.historyRoute,
   microvms.placementRoute,
   microvms.logRoute,
+  sessions.runRoute,
+  sessions.execRoute,
+  sessions.consoleSocketRoute,
+  sessions.getFilesRoute,
+  sessions.putFilesRoute,
   images.importImageRoute,
   images.imageJobRoute,
   images.uploadRoute,

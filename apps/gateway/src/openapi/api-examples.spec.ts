@@ -9,6 +9,7 @@ import { describeWithNats, startNatsServer, type NatsServer } from '../../../../
 import { gatewayUnderTest, TOKEN, type GatewayUnderTest } from '../testing/gateway-under-test';
 import { ScriptedController } from '../testing/scripted-controller';
 import { ScriptedImages } from '../testing/scripted-images';
+import { ScriptedSessions } from '../testing/scripted-sessions';
 
 const run = promisify(execFile);
 const hasCurl = spawnSync('curl', ['--version'], { stdio: 'ignore' }).status === 0;
@@ -18,6 +19,7 @@ describeWithNats('the examples of docs/api.md', () => {
   let server: NatsServer;
   let nc: NatsConnection;
   let images: ScriptedImages;
+  let sessions: ScriptedSessions;
   let gateway: GatewayUnderTest;
 
   beforeAll(async () => {
@@ -25,11 +27,13 @@ describeWithNats('the examples of docs/api.md', () => {
     nc = await connectNats({ servers: server.url, name: 'scripted-controller' });
     await ScriptedController.start(nc);
     images = await ScriptedImages.start(nc);
+    sessions = new ScriptedSessions(nc);
     gateway = await gatewayUnderTest(server.url);
   });
   afterAll(async () => {
     await gateway?.close();
     images?.stop();
+    sessions?.stop();
     await nc?.close();
     await server?.stop();
   });

@@ -20,6 +20,7 @@ import { HostChange, MicrovmChange } from '../events/events.routes';
 import { Problem } from '../http/problem';
 import { CollectBody, Collected, ImportBody, Upload } from '../images/images.routes';
 import { EmptyBody, History, Log, MicrovmList, StopBody } from '../microvms/microvms.schemas';
+import { PutAnswer, RunAnswer, RunBody } from '../sessions/sessions.schemas';
 
 type JsonSchema = Record<string, unknown>;
 
@@ -39,6 +40,8 @@ const ANSWERS = {
   ImageList: listImages.reply,
   Collected,
   Upload,
+  RunAnswer,
+  PutAnswer,
   HostDescription,
   FleetDensity,
   DensityReport,
@@ -54,6 +57,7 @@ const BODIES = {
   EmptyBody,
   ImportImage: ImportBody,
   CollectImages: CollectBody,
+  RunInMicrovm: RunBody,
 };
 
 const refOf = (name: string): string => `#/components/schemas/${name}`;

@@ -5,8 +5,8 @@ import { encodeSize, openSession, OperationError, SESSION_FRAME, SessionEnd, typ
 export interface SessionEvents {
   /** The command runs, or the first of the files is on its way. */
   started?(): void;
-  /** To be followed by {@link GuestSession.took} when it was dealt with; until then it counts against the window. */
-  output(stream: 'stdout' | 'stderr', bytes: Uint8Array): void;
+  /** `took` is to be called when it was dealt with; until then it counts against the window. May come before {@link GuestSession.open} has resolved. */
+  output(stream: 'stdout' | 'stderr', bytes: Uint8Array, took: () => void): void;
   /** So many more bytes may be written. */
   credit?(bytes: number): void;
 }
@@ -83,10 +83,6 @@ export class GuestSession {
     this.#channel.send(SESSION_FRAME.signal, Uint8Array.of(number));
   }
 
-  took(bytes: number): void {
-    this.#channel.took(bytes);
-  }
-
   /** Ends it from this side: a command that still runs is ended. */
   close(): void {
     this.#channel.send(SESSION_FRAME.close);
@@ -99,9 +95,9 @@ export class GuestSession {
       case SESSION_FRAME.started:
         return this.events.started?.();
       case SESSION_FRAME.stdout:
-        return this.events.output('stdout', content);
+        return this.events.output('stdout', content, () => this.#channel.took(content.length));
       case SESSION_FRAME.stderr:
-        return this.events.output('stderr', content);
+        return this.events.output('stderr', content, () => this.#channel.took(content.length));
       case SESSION_FRAME.exited:
         this.#channel.end();
         return this.#finish(endIn(content));

@@ -1,5 +1,5 @@
 import type { SessionEnd, SessionOpen } from '#protocol';
-import type { GuestSession, SessionPlace } from './guest-session';
+import type { SessionPlace } from './guest-session';
 import type { SessionOpener } from './session-opener';
 
 export interface RunLimits {
@@ -52,10 +52,10 @@ export async function runCommand(
   signal: AbortSignal,
 ): Promise<RunResult> {
   const kept = { stdout: new Kept(maxOutputBytes), stderr: new Kept(maxOutputBytes) };
-  const session: GuestSession = await opener.open(place, open, {
-    output: (stream, bytes) => {
+  const session = await opener.open(place, open, {
+    output: (stream, bytes, took) => {
       kept[stream].add(bytes);
-      session.took(bytes.length);
+      took();
     },
   });
   let timedOut = false;

@@ -1,6 +1,14 @@
 import type { Logger } from 'pino';
 import type { WebSocket } from 'ws';
-import { decodeSize, encodeCredit, OperationError, SESSION_FRAME, SessionOpen, type SessionEnd } from '#protocol';
+import {
+  decodeSize,
+  encodeCredit,
+  OperationError,
+  SESSION_FRAME,
+  SESSION_WINDOW,
+  SessionOpen,
+  type SessionEnd,
+} from '#protocol';
 import type { GuestSession, SessionPlace } from './guest-session';
 import type { SessionOpener } from './session-opener';
 
@@ -16,13 +24,20 @@ const POLICY = 1008;
 
 /**
  * One WebSocket with one session behind it. Every binary message is a byte that says what it is and its content, as in
- * libs/protocol/src/session.ts. A client that sends more input than it was given credit for is not read until there is some.
+ * libs/protocol/src/session.ts. A client that sends much more input than it was given credit for is cut off: were it only not
+ * read, its end would not be seen either.
  */
 export class SessionSocket {
   #session: GuestSession | undefined;
+  /** Messages that came before there was a session: few, as nothing is read while it is opened. */
+  readonly #early: [Buffer, boolean][] = [];
+  /** Takes the first message, when that says what to run. */
+  #onRequest: ((data: Buffer, isBinary: boolean) => void) | undefined;
   #missed = 0;
   #isOver = false;
   #sending: Promise<void> = Promise.resolve();
+  /** Bytes of input that are not sent on yet. */
+  #waiting = 0;
   #ping: NodeJS.Timeout;
 
   constructor(
@@ -35,6 +50,12 @@ export class SessionSocket {
       if (++this.#missed > MISSED_PINGS) socket.terminate();
       else socket.ping();
     }, PING_MS);
+    socket.on('message', (data: Buffer, isBinary: boolean) => {
+      const onRequest = this.#onRequest;
+      if (onRequest) onRequest(data, isBinary);
+      else if (this.#session) this.#receive(this.#session, data, isBinary);
+      else this.#early.push([data, isBinary]);
+    });
     socket.on('pong', () => (this.#missed = 0));
     socket.on('error', (error) => log.debug({ err: error }, 'a WebSocket broke'));
     socket.on('close', () => this.#over());
@@ -47,13 +68,14 @@ export class SessionSocket {
       REQUEST_MS,
     );
     this.socket.once('close', () => clearTimeout(late));
-    this.socket.once('message', (data: Buffer, isBinary: boolean) => {
+    this.#onRequest = (data, isBinary) => {
+      this.#onRequest = undefined;
       clearTimeout(late);
       const open = isBinary ? undefined : execIn(data.toString());
       if (!open) return this.#finish(refusal('invalid', 'the first message must be JSON that says what to run'));
       if (open instanceof OperationError) return this.#finish({ error: open.toBody() });
       void this.serve(open);
-    });
+    };
   }
 
   /** Opens the session and joins it to the socket. Never rejects. */
@@ -63,15 +85,13 @@ export class SessionSocket {
     try {
       const session = await this.opener.open(this.place, open, {
         started: () => this.#send(SESSION_FRAME.started),
-        output: (stream, bytes) =>
-          this.#send(stream === 'stdout' ? SESSION_FRAME.stdout : SESSION_FRAME.stderr, bytes, () =>
-            session.took(bytes.length),
-          ),
+        output: (stream, bytes, took) =>
+          this.#send(stream === 'stdout' ? SESSION_FRAME.stdout : SESSION_FRAME.stderr, bytes, took),
         credit: (bytes) => this.#send(SESSION_FRAME.credit, encodeCredit(bytes)),
       });
       this.#session = session;
       if (this.#isOver) return session.close();
-      this.socket.on('message', (data: Buffer, isBinary: boolean) => this.#receive(data, isBinary));
+      for (const [data, isBinary] of this.#early.splice(0)) this.#receive(session, data, isBinary);
       void session.ended.then((end) => this.#finish(end));
     } catch (error) {
       if (!(error instanceof OperationError)) this.log.error({ err: error }, 'a session was not opened');
@@ -98,8 +118,7 @@ export class SessionSocket {
     });
   }
 
-  #receive(data: Buffer, isBinary: boolean): void {
-    const session = this.#session!;
+  #receive(session: GuestSession, data: Buffer, isBinary: boolean): void {
     if (!isBinary || data.length === 0)
       return this.#finish(refusal('invalid', 'this is no message of a session'), POLICY);
     const content = data.subarray(1);
@@ -120,14 +139,14 @@ export class SessionSocket {
   }
 
   #input(session: GuestSession, content: Uint8Array): void {
-    const isAhead = content.length > session.credit;
-    if (isAhead) this.socket.pause();
+    this.#waiting += content.length;
+    if (this.#waiting > session.credit + SESSION_WINDOW) {
+      return this.#finish(refusal('invalid', 'more input was sent than credit was given for'), POLICY);
+    }
     this.#sending = this.#sending
       .then(() => (content.length === 0 ? session.endInput() : session.write(content)))
       .catch(() => undefined) // it is over, and says so itself
-      .then(() => {
-        if (isAhead) this.socket.resume();
-      });
+      .then(() => void (this.#waiting -= content.length));
   }
 
   #finish(end: SessionEnd, status = NORMAL): void {

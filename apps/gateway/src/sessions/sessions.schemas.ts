@@ -45,3 +45,5 @@ export const ConsoleQuery = z.strictObject({
   /** So much of what the console kept comes first. */
   historyBytes: z.coerce.number().int().min(0).max(65_536).default(4_096),
 });
+
+export const PutAnswer = z.strictObject({ path: z.string() });
