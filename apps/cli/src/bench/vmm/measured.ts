@@ -5,6 +5,8 @@ import { CliError } from '../../errors';
 export interface Figure {
   bytesPerSecond?: number;
   operationsPerSecond?: number;
+  /** Where no more is known. */
+  mean?: number;
   p50?: number;
   p99?: number;
   max?: number;

@@ -90,7 +90,7 @@ describe('the contenders', () => {
 
 describe('side by side', () => {
   const say = (name: string): Contender => ({ name, argv: () => ['printf', '%s\\n', `figure of ${name}`] });
-  const stageOf = (play: Stage['play']): Stage => ({ ...thisMachine({} as BenchFiles), play });
+  const stageOf = (play: Stage['play']): Stage => ({ ...thisMachine({} as BenchFiles, false), play });
   const options = (stage: Stage, progress: string[]) => ({
     ...{ stage, contenders: [say('a'), say('b')], rounds: 2, diskMiB: 0 },
     machine: { lifetimeS: 1 } as GuestMachine,
