@@ -45,3 +45,29 @@ export function ratioOption(text: string): number {
   if (!(ratio > 0 && ratio <= 1_000)) throw new InvalidArgumentError('It must be a number above 0, at most 1000.');
   return ratio;
 }
+
+export interface DiskOption {
+  sizeMiB: number;
+  mount?: string;
+}
+
+/** For `--disk 512` and `--disk 2G:/data`, repeated. */
+export function diskOption(text: string, others: DiskOption[] = []): DiskOption[] {
+  const colon = text.indexOf(':');
+  const sizeMiB = memoryOption(colon < 0 ? text : text.slice(0, colon));
+  return [...others, { sizeMiB, ...(colon < 0 ? {} : { mount: text.slice(colon + 1) }) }];
+}
+
+export interface ForwardOption {
+  protocol: 'tcp' | 'udp';
+  hostPort: number;
+  guestPort: number;
+}
+
+/** For `--publish 8080:80` and `--publish 5353:53/udp`, repeated. */
+export function forwardOption(text: string, others: ForwardOption[] = []): ForwardOption[] {
+  const match = /^(\d{1,5}):(\d{1,5})(?:\/(tcp|udp))?$/.exec(text);
+  if (!match) throw new InvalidArgumentError("It must be HOSTPORT:GUESTPORT, such as '8080:80' or '5353:53/udp'.");
+  const [, hostPort, guestPort, protocol = 'tcp'] = match;
+  return [...others, { protocol: protocol as 'tcp' | 'udp', hostPort: Number(hostPort), guestPort: Number(guestPort) }];
+}

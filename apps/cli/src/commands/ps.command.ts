@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import type { Microvm } from '#protocol';
+import { parseImageReference, type Microvm } from '#protocol';
 import { age, mebibytes } from '../output/quantities';
 import { table, type Column } from '../output/table';
 import { contextOf } from './context';
@@ -53,7 +53,8 @@ export function addPsCommand(program: Command): void {
 const columns = (now: number): Column<Microvm>[] => [
   { title: 'ID', value: ({ id }) => id },
   { title: 'NAME', value: ({ name }) => name },
-  { title: 'IMAGE', value: ({ image }) => image },
+  // The content that it is pinned to is for `inspect`.
+  { title: 'IMAGE', value: ({ image }) => parseImageReference(image).name },
   { title: 'STATE', value: ({ state }) => state },
   { title: 'HOST', value: ({ hostId }) => hostId },
   { title: 'PID', value: ({ pid }) => pid, align: 'right' },

@@ -1,11 +1,21 @@
-import type { Command } from 'commander';
+import { Option, type Command } from 'commander';
 import type { Microvm, MicrovmSpecInput } from '#protocol';
 import { CliError } from '../errors';
 import { ExitCode } from '../exit-code';
 import { duration } from '../output/quantities';
 import { contextOf } from './context';
 import { START_SPANS, spent } from './microvm-timings';
-import { durationOption, labelOption, memoryOption, wholeNumber } from './option-types';
+import {
+  diskOption,
+  durationOption,
+  forwardOption,
+  labelOption,
+  listOption,
+  memoryOption,
+  wholeNumber,
+  type DiskOption,
+  type ForwardOption,
+} from './option-types';
 
 interface RunOptions {
   name?: string;
@@ -21,12 +31,23 @@ interface RunOptions {
   timeout: number;
   idempotencyKey?: string;
   quiet?: boolean;
+  entrypoint?: string;
+  env?: Record<string, string>;
+  user?: string;
+  workdir?: string;
+  hostname?: string;
+  rootDisk?: number;
+  disk?: DiskOption[];
+  network?: 'open' | 'listed' | 'none';
+  allow?: string[];
+  publish?: ForwardOption[];
+  metadata?: Record<string, string>;
 }
 
 export function addRunCommand(program: Command): void {
   program
-    .command('run <image>')
-    .description('create a microVM and start it')
+    .command('run <image> [command...]')
+    .description('create a microVM and start it; after --, what it runs instead of what its image says')
     .option('--name <name>', 'a name for people')
     .option('--vcpus <n>', 'virtual CPUs (default 1)', wholeNumber(0))
     .option('--memory <MiB>', 'memory, in MiB or as 2G (default 128)', memoryOption)
@@ -36,11 +57,26 @@ export function addRunCommand(program: Command): void {
     .option('--restart <policy>', 'never, on-failure or always')
     .option('--on-host-loss <what>', 'keep or reschedule')
     .option('--ttl <duration>', 'delete it after this time, such as 90s or 2h', durationOption)
+    .option('--entrypoint <program>', 'what runs, instead of what the image says; an empty one: the command alone')
+    .option('-e, --env <name=value>', 'added to the environment; may be repeated', labelOption)
+    .option('-u, --user <user>', 'name or number, with :GROUP behind it if wanted')
+    .option('-w, --workdir <path>', 'where it runs')
+    .option('--hostname <name>', 'what it calls itself (default: its name or id)')
+    .option('--root-disk <MiB>', 'room for what it writes', memoryOption)
+    .option('--disk <MiB[:path]>', 'a further disk, mounted there; may be repeated', diskOption)
+    .addOption(new Option('--network <what>', 'what it may reach').choices(['open', 'listed', 'none']))
+    .option(
+      '--allow <destination>',
+      'an address or network, with :PORT if wanted; implies --network listed',
+      listOption,
+    )
+    .option('-p, --publish <port:port[/udp]>', 'hand connections to a port of the host on to it', forwardOption)
+    .option('--metadata <key=value>', 'a value that it can read; may be repeated', labelOption)
     .option('--wait <state>', 'answer when it is in this state: running')
     .option('--timeout <duration>', 'how long to wait', durationOption, 20_000)
     .option('--idempotency-key <key>', 'the same key twice makes one microVM')
     .option('-q, --quiet', 'print the id only')
-    .action(async (image: string, options: RunOptions, command: Command) => {
+    .action(async (image: string, words: string[], options: RunOptions, command: Command) => {
       const { client, out } = contextOf(command);
       const body = {
         image,
@@ -53,6 +89,17 @@ export function addRunCommand(program: Command): void {
         restartPolicy: options.restart,
         onHostLoss: options.onHostLoss,
         ttlSeconds: options.ttl === undefined ? undefined : Math.ceil(options.ttl / 1_000),
+        entrypoint:
+          options.entrypoint === undefined ? undefined : options.entrypoint === '' ? [] : [options.entrypoint],
+        command: words.length === 0 ? undefined : words,
+        env: options.env,
+        user: options.user,
+        workdir: options.workdir,
+        hostname: options.hostname,
+        rootDiskMiB: options.rootDisk,
+        disks: options.disk,
+        network: networkOf(options),
+        metadata: options.metadata,
       };
       const { status, body: microvm } = await client.answer<Microvm>('POST', '/v1/microvms', {
         body,
@@ -69,6 +116,18 @@ export function addRunCommand(program: Command): void {
         );
       }
     });
+}
+
+/** Absent: as the image has it. */
+function networkOf({ network, allow, publish }: RunOptions): MicrovmSpecInput['network'] {
+  if (network === 'none') {
+    if (allow || publish) throw new CliError('--allow and --publish need a network', ExitCode.usage);
+    return 'none';
+  }
+  if (!network && !allow && !publish) return undefined;
+  if (network === 'open' && allow) throw new CliError('--allow means nothing with --network open', ExitCode.usage);
+  const egress = allow ? 'listed' : (network ?? 'open');
+  return { egress, ...(allow ? { allow } : {}), ...(publish ? { forwards: publish } : {}) };
 }
 
 /** One line: the id first, for scripts. */
