@@ -20,6 +20,8 @@ export const ImagesConfig = z.object({
   importsAtOnce: count.default(2),
   /** Largest root file system. */
   maxImageMib: count.default(65_536),
+  /** What imports leave free on their disk for others. */
+  imagesReserveMib: z.coerce.number().int().nonnegative().default(512),
   logLevel: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal']).default('info'),
 });
 export type ImagesConfig = z.output<typeof ImagesConfig>;

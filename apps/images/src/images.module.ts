@@ -82,6 +82,7 @@ export class ImagesModule {
         initPath: config.guestInitPath,
         cacheFolder: config.kernelCacheDir ?? join(config.imagesDir, 'kernels'),
         maxBytes: config.maxImageMib * MIB,
+        reserveBytes: config.imagesReserveMib * MIB,
       },
     );
     const jobs = new ImportJobs(jobStore, importer, logger, { atOnce: config.importsAtOnce });

@@ -24,12 +24,15 @@ import type { WorkFolder } from '../programs/work-folder';
 import { importDisk, importRootArchive } from '../root/disk';
 import type { ImportedRoot } from '../root/imported-root';
 import type { ImportContext } from './import-context';
+import { withRoom } from './with-room';
 
 export type ImportRequest = z.output<(typeof importImage)['request']>;
 
 export interface ImporterOptions extends KernelOptions {
   /** Largest file that may come of an import, in bytes. */
   maxBytes: number;
+  /** What an import leaves free on its disk for others, in bytes. */
+  reserveBytes: number;
 }
 
 /** The kernel of images that name none; imported when first needed. */
@@ -74,8 +77,10 @@ export class Importer {
   }
 
   #within<T>(how: Pick<ImportContext, 'signal' | 'say'>, work: (context: ImportContext) => Promise<T>): Promise<T> {
-    const { maxBytes } = this.options;
-    return this.parts.work.within((folder) => work({ ...how, folder, maxBytes }));
+    const { maxBytes, reserveBytes } = this.options;
+    return this.parts.work.within((folder) =>
+      withRoom(folder, reserveBytes, how.signal, (signal) => work({ ...how, signal, folder, maxBytes })),
+    );
   }
 
   async #manifestOf(

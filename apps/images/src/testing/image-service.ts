@@ -45,6 +45,7 @@ export class ImageService {
       imagesDir,
       guestInitPath: join(this.folder, 'init'),
       kernelCacheDir: join(this.folder, 'kernels'),
+      imagesReserveMib: 0,
     });
     const context: ServiceContext = {
       name: 'images',
