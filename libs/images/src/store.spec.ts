@@ -205,6 +205,21 @@ describeWithNats('the content of images', () => {
     await expect(uploads.fetch('u1', join(folder, 'again'))).rejects.toMatchObject({ failure: 'contentGone' });
   });
 
+  it('that were damaged after they were uploaded are given up', async () => {
+    const uploads = await UploadStore.open(nc);
+    await uploads.put('damaged', pieces(randomBytes(1_000), 100), {});
+    const info = await (await new Objm(nc).open('uploads')).info('damaged');
+    const jsm = await jetstreamManager(nc);
+    const subject = `$O.uploads.C.${info!.nuid}`;
+    const chunk = await jsm.streams.getMessage('OBJ_uploads', { last_by_subj: subject });
+    await jsm.streams.deleteMessage('OBJ_uploads', chunk!.seq);
+    nc.publish(subject, randomBytes(1_000));
+    await nc.flush();
+    await expect(uploads.fetch('damaged', join(folder, 'damaged'))).rejects.toMatchObject({ failure: 'wrongDigest' });
+    expect(existsSync(join(folder, 'damaged'))).toBe(false);
+    await uploads.remove('damaged');
+  });
+
   describe('are collected', () => {
     const linux = async (name: string): Promise<Image> => {
       const [vmlinux, initrd, root] = await Promise.all(

@@ -159,6 +159,31 @@ describe('the images of a host', () => {
     await expect(cache.ensure(large.digest, never)).rejects.toMatchObject({ failure: 'tooLarge' });
   });
 
+  it('do not go while others of their image are still on the way', async () => {
+    const a = store.image('a');
+    const manifest = encodeManifest(a.manifest).length;
+    const cache = open(200 + 1_000 + 2 * manifest);
+    let arrived!: () => void;
+    const kernelHere = new Promise<void>((resolve) => (arrived = resolve));
+    let goOn!: () => void;
+    const mayGoOn = new Promise<void>((resolve) => (goOn = resolve));
+    store.before = (digest) => {
+      if (digest !== a.manifest.root.blob.digest) return;
+      arrived();
+      return mayGoOn;
+    };
+    const first = cache.ensure(a.digest, never);
+    await kernelHere;
+    const other = store.image('c', 100);
+    other.manifest.kernel.vmlinux = store.put(Buffer.alloc(150, 'K'));
+    other.manifest.kernel.initrd = store.put(Buffer.alloc(1_000, 'I'));
+    store.put(encodeManifest(other.manifest));
+    await expect(cache.ensure(digestOfManifest(other.manifest), never)).rejects.toMatchObject({ failure: 'noSpace' });
+    expect(files()).toContain(a.manifest.kernel.vmlinux.digest);
+    goOn();
+    await first;
+  });
+
   it('are asked for again while the store does not answer', async () => {
     const { digest } = store.image('a');
     let failures = 5;
