@@ -25,10 +25,8 @@ constexpr Maker maker(uint32_t type, bool waits) {
 }
 
 constexpr Maker kMakers[] = {
-    maker<BlockDevice>(VOLLEY_DEVICE_BLOCK, true),
-    maker<NetDevice>(VOLLEY_DEVICE_NET, false),
-    maker<VsockDevice>(VOLLEY_DEVICE_VSOCK, false),
-    maker<BalloonDevice>(VOLLEY_DEVICE_BALLOON, false),
+    maker<BlockDevice>(VOLLEY_DEVICE_BLOCK, true),  maker<NetDevice>(VOLLEY_DEVICE_NET, false),
+    maker<VsockDevice>(VOLLEY_DEVICE_VSOCK, false), maker<BalloonDevice>(VOLLEY_DEVICE_BALLOON, false),
     maker<RngDevice>(VOLLEY_DEVICE_RNG, false),
 };
 
