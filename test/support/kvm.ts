@@ -8,6 +8,8 @@ const root = join(__dirname, '..', '..');
 export const artefacts = {
   vmm: join(root, 'native/build/vmm/volley-vmm'),
   canary: join(root, 'native/build/guest/canary.bin'),
+  /** The canary with drivers for every device. */
+  canaryDevices: join(root, 'native/build/guest/canary-devices.bin'),
   /** `VOLLEY_TEST_BINDING`: another build of it, such as the sanitized one (docs in native/binding/README.md). */
   binding: process.env['VOLLEY_TEST_BINDING'] ?? join(root, 'native/build/binding/volley.node'),
   /** Speaks the contract between agent and VMM without KVM, and misbehaves on request; see native/binding/test. */

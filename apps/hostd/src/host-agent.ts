@@ -15,7 +15,10 @@ import { ImageCache } from './images/image-cache';
 import { HostImageStore, ImportedImageStore } from './images/imported-images';
 import { HostJournal } from './journal/host-journal';
 import { ConsoleLog } from './log/console-log';
-import { DEFAULT_LIMITS } from './microvms/agent-context';
+import type { IncarnationRecord } from './journal/host-record';
+import { MetadataServer } from './metadata/metadata-server';
+import { Tuner } from './microvms/tuner';
+import { DEFAULT_LIMITS, type AgentContext } from './microvms/agent-context';
 import { BuiltinImageStore } from './microvms/builtin-images';
 import { Chronicle } from './microvms/chronicle';
 import { Facts } from './microvms/facts';
@@ -25,16 +28,25 @@ import { nameServers } from './network/name-servers';
 import { reclaimOrphans } from './recovery/orphans';
 import { bootId } from './recovery/vmm-search';
 import { Places } from './slots/places';
+import type { SlotKeeper } from './slots/slot-keeper';
+import { ROOT_DISK_MIB } from './disks/disk-plan';
 import { Disks } from './disks/disks';
+import { Ledger } from './ledger/ledger';
 
+/** vsock port of the host at which guests ask for their metadata (VOLLEY_VSOCK_PORT_METADATA). */
+const METADATA_PORT = 80;
 /** How long a shutdown waits for launches under way. */
 const DRAIN_MS = 3_000;
+/** How often the host is compared with the journal. */
+const AUDIT_MS = 60_000;
 
 /**
  * Everything of the agent that does not need NATS: it takes over what runs, ends what must not run any more, and writes down what
  * happens, whether or not anybody can be told. The bus is joined to it later.
  */
 export class HostAgent {
+  #audits: NodeJS.Timeout | undefined;
+
   private constructor(
     readonly config: AgentConfig,
     readonly description: HostDescription,
@@ -42,6 +54,7 @@ export class HostAgent {
     readonly chronicle: Chronicle,
     readonly admission: Admission,
     readonly manager: MicrovmManager,
+    readonly tuner: Tuner,
     readonly consoleLog: ConsoleLog,
     readonly density: DensityWatch,
     readonly lease: Lease,
@@ -53,8 +66,14 @@ export class HostAgent {
       folders: RunFolders;
       lock: Server;
       places: Places;
+      metadata: MetadataServer | undefined;
+      ledger: Ledger;
     },
   ) {}
+
+  get slots(): SlotKeeper {
+    return this.parts.places.slots;
+  }
 
   get hostId(): string {
     return this.description.hostId;
@@ -80,7 +99,20 @@ export class HostAgent {
     const chronicle = new Chronicle(journal, fatal);
     const capacity = capacityOf(config);
     const launchesAtOnce = config.launchesAtOnce ?? 2 * capacity.cpus;
-    const driver = createMicrovmDriver({ vmmPath: config.vmmPath, launchThreads: Math.min(64, launchesAtOnce) });
+    const metadataPath = join(folders.root, 'metadata.sock');
+    const driver = createMicrovmDriver({
+      vmmPath: config.vmmPath,
+      launchThreads: Math.min(64, launchesAtOnce),
+      vsockServices: { [METADATA_PORT]: metadataPath },
+    });
+    const metadata = await MetadataServer.listen({
+      path: metadataPath,
+      valuesOf: (id) => metadataOf(chronicle.state.incarnations.get(id)),
+      log,
+    }).catch((error: unknown) => {
+      log.error({ err: error, path: metadataPath }, 'guests cannot ask for their metadata');
+      return undefined;
+    });
     const probe = driver.probe();
     if (!probe.available) log.error({ reason: probe.reason }, 'this host cannot run microVMs');
     const builtin = new BuiltinImageStore(
@@ -116,31 +148,34 @@ export class HostAgent {
         if (count > 0) log.error({ count }, 'the lease is over: microVMs that may start elsewhere now were ended');
       },
     });
-    const manager = new MicrovmManager(
-      {
-        chronicle,
-        driver,
-        admission,
-        folders,
-        clock,
-        facts: new Facts(hostId, () => clock.now()),
-        pacer,
-        slots: places.slots,
-        cgroups: places.cgroups,
-        disks,
-        dns: config.dns.length > 0 ? config.dns : nameServers(),
-        images,
-        watcher: density,
-        limits: { ...DEFAULT_LIMITS, bootMs: config.bootDeadlineMs },
-        log,
-      },
-      () => lease.held(),
-    );
+    const context: AgentContext = {
+      chronicle,
+      driver,
+      admission,
+      folders,
+      clock,
+      facts: new Facts(hostId, () => clock.now()),
+      pacer,
+      slots: places.slots,
+      cgroups: places.cgroups,
+      disks,
+      dns: config.dns.length > 0 ? config.dns : nameServers(),
+      images,
+      watcher: density,
+      limits: { ...DEFAULT_LIMITS, bootMs: config.bootDeadlineMs },
+      log,
+    };
+    const manager = new MicrovmManager(context, () => lease.held());
+    const tuner = new Tuner(manager, context);
     const consoleLog = new ConsoleLog(manager, chronicle.state, folders);
     await takeOver(manager, lease, config, log);
     // Barriers and network are part of what the host offers.
     const description = describeHost(hostId, capacity, probe, builtin.names, config.labels, await places.describe());
     places.slots.start();
+    disks.warm(ROOT_DISK_MIB);
+    const { slots: keeper, cgroups } = places;
+    const fabric = await places.fabric();
+    const ledger = new Ledger({ state: chronicle.state, size: slots, slots: keeper, cgroups, fabric, disks, log });
     return new HostAgent(
       config,
       description,
@@ -148,6 +183,7 @@ export class HostAgent {
       chronicle,
       admission,
       manager,
+      tuner,
       consoleLog,
       density,
       lease,
@@ -159,6 +195,8 @@ export class HostAgent {
         folders,
         lock,
         places,
+        metadata,
+        ledger,
       },
     );
   }
@@ -168,15 +206,33 @@ export class HostAgent {
     const { chronicle, log, parts } = this;
     const report = await reclaimOrphans({ state: chronicle.state, folders: parts.folders, log });
     log.debug({ processes: report.processes.length, folders: report.folders.length }, 'looked for orphans');
+    await this.#audit();
+    this.#audits = setInterval(() => void this.#audit(), AUDIT_MS);
+    this.#audits.unref();
+  }
+
+  async #audit(): Promise<void> {
+    try {
+      await this.parts.ledger.audit();
+    } catch (error) {
+      this.log.warn({ err: error as Error }, 'the host could not be compared with the journal');
+    }
+  }
+
+  /** Leaks that were found since the agent began. */
+  get leaks(): number {
+    return this.parts.ledger.found;
   }
 
   /** Finishes what is under way, syncs the journal and lets go. microVMs go on running. */
   async stop(): Promise<void> {
     const { manager, chronicle, density, lease, parts } = this;
+    clearInterval(this.#audits);
     await manager.drain(DRAIN_MS);
     chronicle.end();
     lease.stop();
     await density.stop();
+    await parts.metadata?.close();
     await parts.places.close(manager.liveCount);
     await parts.journal.close();
     parts.driver.close();
@@ -190,4 +246,9 @@ async function takeOver(manager: MicrovmManager, lease: Lease, config: AgentConf
   lease.watch();
   const ms = Math.round(performance.now() - startedMs);
   log.info({ hostDir: config.hostDir, microvms: manager.liveCount, ms }, 'microVMs taken over');
+}
+
+/** What the guest of an incarnation that is alive may read. */
+function metadataOf(record: IncarnationRecord | undefined): Readonly<Record<string, string>> | undefined {
+  return record === undefined || record.phase === 'ended' ? undefined : (record.metadata ?? record.spec.metadata ?? {});
 }

@@ -1,6 +1,6 @@
 import { Controller, Inject } from '@nestjs/common';
 import { Handles } from '#bus';
-import { hostCommand, hostLog, type ReplyOf } from '#protocol';
+import { hostCommand, hostLog, hostTune, type ReplyOf } from '#protocol';
 import type { z } from 'zod';
 import { HostAgent } from './host-agent';
 
@@ -12,6 +12,12 @@ export class HostController {
   @Handles(hostCommand)
   command(request: z.output<(typeof hostCommand)['request']>): Promise<ReplyOf<typeof hostCommand>> {
     return this.agent.manager.command(request);
+  }
+
+  @Handles(hostTune)
+  async tune({ microvmId, tuning }: z.output<(typeof hostTune)['request']>): Promise<ReplyOf<typeof hostTune>> {
+    await this.agent.tuner.tune(microvmId, tuning);
+    return { applied: true };
   }
 
   @Handles(hostLog)

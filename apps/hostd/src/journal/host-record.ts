@@ -21,6 +21,8 @@ export interface IncarnationRecord {
   admittedAt: number;
   /** The place it holds until it has ended; absent in records of older agents. */
   slot?: number;
+  /** In place of its spec's, since it was changed. */
+  metadata?: Record<string, string>;
   /** How often the kernel had killed for memory in its place before it came. */
   oomKills?: number;
   /** From `launched` on. */
@@ -55,6 +57,7 @@ export type Change =
   /** Takes the place of the remains of a lower epoch: a host holds one incarnation of a microVM. */
   | (OfIncarnation & { type: 'admitted'; spec: MicrovmSpec; slot?: number; receivedAt: number; admittedAt: number })
   | (OfIncarnation & { type: 'launched'; identity: VmmIdentity; oomKills?: number })
+  | (OfIncarnation & { type: 'metadata'; values: Record<string, string> })
   | (OfIncarnation & { type: 'running' })
   | (OfIncarnation & { type: 'paused' })
   | (OfIncarnation & { type: 'ended'; exit: Exit })

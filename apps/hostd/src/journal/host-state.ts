@@ -89,6 +89,9 @@ function foldChange(state: HostState, change: Change): void {
       incarnation.identity = change.identity;
       if (change.oomKills !== undefined) incarnation.oomKills = change.oomKills;
       return;
+    case 'metadata':
+      incarnation.metadata = change.values;
+      return;
     case 'running':
     case 'paused':
       incarnation.phase = change.type;

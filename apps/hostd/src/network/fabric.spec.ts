@@ -204,9 +204,46 @@ describeWithNetwork('the network of microVMs', () => {
   it('makes many taps at once, and finds them again', async () => {
     const many = Array.from({ length: 100 }, (_, n) => layout(100 + n));
     await fabric.makeTaps(many);
-    const { taps } = await fabric.scan();
-    expect(taps).toEqual(expect.arrayContaining(many.map(({ tap }) => tap)));
+    const links = lab.ip(`volley-${parts.name}`, 'link show');
+    expect(many.filter(({ tap }) => !links.includes(` ${tap}: `))).toEqual([]);
+    await fabric.makeTaps(many);
     expect(lab.ip(`volley-${parts.name}`, `neigh show ${many[7]!.address}`)).toContain('PERMANENT');
+  });
+
+  it('finds and puts right what somebody else changed', async () => {
+    const clean = { strayTaps: [], missingTaps: [], strayPolicies: [], missingPolicies: [] };
+    expect(await fabric.scan()).toEqual(clean);
+    await fabric.grant(slots[0]!, network({ egress: 'listed' }));
+    lab.ip(`volley-${parts.name}`, 'link del vt100');
+    lab.ip(`volley-${parts.name}`, 'tuntap add dev vt999 mode tap');
+    lab.nft(`volley-${parts.name}`, 'add', 'chain', 'inet', 'volley', 'policy_77');
+    lab.nft(`volley-${parts.name}`, 'delete', 'element', 'inet', 'volley', 'policies', `{ ${slots[0]!.address} }`);
+    lab.nft(`volley-${parts.name}`, 'flush', 'chain', 'inet', 'volley', 'policy_0');
+    lab.nft(`volley-${parts.name}`, 'delete', 'chain', 'inet', 'volley', 'policy_0');
+    const found = await fabric.scan();
+    expect(found).toEqual({
+      strayTaps: ['vt999'],
+      missingTaps: ['vt100'],
+      strayPolicies: ['policy_77'],
+      missingPolicies: ['policy_0'],
+    });
+    await fabric.repair(found.strayTaps, found.missingTaps);
+    await fabric.relay();
+    expect(await fabric.scan()).toEqual(clean);
+    expect(await guests[0]!.connect('203.0.113.5', 80)).toBe('EHOSTUNREACH');
+    lab.nft(`volley-${parts.name}`, 'delete', 'table', 'inet', 'volley');
+    expect((await fabric.scan()).missingPolicies).toEqual(['table']);
+    await fabric.relay();
+    expect(await fabric.scan()).toEqual(clean);
+    await fabric.scrub(slots[0]!);
+  });
+
+  it('leaves no tap behind when a batch fails', async () => {
+    lab.ip(`volley-${parts.name}`, 'link add vt301 type veth peer name vp301');
+    await expect(fabric.makeTaps([300, 301].map(layout))).rejects.toThrow(/failed/);
+    expect(fabric.hasTap(300)).toBe(false);
+    await fabric.makeTaps([300, 301].map(layout));
+    expect(fabric.hasTap(301)).toBe(true);
   });
 
   it('removes what an agent left whose folder is gone, and leaves nothing of its own', async () => {

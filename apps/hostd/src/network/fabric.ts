@@ -212,12 +212,14 @@ export class Fabric {
     return link?.mtu === undefined ? 1_500 : Math.min(1_500, Math.max(576, link.mtu));
   }
 
-  async #existingTaps(layout: (slot: number) => Slot): Promise<Slot[]> {
+  /** Names of the taps that are there. */
+  async #taps(): Promise<string[]> {
     const links = JSON.parse(await this.#inside(this.#tools.ip, ['-j', 'link', 'show'])) as { ifname: string }[];
-    return links
-      .map(({ ifname }) => /^vt(\d+)$/.exec(ifname)?.[1])
-      .filter((number) => number !== undefined)
-      .map((number) => layout(Number(number)));
+    return links.map(({ ifname }) => ifname).filter((name) => /^vt\d+$/.test(name));
+  }
+
+  async #existingTaps(layout: (slot: number) => Slot): Promise<Slot[]> {
+    return (await this.#taps()).map((name) => layout(Number(name.slice(2))));
   }
 
   /** Marks of the connections of those who live here: with new ones, their connections would break. */
@@ -283,16 +285,29 @@ export class Fabric {
   }
 
   async #makeBatch(slots: readonly Slot[]): Promise<void> {
-    const { ip } = this.#tools;
-    await this.#inside(
-      ip,
-      ['-batch', '-'],
-      slots.map(({ tap }) => `tuntap add dev ${tap} mode tap vnet_hdr\n`).join(''),
-    );
-    await this.#configureTaps(slots);
+    try {
+      await this.#addTaps(slots);
+      await this.#configureTaps(slots);
+    } catch (error) {
+      // Half of a batch would be in the way of the next attempt.
+      await this.#removeTaps(slots.map(({ tap }) => tap)).catch(() => undefined);
+      throw error;
+    }
     const marked = slots.map((slot) => ({ slot, mark: newMark() }));
     for (const one of marked) this.#marks.set(one.slot.number, one);
     await this.#apply(addSlots(marked), '');
+  }
+
+  async #addTaps(slots: readonly Slot[]): Promise<void> {
+    const lines = slots.map(({ tap }) => `tuntap add dev ${tap} mode tap vnet_hdr\n`);
+    await this.#inside(this.#tools.ip, ['-batch', '-'], lines.join(''));
+  }
+
+  async #removeTaps(taps: readonly string[]): Promise<void> {
+    if (taps.length === 0) return;
+    const lines = taps.map((tap) => `link del ${tap}\n`);
+    // Those that are not there are left out.
+    await this.#inside(this.#tools.ip, ['-force', '-batch', '-'], lines.join('')).catch(() => undefined);
   }
 
   async #configureTaps(slots: readonly Slot[]): Promise<void> {
@@ -355,14 +370,35 @@ export class Fabric {
     );
   }
 
-  /** What the agent has in the kernel, for the comparison with what it should have. */
-  async scan(): Promise<{ taps: string[]; policies: string[] }> {
-    const links = JSON.parse(await this.#inside(this.#tools.ip, ['-j', 'link', 'show'])) as { ifname: string }[];
-    const chains = await this.#inside(this.#tools.nft, ['list', 'table', ...TABLE.split(' ')]);
-    return {
-      taps: links.map(({ ifname }) => ifname).filter((name) => name.startsWith('vt')),
-      policies: [...chains.matchAll(/^\s*chain (policy_\d+) /gm)].map(([, name]) => name!),
-    };
+  /** How taps and policies differ from what they should be. */
+  scan(): Promise<Record<'strayTaps' | 'missingTaps' | 'strayPolicies' | 'missingPolicies', string[]>> {
+    return this.#change(async () => {
+      const taps = await this.#taps();
+      const { nft } = this.#tools;
+      const text = await this.#inside(nft, ['list', 'table', ...TABLE.split(' ')]).catch(() => '');
+      const policies = [...text.matchAll(/^\s*chain (policy_\d+) /gm)].map(([, name]) => name!);
+      const ownTaps = [...this.#marks.values()].map(({ slot }) => slot.tap);
+      const listed = [...this.#wishes.values()].filter(({ network }) => network.egress === 'listed');
+      // A table that is gone altogether lacks all of them, and at least itself.
+      const ownPolicies = text === '' ? ['table'] : listed.map(({ slot }) => `policy_${slot.number}`);
+      return {
+        strayTaps: taps.filter((tap) => !ownTaps.includes(tap)),
+        missingTaps: ownTaps.filter((tap) => !taps.includes(tap)),
+        strayPolicies: policies.filter((policy) => !ownPolicies.includes(policy)),
+        missingPolicies: ownPolicies.filter((policy) => !policies.includes(policy)),
+      };
+    });
+  }
+
+  /** Removes taps that nobody knows, and makes those anew that have vanished. @throws ToolError */
+  repair(stray: readonly string[], missing: readonly string[]): Promise<void> {
+    return this.#change(async () => {
+      await this.#removeTaps(stray);
+      const slots = [...this.#marks.values()].map(({ slot }) => slot).filter(({ tap }) => missing.includes(tap));
+      if (slots.length === 0) return;
+      await this.#addTaps(slots);
+      await this.#configureTaps(slots);
+    });
   }
 
   /** Lays all rules as they should be. */

@@ -58,6 +58,7 @@ export class SlotKeeper {
   /** Host ports that are handed on, with the slot that has them. */
   readonly #ports = new Map<string, number>();
   readonly #granted = new Map<number, Network>();
+  readonly #held = new Set<number>();
   #scrubbing = 0;
   #wanted: 'network' | 'plain' = 'plain';
   #making = false;
@@ -93,6 +94,22 @@ export class SlotKeeper {
   /** Shells that wait for a microVM. */
   get shells(): number {
     return this.#shells.size;
+  }
+
+  /** Slots that are being scrubbed. */
+  get scrubbing(): number {
+    return this.#scrubbing;
+  }
+
+  /** Slots that incarnations hold. */
+  held(): number[] {
+    return [...this.#held];
+  }
+
+  /** Whether nothing may be in this slot: nobody holds it, it is not being scrubbed, and no shell is or is being made there. */
+  isIdle(number: number): boolean {
+    if (number >= this.parts.size) return !this.#held.has(number);
+    return this.#pool.isFree(number) && !this.#shells.has(number);
   }
 
   slot(number: number): Slot {
@@ -139,6 +156,7 @@ export class SlotKeeper {
   }
 
   #hold(number: number, network: Network | undefined): void {
+    this.#held.add(number);
     if (!network) return;
     this.#granted.set(number, network);
     for (const { protocol, hostPort } of network.forwards) this.#ports.set(`${protocol} port ${hostPort}`, number);
@@ -205,6 +223,7 @@ export class SlotKeeper {
    */
   giveBack(slot: Slot): void {
     const { number } = slot;
+    this.#held.delete(number);
     const wanted = this.#granted.get(number);
     if (!wanted) {
       this.#pool.give(number);
