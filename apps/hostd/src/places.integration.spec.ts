@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { MicrovmSpec, sortableId, type HostDescription, type HostFact, type Network } from '#protocol';
 import { artefacts, kvmMissing, makeTmpfsDirectory } from '../../../test/support/kvm';
+import { digestOf } from './microvms/run-folders';
 import { findTool } from './network/tools';
 import { NetworkLab, networkMissing, type Resident } from './network/testing/network-lab';
 import type { BareRequest } from './testing/bare-agent';
@@ -98,6 +99,8 @@ let commands = 0;
   let scratch: string;
   let runDir: ReturnType<typeof makeTmpfsDirectory>;
   let agent: LabAgent;
+  let isUp = false;
+  const started = new Map<string, number>();
   let world: Resident;
   let host: Resident;
 
@@ -123,6 +126,7 @@ let commands = 0;
   ): Promise<string> => {
     const spec = MicrovmSpec.parse({ image: 'canary', memoryMiB: 16, cmdline: words, ...more });
     expect(await command({ type: 'start', microvmId, epoch, spec })).toEqual({ accepted: true });
+    started.set(microvmId, epoch);
     return microvmId;
   };
   const stop = async (microvmId: string, epoch = 1) => {
@@ -132,6 +136,7 @@ let commands = 0;
   const erase = async (microvmId: string, epoch = 1) => {
     await command({ type: 'erase', microvmId, epoch });
     await agent.fact(microvmId, 'erased');
+    started.delete(microvmId);
   };
   const network = (wishes: Partial<Network> = {}): Network => ({ egress: 'open', allow: [], forwards: [], ...wishes });
 
@@ -142,15 +147,18 @@ let commands = 0;
     world = await lab.resident(lab.world);
     host = await lab.resident(lab.host);
     await startAgent();
+    isUp = true;
   }, 60_000);
 
   afterAll(async () => {
-    await agent.ask({ ask: 'stop' });
+    // Whatever a failed test left.
+    for (const [microvmId, epoch] of isUp ? started : []) await erase(microvmId, epoch);
+    if (isUp) await agent.ask({ ask: 'stop' });
     const traces = [
       lab.nft(lab.host, 'list', 'ruleset'),
-      ...readdirSync('/run/netns').filter((name) => name.startsWith('volley-')),
+      existsSync(`/run/netns/volley-${digestOf(join(scratch, 'host'))}`) ? 'its namespace' : '',
     ];
-    await agent.end('SIGKILL');
+    if (isUp) await agent.end('SIGKILL');
     lab.close();
     rmSync(scratch, { recursive: true, force: true });
     runDir.remove();
@@ -165,12 +173,12 @@ let commands = 0;
   });
 
   it('reaches the world from a guest, and not the host', async () => {
-    const vm = await run('ping=203.0.113.5 ping=198.51.100.1 ping=192.168.77.1 ping=169.254.169.254', {
+    const vm = await run('ping=203.0.113.5 ping=198.51.100.1 ping=169.254.169.254', {
       network: network(),
     });
     const { network: told } = await agent.fact(vm, 'started');
     expect(told).toMatchObject({ address: expect.stringMatching(/^100\.64\./) as string });
-    await agent.says(vm, /ping 0 ok count=1 .*\n(.*ping 0 error reason=\w+\r?\n){3}/);
+    await agent.says(vm, /ping 0 ok count=1 .*\n(.*ping 0 error reason=.*\n){2}/);
     expect(await stop(vm)).toMatchObject({ reason: 'powerOff' });
     await erase(vm);
   });
@@ -181,7 +189,7 @@ let commands = 0;
     const two = await run(`ping=203.0.113.5 ping=203.0.113.6 ping=${told!.address}`, {
       network: network({ egress: 'listed', allow: ['203.0.113.5', told!.address] }),
     });
-    await agent.says(two, /ping 0 ok count=1 .*\n(.*ping 0 error reason=\w+\r?\n){2}/);
+    await agent.says(two, /ping 0 ok count=1 .*\n(.*ping 0 error reason=.*\n){2}/);
     for (const vm of [one, two]) await erase(vm);
   });
 

@@ -232,7 +232,9 @@ class ScriptedDriver implements MicrovmDriver {
   probe(): KvmProbe {
     return { available: true, kind: 'software' };
   }
-  async launch(spec: LaunchSpec): Promise<MicrovmProcess> {
+  async launch(spec: LaunchSpec, shell?: Shell): Promise<MicrovmProcess> {
+    if (shell && this.shellsAreGone) throw new VmmLaunchError('the shell has ended', 'ESRCH');
+    if (shell) this.usedShells++;
     this.mostInFlight = Math.max(this.mostInFlight, ++this.inFlight);
     try {
       await tick();
@@ -252,8 +254,15 @@ class ScriptedDriver implements MicrovmDriver {
       this.inFlight--;
     }
   }
+  usedShells = 0;
+  shellsAreGone = false;
   prepare(): Promise<Shell> {
-    return Promise.reject(new VmmLaunchError('no shells here'));
+    return Promise.resolve({
+      pid: 1,
+      barriers: [],
+      ended: new Promise<void>(() => undefined),
+      discard: () => undefined,
+    });
   }
   jail(): ReturnType<MicrovmDriver['jail']> {
     return { barriers: [], missing: [] };
@@ -631,6 +640,30 @@ describe('microVMs of a host', () => {
       expect(await agent.manager.command(start(idOf(6)))).toEqual({ accepted: true });
     });
 
+    it('launches into a shell that waits in its place, and without one when that has ended', async () => {
+      await restart({ warmShells: 2 });
+      await until(() => agent.slots.shells === 2, 'shells');
+      await agent.manager.command(start(vm));
+      await at(vm, 'running');
+      expect(agent.driver.usedShells).toBe(1);
+      agent.driver.shellsAreGone = true;
+      await until(() => agent.slots.shells === 2, 'shells');
+      await agent.manager.command(start(idOf(2)));
+      await at(idOf(2), 'running');
+      expect(agent.driver.usedShells).toBe(1);
+    });
+
+    it('gives each incarnation a place of its own, and remembers it', async () => {
+      for (const n of [1, 2, 3]) await agent.manager.command(start(idOf(n)));
+      const slotsOf = () => [...agent.journal.state.incarnations.values()].map(({ slot }) => slot);
+      expect(slotsOf()).toEqual([0, 1, 2]);
+      await at(idOf(3), 'running');
+      await restart();
+      expect(slotsOf()).toEqual([0, 1, 2]);
+      await agent.manager.command(start(idOf(4)));
+      expect(slotsOf()).toEqual([0, 1, 2, 3]);
+    });
+
     it('launches no more at once than the pace allows', async () => {
       await Promise.all(Array.from({ length: 20 }, (_, n) => agent.manager.command(start(idOf(n)))));
       await until(() => host.alive().filter(({ booted }) => booted).length === 20, 'all boot');
@@ -669,6 +702,25 @@ describe('microVMs of a host', () => {
       await at(vm, 'ended');
       expect(agent.facts(vm)).toEqual(['started', 'exited']);
       expect(agent.fact(vm, 'exited')).toMatchObject({ exit: { reason: 'powerOff' } });
+    });
+
+    it('tells a VMM that the kernel killed for memory from one that somebody killed', async () => {
+      await agent.manager.command(start(vm));
+      await at(vm, 'running');
+      const slot = agent.journal.state.incarnations.get(vm)!.slot!;
+      host.oomKills.set(slot, 1);
+      host.end(host.alive()[0]!, 'killed');
+      await at(vm, 'ended');
+      expect(agent.fact(vm, 'exited')).toMatchObject({ exit: { reason: 'outOfMemory' } });
+      // The next one in this place is not blamed for it, also after a restart.
+      const next = idOf(2);
+      await agent.manager.command(start(next));
+      await at(next, 'running');
+      expect(agent.journal.state.incarnations.get(next)!.slot).toBe(slot);
+      await restart();
+      host.end(host.alive()[0]!, 'killed');
+      await at(next, 'ended');
+      expect(agent.fact(next, 'exited')).toMatchObject({ exit: { reason: 'killed' } });
     });
 
     it('tells a VMM that was killed from outside', async () => {

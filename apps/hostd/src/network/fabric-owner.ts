@@ -9,6 +9,8 @@ export interface FabricOwner {
   hostDir: string;
   pid: number;
   startTicks: string;
+  /** The network namespace that counts as its host's. */
+  hostNetwork?: string;
   /** The host did not forward packets before an agent wanted it to. */
   forwardingWasOff?: boolean;
 }

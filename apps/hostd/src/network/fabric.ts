@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { existsSync, rmSync, statfsSync } from 'node:fs';
+import { existsSync, rmSync, statfsSync, statSync } from 'node:fs';
 import type { Logger } from 'pino';
 import type { Network } from '#protocol';
 import type { Slot } from '../slots/slot-layout';
@@ -107,7 +107,7 @@ export class Fabric {
     const forwarding = (await this.#host(this.#tools.sh, ['-c', 'cat /proc/sys/net/ipv4/ip_forward'])).trim();
     const forwardingWasOff = before?.forwardingWasOff ?? forwarding === '0';
     // First the note, so that nothing is ever there without one.
-    owners.write({ name, hostDir, ...identity, forwardingWasOff });
+    owners.write({ name, hostDir, ...identity, hostNetwork: networkId(this.parts.hostNamespace), forwardingWasOff });
     await this.#makeNamespace();
     await this.#makeLink();
     for (const slot of await this.#existingTaps(layout)) this.#marks.set(slot.number, { slot, mark: newMark() });
@@ -443,7 +443,9 @@ async function destroyFabric(parts: Pick<FabricParts, 'owners' | 'hostNamespace'
   if (isNamespace(path)) await runTool(ip, ['netns', 'del', `volley-${owner.name}`]);
   else rmSync(path, { force: true });
   owners.remove(owner.name);
-  if (owner.forwardingWasOff && owners.list().length === 0) {
+  const here = networkId(namespace);
+  const isLast = !owners.list().some(({ hostNetwork }) => hostNetwork === here);
+  if (owner.forwardingWasOff && owner.hostNetwork === here && isLast) {
     await host(sh, ['-c', 'echo 0 >/proc/sys/net/ipv4/ip_forward']);
   }
 }
@@ -464,6 +466,11 @@ function setting(key: string, value: number): string {
   return key.startsWith('ipv6/')
     ? `[ ! -e ${path} ] || echo ${value} >${path} || exit 1`
     : `echo ${value} >${path} || exit 1`;
+}
+
+/** Names a network namespace: its inode. */
+function networkId(path = '/proc/self/ns/net'): string {
+  return String(statSync(path).ino);
 }
 
 function isNamespace(path: string): boolean {
