@@ -77,9 +77,12 @@ export class Cgroups {
     return `volley-${this.parts.name}`;
   }
 
-  /** In v2 a group holds processes or groups: below the agent's own group if the agent can move aside, else below the root. */
+  /**
+   * In v2 a group holds processes or groups. Below the root, where that is ours to use: under the agent's own group, microVMs that
+   * outlive it would keep a service manager from starting the next agent there. Else below its own, if the agent can move aside.
+   */
   #placeUnified(hierarchy: Hierarchy, wanted: readonly Controller[]): Placed | undefined {
-    for (const parent of new Set([hierarchy.own, hierarchy.mount])) {
+    for (const parent of new Set([hierarchy.mount, hierarchy.own])) {
       const offered = wordsOf(join(parent, 'cgroup.controllers'));
       const possible = wanted.filter((controller) => offered.includes(controller));
       if (possible.length === 0) continue;
@@ -120,13 +123,24 @@ export class Cgroups {
         const path = join(directory, slot.cgroup, name);
         if (optional && !existsSync(path)) continue;
         try {
-          writeFileSync(path, value);
+          writeLimit(path, value, () => version === 2 && this.#enableAgain());
         } catch (error) {
           throw new CgroupError(`${path} does not take ${value}: ${codeOf(error)}`);
         }
       }
     }
     this.#written.set(slot.number, wanted);
+  }
+
+  /** A service manager may have taken controllers away that none of its own services needs. */
+  #enableAgain(): boolean {
+    for (const { version, controllers, directory } of this.#placed) {
+      if (version === 1) continue;
+      for (const controller of controllers) {
+        if (!enable(join(directory, '..'), controller) || !enable(directory, controller)) return false;
+      }
+    }
+    return true;
   }
 
   /** How often the kernel has ended a process of this slot because its memory was used up; undefined where it does not say. */
@@ -174,6 +188,15 @@ export class Cgroups {
       removeGroup(path);
     }
     if (name === this.parts.name) this.#written.clear();
+  }
+}
+
+function writeLimit(path: string, value: string, makeSure: () => boolean): void {
+  try {
+    writeFileSync(path, value);
+  } catch (error) {
+    if (codeOf(error) !== 'ENOENT' || !makeSure()) throw error;
+    writeFileSync(path, value);
   }
 }
 
