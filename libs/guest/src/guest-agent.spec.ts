@@ -381,6 +381,20 @@ describeWithInit('the agent of a guest', () => {
       expect(await list('/proc')).toBe('');
     });
 
+    it('not on when the guest is gone: the archive breaks', async () => {
+      fs.writeFileSync(join(folder, 'big'), Buffer.alloc(30_000_000));
+      const tar = await guest.get(join(folder, 'big'));
+      const reading = (async () => {
+        let bytes = 0;
+        for await (const part of tar) {
+          bytes += (part as Buffer).length;
+          if (bytes > 1_000_000) for (const socket of process.connections) socket.destroy();
+        }
+      })();
+      await expect(reading).rejects.toThrow(GuestConnectionError);
+      await process.idle();
+    });
+
     it('not what is not there, and says so', async () => {
       await expect(guest.get(join(folder, 'nothing'))).rejects.toMatchObject({ code: 'ENOENT' });
       await expect(guest.get('relative')).rejects.toMatchObject({ code: 'EINVAL' });

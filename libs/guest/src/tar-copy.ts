@@ -139,6 +139,7 @@ async function fill(
         const entry = decodeEntry(body);
         missing = entry.kind === 'file' ? entry.size : 0;
         file = archive.entry(headerOf(entry));
+        file.on('error', () => undefined); // the archive's own error tells it
         if (missing === 0) file.end(undefined);
         return false;
       }

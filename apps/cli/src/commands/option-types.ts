@@ -35,6 +35,16 @@ export function labelOption(text: string, others: Record<string, string> = {}): 
   return { ...others, [text.slice(0, equals)]: text.slice(equals + 1) };
 }
 
+/** For `--env NAME=VALUE`, repeated; `NAME` alone takes the value it has here. */
+export function variableOption(text: string, others: Record<string, string> = {}): Record<string, string> {
+  const equals = text.indexOf('=');
+  if (equals === 0) throw new InvalidArgumentError('It must be NAME=VALUE, or NAME of a variable that is set here.');
+  if (equals > 0) return { ...others, [text.slice(0, equals)]: text.slice(equals + 1) };
+  const value = process.env[text];
+  if (value === undefined) throw new InvalidArgumentError(`There is no variable ${text} here; say ${text}=VALUE.`);
+  return { ...others, [text]: value };
+}
+
 export function listOption(text: string, others: string[] = []): string[] {
   return [...others, ...text.split(',').filter((part) => part !== '')];
 }

@@ -12,6 +12,7 @@ import {
   labelOption,
   listOption,
   memoryOption,
+  variableOption,
   wholeNumber,
   type DiskOption,
   type ForwardOption,
@@ -58,7 +59,7 @@ export function addRunCommand(program: Command): void {
     .option('--on-host-loss <what>', 'keep or reschedule')
     .option('--ttl <duration>', 'delete it after this time, such as 90s or 2h', durationOption)
     .option('--entrypoint <program>', 'what runs, instead of what the image says; an empty one: the command alone')
-    .option('-e, --env <name=value>', 'added to the environment; may be repeated', labelOption)
+    .option('-e, --env <name=value>', 'added to the environment; may be repeated', variableOption)
     .option('-u, --user <user>', 'name or number, with :GROUP behind it if wanted')
     .option('-w, --workdir <path>', 'where it runs')
     .option('--hostname <name>', 'what it calls itself (default: its name or id)')

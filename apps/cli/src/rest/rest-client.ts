@@ -3,7 +3,8 @@ import type { Readable } from 'node:stream';
 import { CliError } from '../errors';
 import { ExitCode } from '../exit-code';
 import { exchange, NoAnswerError, textOf } from './http-exchange';
-import { type ProblemDocument, RestError } from './rest-error';
+import { problemIn } from './problem-in';
+import { RestError } from './rest-error';
 import { type ServerSentEvent, serverSentEvents } from './server-sent-events';
 import type { Target } from './target';
 
@@ -51,6 +52,23 @@ export class RestClient {
     return this.json('PUT', path, { ...rest, headers, content });
   }
 
+  /** The body of an answer that is no JSON, as it comes. @throws RestError, CliError */
+  async download(path: string, options: RequestOptions = {}): Promise<IncomingMessage> {
+    const answer = await this.#send('GET', path, options, '*/*');
+    const status = answer.statusCode ?? 0;
+    if (status >= 400) throw new RestError(status, problemIn(await textOf(answer), status));
+    return answer;
+  }
+
+  /** Where and how a WebSocket of this API is opened. */
+  webSocket(path: string, query: Record<string, string>): { url: string; headers: Record<string, string> } {
+    const url = new URL(path, this.target.url);
+    url.protocol = url.protocol === 'https:' ? 'wss:' : 'ws:';
+    for (const [name, value] of Object.entries(query)) url.searchParams.set(name, value);
+    const token = this.target.token();
+    return { url: url.href, headers: token === undefined ? {} : { authorization: `Bearer ${token}` } };
+  }
+
   async json<T>(method: string, path: string, options: RequestOptions): Promise<T> {
     return (await this.answer<T>(method, path, options)).body;
   }
@@ -92,7 +110,7 @@ export class RestClient {
       yield* serverSentEvents(answer);
     } catch (error) {
       if (options.signal?.aborted) return;
-      throw this.#unreachable(error);
+      throw this.unreachable(error);
     } finally {
       answer.destroy();
     }
@@ -116,11 +134,12 @@ export class RestClient {
         ...(options.signal ? { signal: options.signal } : {}),
       });
     } catch (error) {
-      throw this.#unreachable(error);
+      throw this.unreachable(error);
     }
   }
 
-  #unreachable(error: unknown): CliError {
+  /** What to say when nothing could be reached. */
+  unreachable(error: unknown): CliError {
     if (error instanceof NoAnswerError) return new CliError(error.message, ExitCode.timeout);
     const { code, message } = error as NodeJS.ErrnoException;
     if (code === 'ECONNREFUSED') {
@@ -128,14 +147,4 @@ export class RestClient {
     }
     return new CliError(`cannot reach ${this.url}: ${message || code}`, ExitCode.notUp);
   }
-}
-
-function problemIn(text: string, status: number): ProblemDocument {
-  try {
-    const problem = JSON.parse(text) as ProblemDocument;
-    if (typeof problem === 'object' && problem !== null && typeof problem.detail === 'string') return problem;
-  } catch {
-    // not a problem document
-  }
-  return { status, title: `HTTP ${status}`, detail: text.slice(0, 200) || `answered with status ${status}` };
 }
