@@ -180,14 +180,15 @@ export class Cgroups {
     this.destroyOf(this.parts.name);
   }
 
-  /** Removes what an agent of this name left here, as far as no process lives in it. */
-  destroyOf(name: string): void {
+  /** Removes what an agent of this name left here, as far as no process lives in it. Returns whether nothing is left. */
+  destroyOf(name: string): boolean {
     for (const { directory } of this.#placed) {
       const path = join(directory, '..', `volley-${name}`);
       for (const group of groupsIn(path)) removeGroup(join(path, group));
       removeGroup(path);
     }
     if (name === this.parts.name) this.#written.clear();
+    return !this.#placed.some(({ directory }) => existsSync(join(directory, '..', `volley-${name}`)));
   }
 }
 

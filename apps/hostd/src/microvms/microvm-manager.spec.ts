@@ -389,7 +389,7 @@ class Agent {
 
   /** SIGKILL: it does nothing any more. */
   crash(): void {
-    this.slots.stop();
+    void this.slots.stop();
     this.driver.close();
     this.context.chronicle.end();
   }

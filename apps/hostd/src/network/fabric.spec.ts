@@ -253,8 +253,8 @@ describeWithNetwork('the network of microVMs', () => {
     expect(existsSync(`/run/netns/volley-v${process.pid}`)).toBe(true);
     const last = await open([], { name: `w${process.pid}`, hostDir: '/' });
     expect(existsSync(`/run/netns/volley-v${process.pid}`)).toBe(false);
-    await last.close();
     await fabric.close();
+    await last.close();
     expect(lab.nft(lab.host, 'list', 'ruleset')).toBe('');
     expect(lab.ip(lab.host, 'link show')).not.toContain('vly');
     expect(existsSync(fabric.namespacePath)).toBe(false);

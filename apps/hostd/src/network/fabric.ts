@@ -32,6 +32,8 @@ export interface FabricParts {
   log: Logger;
   /** Network namespace that counts as the host's. Default: the agent's own. */
   hostNamespace?: string;
+  /** Removes what else a dead agent of this name has left. False: somebody still lives there, and it is to be remembered. */
+  sweepMore?: (name: string) => boolean;
 }
 
 /** A microVM that lives here when the agent starts. */
@@ -105,9 +107,13 @@ export class Fabric {
   async #build(residents: readonly Resident[], layout: (slot: number) => Slot, before?: FabricOwner): Promise<void> {
     const { owners, name, hostDir, identity, log } = this.parts;
     const forwarding = (await this.#host(this.#tools.sh, ['-c', 'cat /proc/sys/net/ipv4/ip_forward'])).trim();
-    const forwardingWasOff = before?.forwardingWasOff ?? forwarding === '0';
+    const hostNetwork = networkId(this.parts.hostNamespace);
+    // Whoever leaves last switches it off again, not only the one who switched it on.
+    const others = owners.list().filter((owner) => owner.hostNetwork === hostNetwork);
+    const forwardingWasOff =
+      before?.forwardingWasOff ?? (forwarding === '0' || others.some((owner) => owner.forwardingWasOff));
     // First the note, so that nothing is ever there without one.
-    owners.write({ name, hostDir, ...identity, hostNetwork: networkId(this.parts.hostNamespace), forwardingWasOff });
+    owners.write({ name, hostDir, ...identity, hostNetwork, forwardingWasOff });
     await this.#makeNamespace();
     await this.#makeLink();
     for (const slot of await this.#existingTaps(layout)) this.#marks.set(slot.number, { slot, mark: newMark() });
@@ -415,9 +421,11 @@ export class Fabric {
 }
 
 /** Removes what dead agents left whose host directory is gone. */
-export async function sweepAbandoned(parts: Pick<FabricParts, 'owners' | 'log' | 'hostNamespace'>): Promise<void> {
+export async function sweepAbandoned(
+  parts: Pick<FabricParts, 'owners' | 'log' | 'hostNamespace' | 'sweepMore'>,
+): Promise<void> {
   for (const owner of parts.owners.list()) {
-    if (!isAbandoned(owner)) continue;
+    if (!isAbandoned(owner) || parts.sweepMore?.(owner.name) === false) continue;
     const { name, hostDir } = owner;
     parts.log.warn({ name, hostDir }, 'what an agent left in the kernel, and nobody owns any more, is removed');
     await destroyFabric(parts, owner).catch((error: unknown) =>

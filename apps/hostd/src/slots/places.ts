@@ -8,9 +8,10 @@ import { Cgroups } from '../cgroups/cgroups';
 import type { AgentConfig } from '../host/agent-config';
 import type { HostState } from '../journal/host-state';
 import { Fabric, sweepAbandoned, type FabricParts } from '../network/fabric';
-import { FabricOwners, isAbandoned } from '../network/fabric-owner';
+import { FabricOwners } from '../network/fabric-owner';
 import { isPortTaken } from '../network/host-ports';
 import { formatNetwork } from '../network/ipv4';
+import { within } from '../microvms/deadline';
 import { LINK_PAIRS } from '../network/link-address';
 import { SlotKeeper, type NetworkState } from './slot-keeper';
 import { slotOf, slotsIn, type Slot, type SlotLayout } from './slot-layout';
@@ -18,6 +19,8 @@ import { slotOf, slotsIn, type Slot, type SlotLayout } from './slot-layout';
 /** Notes of agents about what they have in the kernel; on a file system that a reboot empties, as it empties the kernel. */
 const NOTES = '/run/volley-agents';
 const SHELLS_MAX = 16;
+/** How long the end of the agent waits for those of its shells. */
+const SHELLS_END_MS = 2_000;
 
 export interface PlacesParts {
   config: AgentConfig;
@@ -44,7 +47,6 @@ export class Places {
     this.#owners = new FabricOwners(NOTES);
     const owners = this.#owners;
     this.cgroups = Cgroups.open({ name: digest, log, ...(config.cgroups === 'off' ? { hierarchies: [] } : {}) });
-    for (const owner of owners.list()) if (isAbandoned(owner)) this.cgroups.destroyOf(owner.name);
     this.#leaveNote(owners);
     this.#jail = driver.jail();
     for (const { name, reason } of this.#jail.missing)
@@ -102,8 +104,9 @@ export class Places {
 
   async #openNetwork(owners: FabricOwners, layout: (slot: number) => Slot): Promise<NetworkState> {
     const { config, digest, state, log } = this.parts;
+    const sweepMore = (name: string): boolean => this.cgroups.destroyOf(name);
     if (config.network === 'off') {
-      await sweepAbandoned({ owners, log }).catch(() => undefined);
+      await sweepAbandoned({ owners, log, sweepMore }).catch(() => undefined);
       return { unavailable: 'it is switched off (VOLLEY_NETWORK=off)' };
     }
     const residents = [...state.incarnations.values()].flatMap(({ phase, slot, spec }) => {
@@ -117,6 +120,7 @@ export class Places {
       blocked: config.networkBlocked,
       owners,
       identity: { pid: process.pid, startTicks: ownStartTicks() },
+      sweepMore,
       log,
     };
     try {
@@ -132,8 +136,9 @@ export class Places {
 
   /** Lets go. What microVMs live in stays; when none is left, nothing stays. */
   async close(microvms: number): Promise<void> {
-    this.slots.stop();
+    await within(this.slots.stop(), SHELLS_END_MS, undefined);
     if (microvms > 0) return;
+    this.cgroups.close();
     try {
       const fabric = await this.fabric();
       if (fabric) await fabric.close();
@@ -141,7 +146,6 @@ export class Places {
     } catch (error) {
       this.parts.log.warn({ err: error as Error }, 'the network could not be removed; the next agent takes it over');
     }
-    this.cgroups.close();
   }
 }
 

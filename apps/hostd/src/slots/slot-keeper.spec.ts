@@ -143,7 +143,7 @@ describe('the places of a host', () => {
   it('end their shells with the agent', async () => {
     await make({ warmShells: 2 });
     await until(() => keeper.shells === 2);
-    keeper.stop();
+    await keeper.stop();
     expect(shells.every(({ discarded }) => discarded)).toBe(true);
   });
 
@@ -197,17 +197,17 @@ describe('the places of a host', () => {
     await make({ size: 2 });
     [took(), took()].forEach(({ number }) => expect(number).toBeLessThan(2));
     expect(keeper.take(undefined)).toEqual({ refused: 'no slot free: 2 of 2 slots are in use, 0 are being scrubbed' });
-    keeper.stop();
+    await keeper.stop();
     await make({ network: Promise.resolve({ fabric: new FakeFabric(), limit: 1, isPortTaken: () => false }) });
     took(open);
     expect(keeper.take(open)).toEqual({
       refused: 'no slot with a network address free: the pool has addresses for 1 of 100 slots',
     });
     took();
-    keeper.stop();
+    await keeper.stop();
     await make({ network: Promise.resolve({ unavailable: 'no root' }) });
     expect(keeper.take(open)).toEqual({ refused: 'this host cannot give microVMs a network: no root' });
-    keeper.stop();
+    await keeper.stop();
     await make({ refusal: 'not safe here' });
     expect(keeper.take(undefined)).toEqual({ refused: 'not safe here' });
   });

@@ -62,6 +62,7 @@ export class SlotKeeper {
   #scrubbing = 0;
   #wanted: 'network' | 'plain' = 'plain';
   #making = false;
+  #work: Promise<void> = Promise.resolve();
   #retry: NodeJS.Timeout | undefined;
   #stopped = true;
 
@@ -261,19 +262,21 @@ export class SlotKeeper {
     this.#refill();
   }
 
-  /** Ends the shells. Slots stay as they are. */
-  stop(): void {
+  /** Ends the shells; resolves when they have ended. Slots stay as they are. */
+  async stop(): Promise<void> {
     this.#stopped = true;
     clearTimeout(this.#retry);
-    for (const shell of this.#shells.values()) shell.discard();
+    const shells = [...this.#shells.values()];
     this.#shells.clear();
+    for (const shell of shells) shell.discard();
+    await Promise.all([...shells.map(({ ended }) => ended), this.#work]);
   }
 
   /** Makes what is missing, one after another, while launches leave room. */
   #refill(): void {
     if (this.#stopped || this.#making) return;
     this.#making = true;
-    void this.#makeAhead()
+    this.#work = this.#makeAhead()
       .catch((error: unknown) => {
         this.parts.log.warn({ err: error }, 'could not get slots ready ahead of need; starts take longer');
         this.#later(RETRY_MS);
@@ -319,7 +322,10 @@ export class SlotKeeper {
     const slot = this.slot(number);
     try {
       const shell = await this.parts.driver.prepare(this.shellSpec(slot, SHELL_FILE_BYTES));
-      if (this.#stopped) return shell.discard();
+      if (this.#stopped) {
+        shell.discard();
+        return await shell.ended;
+      }
       this.#shells.set(number, shell);
       this.#pool.note(number, { shell: true });
       void shell.ended.then(() => {
