@@ -37,7 +37,6 @@ inline constexpr int kFreeNow = 4;                      // MADV_DONTNEED, _FREE 
 inline constexpr int kFreeLater = 8;
 inline constexpr int kFreeFile = 9;
 
-
 // clang-format off
 
 inline constexpr Rule kEvery[] = {
