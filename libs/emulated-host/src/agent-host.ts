@@ -2,7 +2,7 @@ import { chmodSync, mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { writeCpioArchive } from '#cpio';
 import { kernelModules } from '#kernel-package';
-import { AGENT_STARTED, firstStage, SHUTDOWN } from './agent-init';
+import { AGENT_STARTED, CLOCK, CLOCK_WANTED, firstStage, SHUTDOWN } from './agent-init';
 import { EmulatedHost } from './emulated-host';
 import type { EmulatedHostTools } from './emulated-host.requirements';
 import { makeExt4Disk } from './ext4-image';
@@ -27,6 +27,8 @@ export interface AgentHostOptions {
   readonly shellSocket?: string;
 }
 
+/** How often the host is told the time. */
+const CLOCK_PERIOD_MS = 30_000;
 /** Loaded before anything is mounted. */
 const EARLY_MODULES = ['virtio_pci', 'virtio_blk', 'ext4', 'overlay'];
 /** The secrets are in it: for QEMU to read once. */
@@ -90,8 +92,24 @@ export class AgentHost {
    * Throws {@link EmulatedHostError} when it does not in time.
    */
   async agentStarted(deadlineMs: number): Promise<void> {
+    await this.emulation.waitFor(CLOCK_WANTED, deadlineMs);
+    // On a busy machine the clock of an emulated one has been seen to be minutes ahead after booting, and to stay so.
+    this.tellTime(CLOCK_PERIOD_MS);
     await this.emulation.waitFor(AGENT_STARTED, deadlineMs);
     rmSync(this.initrd, { force: true });
+  }
+
+  /** At the turn of the second, now and then again. */
+  private tellTime(periodMs: number): void {
+    const turn = setTimeout(
+      () => {
+        if (this.emulation.ended !== undefined) return;
+        this.emulation.type(`${CLOCK} ${Math.round(Date.now() / 1_000)}`);
+        setTimeout(() => this.tellTime(periodMs), periodMs).unref();
+      },
+      1_000 - (Date.now() % 1_000),
+    );
+    turn.unref();
   }
 
   /** Lets the agent finish and the host power off; when that takes too long, just ends it. Its microVMs end with it. */

@@ -7,6 +7,12 @@ export const AGENT_STARTED = /^volley-host: the agent starts\r?$/m;
 /** Typed on the console of the host, it ends the agent, then the host. */
 export const SHUTDOWN = 'shutdown';
 
+/** Typed with the seconds since 1970, at the turn of the second: the host sets its clock by it, when it is wrong. */
+export const CLOCK = 'clock';
+
+/** What the second stage prints when it waits for that. */
+export const CLOCK_WANTED = /^volley-host: what time is it\?\r?$/m;
+
 /** The first process: loads what is needed to mount the root file system, makes everything in it writable for as long as the host lives, and goes there. */
 export function firstStage(modules: readonly string[]): string {
   return `#!/bin/busybox sh
@@ -79,11 +85,27 @@ fi
   # Behind a pipe it takes itself for a script: no prompt, no echo.
   while :; do setsid sh -s 2>&1 | cat >/dev/ttyS1; sleep 0.1; done
 ) &
-while read -r word; do
-  [ "$word" = ${SHUTDOWN} ] || continue
-  touch /run/stopping
-  kill -TERM "$(cat /run/agent.pid)"
+while read -r word value; do
+  case $word in
+    ${SHUTDOWN})
+      touch /run/stopping
+      kill -TERM "$(cat /run/agent.pid)"
+      ;;
+    ${CLOCK})
+      off=$(($(date +%s) - value))
+      [ -e /run/clock-set ] && [ $off -ge -2 ] && [ $off -le 2 ] && continue
+      date -u -s @$value >/dev/null
+      touch /run/clock-set
+      [ $off = 0 ] || echo "volley-host: the clock was off by $off s"
+      ;;
+  esac
 done </dev/ttyS0 &
+echo "volley-host: what time is it?"
+tries=0
+until [ -e /run/clock-set ] || [ $tries -ge 50 ]; do
+  tries=$((tries + 1))
+  sleep 0.1
+done
 pause=1
 while [ ! -e /run/stopping ]; do
   echo "volley-host: the agent starts"
