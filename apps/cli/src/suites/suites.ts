@@ -138,7 +138,7 @@ export function suitesOf(root: string): Suite[] {
           ],
           ['--build', build],
         ]) {
-          const outcome = await run(cmake, args, 10 * MINUTE_MS);
+          const outcome = await run(cmake, args, 30 * MINUTE_MS);
           if (outcome !== 0)
             return {
               tally: { ...NOTHING, failed: 1 },
