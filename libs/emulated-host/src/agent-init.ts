@@ -85,6 +85,7 @@ fi
   # Behind a pipe it takes itself for a script: no prompt, no echo.
   while :; do setsid sh -s 2>&1 | cat >/dev/ttyS1; sleep 0.1; done
 ) &
+stty -F /dev/ttyS0 -echo
 while read -r word value; do
   case $word in
     ${SHUTDOWN})
