@@ -73,6 +73,7 @@ UniqueFd open_console() {
   return UniqueFd();
 }
 
+// To be done anew when a session that had the console has ended: that hangs up whoever else has it open.
 void take_console() {
   const UniqueFd console = open_console();
   if (!console.is_open()) return;
@@ -165,12 +166,14 @@ class Guest {
       program_ = started.pid;
       return;
     }
+    take_console();
     say("%s", started.problem.c_str());
     page_.report(VOLLEY_REPORT_NOT_STARTED | (static_cast<uint32_t>(started.error) & 0xffff));
     after_workload();
   }
 
   void step() {
+    if (ending_ != Ending::kNone && (program_ < 0 || (finish_at_ && now_ms() >= *finish_at_))) finish();
     enum { kSignals, kAgent, kButton, kCount };
     pollfd events[kCount] = {{signals_.get(), POLLIN, 0},
                              {has_agent_ ? agent_.descriptor() : -1, POLLIN, 0},
@@ -185,7 +188,6 @@ class Guest {
       kill_at_.reset();
       finish_at_ = now_ms() + kKillMs;
     }
-    if (ending_ != Ending::kNone && (program_ < 0 || (finish_at_ && now_ms() >= *finish_at_))) finish();
   }
 
   int time_left() const {
@@ -214,6 +216,7 @@ class Guest {
       if (pid <= 0) return;
       if (agent_.reaped(pid) || pid != program_) continue;
       program_ = -1;
+      take_console();
       report_end(status);
       after_workload();
     }
