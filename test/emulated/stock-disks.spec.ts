@@ -83,7 +83,8 @@ const SCRIPT = [
   'truncate -s 8M /raw; truncate -s 1M /sealed; truncate -s 40M /base',
   'mke2fs -F /base >/dev/null; mkdir -p /m; mount -t ext4 -o loop /base /m',
   'echo base >/m/from-base; umount /m; md5sum /base >/base.md5',
-  linux('look', 'look', '/overlay-0', '--vcpus', '2'),
+  // One processor: with two, the emulated host let this guest triple-fault once in several runs.
+  linux('look', 'look', '/overlay-0', '--vcpus', '1'),
   linux('write', 'write', '/overlay-1'),
   linux('other', 'write', '/overlay-2'),
   linux('die', 'die', '/overlay-1', '--kill-on', 'now kill it'),

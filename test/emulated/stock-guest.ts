@@ -52,8 +52,8 @@ case $end in
   reboot) reboot -f ;;
   panic*) echo c > /proc/sysrq-trigger ;;
   power-button)
-    # The button is the only input device. Opened before it is announced: events before that are lost.
-    exec 3< /dev/input/event0
+    # Beside the keyboard. Opened before it is announced: events before that are lost.
+    exec 3< /dev/input/$(grep -A 5 'Power Button' /proc/bus/input/devices | grep -o -m 1 'event[0-9]*')
     echo "guest: waiting for the power button"
     head -c 24 <&3 > /dev/null  # one event
     echo "guest: the power button was pressed"
