@@ -1,4 +1,5 @@
 import 'reflect-metadata';
+import { once } from 'node:events';
 import type { Server as HttpServer } from 'node:http';
 import { Module, type DynamicModule, type INestApplication, type INestMicroservice, type Type } from '@nestjs/common';
 import { NestFactory, type AbstractHttpAdapter } from '@nestjs/core';
@@ -46,6 +47,7 @@ export interface RunningService {
 
 /** After the drain: time for modules' own shutdown and the last words on NATS. */
 const SHUTDOWN_SLACK_MS = 5_000;
+const LAST_WORDS_MS = 500;
 
 /**
  * Starts a service and takes over its process.
@@ -57,9 +59,10 @@ const SHUTDOWN_SLACK_MS = 5_000;
  */
 export async function bootService(options: BootOptions): Promise<RunningService> {
   process.title = `volley-${options.name}`;
-  const logger = pino({ level: options.logLevel ?? 'info', base: { service: options.name, pid: process.pid } });
+  const log = pino.destination({ fd: 1, sync: false });
+  const logger = pino({ level: options.logLevel ?? 'info', base: { service: options.name, pid: process.pid } }, log);
   diesLoudly(logger);
-  const service = new Service(options, logger);
+  const service = new Service(options, logger, log);
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     process.on(signal, () => void service.exit(signal));
   }
@@ -90,6 +93,7 @@ class Service {
   constructor(
     private readonly options: BootOptions,
     private readonly logger: Logger,
+    private readonly log: ReturnType<typeof pino.destination>,
   ) {
     this.#drainMs = options.drainMs ?? 10_000;
   }
@@ -180,7 +184,16 @@ class Service {
       this.logger.fatal({ err: error }, 'shutdown failed');
       process.exit(1);
     }
+    await this.#sayLast(`${this.options.name} has shut down`);
     process.exit(0);
+  }
+
+  /** At exit pino writes what it still holds past a write that is under way: the last lines would stand in the wrong order. */
+  async #sayLast(text: string): Promise<void> {
+    if (!this.logger.isLevelEnabled('info')) return;
+    const written = once(this.log, 'drain');
+    this.logger.info(text);
+    await settled(written, LAST_WORDS_MS);
   }
 }
 
