@@ -316,6 +316,8 @@ TEST(hostile_rings_break_the_queue) {
          b.driver.put_descriptor_at(kTable + 64, kBuffers, 8, 0, 0);
          return b.pop_descriptor(kTable, 16, GuestDriver::kIndirect);
        }},
+      {"table on top of the queue's own, in itself",  // once followed for ever
+       [](Bench& b) { return b.pop_descriptor(kRing, 16, GuestDriver::kIndirect); }},
       {"loop in a table",
        [](Bench& b) {
          b.driver.put_descriptor_at(kTable, kBuffers, 8, GuestDriver::kNext, 1);

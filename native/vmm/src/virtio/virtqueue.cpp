@@ -154,16 +154,19 @@ bool Virtqueue::follow(uint16_t head, Chain* chain) const {
   const uint8_t* table = descriptors_;
   uint32_t table_size = layout_.size;
   uint32_t index = head;
+  // Not told by where the table lies: a driver may put an indirect one on top of the queue's own.
+  bool is_indirect = false;
   // Each turn takes one descriptor of a table; a chain that visits more than the table has goes round in a loop.
   for (uint32_t visited = 0; visited < table_size; ++visited) {
     if (index >= table_size) return false;
     const Descriptor descriptor = read_once(table + index * sizeof(Descriptor));
     if ((descriptor.flags & kIndirect) != 0) {
       // An indirect table ends its chain and holds no further one.
-      if (!indirect_ || table != descriptors_ || (descriptor.flags & (kNext | kWrite)) != 0) return false;
+      if (!indirect_ || is_indirect || (descriptor.flags & (kNext | kWrite)) != 0) return false;
       if (descriptor.length == 0 || descriptor.length % sizeof(Descriptor) != 0) return false;
       const std::span<uint8_t> indirect = memory_->range(descriptor.address, descriptor.length);
       if (indirect.empty()) return false;
+      is_indirect = true;
       table = indirect.data();
       table_size = static_cast<uint32_t>(descriptor.length / sizeof(Descriptor));
       index = 0;
