@@ -38,7 +38,7 @@ Status VcpuThread::start(const VcpuContext& context) {
   context_ = &context;
   pthread_attr_t attributes;
   pthread_attr_init(&attributes);
-  pthread_attr_setstacksize(&attributes, std::max<size_t>(kStackBytes, PTHREAD_STACK_MIN));
+  pthread_attr_setstacksize(&attributes, std::max(kStackBytes, static_cast<size_t>(PTHREAD_STACK_MIN)));
   pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
   const int error_number = pthread_create(&thread_, &attributes, main, this);
   pthread_attr_destroy(&attributes);

@@ -89,7 +89,7 @@ void install_crash_handlers() {
   for (const Crash& crash : kCrashes) {
     struct sigaction action {};
     action.sa_sigaction = on_crash;
-    action.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESETHAND;
+    action.sa_flags = static_cast<int>(SA_SIGINFO | SA_ONSTACK | SA_RESETHAND);
     sigaction(crash.signal, &action, nullptr);
   }
   // A file that may not grow any further fails the guest's request, with EFBIG, not the VMM.

@@ -65,7 +65,7 @@ void DeviceLoop::remove(int fd, EventHandler& handler) {
 Status DeviceLoop::start() {
   pthread_attr_t attributes;
   pthread_attr_init(&attributes);
-  pthread_attr_setstacksize(&attributes, std::max<size_t>(kStackBytes, PTHREAD_STACK_MIN));
+  pthread_attr_setstacksize(&attributes, std::max(kStackBytes, static_cast<size_t>(PTHREAD_STACK_MIN)));
   pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
   started_ = true;
   const int error_number = pthread_create(&thread_, &attributes, main, this);
@@ -87,22 +87,25 @@ void DeviceLoop::loop() {
   use_crash_stack(kDeviceCrashStacks + number_);
   // Not to serve a guest from a thread without its filter; the crash handlers say what happened.
   if (!enter_seccomp(kind_ == Kind::kDisk ? ThreadKind::kDiskLoop : ThreadKind::kDeviceLoop).is_ok()) abort();
+  for (;;) serve_events(-1);
+}
+
+bool DeviceLoop::serve_events(int timeout_ms) {
+  if (requested_.load(std::memory_order_acquire)) serve_requests();
   epoll_event events[kBatch];
-  for (;;) {
-    if (requested_.load(std::memory_order_acquire)) serve_requests();
-    const int count = epoll_wait(epoll_fd_.get(), events, kBatch, -1);
-    batch_count_ = std::max(count, 0);
-    for (int i = 0; i < batch_count_; ++i) batch_[i] = static_cast<EventHandler*>(events[i].data.ptr);
-    for (int i = 0; i < batch_count_; ++i) {
-      if (events[i].data.ptr == nullptr) {
-        wake_.drain();
-      }
-      if (requested_.load(std::memory_order_acquire)) serve_requests();
-      // Looked at now and not before: a handler or a task may have removed it.
-      if (batch_[i] != nullptr) batch_[i]->ready(events[i].events);
+  const int count = epoll_wait(epoll_fd_.get(), events, kBatch, timeout_ms);
+  batch_count_ = std::max(count, 0);
+  for (int i = 0; i < batch_count_; ++i) batch_[i] = static_cast<EventHandler*>(events[i].data.ptr);
+  for (int i = 0; i < batch_count_; ++i) {
+    if (events[i].data.ptr == nullptr) {
+      wake_.drain();
     }
-    batch_count_ = 0;
+    if (requested_.load(std::memory_order_acquire)) serve_requests();
+    // Looked at now and not before: a handler or a task may have removed it.
+    if (batch_[i] != nullptr) batch_[i]->ready(events[i].events);
   }
+  batch_count_ = 0;
+  return count > 0;
 }
 
 void DeviceLoop::serve_requests() {

@@ -66,6 +66,8 @@ class DeviceLoop {
   void remove(int fd, EventHandler& handler);
 
   Status start();
+  // Instead of start(), for who brings a thread of their own: handles what is ready now. False if nothing was.
+  bool turn() { return serve_events(0); }
 
   // From any other thread: has `task` run on the loop's thread and waits until it was. When the loop is paused it runs
   // all the same: tasks are how a stopped machine is looked at. Before start() the caller runs it itself.
@@ -79,6 +81,7 @@ class DeviceLoop {
 
   static void* main(void* self);
   [[noreturn]] void loop();
+  bool serve_events(int timeout_ms);
   void serve_requests();
   Status control(int operation, int fd, uint32_t events, EventHandler& handler, const char* verb);
 
