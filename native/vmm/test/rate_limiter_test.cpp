@@ -161,6 +161,14 @@ TEST(senseless_shapes_are_named) {
   CHECK(!valid({1, 0, kMaxRefillMs + 1}));
 }
 
+TEST(a_debt_that_takes_longer_than_there_is_time_waits_to_its_end) {
+  TokenBucket bucket({1, 0, kMaxRefillMs}, 5);
+  CHECK(bucket.take(1 << 20, 5));  // 2^20 weeks: more ns than 64 bits hold, and once a short wait because of that
+  CHECK_EQ(bucket.ready_at(1, 5), UINT64_MAX);
+  CHECK(!bucket.take(1, 1000 * kSecond));
+  CHECK_EQ(bucket.ready_at(1, 1000 * kSecond), UINT64_MAX);
+}
+
 TEST(the_largest_shape_does_not_overflow) {
   TokenBucket bucket({kMaxBucketTokens, kMaxBucketTokens, kMaxRefillMs}, 0);
   CHECK(bucket.take(2 * kMaxBucketTokens, 0));

@@ -83,7 +83,10 @@ uint64_t TokenBucket::ready_at(uint64_t tokens, uint64_t now_ns) {
   if (can_take(tokens, now_ns)) return now_ns;
   const uint64_t missing = debt_ + needed(tokens) - tokens_;
   const Wide work = static_cast<Wide>(missing) * (shape_.refill_ms * kNsPerMs) - carry_;
-  return refilled_ns_ + static_cast<uint64_t>((work + shape_.size - 1) / shape_.size);
+  // A large debt of a small bucket takes longer than there is time.
+  const Wide wait = (work + shape_.size - 1) / shape_.size;
+  const uint64_t longest = UINT64_MAX - refilled_ns_;
+  return refilled_ns_ + (wait < longest ? static_cast<uint64_t>(wait) : longest);
 }
 
 bool RateLimiter::take(uint64_t bytes, uint64_t operations, uint64_t now_ns) {
