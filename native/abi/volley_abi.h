@@ -323,6 +323,7 @@ struct volley_message {
 #define VOLLEY_REPORT_SIGNALED 0x02000000u  // | signal number
 #define VOLLEY_REPORT_OOM 0x03000000u       // the guest's own OOM killer ended the workload
 #define VOLLEY_REPORT_NOT_STARTED 0x04000000u  // | errno: there was nothing to run, or it could not be run
+#define VOLLEY_REPORT_ASKED 0x00800000u        // flag: the guest had been told to end, so the workload did not fail
 #define VOLLEY_PORT_SERIAL 0x3F8u
 #define VOLLEY_PORT_I8042_DATA 0x60u
 #define VOLLEY_PORT_I8042_COMMAND 0x64u  // 0xFE resets

@@ -23,7 +23,11 @@ export type MicrovmStateName = z.infer<typeof MicrovmStateName>;
 /** Milliseconds since 1970, with fraction where the clock gives it. */
 export const Instant = z.number().nonnegative();
 
-/** How an incarnation ended; `requested` = ended by Volley on request, `lost` = the host found it gone without a reason. */
+/**
+ * How an incarnation ended. `requested`: by Volley, on request. `lost`: the host found it gone without a reason. `outOfMemory`: the VMM
+ * had used up what the host allows it; `guestOutOfMemory`: the program of a Linux image was killed for want of memory in its guest;
+ * `programFailed`: it ended by itself with a code other than 0 or by a signal, or could not be started.
+ */
 export const Exit = z.strictObject({
   reason: z.enum([
     'powerOff',
@@ -32,6 +36,8 @@ export const Exit = z.strictObject({
     'tripleFault',
     'killed',
     'outOfMemory',
+    'guestOutOfMemory',
+    'programFailed',
     'jailViolation',
     'vmmError',
     'requested',
@@ -48,6 +54,8 @@ export const Exit = z.strictObject({
       outOfMemory: z.boolean().optional(),
       /** It could not be started: errno. */
       errno: z.int().optional(),
+      /** The guest had been told to end before, so that this is how the program took it, and no failure. */
+      asked: z.boolean().optional(),
     })
     .optional(),
 });

@@ -68,7 +68,7 @@ export const MicrovmSpec = z.strictObject({
     .string()
     .regex(/^[a-z0-9][a-z0-9-]{0,62}$/, "must be 1..63 lower-case letters, digits or '-'")
     .default('default'),
-  /** `on-failure` starts it again after a panic, fault, kill or loss; `always` also after the guest powered itself off. */
+  /** `on-failure` starts it again after a panic, fault, kill or loss, and when its program failed; `always` also after the guest powered itself off. */
   restartPolicy: z.enum(['never', 'on-failure', 'always']).default('never'),
   /** What becomes of it when its host vanishes: `keep` waits for the host, `reschedule` starts a new incarnation elsewhere after the lease. */
   onHostLoss: z.enum(['keep', 'reschedule']).default('keep'),

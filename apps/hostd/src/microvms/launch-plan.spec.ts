@@ -146,6 +146,8 @@ describe('a launch', () => {
 it.each([
   [0x01000003, { code: 3 }],
   [0x02000009, { signal: 9 }],
+  [0x01800000, { code: 0, asked: true }],
+  [0x0280000f, { signal: 15, asked: true }],
   [0x03000000, { outOfMemory: true }],
   [0x04000002, { errno: 2 }],
   [0x01000fff, undefined],

@@ -351,7 +351,13 @@ export class LiveIncarnation {
     const now = clock.now();
     const toldAt = report.atNs > 0n ? clock.ofMonotonic(report.atNs) : now;
     const at = Math.min(now, Math.max(toldAt, this.record.admittedAt));
-    const exit = exitOf(this.#attributed(report), this.#cause, at, this.#program(process));
+    const exit = exitOf({
+      report: this.#attributed(report),
+      cause: this.#cause,
+      asked: this.#stopCommandId !== undefined,
+      program: this.#program(process),
+      at,
+    });
     if (
       !chronicle.record({ change: { type: 'ended', microvmId, epoch, exit }, facts: [facts.exited(this.record, exit)] })
     )

@@ -223,9 +223,10 @@ class Guest {
   }
 
   void report_end(int status) {
+    const uint32_t asked = ending_ == Ending::kNone ? 0u : VOLLEY_REPORT_ASKED;
     if (WIFEXITED(status)) {
       say("the program exited with code %d", WEXITSTATUS(status));
-      return page_.report(VOLLEY_REPORT_EXITED | static_cast<uint32_t>(WEXITSTATUS(status)));
+      return page_.report(VOLLEY_REPORT_EXITED | asked | static_cast<uint32_t>(WEXITSTATUS(status)));
     }
     const int number = WTERMSIG(status);
     if (number == SIGKILL && ending_ == Ending::kNone && oom_kills() != oom_kills_before_) {
@@ -233,7 +234,7 @@ class Guest {
       return page_.report(VOLLEY_REPORT_OOM);
     }
     say("the program was ended by signal %d", number);
-    page_.report(VOLLEY_REPORT_SIGNALED | static_cast<uint32_t>(number));
+    page_.report(VOLLEY_REPORT_SIGNALED | asked | static_cast<uint32_t>(number));
   }
 
   void after_workload() {
