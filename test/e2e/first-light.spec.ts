@@ -80,6 +80,35 @@ describeWithKvm('the whole system', () => {
       expect((await fleet.volley('history', id)).stdout).toContain('deleted');
     });
 
+    it('changes a microVM while it runs, until it ends, and reads so in its history', async () => {
+      const { id } = await fleet.running({ balloon: true, metadata: { key: 'old' } });
+      const limit = { kind: 'limit', device: 'console', limit: { bytesPerSecond: 65_536 } };
+      expect(await fleet.rest('POST', `/v1/microvms/${id}/tune`, limit)).toMatchObject({
+        status: 200,
+        body: { state: 'running', tuned: [limit] },
+      });
+      await fleet.volley('tune', 'balloon', id, '4');
+      await fleet.volley('tune', 'metadata', id, 'key=secret', 'other=1');
+      expect((await fleet.get(id)).tuned).toEqual([
+        limit,
+        { kind: 'balloon', mib: 4 },
+        { kind: 'metadata', keys: ['key', 'other'] },
+      ]);
+      const { stdout } = await fleet.volley('history', id);
+      expect(stdout).toMatch(/operator.*console 65536 bytes\/s/);
+      expect(stdout).toMatch(/balloon 4 MiB[^]*metadata key other/);
+      expect(JSON.stringify(await fleet.rest('GET', `/v1/microvms/${id}/history`))).not.toContain('secret');
+      const noDisk = { kind: 'limit', device: 'disk0', limit: {} };
+      expect(await fleet.rest('POST', `/v1/microvms/${id}/tune`, noDisk)).toMatchObject({
+        status: 422,
+        body: { code: 'unsupported', detail: 'this microVM has no disk0' },
+      });
+      await fleet.rest('POST', `/v1/microvms/${id}/kill?wait=stopped`);
+      expect((await fleet.rest('POST', `/v1/microvms/${id}/tune`, limit)).status).toBe(409);
+      await fleet.rest('POST', `/v1/microvms/${id}/start?wait=running`);
+      expect((await fleet.get(id)).tuned).toEqual([]);
+    });
+
     it('learns why a microVM is where it is', async () => {
       const { id, hostId } = await fleet.running();
       const { body } = await fleet.rest<{ receipts: { hostId: string; hosts: unknown[] }[] }>(

@@ -12,7 +12,9 @@ import { addMachinesCommand } from './commands/machines.command';
 import { addPlacementCommand } from './commands/placement.command';
 import { addPsCommand } from './commands/ps.command';
 import { addRunCommand } from './commands/run.command';
+import { addTuneCommands } from './commands/tune.command';
 import { addBenchCommand } from './bench/bench.command';
+import { addFuzzCommand } from './fuzz/fuzz.command';
 import { addImageCommand } from './images/image.command';
 import { addDoctorCommand } from './doctor/doctor.command';
 import { repositoryRoot } from './repository-root';
@@ -59,6 +61,7 @@ Exit codes: ${Object.entries(ExitCode)
   addCpCommand(program);
   addConsoleCommand(program);
   addLifecycleCommands(program);
+  addTuneCommands(program);
   addImageCommand(program);
   addPlacementCommand(program);
   addEventsCommand(program);
@@ -68,5 +71,6 @@ Exit codes: ${Object.entries(ExitCode)
   addBenchCommand(program);
   addMachinesCommand(program);
   addTestCommand(program);
+  addFuzzCommand(program);
   return program;
 }

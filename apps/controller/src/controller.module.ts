@@ -14,6 +14,7 @@ import { HostController } from './operator/host.controller';
 import { IdempotencyKeys } from './operator/idempotency-keys';
 import { ImageCatalogue } from './operator/image-catalogue';
 import { MicrovmController } from './operator/microvm.controller';
+import { TuneMicrovm } from './operator/tune-microvm';
 
 /** Decides: folds histories, runs the machines, writes events, performs effects. */
 @Module({
@@ -29,6 +30,7 @@ import { MicrovmController } from './operator/microvm.controller';
     PlaceEffect,
     HostCommandEffect,
     CreateMicrovm,
+    TuneMicrovm,
     IdempotencyKeys,
     ImageCatalogue,
   ],

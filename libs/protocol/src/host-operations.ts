@@ -2,10 +2,10 @@ import { z } from 'zod';
 import { HostDescription, HostStateName } from './host';
 import { HostId, MicrovmId } from './ids';
 import { Instant, MicrovmEvent } from './microvm-events';
-import { Metadata, MicrovmSpec } from './microvm-spec';
+import { MicrovmSpec } from './microvm-spec';
 import { operation } from './operation';
 import { Receipt } from './placement';
-import { RateLimit } from './rate-limit';
+import { Tuning } from './tuning';
 
 const Incarnation = { microvmId: MicrovmId, epoch: z.int().positive() };
 
@@ -44,28 +44,6 @@ export const hostLog = operation({
   deadlineMs: 2_000,
   summary: 'The end of its serial console.',
 });
-
-/** A change of a microVM while it runs. It lasts as long as this incarnation; the next start goes by the spec again. */
-export const Tuning = z.discriminatedUnion('kind', [
-  z.strictObject({
-    kind: z.literal('limit'),
-    /** `root`: the writable layer of a Linux image. `disk0`, `disk1`, ...: data disks, in the order of the spec. */
-    device: z.union([
-      z.enum(['root', 'network', 'console']),
-      z.string().regex(/^disk[0-7]$/, 'must be disk0 to disk7'),
-    ]),
-    /** For `network`, seen from the guest. Default: both. */
-    direction: z.enum(['receive', 'send']).optional(),
-    /** The whole limit: what it does not name is not limited any more. */
-    limit: RateLimit,
-  }),
-  /** How much memory the balloon shall take from the guest; the guest may take its time, or not obey. */
-  z.strictObject({ kind: z.literal('balloon'), mib: z.int().min(0).max(1_048_576) }),
-  z.strictObject({ kind: z.literal('ctrlAltDel') }),
-  /** All its metadata, in place of what it had. */
-  z.strictObject({ kind: z.literal('metadata'), values: Metadata }),
-]);
-export type Tuning = z.infer<typeof Tuning>;
 
 /** Changes a running microVM on its host. `notFound`: it does not run there. `unsupported`: it has no such device. */
 export const hostTune = operation({

@@ -17,4 +17,5 @@ export * from './rate-limit';
 export * from './session';
 export * from './session-message';
 export * from './subjects';
+export * from './tuning';
 export * from './wanted-devices';

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { HostId } from './ids';
 import { MicrovmSpec } from './microvm-spec';
+import { TuningRecord } from './tuning';
 
 export const MICROVM_STATES = [
   'requested',
@@ -122,6 +123,8 @@ export const MicrovmEvent = z.discriminatedUnion('type', [
   event('exited', { ...placement, exit: Exit }),
   event('absent', { ...placement, reason: z.string() }),
   event('erased', placement),
+  /** The running incarnation was changed. */
+  event('tuned', { ...placement, tuning: TuningRecord }),
 ]);
 export type MicrovmEvent = z.infer<typeof MicrovmEvent>;
 export type MicrovmEventType = MicrovmEvent['type'];

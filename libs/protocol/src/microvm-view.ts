@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { Exit, GuestNetwork, Instant, MicrovmStateName } from './microvm-events';
 import { MicrovmSpec } from './microvm-spec';
+import { TuningRecord } from './tuning';
 
 /** When each step of the latest start was reached, from the caller's request to the record of `running`. Later steps are missing until reached. */
 export const MicrovmTimings = z.strictObject({
@@ -33,6 +34,8 @@ export const Microvm = z.strictObject({
   /** Of the running incarnation, if it has a network device. */
   network: GuestNetwork.nullable(),
   exit: Exit.optional(),
+  /** What was changed of this incarnation and still holds: the latest change of each thing. */
+  tuned: z.array(TuningRecord),
   timings: MicrovmTimings,
   vcpus: z.int(),
   memoryMiB: z.int(),

@@ -7,6 +7,7 @@ import { MicrovmSpec } from './microvm-spec';
 import { HistoryEntry, Microvm } from './microvm-view';
 import { operation } from './operation';
 import { Receipt } from './placement';
+import { Tuning } from './tuning';
 
 /** Name of a retried command: the same id is done once and answered with the same outcome. */
 const CommandId = z.string().regex(/^[\x21-\x7e]{1,128}$/, 'must be 1..128 visible ASCII characters');
@@ -52,6 +53,12 @@ export const stopMicrovm = command(
 );
 export const startMicrovm = command('start', 'Starts a stopped or failed microVM again, as a new incarnation.', {});
 export const killMicrovm = command('kill', 'Ends its VMM at once.', {});
+/** Answered when its host has taken the change over. `conflict`: it does not run. `unsupported`: it has no such device. */
+export const tuneMicrovm = command(
+  'tune',
+  'Changes limits, balloon or metadata of a running microVM, or presses Ctrl-Alt-Del.',
+  { tuning: Tuning },
+);
 export const deleteMicrovm = command(
   'delete',
   'Ends it whatever its state and frees everything; its history stays.',

@@ -1,7 +1,8 @@
 import type { Command } from 'commander';
-import type { HistoryEntry, Microvm } from '#protocol';
+import type { HistoryEntry, Microvm, TuningRecord } from '#protocol';
 import { clock, duration } from '../output/quantities';
 import { printable, table } from '../output/table';
+import { toldTuning } from '../output/told-tuning';
 import { resolveId } from '../rest/resolve-id';
 import { contextOf } from './context';
 
@@ -65,6 +66,7 @@ export function told(event: { type: string; [field: string]: unknown }): string 
     const value = event[name];
     return typeof value === 'string' || typeof value === 'number' ? String(value) : undefined;
   };
+  const tuning = event['tuning'] as TuningRecord | undefined;
   const exit = event['exit'] as { reason?: string; message?: string } | undefined;
   const parts = [
     field('hostId') && `on ${field('hostId')}`,
@@ -73,6 +75,7 @@ export function told(event: { type: string; [field: string]: unknown }): string 
     field('as') && `as ${field('as')}`,
     field('command'),
     field('timer'),
+    tuning && toldTuning(tuning),
     exit && `${exit.reason}: ${exit.message}`,
     field('reason'),
   ].filter(Boolean);

@@ -28,11 +28,26 @@ export function memoryOption(text: string): number {
   return Number(match[1]) * (match[2]?.toLowerCase().startsWith('g') ? 1_024 : 1);
 }
 
+/** The same, where `commander` also hands over what came before. */
+export const memoryArgument = (text: string): number => memoryOption(text);
+
+/** For `--bytes 1500`, `500K`, `10M`, `1G`, in powers of 1,024; gives bytes. */
+export function bytesOption(text: string): number {
+  const match = /^(\d+)\s*([kmg]?)(?:i?b)?$/i.exec(text);
+  if (!match) throw new InvalidArgumentError("It must be a number of bytes, such as '1500', '500K' or '10M'.");
+  return Number(match[1]) * 1_024 ** ['', 'k', 'm', 'g'].indexOf(match[2]!.toLowerCase());
+}
+
 /** For `--label KEY=VALUE`, repeated. */
 export function labelOption(text: string, others: Record<string, string> = {}): Record<string, string> {
   const equals = text.indexOf('=');
   if (equals < 1) throw new InvalidArgumentError('It must be KEY=VALUE.');
   return { ...others, [text.slice(0, equals)]: text.slice(equals + 1) };
+}
+
+/** For arguments KEY=VALUE, as many as there are. */
+export function labelArgument(text: string, others: Record<string, string> | undefined): Record<string, string> {
+  return labelOption(text, others ?? {});
 }
 
 /** For `--env NAME=VALUE`, repeated; `NAME` alone takes the value it has here. */

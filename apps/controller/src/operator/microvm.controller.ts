@@ -16,12 +16,14 @@ import {
   resumeMicrovm,
   startMicrovm,
   stopMicrovm,
+  tuneMicrovm,
   type HistoryEntry,
   type Microvm,
   type Operation,
 } from '#protocol';
 import { MicrovmHistories } from '../histories/microvm-histories';
 import { CreateMicrovm } from './create-microvm';
+import { TuneMicrovm } from './tune-microvm';
 
 type RequestTo<O extends Operation> = z.output<O['request']>;
 
@@ -31,6 +33,7 @@ export class MicrovmController {
   constructor(
     private readonly histories: MicrovmHistories,
     private readonly createMicrovm: CreateMicrovm,
+    private readonly tuneMicrovm: TuneMicrovm,
   ) {}
 
   @Handles(createMicrovm)
@@ -61,6 +64,11 @@ export class MicrovmController {
   @Handles(killMicrovm)
   kill(request: RequestTo<typeof killMicrovm>) {
     return this.#command(request, { type: 'kill' });
+  }
+
+  @Handles(tuneMicrovm)
+  tune(request: RequestTo<typeof tuneMicrovm>) {
+    return this.tuneMicrovm.execute(request);
   }
 
   @Handles(deleteMicrovm)

@@ -15,6 +15,7 @@ import {
   sortableId,
   startMicrovm,
   stopMicrovm,
+  tuneMicrovm,
   type Microvm,
   type MicrovmStateName,
 } from '#protocol';
@@ -109,6 +110,15 @@ export class MicrovmsController {
     const { timeoutMs } = input.body;
     // Its request has one field more than the other commands'; the reply is the same.
     return this.#command(stopMicrovm as unknown as Command, input, reply, timeoutMs === undefined ? {} : { timeoutMs });
+  }
+
+  @Serves(routes.tuneRoute)
+  async tune(@Input(routes.tuneRoute) { params, headers, body }: InputOf<typeof routes.tuneRoute>): Promise<Microvm> {
+    const commandId = headers['idempotency-key'] ?? randomUUID();
+    const request = { id: params.id, by: OPERATOR, commandId, tuning: body };
+    const { microvm } = await this.bus.call(tuneMicrovm, request); // not repeated: a key would be pressed twice
+    await seen(this.fleet, microvm.revision);
+    return newer(microvm, this.fleet.microvm(microvm.id));
   }
 
   @Serves(routes.deleteRoute)

@@ -1,4 +1,4 @@
-import { Microvm, MicrovmSpec, placementOf, type MicrovmStateName } from '#protocol';
+import { Microvm, MicrovmSpec, placementOf, Tuning, type MicrovmStateName } from '#protocol';
 import { AWAY, CONFLICT, INVALID, MALFORMED, NOT_FOUND, REFUSALS } from '../http/common-responses';
 import { route } from '../http/route';
 import {
@@ -102,6 +102,26 @@ export const killRoute = route({ ...command('kill', 'stopped', 'End its VMM at o
 export const stopRoute = route({
   ...command('stop', 'stopped', 'Press its power button; kill it when it does not power off in time'),
   body: StopBody,
+});
+
+export const tuneRoute = route({
+  ...one,
+  name: 'tuneMicrovm',
+  method: 'POST',
+  path: '/v1/microvms/{id}/tune',
+  summary: 'Change its limits, balloon or metadata while it runs, or press Ctrl-Alt-Del',
+  description: 'Answered when its host has taken the change over. It lasts as long as this incarnation.',
+  headers: IdempotencyHeaders,
+  body: Tuning,
+  responses: {
+    200: { description: 'It is changed.', schema: Microvm },
+    ...MALFORMED,
+    ...REFUSALS,
+    ...NOT_FOUND,
+    ...CONFLICT,
+    ...INVALID,
+    ...AWAY,
+  },
 });
 
 export const deleteRoute = route({

@@ -33,11 +33,13 @@ import {
   microvmHistoryOf,
   pauseMicrovm,
   placementOf,
+  recordOfTuning,
   resumeMicrovm,
   retireHost,
   sortableId,
   startMicrovm,
   stopMicrovm,
+  tuneMicrovm,
   subjectFor,
   uncordonHost,
   type FleetDensity,
@@ -48,6 +50,7 @@ import {
   type MicrovmRecord,
   type MicrovmSpec,
   type Operation,
+  type Tuning,
 } from '#protocol';
 
 export const HOST_ID = 'host-a';
@@ -116,6 +119,7 @@ export class ScriptedController {
       this.#command(id, { type: 'start', requestedAt: Date.now() }, commandId),
     );
     this.#answer(deleteMicrovm, ({ id, commandId }) => this.#command(id, { type: 'delete' }, commandId));
+    this.#answer(tuneMicrovm, ({ id, tuning }) => this.#tune(id, tuning));
     this.#answer(microvmHistoryOf, (request) => this.#history(request));
     this.#answer(placementOf, () => ({ receipts: [] }));
     this.#answer(fleetDensity, () => density());
@@ -220,6 +224,13 @@ export class ScriptedController {
     return {
       microvm: viewMicrovm(await this.#record(id, life, decideCommand(life, command, this.#occasion(id, commandId)))),
     };
+  }
+
+  async #tune(id: string, tuning: Tuning) {
+    const life = this.#life(id);
+    const { epoch } = microvmContext(life);
+    const event: MicrovmEvent = { type: 'tuned', hostId: HOST_ID, epoch, tuning: recordOfTuning(tuning) };
+    return { microvm: viewMicrovm(await this.#record(id, life, decideEvents(life, [event], this.#occasion(id)))) };
   }
 
   /** Plays placement and host for a microVM that waits for one of them. */

@@ -1,4 +1,4 @@
-import type { Exit, GuestNetwork, MicrovmSpec, MicrovmTimings } from '#protocol';
+import type { Exit, GuestNetwork, MicrovmSpec, MicrovmTimings, TuningRecord } from '#protocol';
 
 /** What a microVM's machine remembers besides its state. Changed only by events. */
 export interface MicrovmContext {
@@ -28,6 +28,10 @@ export interface MicrovmContext {
   /** Why it is in this state, for people. */
   reason: string | null;
   exit: Exit | null;
+  /** Changes of the current incarnation that hold: the latest of each thing. */
+  tuned: readonly TuningRecord[];
+  /** When it was changed last, ms since 1970; 0 = never. */
+  tunedAt: number;
   timings: MicrovmTimings;
 }
 
@@ -55,6 +59,8 @@ export function initialContext(input: MicrovmInput): MicrovmContext {
     leaseEnded: false,
     reason: null,
     exit: null,
+    tuned: [],
+    tunedAt: 0,
     timings: { requestedAt: input.requestedAt, acceptedAt: input.at },
   };
 }

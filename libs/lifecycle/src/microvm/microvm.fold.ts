@@ -70,6 +70,7 @@ export function viewMicrovm(life: MicrovmLife): Microvm {
     pid: context.pid,
     network: context.network,
     ...(context.exit ? { exit: context.exit } : {}),
+    tuned: [...context.tuned],
     timings: context.timings,
     vcpus: spec.vcpus,
     memoryMiB: spec.memoryMiB,

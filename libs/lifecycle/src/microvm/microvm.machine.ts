@@ -2,6 +2,7 @@ import { assign, setup } from 'xstate';
 import type { Exit, MicrovmEvent } from '#protocol';
 import { initialContext, type MicrovmContext, type MicrovmInput } from './microvm.context';
 import type { MicrovmEffect } from './microvm.effects';
+import { withTuning } from './microvm.tuning';
 import { askAgainAfter, MICROVM_LIMITS, placementBackoff, restartBackoff } from './microvm.limits';
 
 /** Raised whenever a change makes old histories fold differently; records carry the version that accepted them. */
@@ -55,6 +56,7 @@ const machineSetup = setup({
         pid: null,
         network: null,
         leaseEnded: false,
+        tuned: [],
         reason: null,
         timings: { requestedAt, acceptedAt, placedAt: event.decidedAt },
       };
@@ -80,6 +82,9 @@ const machineSetup = setup({
       }
       return {};
     }),
+    rememberTuning: assign(({ context, event }) =>
+      event.type === 'tuned' ? { tuned: withTuning(context.tuned, event.tuning), tunedAt: event.at } : {},
+    ),
     waitForRestart: assign(({ context, event }) => ({
       waitMs: restartBackoff(context.restarts),
       restarts: context.restarts + 1,
@@ -229,6 +234,7 @@ const ALIVE = {
   exited: UNASKED_END,
   absent: UNASKED_END,
   hostLost: BECOMES_UNREACHABLE,
+  tuned: { guard: 'thisIncarnation', actions: 'rememberTuning' },
   ...ENDABLE,
 } as const;
 
