@@ -1,8 +1,9 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { artefacts, describeWithKvm, makeTmpfsDirectory } from '../../../test/support/kvm';
+import { findProgram } from '../../../test/support/oci-image';
 import {
   barrierNames,
   createMicrovmDriver,
@@ -237,8 +238,8 @@ describeWithKvm('jailed VMMs and shells', () => {
   });
 
   it('opens persistent taps in network namespaces', async () => {
-    if (process.getuid!() !== 0 || !existsSync('/dev/net/tun')) {
-      process.stderr.write('SKIPPED: taps: need root and /dev/net/tun\n');
+    if (process.getuid!() !== 0 || !existsSync('/dev/net/tun') || !findProgram('ip')) {
+      process.stderr.write('SKIPPED: taps: need root, /dev/net/tun and ip (Debian package iproute2)\n');
       return;
     }
     // A namespace of the test's own, for as long as this process lives.
@@ -247,8 +248,15 @@ describeWithKvm('jailed VMMs and shells', () => {
       keeper.stdin.write('there\n');
       await once(keeper.stdout, 'data');
       const space = `/proc/${keeper.pid}/ns/net`;
-      const first = driver.openTap('vt-test', space);
+      // One that is made by opening it would have no address, and its guest would talk to nobody.
+      expect(() => driver.openTap('vt-test', space)).toThrow(
+        expect.objectContaining({ code: 'ENODEV', message: expect.stringContaining('is not there') as string }),
+      );
       const devices = () => readFileSync(`/proc/${keeper.pid}/net/dev`, 'utf8');
+      expect(devices()).not.toContain('vt-test:');
+      const make = 'tuntap add dev vt-test mode tap vnet_hdr'.split(' ');
+      execFileSync('nsenter', [`--net=${space}`, findProgram('ip')!, ...make], { timeout: 10_000 });
+      const first = driver.openTap('vt-test', space);
       expect(devices()).toContain('vt-test:');
       expect(readFileSync('/proc/self/net/dev', 'utf8')).not.toContain('vt-test:');
       expect(() => driver.openTap('vt-test', space)).toThrow(/in use/);

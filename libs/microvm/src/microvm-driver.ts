@@ -196,7 +196,10 @@ export interface MicrovmDriver {
   prepare(spec: ShellSpec): Promise<Shell>;
   /** Which barriers this agent can put up on this host, and why not the others. */
   jail(): { barriers: Barrier[]; missing: { name: Barrier; reason: string }[] };
-  /** Opens (and makes, when it is absent) a persistent tap with IFF_VNET_HDR in the network namespace at this path. Throws. */
+  /**
+   * Opens a persistent tap with IFF_VNET_HDR in the network namespace at this path. Throws {@link VmmLaunchError}, with code
+   * `ENODEV` when there is no such tap.
+   */
   openTap(name: string, namespacePath: string): number;
   /**
    * Takes over a VMM that another agent process launched. Rejects with {@link VmmGoneError} when that very process no

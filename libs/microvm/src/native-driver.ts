@@ -136,7 +136,12 @@ class NativeMicrovmDriver implements MicrovmDriver {
   }
 
   openTap(name: string, namespacePath: string): number {
-    return this.binding.openTap(name, resolve(namespacePath));
+    try {
+      return this.binding.openTap(name, resolve(namespacePath));
+    } catch (error) {
+      const { message, errno = 0 } = error as NodeJS.ErrnoException;
+      throw new VmmLaunchError(message, errno > 0 ? getSystemErrorName(-errno) : undefined);
+    }
   }
 
   async prepare(spec: ShellSpec): Promise<Shell> {

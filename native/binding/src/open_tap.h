@@ -8,7 +8,7 @@
 
 namespace volley {
 
-/// Opens the persistent tap of this name in the network namespace at a path; makes it when it is absent. One queue,
+/// Opens the persistent tap of this name in the network namespace at a path; ENODEV when it is not there. One queue,
 /// with a virtio-net header, non-blocking, close-on-exec. Needs CAP_NET_ADMIN there.
 Result<UniqueFd> OpenTap(const std::string& name, const std::string& namespace_path);
 

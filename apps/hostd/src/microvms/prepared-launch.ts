@@ -59,7 +59,7 @@ export async function prepareLaunch(
       return cgroups.oomKills(slot);
     },
     launch: async (directory) => {
-      const tap = plan.devices.some(({ type }) => type === 'net') ? slots.openTap(slot) : undefined;
+      const tap = plan.devices.some(({ type }) => type === 'net') ? await slots.openTap(slot) : undefined;
       try {
         const whole = { ...withTap(plan, tap), directory };
         const shell = slots.takeShell(slot, fileBytes);

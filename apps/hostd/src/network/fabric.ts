@@ -407,6 +407,16 @@ export class Fabric {
     });
   }
 
+  /** Makes a tap anew that has vanished, with its place in the rules. @throws ToolError */
+  remakeTap(slot: Slot): Promise<void> {
+    return this.#change(async () => {
+      await this.#removeTaps([slot.tap]);
+      await this.#addTaps([slot]);
+      await this.#configureTaps([slot]);
+      await this.#layRules();
+    });
+  }
+
   /** Lays all rules as they should be. */
   relay(): Promise<void> {
     return this.#change(() => this.#layRules());

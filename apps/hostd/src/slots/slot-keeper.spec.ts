@@ -38,6 +38,11 @@ class FakeFabric {
     for (const { number } of slots) this.taps.add(number);
     return Promise.resolve();
   }
+  readonly remade: string[] = [];
+  remakeTap({ tap }: Slot): Promise<void> {
+    this.remade.push(tap);
+    return Promise.resolve();
+  }
   grant({ number }: Slot, network: Network): Promise<void> {
     this.granted.set(number, network);
     return Promise.resolve();
@@ -56,6 +61,10 @@ const until = async (condition: () => boolean): Promise<void> => {
     if (performance.now() > deadline) throw new Error('never');
     await new Promise((resolve) => setTimeout(resolve, 2));
   }
+};
+
+const raise = (error: Error): never => {
+  throw error;
 };
 
 describe('the places of a host', () => {
@@ -158,6 +167,23 @@ describe('the places of a host', () => {
     expect(fabric.hasTap(late.number)).toBe(true);
     await until(() => fabric.taps.size > TAPS_AHEAD + 1);
     expect(fabric.granted.size).toBe(0);
+  });
+
+  it('make a tap anew that somebody has removed, and open no other that way', async () => {
+    const missing = Object.assign(new Error('the tap is not there'), { code: 'ENODEV' });
+    const openTap = jest.fn((): number => (fabric.remade.length > 0 ? 9 : raise(missing)));
+    const prepare = (spec: ShellSpec) => Promise.resolve(new FakeShell(1, spec));
+    await make({ driver: { prepare, openTap } });
+    const slot = took(open);
+    expect(await keeper.openTap(slot)).toBe(9);
+    expect(fabric.remade).toEqual([slot.tap]);
+    openTap.mockImplementation(() => raise(missing));
+    await expect(keeper.openTap(slot)).rejects.toBe(missing);
+    fabric.remade.length = 0;
+    const full = Object.assign(new Error('too many open files'), { code: 'EMFILE' });
+    openTap.mockImplementation(() => raise(full));
+    await expect(keeper.openTap(slot)).rejects.toBe(full);
+    expect(fabric.remade).toEqual([]);
   });
 
   it('put wishes into force, and take them back before the next tenant comes', async () => {

@@ -40,7 +40,7 @@ export interface SlotKeeperParts {
 export type NetworkState = NetworkOf | { unavailable: string };
 
 export interface NetworkOf {
-  fabric: Pick<Fabric, 'hasTap' | 'makeTaps' | 'grant' | 'scrub' | 'namespacePath' | 'mtu'>;
+  fabric: Pick<Fabric, 'hasTap' | 'makeTaps' | 'remakeTap' | 'grant' | 'scrub' | 'namespacePath' | 'mtu'>;
   /** Slots from this number on have no address. */
   limit: number;
   isPortTaken: (protocol: 'tcp' | 'udp', port: number) => boolean;
@@ -186,10 +186,19 @@ export class SlotKeeper {
     if (hasWishes(wanted)) await fabric.grant(slot, wanted);
   }
 
-  /** Opens the tap of a slot. The caller closes it. */
-  openTap(slot: Slot): number {
+  /** Opens the tap of a slot, and makes it anew when somebody has removed it. The caller closes it. @throws VmmLaunchError, ToolError */
+  async openTap(slot: Slot): Promise<number> {
     if (!this.#network) throw new Error('there is no network here');
-    return this.parts.driver.openTap(slot.tap, this.#network.fabric.namespacePath);
+    const { fabric } = this.#network;
+    const open = (): number => this.parts.driver.openTap(slot.tap, fabric.namespacePath);
+    try {
+      return open();
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENODEV') throw error;
+      this.parts.log.error({ tap: slot.tap }, 'somebody has removed a tap of this host; it is made anew');
+      await fabric.remakeTap(slot);
+      return open();
+    }
   }
 
   /** What a VMM in this slot lives in. */
