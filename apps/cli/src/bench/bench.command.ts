@@ -1,4 +1,4 @@
-import type { Command } from 'commander';
+import { Option, type Command } from 'commander';
 import { randomBytes } from 'node:crypto';
 import { resolve } from 'node:path';
 import type { Host } from '#protocol';
@@ -18,6 +18,7 @@ interface BenchOptions {
   image: string;
   memory: number;
   cmdline: string;
+  devices: StartParameters['devices'];
   startTimeout: number;
 }
 
@@ -32,6 +33,11 @@ export function addBenchCommand(program: Command): void {
     .option('--image <name>', 'image', 'canary')
     .option('--memory <MiB>', 'memory of each', memoryOption, 16)
     .option('--cmdline <text>', 'kernel command line', '')
+    .addOption(
+      new Option('--devices <which>', 'what the image has, or also two disks, network, vsock, balloon, random numbers')
+        .choices(['image', 'all'])
+        .default('image'),
+    )
     .option('--start-timeout <duration>', 'how long one start may take', durationOption, 60_000)
     .action(async (options: BenchOptions, command: Command) => {
       const { client, out, data } = contextOf(command);
@@ -41,6 +47,7 @@ export function addBenchCommand(program: Command): void {
         image: options.image,
         memoryMiB: options.memory,
         cmdline: options.cmdline,
+        devices: options.devices,
         startTimeoutMs: options.startTimeout,
       };
       const { items: hosts } = await client.get<{ items: Host[] }>('/v1/hosts');

@@ -10,6 +10,7 @@ const PARAMETERS: StartParameters = {
   image: 'canary',
   memoryMiB: 16,
   cmdline: '',
+  devices: 'image',
   startTimeoutMs: 1_000,
 };
 

@@ -1,5 +1,5 @@
 import { setTimeout as pause } from 'node:timers/promises';
-import type { FleetDensity, Microvm } from '#protocol';
+import type { FleetDensity, Microvm, MicrovmSpecInput } from '#protocol';
 import { START_PHASES, START_SPANS, spent } from '../commands/microvm-timings';
 import type { RestClient } from '../rest/rest-client';
 import { inFlight } from './in-flight';
@@ -11,6 +11,8 @@ export interface StartParameters {
   image: string;
   memoryMiB: number;
   cmdline: string;
+  /** `all`: two disks, network, vsock, balloon and random numbers; `image`: what the image has by itself. */
+  devices: 'image' | 'all';
   /** ms one start may take. */
   startTimeoutMs: number;
 }
@@ -38,6 +40,14 @@ export interface MemoryUse {
   /** Private memory of a VMM process, guest pages included, mean, KiB. */
   vmmPrivateKiB: number;
 }
+
+const ALL_DEVICES: Partial<MicrovmSpecInput> = {
+  disks: [{ sizeMiB: 16 }, { sizeMiB: 16 }],
+  network: { egress: 'open' },
+  vsock: true,
+  balloon: true,
+  rng: true,
+};
 
 export const BENCH_LABEL = 'volley.dev/bench';
 const GIVE_UP_AFTER = 20;
@@ -97,9 +107,16 @@ export async function benchStart(
 }
 
 async function start(client: RestClient, parameters: StartParameters, runId: string, index: number): Promise<Microvm> {
-  const { image, memoryMiB, cmdline, startTimeoutMs } = parameters;
+  const { image, memoryMiB, cmdline, devices, startTimeoutMs } = parameters;
   const { status, body } = await client.answer<Microvm>('POST', '/v1/microvms', {
-    body: { name: `bench-${index}`, image, memoryMiB, cmdline, labels: { [BENCH_LABEL]: runId } },
+    body: {
+      name: `bench-${index}`,
+      image,
+      memoryMiB,
+      cmdline,
+      labels: { [BENCH_LABEL]: runId },
+      ...(devices === 'all' ? ALL_DEVICES : {}),
+    },
     query: { wait: 'running', timeout: `${startTimeoutMs}ms` },
     deadlineMs: startTimeoutMs + 10_000,
   });
