@@ -63,47 +63,38 @@ export class Disks {
   /** Makes a disk, or finds the one of an earlier start. @throws DiskError */
   async prepare(microvmId: string, disk: PlannedDisk): Promise<DiskFiles> {
     const folder = this.folderOf(microvmId);
+    const { name, sizeMiB, formatted } = disk;
+    const path = join(folder, `${name}.${formatted ? 'base' : 'raw'}`);
+    const sizeBytes = sizeMiB * MIB;
     try {
-      await mkdir(folder, { recursive: true, mode: 0o700 });
-      return disk.formatted ? await this.#formatted(folder, disk) : await this.#raw(folder, disk);
+      // All at once: each question is a way to another thread and back, and a start waits for them.
+      const [kept, freeMiB] = await Promise.all([
+        sizeOf(path),
+        this.#freeMiB(),
+        mkdir(folder, { recursive: true, mode: 0o700 }),
+      ]);
+      if (kept === undefined) {
+        this.#requireSpace(freeMiB);
+        await (formatted ? this.#linkTemplate(sizeMiB, path) : sparseFile(path, sizeBytes));
+      } else if (kept !== sizeBytes) {
+        throw new DiskError(`it was made with ${kept / MIB} MiB, and ${sizeMiB} MiB are asked for`);
+      }
+      const file = { path, sizeBytes, readOnly: false as const };
+      return formatted ? { ...file, overlayPath: join(folder, `${name}.overlay`) } : file;
     } catch (error) {
       throw asDiskError(disk, error);
     }
   }
 
-  async #formatted(folder: string, { name, sizeMiB }: PlannedDisk): Promise<DiskFiles> {
-    const path = join(folder, `${name}.base`);
-    const sizeBytes = sizeMiB * MIB;
-    const kept = await sizeOf(path);
-    if (kept === undefined) {
-      await this.#requireSpace();
-      await this.#linkTemplate(sizeMiB, path);
-    } else if (kept !== sizeBytes) {
-      throw new DiskError(`it was made with ${kept / MIB} MiB, and ${sizeMiB} MiB are asked for`);
-    }
-    return { path, sizeBytes, readOnly: false, overlayPath: join(folder, `${name}.overlay`) };
+  async #freeMiB(): Promise<number> {
+    const { bavail, bsize } = await statfs(this.parts.directory);
+    return Math.floor((bavail * bsize) / MIB);
   }
 
-  async #raw(folder: string, { name, sizeMiB }: PlannedDisk): Promise<DiskFiles> {
-    const path = join(folder, `${name}.raw`);
-    const sizeBytes = sizeMiB * MIB;
-    const kept = await sizeOf(path);
-    if (kept !== undefined && kept !== sizeBytes) {
-      throw new DiskError(`it was made with ${kept / MIB} MiB, and ${sizeMiB} MiB are asked for`);
-    }
-    if (kept === undefined) {
-      await this.#requireSpace();
-      await sparseFile(path, sizeBytes);
-    }
-    return { path, sizeBytes, readOnly: false };
-  }
-
-  async #requireSpace(): Promise<void> {
-    const { leastFreeMiB = LEAST_FREE_MIB, directory } = this.parts;
-    const { bavail, bsize } = await statfs(directory);
-    const freeMiB = Math.floor((bavail * bsize) / MIB);
+  #requireSpace(freeMiB: number): void {
+    const { leastFreeMiB = LEAST_FREE_MIB } = this.parts;
     if (freeMiB < leastFreeMiB) {
-      throw new DiskError(`the disk of this host is full: ${freeMiB} MiB are free, ${leastFreeMiB} MiB are kept`);
+      throw new DiskError(`the disk of this host is full: ${freeMiB} MiB are free, ${leastFreeMiB} MiB are kept; free some in the host directory`);
     }
   }
 
@@ -192,7 +183,7 @@ async function sizeOf(path: string): Promise<number | undefined> {
 }
 
 const SENTENCES: Record<string, string> = {
-  ENOSPC: 'the disk of this host is full',
+  ENOSPC: 'the disk of this host is full; free some in the host directory',
   EDQUOT: 'the quota of the host directory is used up',
   EFBIG: 'the file system of this host does not take files of that size',
   EROFS: 'the file system of the host directory is read-only; it may be damaged',

@@ -35,9 +35,7 @@ export async function prepareLaunch(
   const wanted = planDisks(spec, source.linux !== undefined);
   const ready = (plan: PlannedDisk): Promise<ReadyDisk> =>
     parts.disks.prepare(microvmId, plan).then((files) => ({ plan, files }));
-  const overlay = wanted.overlay && (await ready(wanted.overlay));
-  const data: ReadyDisk[] = [];
-  for (const disk of wanted.data) data.push(await ready(disk));
+  const [overlay, ...data] = await Promise.all([wanted.overlay && ready(wanted.overlay), ...wanted.data.map(ready)]);
   try {
     await slots.ready(slot);
   } catch (error) {

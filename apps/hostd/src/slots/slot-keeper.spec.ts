@@ -125,6 +125,22 @@ describe('the places of a host', () => {
     expect(keeper.free).toBe(99);
   });
 
+  it('have shells where the starts that come find them', async () => {
+    await make({ warmShells: 4 });
+    const withTap = (): number =>
+      shells.filter(({ discarded, spec }) => !discarded && fabric.taps.has(spec.uid - 200_000)).length;
+    await until(() => keeper.shells === 4);
+    expect(withTap()).toBe(2); // either kind may come first
+    for (let start = 0; start < 8; start++) {
+      const shell = keeper.takeShell(took(open), 0);
+      if (start > 4) expect(shell).toBeDefined();
+      await until(() => keeper.shells === 4);
+    }
+    for (let start = 0; start < 4; start++) expect(keeper.takeShell(took(open), 0)).toBeDefined();
+    await until(() => keeper.shells === 4);
+    for (let start = 0; start < 4; start++) expect(keeper.takeShell(took(), 0)).toBeDefined(); // these serve every start
+  });
+
   it('do not give a shell to who needs larger files, or one that has ended', async () => {
     await make({ warmShells: 1 });
     await until(() => keeper.shells === 1);

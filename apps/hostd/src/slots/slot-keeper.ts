@@ -5,6 +5,7 @@ import type { Network } from '#protocol';
 import type { Cgroups } from '../cgroups/cgroups';
 import type { Fabric } from '../network/fabric';
 import { hasWishes } from '../network/rules';
+import { ShellDemand } from './shell-demand';
 import { SlotPool } from './slot-pool';
 import type { Slot } from './slot-layout';
 
@@ -60,7 +61,7 @@ export class SlotKeeper {
   readonly #granted = new Map<number, Network>();
   readonly #held = new Set<number>();
   #scrubbing = 0;
-  #wanted: 'network' | 'plain' = 'plain';
+  readonly #demand: ShellDemand;
   #making = false;
   #work: Promise<void> = Promise.resolve();
   #retry: NodeJS.Timeout | undefined;
@@ -70,6 +71,7 @@ export class SlotKeeper {
 
   constructor(private readonly parts: SlotKeeperParts) {
     this.#pool = new SlotPool(parts.size);
+    this.#demand = new ShellDemand(parts.warmShells);
     void parts.network.then((state) => {
       this.#state = state;
       for (let number = 0; number < parts.size; number++) {
@@ -126,7 +128,7 @@ export class SlotKeeper {
     }
     const number = this.#pool.take(network ? 'network' : 'plain', network ? this.#network!.limit : undefined);
     if (number === undefined) return { refused: this.#noneFree(network) };
-    this.#wanted = network ? 'network' : 'plain';
+    this.#demand.note(network ? 'network' : 'plain');
     this.#hold(number, network);
     if (network) this.#later(REFILL_MS);
     return { slot: this.slot(number) };
@@ -303,8 +305,15 @@ export class SlotKeeper {
   }
 
   async #makeAhead(): Promise<void> {
-    await this.#makeTaps();
+    const taps = this.#makeTaps();
+    // Shells need not wait for more taps, but the first ones would stand in the wrong slots.
+    if (this.#pool.lowest({ tap: true, shell: false }) === undefined) await taps;
+    await Promise.all([taps, this.#makeShells()]);
+  }
+
+  async #makeShells(): Promise<void> {
     const { pacer, warmShells } = this.parts;
+    this.#moveShells();
     while (!this.#stopped && this.#shells.size < warmShells) {
       // Those who wait for a launch come first; what is taken from them now saves nobody anything.
       if (pacer.waiting > 0) return this.#later(REFILL_MS);
@@ -320,11 +329,37 @@ export class SlotKeeper {
     }
   }
 
-  /** Where the kind of start that came last finds it. */
+  /** Where the starts that come find it. */
   #nextForShell(): number | undefined {
     const plain = this.#pool.lowest({ tap: false, shell: false });
     const withTap = this.#pool.lowest({ tap: true, shell: false });
-    return this.#wanted === 'network' ? (withTap ?? plain) : (plain ?? withTap);
+    return this.#shellsWithTap() < this.#demand.network ? (withTap ?? plain) : (plain ?? withTap);
+  }
+
+  #shellsWithTap(): number {
+    let count = 0;
+    for (const number of this.#shells.keys()) if (this.#network?.fabric.hasTap(number)) count++;
+    return count;
+  }
+
+  /**
+   * Ends shells in slots without a tap when those in slots with one do not meet the demand: they are made again where they
+   * serve. Not the other way round, since a slot with a tap serves every start.
+   */
+  #moveShells(): void {
+    let missing = Math.min(
+      this.#demand.network - this.#shellsWithTap() - (this.parts.warmShells - this.#shells.size),
+      this.#pool.lowest({ tap: true, shell: false }) === undefined ? 0 : Infinity,
+    );
+    for (const [number, shell] of this.#shells) {
+      if (missing <= 0) return;
+      if (this.#network?.fabric.hasTap(number) || !this.#pool.claim(number)) continue;
+      missing--;
+      this.#forgetShell(number);
+      shell.discard();
+      // Free when its process is gone: the next one in this slot has the same uid and cgroup.
+      void shell.ended.then(() => this.#pool.give(number));
+    }
   }
 
   async #makeShell(number: number): Promise<void> {
