@@ -4,10 +4,18 @@
 
 #include <new>
 
+#include "base/asan.h"
+
 namespace volley {
 
 Status VsockTable::prepare() {
   return mapping_.map_anonymous(kBuffersOffset + size_t{kMaxConnections} * kVsockBufferBytes, "vsock connections");
+}
+
+VsockTable::~VsockTable() {
+  for (uint32_t slot = 0; slot <= fresh_ && slot < kMaxConnections && mapping_.size() != 0; ++slot) {
+    mark_taken(buffer_of(slot));
+  }
 }
 
 VsockConnection* VsockTable::make(VsockConnectionOwner& owner) {
@@ -18,7 +26,9 @@ VsockConnection* VsockTable::make(VsockConnectionOwner& owner) {
     free_ = memory().slots[number].next_free;
   } else {
     ++fresh_;
+    if (fresh_ < kMaxConnections) mark_free(buffer_of(fresh_));
   }
+  mark_taken(buffer_of(number));
   Slot& slot = memory().slots[number];
   slot.taken = true;
   ++count_;
@@ -28,6 +38,7 @@ VsockConnection* VsockTable::make(VsockConnectionOwner& owner) {
 void VsockTable::release(VsockConnection& connection) {
   unindex(connection);
   if (connection.buffer_used) madvise(buffer(connection).data(), kVsockBufferBytes, MADV_DONTNEED);
+  mark_free(buffer(connection));
   const uint16_t number = connection.slot;
   connection.~VsockConnection();
   Slot& slot = memory().slots[number];
@@ -76,8 +87,8 @@ VsockConnection* VsockTable::find(VsockPorts ports) const {
   return nullptr;
 }
 
-std::span<uint8_t> VsockTable::buffer(const VsockConnection& connection) const {
-  return {mapping_.data() + kBuffersOffset + size_t{connection.slot} * kVsockBufferBytes, kVsockBufferBytes};
+std::span<uint8_t> VsockTable::buffer_of(uint32_t slot) const {
+  return {mapping_.data() + kBuffersOffset + size_t{slot} * kVsockBufferBytes, kVsockBufferBytes};
 }
 
 }  // namespace volley

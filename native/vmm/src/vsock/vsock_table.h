@@ -16,6 +16,11 @@ class VsockTable {
  public:
   static constexpr uint16_t kMaxConnections = 1023;
 
+  VsockTable() = default;
+  VsockTable(const VsockTable&) = delete;
+  VsockTable& operator=(const VsockTable&) = delete;
+  ~VsockTable();
+
   // Maps the memory, which costs nothing until there are connections.
   Status prepare();
 
@@ -34,7 +39,7 @@ class VsockTable {
   void unindex(VsockConnection& connection);
   VsockConnection* find(VsockPorts ports) const;
 
-  std::span<uint8_t> buffer(const VsockConnection& connection) const;
+  std::span<uint8_t> buffer(const VsockConnection& connection) const { return buffer_of(connection.slot); }
 
  private:
   static constexpr size_t kBuckets = 1024;
@@ -53,6 +58,7 @@ class VsockTable {
   static size_t bucket_of(VsockPorts ports);
   Memory& memory() const { return *reinterpret_cast<Memory*>(mapping_.data()); }
   VsockConnection* taken(uint16_t link) const;
+  std::span<uint8_t> buffer_of(uint32_t slot) const;
 
   Mapping mapping_;
   uint16_t count_ = 0;
