@@ -6,6 +6,10 @@ target_compile_options(volley_warnings INTERFACE -Wall -Wextra -Wconversion -Wsh
 add_library(volley_sanitizers INTERFACE)
 if(VOLLEY_SANITIZE)
   set(VOLLEY_SANITIZE_FLAGS -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -g)
+  if(VOLLEY_FUZZ)
+    # Coverage for libFuzzer, whose main() only the fuzzers link. Little else: they are built before each short run.
+    list(APPEND VOLLEY_SANITIZE_FLAGS -fsanitize=fuzzer-no-link -O1 -gline-tables-only)
+  endif()
   target_compile_options(volley_sanitizers INTERFACE ${VOLLEY_SANITIZE_FLAGS})
   target_link_options(volley_sanitizers INTERFACE ${VOLLEY_SANITIZE_FLAGS})
 endif()

@@ -1,22 +1,10 @@
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { cpus, tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
+import { fuzzSuite } from '../fuzz/fuzz-suite';
 import { runProgram } from './run-program';
-import { jestTally, junitTally, NOTHING, type JestReport, type Tally } from './tally';
-
-export interface SuiteOutcome {
-  tally: Tally;
-  /** Files of tests with how long they took, in ms. */
-  files: { name: string; tally: Tally; ms: number }[];
-  /** What else there is to say, e.g. why it was skipped. */
-  notes: string[];
-}
-
-export interface Suite {
-  name: string;
-  summary: string;
-  run: () => Promise<SuiteOutcome>;
-}
+import type { Suite, SuiteOutcome } from './suite';
+import { jestTally, junitTally, NOTHING, type JestReport } from './tally';
 
 const MINUTE_MS = 60_000;
 
@@ -148,6 +136,11 @@ export function suitesOf(root: string): Suite[] {
         }
         return ctest('sanitize', build);
       },
+    },
+    {
+      name: 'fuzz',
+      summary: 'every fuzzer for a few seconds, from the committed inputs (./volley fuzz runs them for long)',
+      run: () => fuzzSuite(root),
     },
     {
       name: 'unit',

@@ -5,7 +5,8 @@ import { ExitCode } from '../exit-code';
 import { duration } from '../output/quantities';
 import { table } from '../output/table';
 import { repositoryRoot } from '../repository-root';
-import { suitesOf, type Suite, type SuiteOutcome } from './suites';
+import type { Suite, SuiteOutcome } from './suite';
+import { suitesOf } from './suites';
 import { closingLine, sum } from './tally';
 
 export function addTestCommand(program: Command): void {
