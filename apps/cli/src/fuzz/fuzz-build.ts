@@ -26,11 +26,12 @@ export function whyNoFuzzers(): string | undefined {
     ['ninja', 'ninja-build'],
     ['clang++', 'clang'],
   ] as const) {
-    if (spawnSync(tool, ['--version'], { stdio: 'ignore' }).status !== 0)
+    if (spawnSync(tool, ['--version'], { env: process.env, stdio: 'ignore' }).status !== 0)
       return `${tool} is not installed (Debian package ${debianPackage})`;
   }
   // Asked by linking: where the runtime lies differs, and so does its name.
   const linked = spawnSync('clang++', ['-fsanitize=fuzzer,address,undefined', '-x', 'c++', '-', '-o', '/dev/null'], {
+    env: process.env,
     input: PROBE,
     stdio: ['pipe', 'ignore', 'ignore'],
     timeout: PROBE_DEADLINE_MS,
