@@ -31,6 +31,7 @@ constexpr Crash kCrashes[] = {
     {SIGILL, VOLLEY_EXIT_VMM_ERROR, "the VMM got SIGILL: a bug in the VMM"},
     {SIGFPE, VOLLEY_EXIT_VMM_ERROR, "the VMM got SIGFPE: a bug in the VMM"},
     {SIGABRT, VOLLEY_EXIT_VMM_ERROR, "the VMM aborted: a bug in the VMM"},
+    {SIGXCPU, VOLLEY_EXIT_VMM_ERROR, "the VMM got SIGXCPU: somebody has limited its CPU time, and it is used up"},
 };
 
 // Plain loops and stores: nothing in a handler may take a lock.

@@ -77,11 +77,15 @@ void check_signal(int signal, volley_exit_reason reason, const char* words) {
   CHECK_CONTAINS(std::string(vmm.stats().exit_message), words);
 }
 
+// A13, with signals_that_mean_no_harm_do_none.
 TEST(crash_signals_leave_a_reason) {
   check_signal(SIGSYS, VOLLEY_EXIT_JAIL_VIOLATION, "its jail forbids");
   check_signal(SIGBUS, VOLLEY_EXIT_VMM_ERROR, "SIGBUS");
   check_signal(SIGSEGV, VOLLEY_EXIT_VMM_ERROR, "SIGSEGV");
   check_signal(SIGABRT, VOLLEY_EXIT_VMM_ERROR, "aborted");
+  check_signal(SIGILL, VOLLEY_EXIT_VMM_ERROR, "SIGILL");
+  check_signal(SIGFPE, VOLLEY_EXIT_VMM_ERROR, "SIGFPE");
+  check_signal(SIGXCPU, VOLLEY_EXIT_VMM_ERROR, "SIGXCPU");
 }
 
 TEST(a_page_file_that_is_cut_ends_the_vmm) {
