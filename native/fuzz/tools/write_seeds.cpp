@@ -346,6 +346,13 @@ void agents() {
   Seed full;
   full.byte(1).byte(64).byte(0).byte(0).save("birth", "as-many-descriptors-as-there-may-be");
 
+  Seed messages;  // answers, the note of a boot, questions; then what is no message
+  for (unsigned i = 0; i < 5; ++i) messages.byte(0).byte(i);
+  messages.byte(1).byte(0).byte(1).byte(0).byte(2).byte(0);
+  for (unsigned i = 0; i < 8; ++i) messages.byte(3).byte(i);
+  messages.byte(3 | 8).byte(0).put(uint32_t{1024}).byte(3 | 128).byte(1).byte(64).byte(0).byte(3);
+  messages.save("monitor", "messages");
+
   Seed stats;
   stats.byte(0).byte(2).byte(0).put(uint32_t{70'000}).byte(20).text("some serial output\r\n");
   for (const unsigned step : {0u, 4u, 6u}) {
