@@ -213,6 +213,8 @@ export class HostAgent {
 
   async #audit(): Promise<void> {
     try {
+      const { noRoom } = this.chronicle;
+      if (noRoom !== undefined) this.log.error({ reason: noRoom }, 'no microVM can start here');
       await this.parts.ledger.audit();
     } catch (error) {
       this.log.warn({ err: error as Error }, 'the host could not be compared with the journal');

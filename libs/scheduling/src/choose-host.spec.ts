@@ -55,6 +55,14 @@ describe('choosing a host', () => {
     expect(choice.hosts[0]!.filters.filter(({ passed }) => !passed).map(({ name }) => name)).toEqual([filter]);
   });
 
+  it('says of the filter at which most hosts fail how one of them fails, and what to do', () => {
+    const full = { free: { slots: 0, vcpus: 8, memoryMiB: 1024 } };
+    const hosts = [host('away', { ready: false, state: 'cordoned' }), host('b', full), host('c', full)];
+    expect(chooseHost(hosts, demand, () => 0).reason).toBe(
+      'none of 3 hosts passes; failed filters: slots (2), state (1); b: 0 free; delete microVMs, raise VOLLEY_SLOTS or add a host',
+    );
+  });
+
   it('says so when there is no host at all', () => {
     expect(chooseHost([], demand, () => 0)).toEqual({ hostId: null, reason: 'no host has registered', hosts: [] });
   });

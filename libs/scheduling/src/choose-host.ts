@@ -19,6 +19,18 @@ export interface Choice {
 /** How many of the hosts that pass are compared. Best of two random ones stays good on stale data, best of all herds. */
 export const SAMPLE = 2;
 
+/** What the operator can do where most hosts fail at one filter. */
+const REMEDIES: Readonly<Record<string, string>> = {
+  state: 'volley hosts says why they are not ready',
+  kvm: 'volley doctor says there what its KVM lacks',
+  image: 'stock Linux images need a host with hardware KVM, or volley up --emulated',
+  network: 'volley hosts --json says what its network lacks',
+  report: 'the log of its agent says why it does not report',
+  slots: 'delete microVMs, raise VOLLEY_SLOTS or add a host',
+  vcpus: 'delete microVMs, ask for fewer vCPUs or add a host',
+  memory: 'delete microVMs, ask for less memory or add a host',
+};
+
 /**
  * Filters all hosts, samples two of those that pass and takes the one with the higher score. `random` gives numbers in
  * [0, 1); with the same candidates and numbers the choice is the same.
@@ -68,6 +80,14 @@ function whyNone(hosts: readonly HostVerdict[]): string {
   for (const { filters } of hosts) {
     for (const { name, passed } of filters) if (!passed) counts.set(name, (counts.get(name) ?? 0) + 1);
   }
-  const reasons = [...counts].sort((a, b) => b[1] - a[1]).map(([name, count]) => `${name} (${count})`);
-  return `none of ${hosts.length} hosts passes; failed filters: ${reasons.join(', ')}`;
+  const byCount = [...counts].sort((a, b) => b[1] - a[1]);
+  const reasons = byCount.map(([name, count]) => `${name} (${count})`).join(', ');
+  const most = byCount[0]![0];
+  const failed = ({ name, passed }: FilterResult): boolean => name === most && !passed;
+  const one = hosts.find(({ filters }) => filters.some(failed))!;
+  const remedy = REMEDIES[most];
+  return (
+    `none of ${hosts.length} hosts passes; failed filters: ${reasons}; ${one.hostId}: ${one.filters.find(failed)!.detail}` +
+    (remedy === undefined ? '' : `; ${remedy}`)
+  );
 }

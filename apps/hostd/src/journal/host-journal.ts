@@ -9,10 +9,12 @@ import {
   readFileSync,
   renameSync,
   rmSync,
+  statfsSync,
   writeFileSync,
   writeSync,
 } from 'node:fs';
 import { join } from 'node:path';
+import { DiskReserve } from './disk-reserve';
 import { countFramesBehind, decodeFrames, encodeFrame } from './frame';
 import type { HostRecord } from './host-record';
 import { emptyHostState, foldRecord, liveCount, snapshotRecords, type HostState } from './host-state';
@@ -27,6 +29,15 @@ export class JournalWriteError extends Error {
     super(message);
   }
 }
+
+/** With less free space than this on the journal's disk nothing new is begun: what runs must be able to tell how it ends. */
+const LEAST_FREE_BYTES = 16 * 2 ** 20;
+
+/**
+ * What a record may be written with: the disk's free space, or also the reserve, which is kept for what has happened already and for
+ * orders that end something.
+ */
+export type Means = 'room' | 'reserve';
 
 /** Records of this long, ms, are synced together. */
 const GROUP_MS = 20;
@@ -63,6 +74,9 @@ export class HostJournal {
   /** Ends the pause before the next group. */
   #hurry: (() => void) | undefined;
   #broken: Error | undefined;
+  /** Said aloud that the disk is full, and nothing was written without the reserve since. */
+  #full = false;
+  readonly #reserve: DiskReserve;
 
   private constructor(
     private readonly options: HostJournalOptions,
@@ -73,6 +87,8 @@ export class HostJournal {
     this.#bytes = opened.bytes;
     this.#records = opened.records;
     this.state = opened.state;
+    this.#reserve = new DiskReserve(`${opened.path}.reserve`);
+    this.#reserve.refill();
   }
 
   static open(options: HostJournalOptions): HostJournal {
@@ -105,16 +121,32 @@ export class HostJournal {
     return this.#records;
   }
 
+  /** Why nothing new may be begun, as far as that is the disk's fault; with what to do about it. Takes the reserve back when there is room. */
+  get noRoom(): string | undefined {
+    const { directory } = this.options;
+    if (this.#closed) return undefined; // says so itself when it is to be written
+    const { bavail, bsize } = statfsSync(directory);
+    const free = bavail * bsize;
+    const enough = free >= LEAST_FREE_BYTES;
+    if (enough && this.#reserve.refill()) return undefined;
+    if (enough) return `the reserve of the journal cannot be written at ${directory}; look at that disk and its quotas`;
+    const mib = (bytes: number): number => Math.floor(bytes / 2 ** 20);
+    return (
+      `the disk of this host is full: ${mib(free)} MiB are free at ${directory}, ` +
+      `${mib(LEAST_FREE_BYTES)} MiB are kept for its journal; free some`
+    );
+  }
+
   /**
    * Writes one record and folds it in. When it returns, the record survives the death of this process.
    *
    * @throws JournalWriteError when the disk is full or failing; the record is not in the file then.
    */
-  append(record: Omit<HostRecord, 'at'>): void {
+  append(record: Omit<HostRecord, 'at'>, means: Means = 'reserve'): void {
     if (this.#closed) throw new JournalWriteError('the journal is closed: the agent is shutting down');
     if (this.#broken) throw new JournalWriteError(`the journal cannot be written any more: ${this.#broken.message}`);
     const stamped: HostRecord = { at: Math.floor(this.options.now()), ...record };
-    this.#write(encodeFrame(stamped));
+    this.#write(encodeFrame(stamped), means);
     foldRecord(this.state, stamped);
     this.#records++;
     this.#dirty = true;
@@ -122,7 +154,22 @@ export class HostJournal {
     if (this.#records > (this.options.compactAbove ?? 20_000) + 2 * liveCount(this.state)) this.#compact();
   }
 
-  #write(frame: Buffer): void {
+  #write(frame: Buffer, means: Means): void {
+    try {
+      this.#writeOnce(frame);
+    } catch (error) {
+      const { code } = error as JournalWriteError;
+      const full = code === 'ENOSPC' || code === 'EDQUOT';
+      if (!full || means !== 'reserve' || !this.#reserve.spend()) throw error;
+      if (!this.#full)
+        this.options.log.error({ path: this.#path }, 'the disk is full: the journal lives on its reserve; free some');
+      this.#full = true;
+      return this.#write(frame, means);
+    }
+    this.#full &&= means === 'reserve';
+  }
+
+  #writeOnce(frame: Buffer): void {
     let written = 0;
     try {
       while (written < frame.length) written += writeSync(this.#fd, frame, written);
@@ -211,6 +258,7 @@ export class HostJournal {
     await this.sync();
     this.#closed = true;
     closeSync(this.#fd);
+    this.#reserve.close();
   }
 }
 

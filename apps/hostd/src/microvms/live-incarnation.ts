@@ -7,6 +7,7 @@ import type { AgentContext } from './agent-context';
 import { abortable, within } from './deadline';
 import { exitOf, type EndCause } from './exits';
 import { programEnd } from './guest-report';
+import { withRemedy } from './launch-remedy';
 import { prepareLaunch, type PreparedLaunch } from './prepared-launch';
 import { UnadoptedProcess } from './unadopted-process';
 
@@ -88,7 +89,7 @@ export class LiveIncarnation {
         this.#finishCancelled();
       } else {
         this.#log.warn({ err: error as Error }, 'a launch could not be prepared');
-        this.#finishWithoutProcess({ reason: 'vmmError', message: (error as Error).message });
+        this.#finishWithoutProcess({ reason: 'vmmError', message: withRemedy(error) });
       }
       return undefined;
     } finally {
@@ -118,7 +119,7 @@ export class LiveIncarnation {
     } catch (error) {
       const cause: EndCause = {
         reason: 'vmmError',
-        message: `the VMM could not be launched: ${(error as Error).message}`,
+        message: `the VMM could not be launched: ${withRemedy(error)}`,
       };
       this.#log.warn({ err: error as Error }, 'launch failed');
       this.#finishWithoutProcess(this.#cause ?? cause);

@@ -25,7 +25,7 @@ import { Admission } from '../admission/admission';
 import { Disks } from '../disks/disks';
 import { SlotKeeper } from '../slots/slot-keeper';
 import { slotOf, type Slot } from '../slots/slot-layout';
-import { HostJournal } from '../journal/host-journal';
+import { HostJournal, type Means } from '../journal/host-journal';
 import { claimedPidOffset } from '../recovery/vmm-abi';
 import { reclaimOrphans } from '../recovery/orphans';
 import { DEFAULT_LIMITS, ImageUnavailableError, type AgentContext, type AgentLimits } from './agent-context';
@@ -296,6 +296,7 @@ interface AgentOptions {
   warmShells?: number;
   limits?: Partial<AgentLimits>;
   onAppend?: (when: 'before' | 'after') => void;
+  noRoom?: () => string | undefined;
 }
 
 /** One life of the agent on a directory of the scripted host. */
@@ -325,9 +326,12 @@ class Agent {
     const { journal } = this;
     const appended = {
       state: journal.state,
-      append: (entry: Entry): void => {
+      get noRoom(): string | undefined {
+        return options.noRoom?.() ?? journal.noRoom;
+      },
+      append: (entry: Entry, means?: Means): void => {
         options.onAppend?.('before');
-        journal.append(entry);
+        journal.append(entry, means);
         options.onAppend?.('after');
       },
     };
@@ -531,6 +535,19 @@ describe('microVMs of a host', () => {
   });
 
   describe('repeats and fences', () => {
+    it('refuses a start for which its journal has no room, holds nothing for it, and starts the next one', async () => {
+      let noRoom: string | undefined = 'the disk of this host is full';
+      await restart({ noRoom: () => noRoom });
+      const refused = start(vm, 1);
+      const answer = await agent.manager.command(refused);
+      expect(answer).toEqual({ accepted: false, reason: noRoom });
+      expect(agent.admission.count).toBe(0);
+      expect(agent.slots.held()).toEqual([]);
+      noRoom = undefined;
+      expect(await agent.manager.command(refused)).toEqual(answer);
+      expect(await agent.manager.command(start(vm, 2))).toEqual({ accepted: true });
+    });
+
     it('answers a repeat of a command with its first answer', async () => {
       const refused = start(vm, 1);
       (refused as { spec: MicrovmSpec }).spec = { ...spec(), image: 'nope' };
@@ -683,7 +700,12 @@ describe('microVMs of a host', () => {
       await agent.manager.command(start(vm, 1, 'no-launch'));
       await at(vm, 'ended');
       expect(agent.fact(vm, 'exited')).toMatchObject({
-        exit: { reason: 'vmmError', message: 'the VMM could not be launched: no memory for it' },
+        exit: {
+          reason: 'vmmError',
+          message: expect.stringMatching(
+            /^the VMM could not be launched: no memory for it; the host has no memory/,
+          ) as string,
+        },
       });
       expect(agent.admission.count).toBe(0);
     });

@@ -52,6 +52,8 @@ export class MicrovmManager {
    */
   async command(command: HostCommand): Promise<Answer> {
     const receivedAt = this.context.clock.now();
+    const refused = this.context.chronicle.unwritten(command.commandId);
+    if (refused) return refused;
     for (;;) {
       const verdict = decide(this.context.chronicle.state, command);
       // No await between deciding and writing down: nothing can come in between.
@@ -128,6 +130,8 @@ export class MicrovmManager {
         'this host has lost touch with the controllers and registers first; ask again',
       );
     }
+    const { noRoom } = chronicle;
+    if (noRoom !== undefined) return chronicle.refuseForRoom(commandId, noRoom);
     const refused = images.refuses(spec);
     if (refused !== undefined) return chronicle.accept(commandId, { accepted: false, reason: refused });
     const granted = admission.request(microvmId, spec);
@@ -141,11 +145,14 @@ export class MicrovmManager {
     const slot = taken.slot.number;
     const change = { type: 'admitted' as const, microvmId, epoch, spec, slot, receivedAt, admittedAt: clock.now() };
     try {
-      chronicle.accept(commandId, ACCEPTED, { change });
+      chronicle.accept(commandId, ACCEPTED, { change }, 'room');
     } catch (error) {
       admission.release(microvmId);
       slots.giveBack(taken.slot);
-      throw error;
+      // Somebody was faster with what was free.
+      const full = chronicle.noRoom;
+      if (full === undefined) throw error;
+      return chronicle.refuseForRoom(commandId, full);
     }
     if (before) {
       this.#ended--;
