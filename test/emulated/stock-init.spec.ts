@@ -30,6 +30,8 @@ const GUEST_MODULES = [
   ...['vsock', 'vmw_vsock_virtio_transport', 'pvpanic-mmio', 'button'],
 ];
 const CMDLINE = 'console=ttyS0 reboot=k panic=-1 quiet mitigations=off';
+/** The guest had been told to end. */
+const ASKED = 0x80_0000;
 const [EXITED, SIGNALED, OOM, NOT_STARTED] = [1, 2, 3, 4].map((kind) => (kind << 24) >>> 0) as [
   number,
   number,
@@ -311,7 +313,7 @@ describeUnless(obstacle, "init on the distribution's kernel", () => {
     // Told 2030; the host's clock is older than that.
     expect(console).toMatch(/^2030\r?$/m);
     // Ended by busybox's poweroff, so its shell by SIGTERM.
-    expect(report).toMatchObject({ exit: 'POWER_OFF', status: 0, guestReport: SIGNALED | 15 });
+    expect(report).toMatchObject({ exit: 'POWER_OFF', status: 0, guestReport: SIGNALED | ASKED | 15 });
   });
 
   it('throws writes away where there is no writable disk', () => {
@@ -335,10 +337,10 @@ describeUnless(obstacle, "init on the distribution's kernel", () => {
   it('hears the power button and Ctrl-Alt-Del, and lets the program end in order', () => {
     for (const name of ['button', 'keyboard']) {
       expect(runs(name).console).toContain('it got TERM');
-      expect(runs(name).report).toMatchObject({ exit: 'POWER_OFF', guestReport: EXITED | 3 });
+      expect(runs(name).report).toMatchObject({ exit: 'POWER_OFF', guestReport: EXITED | ASKED | 3 });
     }
     expect(runs('stubborn').console).toContain('did not end within 500 ms and is killed');
-    expect(runs('stubborn').report).toMatchObject({ exit: 'POWER_OFF', guestReport: SIGNALED | 9 });
+    expect(runs('stubborn').report).toMatchObject({ exit: 'POWER_OFF', guestReport: SIGNALED | ASKED | 9 });
   });
 
   it('tells want of memory, reboots and panics apart', () => {
