@@ -5,6 +5,7 @@
 #include <sys/un.h>
 
 #include <cerrno>
+#include <utility>
 
 #include "support/descriptors.h"
 #include "support/virtio_bench.h"
@@ -18,6 +19,9 @@ namespace {
 constexpr uint32_t kGuestCid = 3;
 constexpr size_t kHostEnds = 8;
 constexpr uint32_t kFirstHostPort = 1u << 30;
+
+// The next accept4() of the device fails with this, once; 0 = it does not.
+int accept_error = 0;
 
 class VsockScript final : public DeviceScript {
  public:
@@ -99,9 +103,14 @@ class VsockScript final : public DeviceScript {
       case 8:
         end.reset();
         return;
-      default:
-        bench.agent().deaf = script.flag();
+      default: {
+        const uint8_t how = script.byte();
+        bench.agent().deaf = (how & 1) != 0;
+        if (how > 250) shutdown(listener_.get(), SHUT_RDWR);  // the agent wants no more connections
+        constexpr int kErrors[] = {0, 0, 0, EMFILE, ENOMEM, ECONNABORTED};
+        accept_error = kErrors[(how >> 1) % std::size(kErrors)];
         return;
+      }
     }
   }
 
@@ -163,6 +172,7 @@ class VsockScript final : public DeviceScript {
 void run(Script& script) {
   const DescriptorScope descriptors(true);
   restart_time();
+  accept_error = 0;
   volley_device config{};
   config.type = VOLLEY_DEVICE_VSOCK;
   config.guest_cid = kGuestCid;
@@ -175,6 +185,11 @@ void run(Script& script) {
 }
 
 }  // namespace
+
+VOLLEY_WRAP(int, accept4, int fd, sockaddr* address, socklen_t* size, int flags) {
+  errno = std::exchange(accept_error, 0);
+  return errno == 0 ? __real_accept4(fd, address, size, flags) : -1;
+}
 
 // What waits for a program of the host is no more than the guest was given credit for.
 VOLLEY_WRAP(ssize_t, sendmsg, int fd, const msghdr* message, int flags) {

@@ -225,6 +225,14 @@ void VirtioBench::step(Script& script, DeviceScript& device_script) {
       return device_script.host(script, *this);
     case Step::kReset:
       return write_register(kStatus, 0);
+    case Step::kFlood: {
+      const uint8_t how = script.byte();
+      const uint32_t queue = how % std::max(queue_count_, 1u);
+      uint8_t times = script.byte();
+      const std::vector<Piece> pieces = device_script.request(script, *this, queue);
+      while (times-- != 0) offer(queue, pieces, (how & 0x80) != 0);
+      return kick(queue, false);
+    }
     case Step::kStepCount:
       return;
   }

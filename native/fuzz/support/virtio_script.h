@@ -21,6 +21,7 @@ enum class Step : uint8_t {
   kTime,
   kHost,  // what the host's side of this device does: frames, connections, answers, limits, failing disks
   kReset,
+  kFlood,  // the same request many times: more than one turn of the device takes
   kStepCount,
 };
 

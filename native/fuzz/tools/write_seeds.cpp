@@ -53,6 +53,7 @@ class Seed {
   Seed& request(unsigned queue, bool indirect = false) {
     return step(Step::kRequest).byte(queue | (indirect ? 0x80u : 0u));
   }
+  Seed& flood(unsigned queue, unsigned times) { return step(Step::kFlood).byte(queue).byte(times); }
   Seed& kick(unsigned queue) { return step(Step::kKick).byte(queue); }
   Seed& turn() { return step(Step::kTurn).byte(3); }
   Seed& time(unsigned tenths_of_ms) { return step(Step::kTime).half(tenths_of_ms); }
@@ -124,6 +125,8 @@ void disks() {
   block_request(read_only, kWrite, 0, false);
   block_request(read_only, kRead, 0, false);
   read_only.save("block", "read-only");
+  Seed flood;
+  flood.byte(0).bring_up(1).flood(0x80, 100).byte(kWrite).half(8).buffer(0, 1).turn().save("block", "flood");
   Seed crossing;
   crossing.byte(0).bring_up(1);
   for (const unsigned sector : {120u, 127u, 128u, 380u, 384u, 391u, 640u}) {
@@ -184,6 +187,10 @@ void net() {
     }
     seed.save("net", merged ? "both-ways-merged" : "both-ways");
   }
+  Seed flood;
+  flood.byte(0).bring_up(2).flood(1, 200).byte(0).turn().flood(0, 250).byte(0).buffer(0, 4);
+  for (unsigned i = 0; i < 140; ++i) frame_from_host(flood, 60);
+  flood.turn().turn().save("net", "flood");
   Seed offload;
   offload.byte(1).half(9000).bring_up(2);
   offload.request(1).byte(1 | 1 << 1 | 8 | 64).half(54).half(1460).half(34).byte(16).buffer(0, 100).kick(1);
@@ -227,6 +234,13 @@ void vsock() {
   packet(host, 6, 1, 0, true).kick(1);
   host.step(Step::kHost).byte(1).byte(7).byte(1).turn().step(Step::kHost).byte(1).byte(8).turn();
   packet(host, 3, 1, 0, true).kick(1).save("vsock", "from-the-host");
+  Seed flood;  // of data for nobody: refusals wait until the guest takes them
+  flood.bring_up(3).flood(1, 200).byte(4).byte(1 | 2 << 2).buffer(0, 1).turn();
+  flood.flood(0, 200).buffer(0, 2).turn().save("vsock", "flood");
+  Seed hosts;  // more than are taken in one turn, while there are no descriptors, and after
+  hosts.bring_up(3).step(Step::kHost).byte(0).byte(9).byte(6);
+  for (unsigned i = 0; i < 20; ++i) hosts.step(Step::kHost).byte(i % 8).byte(0).byte(1 | 1 << 1);
+  hosts.turn().time(2000).turn().step(Step::kHost).byte(0).byte(9).byte(252).turn().save("vsock", "many-hosts");
   Seed refused;
   refused.bring_up(3);
   buffers(refused, 4);
@@ -254,6 +268,8 @@ void balloon_and_rng() {
   balloon.time(1000).turn().time(1000).turn();
   balloon.request(3).byte(3).put(Place::kBuffers).half(0x4000).put(Length::kSectors).byte(64).kick(3);
   balloon.step(Step::kHost).byte(1).byte(0).half(100).turn().save("balloon", "all-queues");
+  Seed balloons;
+  balloons.byte(0).bring_up(2).flood(0, 100).byte(0).byte(1).byte(1).byte(1).turn().save("balloon", "flood");
   Seed ends;
   ends.byte(0).bring_up(2).request(0).byte(4).byte(63);
   for (unsigned i = 0; i < 64; ++i) ends.byte(208 + i % 32);
@@ -264,6 +280,8 @@ void balloon_and_rng() {
   Seed rng;
   rng.byte(0).bring_up(1).request(0).byte(1).buffer(0, 8).buffer(0x4000, 200).kick(0);
   rng.request(0, true).byte(0).buffer(0, 1).kick(0).save("rng", "requests");
+  Seed flood;
+  flood.byte(0).bring_up(1).flood(0, 60).byte(0).buffer(0, 8).turn().save("rng", "flood");
   Seed limited;
   limited.byte(1).bring_up(1);
   for (unsigned i = 0; i < 4; ++i) limited.request(0).byte(0).buffer(0, 8).kick(0);

@@ -20,7 +20,11 @@ function fuzzer(name: string, script: string): void {
   chmodSync(program, 0o755);
 }
 const run = (target: string) =>
-  runFuzzers([{ root, target, seconds: 1, corpus: join(root, 'corpus', target) }], 2, () => undefined);
+  runFuzzers(
+    [{ root, target, seconds: 1, corpus: join(root, 'corpus', target), logs: join(root, 'logs') }],
+    2,
+    () => undefined,
+  );
 const findingsOf = (target: string): string => join(root, 'native/build-fuzz/findings', target);
 
 it('replays what is committed, then looks for new inputs', async () => {

@@ -15,6 +15,8 @@ export interface FuzzOrder {
   seconds: number;
   /** Where inputs that reach something new are kept. */
   corpus: string;
+  /** Folder of the logs: not that of another run at the same time. */
+  logs: string;
 }
 
 export interface FuzzOutcome extends FuzzRun {
@@ -29,11 +31,10 @@ export interface FuzzOutcome extends FuzzRun {
  * Replays the committed seeds and every input that once was a finding, then looks for new ones. What ends the program in
  * any other way than in good order is a finding; an input that only once took too long is none.
  */
-export async function runFuzzer({ root, target, seconds, corpus }: FuzzOrder): Promise<FuzzOutcome> {
+export async function runFuzzer({ root, target, seconds, corpus, logs }: FuzzOrder): Promise<FuzzOutcome> {
   const build = fuzzBuildFolder(root);
   const program = join(build, 'fuzz', `fuzz-${target}`);
   const findings = join(build, 'findings', target);
-  const logs = join(build, 'logs');
   for (const folder of [corpus, findings, logs]) mkdirSync(folder, { recursive: true });
   const committed = ['seeds', 'regressions']
     .map((kind) => join(root, 'native', 'fuzz', kind, target))

@@ -3,7 +3,7 @@ import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { SuiteOutcome } from '../suites/suite';
 import { NOTHING } from '../suites/tally';
-import { buildFuzzers, fuzzTargets, whyNoFuzzers } from './fuzz-build';
+import { buildFuzzers, fuzzBuildFolder, fuzzTargets, whyNoFuzzers } from './fuzz-build';
 import { runFuzzers, toldOutcome } from './fuzz-run';
 
 const SECONDS_EACH = 5;
@@ -19,7 +19,14 @@ export async function fuzzSuite(root: string): Promise<SuiteOutcome> {
     return { tally: { ...NOTHING, failed: 1 }, files: [], notes: [`the fuzzers could not be built: ${built}`] };
   const scratch = mkdtempSync(join(tmpdir(), 'volley-fuzz-'));
   try {
-    const orders = targets.map((target) => ({ root, target, seconds: SECONDS_EACH, corpus: join(scratch, target) }));
+    const logs = join(fuzzBuildFolder(root), 'logs', 'suite');
+    const orders = targets.map((target) => ({
+      root,
+      target,
+      seconds: SECONDS_EACH,
+      corpus: join(scratch, target),
+      logs,
+    }));
     const outcomes = await runFuzzers(orders, Math.min(2, cpus().length), (outcome) => {
       process.stdout.write(`${toldOutcome(outcome)}\n`);
     });

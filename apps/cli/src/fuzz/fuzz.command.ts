@@ -36,7 +36,13 @@ export function addFuzzCommand(program: Command): void {
         if (built !== 0) throw new CliError(`the fuzzers could not be built: ${built}`);
         const orders = targets
           .filter((target) => names.length === 0 || names.includes(target))
-          .map((target) => ({ root, target, seconds, corpus: join(fuzzBuildFolder(root), 'corpus', target) }));
+          .map((target) => ({
+            root,
+            target,
+            seconds,
+            corpus: join(fuzzBuildFolder(root), 'corpus', target),
+            logs: join(fuzzBuildFolder(root), 'logs'),
+          }));
         const outcomes = await runFuzzers(orders, jobs, (outcome) => out.note(toldOutcome(outcome)));
         if (out.json) out.document({ seconds, outcomes });
         else out.line(told(outcomes));
