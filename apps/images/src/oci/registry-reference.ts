@@ -28,8 +28,7 @@ export function parseRegistryReference(text: string): RegistryReference {
   const slash = beforeDigest.indexOf('/');
   const registry = slash < 0 ? '' : beforeDigest.slice(0, slash);
   if (!REGISTRY.test(registry)) {
-    const whole = slash < 0 ? `docker.io/library/${plain}` : `docker.io/${plain}`;
-    throw wrong(`it must begin with the registry's host, such as ${whole}`);
+    throw wrong(`it must begin with the registry's host, such as registry.example/${plain}`);
   }
   const rest = beforeDigest.slice(slash + 1);
   const colon = rest.lastIndexOf(':');
