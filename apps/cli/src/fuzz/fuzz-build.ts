@@ -30,15 +30,19 @@ export function whyNoFuzzers(): string | undefined {
       return `${tool} is not installed (Debian package ${debianPackage})`;
   }
   // Asked by linking: where the runtime lies differs, and so does its name.
-  const linked = spawnSync('clang++', ['-fsanitize=fuzzer,address,undefined', '-x', 'c++', '-', '-o', '/dev/null'], {
-    env: process.env,
-    input: PROBE,
-    stdio: ['pipe', 'ignore', 'ignore'],
-    timeout: PROBE_DEADLINE_MS,
-  });
+  const linked = spawnSync(
+    'clang++',
+    ['-fsanitize=fuzzer,address,undefined', '-fsanitize-coverage=trace-loads', '-x', 'c++', '-', '-o', '/dev/null'],
+    {
+      env: process.env,
+      input: PROBE,
+      stdio: ['pipe', 'ignore', 'ignore'],
+      timeout: PROBE_DEADLINE_MS,
+    },
+  );
   return linked.status === 0
     ? undefined
-    : "clang's fuzzer runtime is not installed (Debian package libclang-rt-14-dev)";
+    : 'clang has no fuzzer runtime, or is older than version 14 (Debian package libclang-rt-14-dev)';
 }
 
 /** Brings the fuzzers up to date. Resolves with 0, or with what went wrong. */
