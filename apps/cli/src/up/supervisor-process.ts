@@ -12,12 +12,11 @@ import { IN_USE } from '../supervisor/exit-code';
 import { SupervisorLock } from '../supervisor/supervisor-lock';
 import { readState } from '../supervisor/supervisor-state';
 import type { Overcommit } from '../supervisor/volley-processes';
+import { hopelessProcess } from './hopeless-process';
 import { lastLines } from './log-tail';
 import type { ListenAddress } from './listen-address';
 
 const SUPERVISOR = 'supervisor';
-/** So many short lives in a row while starting mean that it will not work. */
-const HOPELESS = 5;
 /** Its services drain for 15 s, nats-server after them for 10 s. */
 const STOP_MS = 40_000;
 
@@ -73,7 +72,7 @@ export async function untilReady(
     if (child && (child.exitCode !== null || child.signalCode !== null)) {
       throw new CliError(`the supervisor ended at once:\n${lastLines(folder.logFile(SUPERVISOR))}`);
     }
-    const hopeless = readState(folder)?.processes.find(({ shortLives }) => shortLives >= HOPELESS);
+    const hopeless = hopelessProcess(readState(folder), child?.pid);
     if (hopeless) {
       throw new CliError(
         `${hopeless.name} does not stay alive (${hopeless.lastExit}):\n${lastLines(folder.logFile(hopeless.name))}`,
