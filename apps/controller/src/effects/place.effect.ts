@@ -1,7 +1,8 @@
 import { Injectable } from '@nestjs/common';
 import { BusClient } from '#bus';
-import type { MicrovmEffect, MicrovmLife } from '#lifecycle';
+import { microvmContext, type MicrovmEffect, type MicrovmLife } from '#lifecycle';
 import { placeMicrovm, type MicrovmEvent } from '#protocol';
+import { noPlaceReason } from './no-place-reason';
 import { MicrovmHistories } from '../histories/microvm-histories';
 
 /** Asks the placement service for a host and records the answer. */
@@ -24,7 +25,12 @@ export class PlaceEffect {
     });
     const event: MicrovmEvent = receipt.hostId
       ? { type: 'placed', hostId: receipt.hostId, epoch: effect.epoch, receiptId: receipt.id, decidedAt: receipt.at }
-      : { type: 'placementFailed', reason: receipt.reason, receiptId: receipt.id, final: false };
+      : {
+          type: 'placementFailed',
+          reason: noPlaceReason(receipt.reason, microvmContext(life)),
+          receiptId: receipt.id,
+          final: false,
+        };
     // Refused when it was stopped or deleted meanwhile: then nobody needs the place any more.
     await this.histories.record(
       life.id,
