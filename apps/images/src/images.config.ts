@@ -22,6 +22,8 @@ export const ImagesConfig = z.object({
   maxImageMib: count.default(65_536),
   /** What imports leave free on their disk for others. */
   imagesReserveMib: z.coerce.number().int().nonnegative().default(512),
+  /** How long a registry may be silent. */
+  registrySilenceS: count.default(60),
   logLevel: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal']).default('info'),
 });
 export type ImagesConfig = z.output<typeof ImagesConfig>;

@@ -83,6 +83,7 @@ export class ImagesModule {
         cacheFolder: config.kernelCacheDir ?? join(config.imagesDir, 'kernels'),
         maxBytes: config.maxImageMib * MIB,
         reserveBytes: config.imagesReserveMib * MIB,
+        registryMs: config.registrySilenceS * 1_000,
       },
     );
     const jobs = new ImportJobs(jobStore, importer, logger, { atOnce: config.importsAtOnce });

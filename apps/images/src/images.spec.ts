@@ -559,7 +559,7 @@ const program = (name: string, args: string[], cwd?: string): string =>
         'no registry in the name',
         () => source({ reference: 'alpine:3.20' }),
         'invalid',
-        /docker\.io\/library\/alpine:3\.20/,
+        /registry\.example\/alpine:3\.20/,
       ],
       ['a name that is none', () => source({ reference: '--help/x' }), 'invalid', /./],
     ])('%s: refused', async (_, make, code, message) => {

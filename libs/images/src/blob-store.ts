@@ -40,7 +40,7 @@ export class BlobStore implements BlobSource {
 
   /**
    * Stores a file under its digest. Content that is there already is not sent again, but counts as put now, so that nobody who
-   * collects takes it away.
+   * collects takes it away. It is read, though: what has been damaged in the store is put anew.
    *
    * @throws ImageError
    */
@@ -67,6 +67,20 @@ export class BlobStore implements BlobSource {
 
   async has(digest: string): Promise<boolean> {
     return (await this.bucket.stat(digest)) !== undefined;
+  }
+
+  /** Whether a blob is there and its content is what it should be; reads all of it. @throws ImageError `storeAway` */
+  async isWhole(digest: string): Promise<boolean> {
+    try {
+      const { content } = await this.#find(digest);
+      const meter = new DigestMeter();
+      for await (const chunk of content) meter.add(chunk);
+      return meter.result().digest === digest;
+    } catch (error) {
+      if (error instanceof ImageError && (error.failure === 'wrongDigest' || error.failure === 'contentGone'))
+        return false;
+      throw error;
+    }
   }
 
   async fetch(digest: string, path: string, { signal, onProgress }: FetchOptions = {}): Promise<Blob> {
@@ -130,7 +144,7 @@ export class BlobStore implements BlobSource {
   async #keep(blob: Blob): Promise<boolean> {
     const there = await this.bucket.stat(blob.digest);
     if (!there || there.digest !== blob.digest || there.bytes !== blob.bytes) return false;
-    return this.bucket.touch(blob.digest);
+    return (await this.isWhole(blob.digest)) && this.bucket.touch(blob.digest);
   }
 
   async #find(digest: string) {

@@ -280,6 +280,8 @@ export class ObjectBucket {
       throw storeError(error, `${info.name} could not be read`);
     }
     if (left > 0) {
+      // What the server does not have any more cannot be waited for.
+      if ((await this.#chunksOf(info)) < info.chunks) throw damaged(info.name);
       throw new ImageError(
         'storeAway',
         `the image store gave only a part of ${info.name}; try again, or import it again`,
@@ -287,7 +289,17 @@ export class ObjectBucket {
     }
     const { digest, bytes } = meter.result();
     if (natsDigest(digest) !== info.digest || bytes !== info.size) {
-      throw new ImageError('wrongDigest', `${info.name} is damaged in the image store; import it again`);
+      throw damaged(info.name);
+    }
+  }
+
+  async #chunksOf({ nuid: id, name }: ObjectInfo): Promise<number> {
+    const subject = `$O.${this.name}.C.${id}`;
+    try {
+      const { state } = await this.jsm.streams.info(this.#stream, { subjects_filter: subject });
+      return state.subjects?.[subject] ?? 0;
+    } catch (error) {
+      throw storeError(error, `${name} could not be looked up`);
     }
   }
 
@@ -364,6 +376,10 @@ export class ObjectBucket {
     const { state } = await this.jsm.streams.info(this.#stream, { subjects_filter: `$O.${this.name}.C.>` });
     return Object.keys(state.subjects ?? {});
   }
+}
+
+function damaged(name: string): ImageError {
+  return new ImageError('wrongDigest', `${name} is damaged in the image store; import it again`);
 }
 
 /** Chunks of exactly `size` bytes, and a last one of what is left. */

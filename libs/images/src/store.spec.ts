@@ -151,7 +151,8 @@ describeWithNats('the content of images', () => {
     const subject = `$O.blobs.C.${info!.nuid}`;
     const first = await jsm.streams.getMessage('OBJ_blobs', { last_by_subj: subject });
     await jsm.streams.deleteMessage('OBJ_blobs', first!.seq);
-    await expect(blobs.fetch(digest, copy)).rejects.toMatchObject({ failure: 'storeAway' });
+    // What is gone is not waited for.
+    await expect(blobs.fetch(digest, copy)).rejects.toMatchObject({ failure: 'wrongDigest' });
     nc.publish(subject, randomBytes(first!.data.length));
     await nc.flush();
     await expect(blobs.fetch(digest, copy)).rejects.toMatchObject({ failure: 'wrongDigest' });
@@ -160,6 +161,13 @@ describeWithNats('the content of images', () => {
       code: 'notFound',
     });
     expect(existsSync(copy)).toBe(false);
+    // Storing the same again puts it right.
+    expect(await blobs.isWhole(digest)).toBe(false);
+    await blobs.putFile(file(content));
+    expect(await blobs.isWhole(digest)).toBe(true);
+    await blobs.fetch(digest, copy);
+    expect(readFileSync(copy).equals(content)).toBe(true);
+    rmSync(copy);
   });
 
   it('under a digest that is not theirs are not believed', async () => {

@@ -11,6 +11,8 @@ export interface ImportContext {
   readonly signal: AbortSignal;
   /** Largest file that may come of it, in bytes. */
   readonly maxBytes: number;
+  /** How long a registry may be silent, in ms. */
+  readonly registryMs: number;
   /** Says what is being done: one short sentence without a stop. */
   say(message: string): void;
 }

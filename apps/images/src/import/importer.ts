@@ -33,6 +33,8 @@ export interface ImporterOptions extends KernelOptions {
   maxBytes: number;
   /** What an import leaves free on its disk for others, in bytes. */
   reserveBytes: number;
+  /** How long a registry may be silent, in ms. */
+  registryMs: number;
 }
 
 /** The kernel of images that name none; imported when first needed. */
@@ -77,9 +79,9 @@ export class Importer {
   }
 
   #within<T>(how: Pick<ImportContext, 'signal' | 'say'>, work: (context: ImportContext) => Promise<T>): Promise<T> {
-    const { maxBytes, reserveBytes } = this.options;
+    const { maxBytes, reserveBytes, registryMs } = this.options;
     return this.parts.work.within((folder) =>
-      withRoom(folder, reserveBytes, how.signal, (signal) => work({ ...how, signal, folder, maxBytes })),
+      withRoom(folder, reserveBytes, how.signal, (signal) => work({ ...how, signal, folder, maxBytes, registryMs })),
     );
   }
 
@@ -104,7 +106,7 @@ export class Importer {
       const kernel = await importKernelFile(context, this.options, file);
       return { manifest: await this.#storeKernel(context, kernel), source: kernel.source };
     }
-    const known = this.#kernelNamed(request.kernel); // before the work: a wrong name should not cost it
+    const known = await this.#wholeKernel(request.kernel); // before the work: a wrong name should not cost it
     const root = await this.#root(request, context);
     const kernel = known ?? (await this.#theDefaultKernel(context));
     return { manifest: await this.#storeLinux(context, root, kernel), source: root.source };
@@ -142,6 +144,20 @@ export class Importer {
       'notUnderstood',
       `${name} is ${image ? 'an image, not a kernel' : 'not there'}; imported kernels: ${known}`,
     );
+  }
+
+  /** The kernel of that name. Undefined: the default one is not there, or not any more as it should be. @throws ImageError */
+  async #wholeKernel(name: string | undefined): Promise<KernelManifest | undefined> {
+    const kernel = this.#kernelNamed(name);
+    for (const { digest } of kernel ? [kernel.vmlinux, kernel.initrd] : []) {
+      if (await this.parts.blobs.isWhole(digest)) continue;
+      if (name === undefined) return undefined;
+      throw new ImageError(
+        'corrupted',
+        `the kernel ${name} is damaged in the image store (${digest}); import it again`,
+      );
+    }
+    return kernel;
   }
 
   #theDefaultKernel(how: Pick<ImportContext, 'signal' | 'say'>): Promise<KernelManifest> {

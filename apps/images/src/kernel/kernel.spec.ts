@@ -15,7 +15,13 @@ let folder: string;
 let context: ImportContext;
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'volley-kernel-'));
-  context = { folder, signal: new AbortController().signal, maxBytes: 1 << 30, say: () => undefined };
+  context = {
+    folder,
+    signal: new AbortController().signal,
+    maxBytes: 1 << 30,
+    registryMs: 60_000,
+    say: () => undefined,
+  };
 });
 afterEach(() => rmSync(folder, { recursive: true, force: true }));
 

@@ -1,9 +1,10 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { digestOf } from '#images';
+import { digestOf, ImageError } from '#images';
 import { ProgramError, type ProgramRun } from '../programs/run-program';
 import { run, type ImportContext } from '../import/import-context';
 import { explainSkopeo } from './skopeo-errors';
+import { whileGrowing } from './while-growing';
 
 /** Where an image is taken from, and with which rights. */
 export interface SkopeoSource {
@@ -21,6 +22,7 @@ export interface RegistryAccess {
   insecure: boolean;
 }
 
+/** For what is asked of a file. */
 const LOOK_UP_MS = 60_000;
 const COPY_MS = 60 * 60_000;
 /** Folder of the OCI layout in an import's folder, and the name of the image in it. */
@@ -53,8 +55,22 @@ export async function inspectRaw(
   context: ImportContext,
   source: SkopeoSource,
 ): Promise<{ text: string; digest: string }> {
-  const text = await skopeo(context, source, ['inspect', '--raw', ...source.access, source.name], LOOK_UP_MS);
-  return { text, digest: digestOf(text) };
+  const args = ['inspect', '--raw', ...source.access, source.name];
+  if (!isRegistry(source)) {
+    const text = await skopeo(context, source, args, LOOK_UP_MS);
+    return { text, digest: digestOf(text) };
+  }
+  const { registryMs } = context;
+  try {
+    const text = await skopeo(context, source, args, registryMs);
+    return { text, digest: digestOf(text) };
+  } catch (error) {
+    if (!(error instanceof ImageError) || error.failure !== 'timeout') throw error;
+    throw new ImageError(
+      'registryAway',
+      `the registry did not answer within ${registryMs / 1000} s; check that it works, and the way to it (VOLLEY_REGISTRY_SILENCE_S)`,
+    );
+  }
 }
 
 /** Copies an image, verified blob by blob, into the OCI layout {@link LAYOUT} of the import's folder. @throws ImageError */
@@ -65,15 +81,23 @@ export async function copyToLayout(
 ): Promise<void> {
   let layers = 0;
   const access = source.access.map((option) => option.replace(/^--/, '--src-'));
-  await skopeo(context, source, ['copy', ...access, source.name, `oci:${LAYOUT}:${LAYOUT_IMAGE}`], COPY_MS, (line) => {
-    if (line.startsWith('Copying blob')) onLayer(++layers);
-  });
+  const args = ['copy', ...access, source.name, `oci:${LAYOUT}:${LAYOUT_IMAGE}`];
+  const copy = (signal: AbortSignal): Promise<string> =>
+    skopeo({ ...context, signal }, source, args, COPY_MS, (line) => {
+      if (line.startsWith('Copying blob')) onLayer(++layers);
+    });
+  if (!isRegistry(source)) return void (await copy(context.signal));
+  await whileGrowing(join(context.folder, LAYOUT), context.registryMs, context.signal, copy);
 }
 
 /** The configuration document of the image in the layout. @throws ImageError */
 export function inspectConfig(context: ImportContext): Promise<string> {
   const source = { name: `oci:${LAYOUT}:${LAYOUT_IMAGE}`, access: [] };
   return skopeo(context, source, ['inspect', '--config', '--raw', source.name], LOOK_UP_MS);
+}
+
+function isRegistry({ name }: SkopeoSource): boolean {
+  return name.startsWith('docker://');
 }
 
 /** Every image is taken and checked by its digest; there is no signature to ask this machine's policy about. */
@@ -104,6 +128,6 @@ async function skopeo(
     });
   } catch (error) {
     if (!(error instanceof ProgramError)) throw error;
-    throw explainSkopeo(error, source.name.startsWith('docker://') ? 'registry' : 'archive');
+    throw explainSkopeo(error, isRegistry(source) ? 'registry' : 'archive');
   }
 }
