@@ -103,6 +103,7 @@ export class Cgroups {
   pathsOf(slot: Slot): string[] {
     return this.#placed.map(({ directory }) => {
       const path = join(directory, slot.cgroup);
+      if (existsSync(path)) return path; // the usual case, and an error would cost a start ten times as much
       try {
         mkdirSync(path, { mode: 0o755 });
         this.#written.delete(slot.number);
