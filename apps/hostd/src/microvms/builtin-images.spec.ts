@@ -22,6 +22,16 @@ describe('the built-in canary', () => {
     }
   });
 
+  it('is refused when its file is not the one that was built', async () => {
+    writeFileSync(`${kernel}.sha256`, `${'0'.repeat(64)}  -\n`);
+    await expect(store.resolve(spec({}))).rejects.toMatchObject({
+      name: 'ImageUnavailableError',
+      message: expect.stringMatching(/^image canary: .*canary\.bin is damaged.*volley build/),
+    });
+    rmSync(`${kernel}.sha256`);
+    expect((await store.resolve(spec({}))).kernelPath).toBe(kernel);
+  });
+
   it('is refused with a reason where its drivers have no room, or are missing', () => {
     expect(store.refuses(spec({ rng: true, memoryMiB: 3 }))).toContain('needs at least 4 MiB');
     rmSync(withDrivers);

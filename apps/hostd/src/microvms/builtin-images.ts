@@ -1,5 +1,6 @@
 import { accessSync, constants } from 'node:fs';
 import { findImage, wantedDevices, type MicrovmSpec } from '#protocol';
+import { BuiltFiles } from './built-files';
 import { ImageUnavailableError, type BootSource, type ImageStore } from './agent-context';
 
 /** Paths of a built-in image's kernel: as small as it can be, and with drivers for guests that ask for devices. */
@@ -11,6 +12,7 @@ export interface BuiltinKernel {
 /** The images built with Volley, as far as their files are on this host and its KVM can boot them. */
 export class BuiltinImageStore implements ImageStore {
   readonly names: string[];
+  readonly #checked = new BuiltFiles();
 
   constructor(
     /** By image name. */
@@ -48,7 +50,10 @@ export class BuiltinImageStore implements ImageStore {
     if (refused !== undefined) return Promise.reject(new ImageUnavailableError(refused));
     const { bootProtocol, irqchip } = findImage(spec.image)!;
     const { kernel, withDrivers } = this.kernels[spec.image]!;
-    return Promise.resolve({ kernelPath: wantsDevices(spec) ? withDrivers : kernel, bootProtocol, irqchip });
+    const kernelPath = wantsDevices(spec) ? withDrivers : kernel;
+    const damage = this.#checked.damageOf(kernelPath);
+    if (damage !== undefined) return Promise.reject(new ImageUnavailableError(`image ${spec.image}: ${damage}`));
+    return Promise.resolve({ kernelPath, bootProtocol, irqchip });
   }
 }
 
