@@ -32,8 +32,8 @@ Result<UniqueFd> OpenHere(const std::string& name, const std::string& namespace_
     if (error == EBUSY) return Failure{EBUSY, "the tap " + name + " is in use by another VMM"};
     return FailedCall(error, "cannot open the tap " + name);
   }
-  // A name that is not there makes a new device, without address and routes: a guest on it would talk to nobody. Taps of
-  // slots are persistent and one made here is not; it goes with the descriptor.
+  // A name that is not there makes a new device, without address and routes: a guest on it would talk to nobody. Taps
+  // of slots are persistent and one made here is not; it goes with the descriptor.
   ifreq found{};
   if (ioctl(tap.get(), TUNGETIFF, &found) < 0) return FailedCall(errno, "cannot look at the tap " + name);
   if ((found.ifr_flags & IFF_PERSIST) == 0) return Failure{ENODEV, "the tap " + name + " is not there"};
