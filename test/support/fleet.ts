@@ -33,6 +33,11 @@ export class Fleet {
   commandMs = 90_000;
   requestMs = 30_000;
 
+  /** In addition to the settings that every fleet gets. */
+  env: Record<string, string> = {};
+  /** Words in front of `volley up`: a program that runs another one in circumstances of its own. */
+  within: readonly string[] = [];
+
   static async up(...options: string[]): Promise<Fleet> {
     const fleet = new Fleet();
     await fleet.up(...options);
@@ -42,7 +47,7 @@ export class Fleet {
   /** Starts, or starts again on the same folder. */
   async up(...options: string[]): Promise<string> {
     const listen = this.url ? ['--listen', new URL(this.url).host] : ['--port', '0'];
-    const { stdout } = await this.volley('up', '--detach', ...listen, ...options);
+    const { stdout } = await this.#run(this.within, ['up', '--detach', ...listen, ...options]);
     this.url = (await this.status()).url;
     this.token = readFileSync(join(this.data, 'operator.token'), 'utf8').trim();
     return stdout;
@@ -50,8 +55,19 @@ export class Fleet {
 
   /** Runs a `volley` command on this fleet. Rejects when it fails. */
   volley(...args: string[]): Promise<{ stdout: string; stderr: string }> {
-    return run(join(ROOT, 'volley'), [...args, '--data', this.data], {
-      env: { PATH: process.env['PATH'], HOME: process.env['HOME'], VOLLEY_SETUP: 'skip', VOLLEY_NETWORK: 'off' },
+    return this.#run([], args);
+  }
+
+  #run(within: readonly string[], args: readonly string[]): Promise<{ stdout: string; stderr: string }> {
+    const [program, ...words] = [...within, join(ROOT, 'volley'), ...args, '--data', this.data];
+    return run(program!, words, {
+      env: {
+        PATH: process.env['PATH'],
+        HOME: process.env['HOME'],
+        VOLLEY_SETUP: 'skip',
+        VOLLEY_NETWORK: 'off',
+        ...this.env,
+      },
       timeout: this.commandMs,
       maxBuffer: 64 * 2 ** 20,
     });

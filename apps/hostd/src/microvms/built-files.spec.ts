@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { BuiltFiles } from './built-files';
@@ -39,6 +39,8 @@ describe('files of the build', () => {
   it('are taken as they are without a digest, and missing ones told', () => {
     writeFileSync(file, 'own');
     expect(new BuiltFiles().damageOf(file)).toBeUndefined();
+    mkdirSync(`${file}.sha256`);
+    expect(new BuiltFiles().damageOf(file)).toMatch(/cannot be read.*; build it anew/);
     rmSync(file);
     expect(new BuiltFiles().damageOf(file)).toMatch(/kernel cannot be read \(.*volley build$/);
   });

@@ -11,12 +11,16 @@ export class BuiltFiles {
     if (this.#whole.get(path) === now) return undefined;
     const remedy = 'build it anew: remove it, then ./volley build';
     let content: Buffer;
+    let built: string | undefined;
     try {
       content = readFileSync(path);
+      built = digestBeside(path);
     } catch (error) {
-      return `${path} cannot be read (${(error as Error).message}); ${remedy}`;
+      const { code, message } = error as NodeJS.ErrnoException;
+      // That this process may open no more files, say, is no fault of the file's.
+      const isTheFile = code === 'ENOENT' || code === 'EISDIR' || code === 'EIO';
+      return `${path} cannot be read (${message})${isTheFile ? `; ${remedy}` : ''}`;
     }
-    const built = digestBeside(path);
     const found = createHash('sha256').update(content).digest('hex');
     if (built !== undefined && found !== built) {
       return `${path} is damaged: its digest is sha256:${found}, it was built as sha256:${built}; ${remedy}`;
@@ -29,8 +33,9 @@ export class BuiltFiles {
 function digestBeside(path: string): string | undefined {
   try {
     return /^[0-9a-f]{64}/.exec(readFileSync(`${path}.sha256`, 'latin1'))?.[0];
-  } catch {
-    return undefined;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw error;
   }
 }
 

@@ -11,6 +11,7 @@ it.each<[Error, RegExp]>([
   ],
   [new VmmLaunchError('cannot map', 'ENOMEM'), /cannot map; .*VOLLEY_RESERVE_MIB/],
   [Object.assign(new Error('mkdir failed'), { code: 'ENOSPC' }), /mkdir failed; .*VOLLEY_RUN_DIR/],
+  [new VmmLaunchError('cannot open the tap vt0: Inappropriate ioctl', 'ENOTTY'), /vt0: .*; .*module tun/],
 ])('%s says what to do', (error, message) => {
   expect(withRemedy(error)).toMatch(message);
 });

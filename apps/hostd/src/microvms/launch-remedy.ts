@@ -14,6 +14,10 @@ const REMEDIES: readonly [sign: RegExp, remedy: string][] = [
     /\bENOSPC\b|no space left on device/i,
     'a file system of the host is full: free some in VOLLEY_HOST_DIR and VOLLEY_RUN_DIR',
   ],
+  [
+    /cannot open the tap|\/dev\/net\/tun/,
+    'check that /dev/net/tun works (kernel module tun) and that the host agent runs as root',
+  ],
 ];
 
 /** The message of an error for a history: what is wrong, and what to do where that is known. */
