@@ -78,6 +78,7 @@ export function suitesOf(root: string): Suite[] {
     }
   };
 
+  const twoAtOnce = [`--maxWorkers=${Math.min(2, cpus().length)}`];
   const suites: Suite[] = [
     {
       name: 'lint',
@@ -145,12 +146,13 @@ export function suitesOf(root: string): Suite[] {
     {
       name: 'unit',
       summary: 'tests beside the code of libs and apps',
-      run: () => jest([join(root, 'libs'), join(root, 'apps')], [`--maxWorkers=${Math.min(2, cpus().length)}`]),
+      run: () => jest([join(root, 'libs'), join(root, 'apps')], twoAtOnce),
     },
   ];
-  // Tests of the whole system use the machine as a whole, so one after the other.
+  // Tests of the whole system use the machine as a whole, so one after the other; an emulated host has one processor.
   for (const name of wholeSystemSuites(root)) {
-    suites.push({ name, summary: `test/${name}`, run: () => jest([join(root, 'test', name)], ['--runInBand']) });
+    const workers = name === 'emulated' ? twoAtOnce : ['--runInBand'];
+    suites.push({ name, summary: `test/${name}`, run: () => jest([join(root, 'test', name)], workers) });
   }
   return suites;
 }
