@@ -233,7 +233,7 @@ let commands = 0;
 
   it('tells how the program in a guest ended', async () => {
     const vm = await run(`tell=${0x01000003} exit=poweroff`, { rng: true });
-    expect((await agent.fact(vm, 'exited')).exit).toMatchObject({ reason: 'powerOff', program: { code: 3 } });
+    expect((await agent.fact(vm, 'exited')).exit).toMatchObject({ reason: 'programFailed', program: { code: 3 } });
     await erase(vm);
   });
 

@@ -24,10 +24,10 @@ describeWithNats('health and readiness', () => {
 
   const ready = () => gateway.request('/readyz', { token: null });
   /** The controller is asked every half second only. */
-  const readyUntil = async (status: number) => {
+  const readyUntil = async (status: number, controllerIs = /^/) => {
     for (;;) {
       const answer = await ready();
-      if (answer.status === status) return answer;
+      if (answer.status === status && controllerIs.test(answer.json.checks.controller)) return answer;
       await new Promise((resolve) => setTimeout(resolve, 20));
     }
   };
@@ -41,11 +41,9 @@ describeWithNats('health and readiness', () => {
 
   it('tell that the controller is away, and back', async () => {
     controller.pause();
-    const { headers, json } = await readyUntil(503);
-    expect(json).toMatchObject({
-      code: 'unavailable',
-      checks: { nats: 'ok', controller: expect.stringMatching(/no service/) },
-    });
+    // A question that was under way finds silence; the next one, that nobody is there.
+    const { headers, json } = await readyUntil(503, /no service/);
+    expect(json).toMatchObject({ code: 'unavailable', checks: { nats: 'ok' } });
     expect(headers.get('retry-after')).toBe('1');
     expect((await gateway.request('/healthz', { token: null })).status).toBe(200);
     controller.resume();
