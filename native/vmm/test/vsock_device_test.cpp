@@ -565,7 +565,7 @@ TEST(connections_are_served_in_turn) {
   auto [b, b_ports] = guest.connected(2);
   auto [c, c_ports] = guest.connected(3);
   REQUIRE(guest.bench.loop.pause(monotonic_ns() + 10'000'000'000));
-  for (Host* host : {&a, &b, &c}) host->say(std::string(32'000, 'x'));
+  for (Host* host : {&a, &b, &c}) host->say(std::string(48'000, 'x'));
   guest.bench.loop.resume();
   guest.bench.settle();
   // Who comes first finds the buffers free, and gets some more until the loop has heard of all; from then on they take
