@@ -6,8 +6,11 @@ import { duration } from '../output/quantities';
 import { table } from '../output/table';
 import { repositoryRoot } from '../repository-root';
 import type { Suite, SuiteOutcome } from './suite';
+import { fetchKernels } from './fetch-kernels';
 import { suitesOf } from './suites';
 import { closingLine, sum } from './tally';
+
+const WITH_KERNELS = ['unit', 'e2e', 'emulated'];
 
 export function addTestCommand(program: Command): void {
   program
@@ -35,6 +38,9 @@ export function addTestCommand(program: Command): void {
         );
       }
       const chosen = names.length === 0 ? suites : suites.filter(({ name }) => names.includes(name));
+      if (chosen.some(({ name }) => WITH_KERNELS.includes(name))) {
+        for (const problem of await fetchKernels(repositoryRoot())) out.note(problem);
+      }
       const done: { name: string; ms: number; outcome: SuiteOutcome }[] = [];
       for (const suite of chosen) {
         process.stdout.write(`\n== ${suite.name}: ${suite.summary}\n`);
