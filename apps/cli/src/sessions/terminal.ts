@@ -17,15 +17,17 @@ export function terminalOf(stdin: NodeJS.ReadStream, stdout: NodeJS.WriteStream)
   const [input, output] = [stdin as ReadStream, stdout as WriteStream];
   let listener: (() => void) | undefined;
   let wasRaw: boolean | undefined;
+  // One that nobody looks at (of `script`, say, or of an unattached multiplexer) may have no size: 0.
+  const size = () => ({ rows: output.rows || 24, columns: output.columns || 80 });
   return {
     get rows() {
-      return output.rows;
+      return size().rows;
     },
     get columns() {
-      return output.columns;
+      return size().columns;
     },
     onResize(act) {
-      listener = () => act(output.rows, output.columns);
+      listener = () => act(size().rows, size().columns);
       output.on('resize', listener);
     },
     raw() {
