@@ -1,7 +1,7 @@
 import { EventEmitter } from 'node:events';
 import { terminalOf } from './terminal';
 
-const stream = (more: object) => Object.assign(new EventEmitter(), { isTTY: true, ...more });
+const stream = <T extends object>(more: T) => Object.assign(new EventEmitter(), { isTTY: true, ...more });
 const input = () => stream({ isRaw: false, setRawMode: () => undefined }) as unknown as NodeJS.ReadStream;
 
 describe('the terminal of a command', () => {
