@@ -40,7 +40,7 @@ describeWithNats('health and readiness', () => {
   });
 
   it('tell that the controller is away, and back', async () => {
-    controller.pause();
+    await controller.pause();
     // A question that was under way finds silence; the next one, that nobody is there.
     const { headers, json } = await readyUntil(503, /no service/);
     expect(json).toMatchObject({ code: 'unavailable', checks: { nats: 'ok' } });

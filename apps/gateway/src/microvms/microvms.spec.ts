@@ -295,7 +295,7 @@ describeWithNats('microVMs over REST', () => {
 
     it('are answered from the histories when the controller is away', async () => {
       const { id } = (await create()).json;
-      controller.pause();
+      await controller.pause();
       try {
         expect((await gateway.request(`/v1/microvms/${id}`)).status).toBe(200);
         expect((await gateway.request('/v1/microvms?limit=1')).status).toBe(200);

@@ -164,7 +164,7 @@ describeWithNats('sessions over the gateway', () => {
       expect(await run({ command: ['x'], shell: true })).toMatchObject({ status: 422 });
       host.refusal = new OperationError('unsupported', 'this microVM has no vsock device');
       expect(await run({ command: ['echo'] })).toMatchObject({ status: 422, json: { code: 'unsupported' } });
-      host.stop();
+      await host.stop();
       expect(await run({ command: ['echo'] })).toMatchObject({ status: 503 });
       const stopped = (
         await gateway.request('/v1/microvms?wait=running', { method: 'POST', body: { image: 'canary' } })
@@ -256,7 +256,7 @@ describeWithNats('sessions over the gateway', () => {
       none.socket.send(Buffer.from([1, 2]));
       await none.closed;
       expect(none.end).toMatchObject({ error: { code: 'invalid' } });
-      host.stop();
+      await host.stop();
       const away = await exec({ command: ['echo'] });
       await away.closed;
       expect(away.end).toMatchObject({ error: { code: 'unavailable' } });

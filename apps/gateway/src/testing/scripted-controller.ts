@@ -101,9 +101,10 @@ export class ScriptedController {
     return controller;
   }
 
-  /** Stops answering: nobody is subscribed any more. */
-  pause(): void {
+  /** Stops answering: when it resolves, NATS knows that nobody is subscribed any more. */
+  async pause(): Promise<void> {
     for (const subscription of this.#subscriptions.splice(0)) subscription.unsubscribe();
+    if (!this.nc.isClosed()) await this.nc.flush();
   }
 
   resume(): void {

@@ -34,9 +34,11 @@ export class ScriptedSessions {
     });
   }
 
-  stop(): void {
+  /** Resolves when NATS knows: from then on nobody is there, rather than somebody who is silent. */
+  async stop(): Promise<void> {
     this.#subscription.unsubscribe();
     for (const channel of this.open) channel.end();
+    if (!this.nc.isClosed()) await this.nc.flush();
   }
 
   #begin({ sessionId, open }: Request): () => void {
