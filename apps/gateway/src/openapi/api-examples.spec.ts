@@ -33,7 +33,7 @@ describeWithNats('the examples of docs/api.md', () => {
   afterAll(async () => {
     await gateway?.close();
     images?.stop();
-    sessions?.stop();
+    await sessions?.stop();
     await nc?.close();
     await server?.stop();
   });

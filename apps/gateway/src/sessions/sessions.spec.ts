@@ -74,7 +74,7 @@ describeWithNats('sessions over the gateway', () => {
   afterAll(async () => {
     await gateway?.close();
     images?.stop();
-    controller?.pause();
+    await controller?.pause();
     await nc?.close();
     await server?.stop();
   });
