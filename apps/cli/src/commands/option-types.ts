@@ -28,9 +28,6 @@ export function memoryOption(text: string): number {
   return Number(match[1]) * (match[2]?.toLowerCase().startsWith('g') ? 1_024 : 1);
 }
 
-/** The same, where `commander` also hands over what came before. */
-export const memoryArgument = (text: string): number => memoryOption(text);
-
 /** For `--bytes 1500`, `500K`, `10M`, `1G`, in powers of 1,024; gives bytes. */
 export function bytesOption(text: string): number {
   const match = /^(\d+)\s*([kmg]?)(?:i?b)?$/i.exec(text);
@@ -38,16 +35,11 @@ export function bytesOption(text: string): number {
   return Number(match[1]) * 1_024 ** ['', 'k', 'm', 'g'].indexOf(match[2]!.toLowerCase());
 }
 
-/** For `--label KEY=VALUE`, repeated. */
+/** For `--label KEY=VALUE`, repeated, and for arguments KEY=VALUE. */
 export function labelOption(text: string, others: Record<string, string> = {}): Record<string, string> {
   const equals = text.indexOf('=');
   if (equals < 1) throw new InvalidArgumentError('It must be KEY=VALUE.');
   return { ...others, [text.slice(0, equals)]: text.slice(equals + 1) };
-}
-
-/** For arguments KEY=VALUE, as many as there are. */
-export function labelArgument(text: string, others: Record<string, string> | undefined): Record<string, string> {
-  return labelOption(text, others ?? {});
 }
 
 /** For `--env NAME=VALUE`, repeated; `NAME` alone takes the value it has here. */

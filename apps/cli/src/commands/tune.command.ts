@@ -3,7 +3,7 @@ import type { Microvm, Tuning } from '#protocol';
 import { toldTuning } from '../output/told-tuning';
 import { resolveId } from '../rest/resolve-id';
 import { contextOf } from './context';
-import { bytesOption, memoryArgument, wholeNumber, labelArgument } from './option-types';
+import { bytesOption, labelOption, memoryOption, wholeNumber } from './option-types';
 
 interface LimitOptions {
   direction?: 'receive' | 'send';
@@ -41,16 +41,16 @@ export function addTuneCommands(program: Command): void {
   tune
     .command('balloon <id>')
     .description('take this much memory from the guest, or give it back')
-    .addArgument(new Argument('<MiB>', 'in MiB, or as 1G; 0 gives all back').argParser(memoryArgument))
+    .addArgument(new Argument('<MiB>', 'in MiB, or as 1G; 0 gives all back').argParser(memoryOption))
     .action((name: string, mib: number, _options: object, command: Command) =>
       apply(command, name, { kind: 'balloon', mib }),
     );
   tune
     .command('metadata <id>')
     .description('replace all values that it can read')
-    .addArgument(new Argument('[key=value...]', 'none: it has none any more').argParser(labelArgument))
-    .action((name: string, values: Record<string, string> | undefined, _options: object, command: Command) =>
-      apply(command, name, { kind: 'metadata', values: Array.isArray(values) ? {} : (values ?? {}) }),
+    .addArgument(new Argument('[key=value...]').argParser(labelOption).default({}, 'none: it has none any more'))
+    .action((name: string, values: Record<string, string>, _options: object, command: Command) =>
+      apply(command, name, { kind: 'metadata', values }),
     );
   tune
     .command('ctrl-alt-del <id>')

@@ -35,6 +35,7 @@ export class DiskReserve {
 
   /** Takes back what was given up, as far as there is room. Whether it is whole. */
   refill(): boolean {
+    if (this.isWhole) return true; // asked at every start
     const zeros = Buffer.alloc(PIECE_BYTES);
     try {
       while (!this.isWhole) writeSync(this.#fd, zeros);
