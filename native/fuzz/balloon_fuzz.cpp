@@ -54,6 +54,8 @@ class BalloonScript final : public DeviceScript {
   }
 };
 
+}  // namespace
+
 void run(Script& script) {
   const DescriptorScope descriptors(true);
   restart_time();
@@ -68,12 +70,4 @@ void run(Script& script) {
   BalloonScript requests;
   bench.run(script, requests);
 }
-
-}  // namespace
 }  // namespace volley::fuzz
-
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  volley::fuzz::Script script(data, size);
-  volley::fuzz::run(script);
-  return 0;
-}

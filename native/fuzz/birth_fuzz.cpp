@@ -11,12 +11,14 @@
 #include "support/demand.h"
 #include "support/descriptors.h"
 #include "support/script.h"
+#include "support/send_packet.h"
 #include "support/virtual_time.h"
 
 namespace volley::fuzz {
 namespace {
 
-constexpr size_t kDescriptorsAtMost = 70;
+// The descriptor that is passed: any will do.
+constexpr int kAny = 0;
 
 template <typename T>
 std::vector<uint8_t> changed(Script& script, const T& whole) {
@@ -29,25 +31,6 @@ std::vector<uint8_t> changed(Script& script, const T& whole) {
   // Cut short, or with something behind it.
   if (script.byte() > 200) bytes.resize(script.take<uint16_t>() % (2 * sizeof(T)));
   return bytes;
-}
-
-void send_packet(int socket, const std::vector<uint8_t>& bytes, size_t descriptors) {
-  alignas(cmsghdr) uint8_t control[CMSG_SPACE(kDescriptorsAtMost * sizeof(int))] = {};
-  iovec part{const_cast<uint8_t*>(bytes.data()), bytes.size()};
-  msghdr header{};
-  header.msg_iov = &part;
-  header.msg_iovlen = 1;
-  if (descriptors != 0) {
-    header.msg_control = control;
-    header.msg_controllen = CMSG_SPACE(descriptors * sizeof(int));
-    cmsghdr* const message = CMSG_FIRSTHDR(&header);
-    message->cmsg_level = SOL_SOCKET;
-    message->cmsg_type = SCM_RIGHTS;
-    message->cmsg_len = CMSG_LEN(descriptors * sizeof(int));
-    const int any = 0;
-    for (size_t i = 0; i < descriptors; ++i) memcpy(CMSG_DATA(message) + i * sizeof(int), &any, sizeof(int));
-  }
-  sendmsg(socket, &header, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
 template <typename Order>
@@ -63,7 +46,7 @@ void receive(Script& script, uint64_t magic) {
   const UniqueFd vmm(pair[0]);
   {
     const UniqueFd agent(pair[1]);
-    send_packet(agent.get(), changed(script, order), descriptors);
+    send_packet(agent.get(), changed(script, order), descriptors, kAny);
   }
   BirthSocket birth(vmm.get());
   InheritedFds fds;
@@ -84,12 +67,14 @@ void report(Script& script) {
   demand(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) == 0, "no pair");
   const UniqueFd agent(pair[0]);
   const UniqueFd vmm(pair[1]);
-  send_packet(vmm.get(), changed(script, order), script.byte() % 4);
+  send_packet(vmm.get(), changed(script, order), script.byte() % 4, kAny);
   volley_shell_report received{};
   if (receive_shell_report(agent.get(), 0, &received) == 0) {
     demand(memchr(received.message, 0, sizeof(received.message)) != nullptr, "a report without an end");
   }
 }
+
+}  // namespace
 
 void run(Script& script) {
   const DescriptorScope descriptors(true);
@@ -102,12 +87,4 @@ void run(Script& script) {
       return report(script);
   }
 }
-
-}  // namespace
 }  // namespace volley::fuzz
-
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  volley::fuzz::Script script(data, size);
-  volley::fuzz::run(script);
-  return 0;
-}

@@ -10,6 +10,8 @@ constexpr uint64_t kDiskBytes = 256 * 1024;
 // The file goes on behind the disk, where the guest has no business.
 constexpr uint64_t kFileBytes = kDiskBytes + 64 * 1024;
 
+}  // namespace
+
 void run(Script& script) {
   const DescriptorScope descriptors(true);
   restart_time();
@@ -32,12 +34,4 @@ void run(Script& script) {
   }
   demand(file.size() == kFileBytes, "the file of a disk has another size than before");
 }
-
-}  // namespace
 }  // namespace volley::fuzz
-
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  volley::fuzz::Script script(data, size);
-  volley::fuzz::run(script);
-  return 0;
-}

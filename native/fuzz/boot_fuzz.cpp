@@ -30,6 +30,8 @@ void check(const LinuxImage& image, uint64_t file_bytes) {
   demand(image.entry != 0 || image.note_count != 0, "no way in");
 }
 
+}  // namespace
+
 void run(Script& script) {
   const DescriptorScope descriptors(true);
   const uint8_t how = script.byte();
@@ -75,12 +77,4 @@ void run(Script& script) {
   if (source.kernel_size == 0) return;
   [[maybe_unused]] const Status loaded = boot.load(source, memory);
 }
-
-}  // namespace
 }  // namespace volley::fuzz
-
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  volley::fuzz::Script script(data, size);
-  volley::fuzz::run(script);
-  return 0;
-}

@@ -24,6 +24,8 @@ void check(const volley_config& config) {
   demand(config.kernel_size <= config.memory_bytes && config.initrd_size <= config.memory_bytes, "too much to load");
 }
 
+}  // namespace
+
 void run(Script& script) {
   // Any bytes at all, or a configuration with some of its bytes changed: the way past the first check.
   volley_config config;
@@ -50,12 +52,4 @@ void run(Script& script) {
   }
   unmap_all();
 }
-
-}  // namespace
 }  // namespace volley::fuzz
-
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  volley::fuzz::Script script(data, size);
-  volley::fuzz::run(script);
-  return 0;
-}

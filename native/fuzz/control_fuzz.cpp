@@ -14,6 +14,7 @@
 #include "support/sample_config.h"
 #include "support/sample_machine.h"
 #include "support/script.h"
+#include "support/send_packet.h"
 #include "support/virtual_time.h"
 #include "support/wrap.h"
 
@@ -78,27 +79,7 @@ class Agent {
     memcpy(packet.data(), &message, sizeof(message));
     const uint8_t wrong = script_.byte();
     if (wrong > 240) packet.resize(script_.byte());
-    send_packet(packet, wrong > 220 ? wrong % 4u : wrong & 1u);
-  }
-
-  void send_packet(const std::vector<uint8_t>& bytes, size_t descriptors) {
-    alignas(cmsghdr) uint8_t control[CMSG_SPACE(4 * sizeof(int))] = {};
-    iovec part{const_cast<uint8_t*>(bytes.data()), bytes.size()};
-    msghdr header{};
-    header.msg_iov = &part;
-    header.msg_iovlen = 1;
-    if (descriptors != 0) {
-      header.msg_control = control;
-      header.msg_controllen = CMSG_SPACE(descriptors * sizeof(int));
-      cmsghdr* const rights = CMSG_FIRSTHDR(&header);
-      rights->cmsg_level = SOL_SOCKET;
-      rights->cmsg_type = SCM_RIGHTS;
-      rights->cmsg_len = CMSG_LEN(descriptors * sizeof(int));
-      for (size_t i = 0; i < descriptors; ++i) {
-        memcpy(CMSG_DATA(rights) + i * sizeof(int), &sample_.listener, sizeof(int));
-      }
-    }
-    sendmsg(connection_.get(), &header, MSG_NOSIGNAL | MSG_DONTWAIT);
+    send_packet(connection_.get(), packet, wrong > 220 ? wrong % 4u : wrong & 1u, sample_.listener);
   }
 
   // What the VMM says is always a message, and one that it may send.
@@ -125,6 +106,8 @@ class Agent {
 
 Agent* the_agent = nullptr;
 
+}  // namespace
+
 void run(Script& script) {
   {
     const DescriptorScope descriptors(false);
@@ -146,8 +129,6 @@ void run(Script& script) {
   unmap_all();
 }
 
-}  // namespace
-
 VOLLEY_WRAP(int, poll, pollfd* watched, nfds_t count, int timeout) {
   if (the_agent == nullptr || timeout != -1) return __real_poll(watched, count, timeout);
   int ready = __real_poll(watched, count, 0);
@@ -165,9 +146,3 @@ extern "C" bool __wrap__ZN6volley8VcpuGate16wait_all_stoppedEm(void*, uint64_t);
 bool __wrap__ZN6volley8VcpuGate16wait_all_stoppedEm(void*, uint64_t) { return true; }
 extern "C" int __wrap_pthread_kill(pthread_t, int);
 int __wrap_pthread_kill(pthread_t, int) { return 0; }
-
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  volley::fuzz::Script script(data, size);
-  volley::fuzz::run(script);
-  return 0;
-}

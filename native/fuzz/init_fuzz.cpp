@@ -38,6 +38,8 @@ void frames(Script& script) {
   close(fd);
 }
 
+}  // namespace
+
 void run(Script& script) {
   switch (script.choice(5)) {
     case 0:
@@ -73,12 +75,4 @@ void run(Script& script) {
     }
   }
 }
-
-}  // namespace
 }  // namespace volley::fuzz
-
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  volley::fuzz::Script script(data, size);
-  volley::fuzz::run(script);
-  return 0;
-}

@@ -4,7 +4,6 @@
 #include "support/script.h"
 
 namespace volley::fuzz {
-namespace {
 
 void run(Script& script) {
   const auto shape = script.take<volley_limiter>();
@@ -33,12 +32,4 @@ void run(Script& script) {
     demand(limiter.take(bytes, operations, now), "a request does not pass when it was told to come");
   }
 }
-
-}  // namespace
 }  // namespace volley::fuzz
-
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  volley::fuzz::Script script(data, size);
-  volley::fuzz::run(script);
-  return 0;
-}

@@ -16,6 +16,7 @@
 #include "monitor.h"
 #include "support/demand.h"
 #include "support/script.h"
+#include "support/send_packet.h"
 
 namespace volley::fuzz {
 namespace {
@@ -59,24 +60,6 @@ struct Agent {
   uint32_t next_handle = 1;
 };
 
-void send_packet(int socket, const uint8_t* bytes, size_t count, bool with_descriptor) {
-  alignas(cmsghdr) uint8_t control[CMSG_SPACE(sizeof(int))] = {};
-  iovec part{const_cast<uint8_t*>(bytes), count};
-  msghdr header{};
-  header.msg_iov = &part;
-  header.msg_iovlen = 1;
-  if (with_descriptor) {
-    header.msg_control = control;
-    header.msg_controllen = sizeof(control);
-    cmsghdr* const rights = CMSG_FIRSTHDR(&header);
-    rights->cmsg_level = SOL_SOCKET;
-    rights->cmsg_type = SCM_RIGHTS;
-    rights->cmsg_len = CMSG_LEN(sizeof(int));
-    memcpy(CMSG_DATA(rights), &socket, sizeof(int));
-  }
-  sendmsg(socket, &header, MSG_NOSIGNAL | MSG_DONTWAIT);
-}
-
 void say(Script& script, int socket) {
   volley_message messages[2] = {};
   volley_message& message = messages[0];
@@ -88,7 +71,8 @@ void say(Script& script, int socket) {
   message.status = (how & 16) != 0 ? script.take<int32_t>() : 0;
   message.time_ns = (how & 32) != 0 ? script.take<uint64_t>() : 1;
   const size_t bytes = (how & 64) != 0 ? script.byte() : sizeof(message);
-  send_packet(socket, reinterpret_cast<const uint8_t*>(messages), std::min(bytes, sizeof(messages)), (how & 128) != 0);
+  const auto* const sent = reinterpret_cast<const uint8_t*>(messages);
+  send_packet(socket, {sent, std::min(bytes, sizeof(messages))}, (how & 128) != 0 ? 1 : 0, socket);
 }
 
 // Nobody was told more than once of what happens once, or of an answer that was not awaited.
@@ -112,6 +96,8 @@ uint64_t now_ns() {
   clock_gettime(CLOCK_MONOTONIC, &now);
   return static_cast<uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(now.tv_nsec);
 }
+
+}  // namespace
 
 void run(Script& script) {
   Agent& agent = Agent::the();
@@ -141,12 +127,4 @@ void run(Script& script) {
   for (int fd = 0; (fd = accept(agent.listener.get(), nullptr, nullptr)) >= 0;) close(fd);
   check(agent.events.Take(), vmm->handle, now_ns());
 }
-
-}  // namespace
 }  // namespace volley::fuzz
-
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  volley::fuzz::Script script(data, size);
-  volley::fuzz::run(script);
-  return 0;
-}

@@ -84,6 +84,8 @@ class NetScript final : public DeviceScript {
   FakeTap& tap_;
 };
 
+}  // namespace
+
 void run(Script& script) {
   const DescriptorScope descriptors(true);
   restart_time();
@@ -102,12 +104,4 @@ void run(Script& script) {
   NetScript frames(tap);
   bench.run(script, frames);
 }
-
-}  // namespace
 }  // namespace volley::fuzz
-
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  volley::fuzz::Script script(data, size);
-  volley::fuzz::run(script);
-  return 0;
-}

@@ -55,6 +55,8 @@ void use(OverlayDisk& disk, uint64_t disk_bytes, Script& script) {
   }
 }
 
+}  // namespace
+
 void run(Script& script) {
   const DescriptorScope descriptors(true);
   const uint8_t how = script.byte();
@@ -79,12 +81,4 @@ void run(Script& script) {
   const auto disk = std::make_unique<OverlayDisk>();
   if (disk->open(base.fd(), file.fd(), disk_bytes, 0).is_ok()) use(*disk, disk_bytes, script);
 }
-
-}  // namespace
 }  // namespace volley::fuzz
-
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  volley::fuzz::Script script(data, size);
-  volley::fuzz::run(script);
-  return 0;
-}

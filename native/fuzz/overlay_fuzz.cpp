@@ -9,6 +9,8 @@ namespace {
 constexpr uint64_t kBaseBytes = 3 * kClusterBytes + 4096 + 512;
 constexpr uint64_t kDiskBytes = 5 * kClusterBytes + 1024;
 
+}  // namespace
+
 void run(Script& script) {
   const DescriptorScope descriptors(true);
   restart_time();
@@ -34,12 +36,4 @@ void run(Script& script) {
   VirtioBench again(VOLLEY_DEVICE_BLOCK, config, fds);
   demand(again.is_open(), "an overlay that was only used is refused the next time");
 }
-
-}  // namespace
 }  // namespace volley::fuzz
-
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  volley::fuzz::Script script(data, size);
-  volley::fuzz::run(script);
-  return 0;
-}

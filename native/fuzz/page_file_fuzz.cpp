@@ -13,6 +13,8 @@ void put(int fd, uint64_t offset, const void* bytes, size_t count) {
   demand(pwrite(fd, bytes, count, static_cast<off_t>(offset)) == static_cast<ssize_t>(count), "no memory file");
 }
 
+}  // namespace
+
 void run(Script& script) {
   const int fd = memfd_create("pages", MFD_CLOEXEC);
   demand(fd >= 0, "no memory file");
@@ -66,12 +68,4 @@ void run(Script& script) {
     demand(chunk->to <= stats.serial_bytes, "serial output from the future");
   }
 }
-
-}  // namespace
 }  // namespace volley::fuzz
-
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  volley::fuzz::Script script(data, size);
-  volley::fuzz::run(script);
-  return 0;
-}

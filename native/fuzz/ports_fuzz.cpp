@@ -83,6 +83,8 @@ void mmio_exit(Script& script, kvm_run& run) {
   std::copy(data.begin(), data.end(), run.mmio.data);
 }
 
+}  // namespace
+
 void run(Script& script) {
   const DescriptorScope descriptors(true);
   restart_time();
@@ -131,12 +133,4 @@ void run(Script& script) {
     if (!goes_on) break;
   }
 }
-
-}  // namespace
 }  // namespace volley::fuzz
-
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  volley::fuzz::Script script(data, size);
-  volley::fuzz::run(script);
-  return 0;
-}

@@ -18,6 +18,8 @@ class RngScript final : public DeviceScript {
   void host(Script& script, VirtioBench& bench) override { bench.set_limit(script, 1); }
 };
 
+}  // namespace
+
 void run(Script& script) {
   const DescriptorScope descriptors(true);
   restart_time();
@@ -29,12 +31,4 @@ void run(Script& script) {
   RngScript requests;
   bench.run(script, requests);
 }
-
-}  // namespace
 }  // namespace volley::fuzz
-
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  volley::fuzz::Script script(data, size);
-  volley::fuzz::run(script);
-  return 0;
-}

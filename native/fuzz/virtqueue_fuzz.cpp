@@ -29,6 +29,8 @@ void use(const GuestMemory& memory, Chain& chain) {
   }
 }
 
+}  // namespace
+
 void run(Script& script) {
   const GuestMemory& memory = fresh_guest_memory();
   forget_races();
@@ -111,12 +113,4 @@ void run(Script& script) {
   }
   demand(interrupts <= 512 && waiting <= 512, "more answers than questions");
 }
-
-}  // namespace
 }  // namespace volley::fuzz
-
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  volley::fuzz::Script script(data, size);
-  volley::fuzz::run(script);
-  return 0;
-}

@@ -169,6 +169,8 @@ class VsockScript final : public DeviceScript {
   UniqueFd ends_[kHostEnds];
 };
 
+}  // namespace
+
 void run(Script& script) {
   const DescriptorScope descriptors(true);
   restart_time();
@@ -184,8 +186,6 @@ void run(Script& script) {
   bench.run(script, streams);
 }
 
-}  // namespace
-
 VOLLEY_WRAP(int, accept4, int fd, sockaddr* address, socklen_t* size, int flags) {
   errno = std::exchange(accept_error, 0);
   return errno == 0 ? __real_accept4(fd, address, size, flags) : -1;
@@ -200,9 +200,3 @@ VOLLEY_WRAP(ssize_t, sendmsg, int fd, const msghdr* message, int flags) {
 }
 
 }  // namespace volley::fuzz
-
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  volley::fuzz::Script script(data, size);
-  volley::fuzz::run(script);
-  return 0;
-}

@@ -41,4 +41,7 @@ class Script {
   std::span<const uint8_t> rest_;
 };
 
+// What a fuzzer does with one input: each target has its own, and entry.cpp calls it.
+void run(Script& script);
+
 }  // namespace volley::fuzz
