@@ -5,6 +5,7 @@ import { decideEvents, microvmContext, viewMicrovm, type Decision, type MicrovmL
 import { OperationError, sortableId, type createMicrovm, type ReplyOf } from '#protocol';
 import type { z } from 'zod';
 import { MicrovmHistories } from '../histories/microvm-histories';
+import { askedBy } from './asked-by';
 import { IdempotencyKeys } from './idempotency-keys';
 import { ImageCatalogue } from './image-catalogue';
 import { pinImage } from './pin-image';
@@ -36,7 +37,7 @@ export class CreateMicrovm {
       idempotencyKey === undefined ? wanted : await this.keys.claim(spec.tenant, idempotencyKey, wanted);
     // A caller's clock is only good for latencies when it is close to ours.
     const requested = requestedAt !== undefined && Math.abs(now - requestedAt) < 60_000 ? requestedAt : now;
-    const who = { commandId: `create.${id}`, cause: { kind: 'operator' as const, by: by ?? 'operator' } };
+    const who = askedBy({ commandId: `create.${id}`, by });
     const birth = (life: MicrovmLife | null, occasion: Occasion): Decision =>
       life
         ? { kind: 'nothing' }

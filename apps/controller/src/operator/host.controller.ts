@@ -1,10 +1,10 @@
 import { Controller } from '@nestjs/common';
-import { randomUUID } from 'node:crypto';
 import type { z } from 'zod';
 import { Handles } from '#bus';
 import { viewHost } from '#lifecycle';
 import { cordonHost, listHosts, OperationError, retireHost, uncordonHost, type HostEvent } from '#protocol';
 import { HostHistories } from '../histories/host-histories';
+import { askedBy } from './asked-by';
 
 type HostRequest = z.output<(typeof cordonHost)['request']>;
 
@@ -35,8 +35,7 @@ export class HostController {
 
   async #command({ hostId, commandId, by }: HostRequest, event: HostEvent) {
     if (!this.hosts.get(hostId)) throw new OperationError('notFound', `there is no host ${hostId}`);
-    const who = { commandId: commandId ?? randomUUID(), cause: { kind: 'operator' as const, by: by ?? 'operator' } };
-    const { decision, life } = await this.hosts.record(hostId, who, [event]);
+    const { decision, life } = await this.hosts.record(hostId, askedBy({ commandId, by }), [event]);
     if (decision.kind === 'refused') {
       const asked = event.type.replace('Requested', '');
       throw new OperationError('conflict', `host ${hostId} is ${decision.state}: it cannot be ${asked}ed now`);

@@ -1,5 +1,4 @@
 import { Controller } from '@nestjs/common';
-import { randomUUID } from 'node:crypto';
 import type { z } from 'zod';
 import { Handles } from '#bus';
 import { wallClockMs } from '#journal';
@@ -22,8 +21,10 @@ import {
   type Operation,
 } from '#protocol';
 import { MicrovmHistories } from '../histories/microvm-histories';
+import { askedBy } from './asked-by';
 import { CreateMicrovm } from './create-microvm';
 import { TuneMicrovm } from './tune-microvm';
+import { unknownMicrovm } from './unknown-microvm';
 
 type RequestTo<O extends Operation> = z.output<O['request']>;
 
@@ -89,7 +90,7 @@ export class MicrovmController {
   @Handles(microvmHistoryOf)
   async history({ id, at }: RequestTo<typeof microvmHistoryOf>) {
     const records = await this.histories.read(id);
-    if (records.length === 0) throw unknown(id);
+    if (records.length === 0) throw unknownMicrovm(id);
     const entries: HistoryEntry[] = [];
     let life: MicrovmLife | null = null;
     for (const { record, sequence } of records) {
@@ -116,12 +117,8 @@ export class MicrovmController {
     command: MicrovmCommand,
   ) {
     const { id } = request;
-    const who = {
-      commandId: request.commandId ?? randomUUID(),
-      cause: { kind: 'operator' as const, by: request.by ?? 'operator' },
-    };
-    const { decision, life } = await this.histories.decide(id, who, (life, occasion) => {
-      if (!life) throw unknown(id);
+    const { decision, life } = await this.histories.decide(id, askedBy(request), (life, occasion) => {
+      if (!life) throw unknownMicrovm(id);
       return decideCommand(life, command, occasion);
     });
     if (decision.kind === 'refused') {
@@ -132,11 +129,7 @@ export class MicrovmController {
 
   async #find(id: string): Promise<MicrovmLife> {
     const life = await this.histories.find(id);
-    if (!life) throw unknown(id);
+    if (!life) throw unknownMicrovm(id);
     return life;
   }
-}
-
-function unknown(id: string): OperationError {
-  return new OperationError('notFound', `there is no microVM ${id}`);
 }
