@@ -2,6 +2,7 @@
 
 #include <sys/eventfd.h>
 
+#include <mutex>
 #include <semaphore>
 #include <thread>
 #include <vector>
@@ -146,6 +147,7 @@ TEST(many_threads_have_tasks_done) {
     int& total;
   };
   int total = 0;
+  std::mutex pausing;  // one thread at a time may, see the header
   std::vector<std::thread> threads;
   for (int i = 0; i < 4; ++i) {
     threads.emplace_back([&] {
@@ -153,6 +155,7 @@ TEST(many_threads_have_tasks_done) {
         Add add(total);
         loop.run_and_wait(add);
         if (k % 50 == 0) {
+          const std::lock_guard lock(pausing);
           if (!loop.pause(in_a_while())) abort();
           loop.resume();
         }
