@@ -136,8 +136,8 @@ export class BusClient {
     if (typeof reply === 'object' && reply !== null && 'error' in reply) {
       const failed = ErrorReply.safeParse(reply);
       if (failed.success) {
-        const { code, message, details } = failed.data.error;
-        throw new OperationError(code, message, details);
+        const { code, message, details, retryAfterMs } = failed.data.error;
+        throw new OperationError(code, message, details, retryAfterMs);
       }
     }
     const result = operation.reply.safeParse(reply);

@@ -8,6 +8,11 @@ export const MicrovmId = z.string().regex(/^[0-9a-hjkmnp-tv-z]{26}$/, 'must be a
 /** Host id: chosen by the operator or derived from the machine; fits one NATS subject token. */
 export const HostId = z.string().regex(/^[a-zA-Z0-9_-]{1,63}$/, "must be 1..63 letters, digits, '-' or '_'");
 
+/** Tenant id: chosen by the operator. */
+export const TenantId = z
+  .string()
+  .regex(/^[a-z0-9][a-z0-9-]{0,62}$/, "must be 1..63 lower-case letters, digits or '-'");
+
 /** Makes an id in the layout of the ULID specification from a time in ms and 10 random bytes, both given by the caller. */
 export function sortableId(timeMs: number, random: Uint8Array): string {
   if (random.length < 10) throw new RangeError('sortableId needs 10 random bytes');

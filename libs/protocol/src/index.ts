@@ -17,5 +17,6 @@ export * from './rate-limit';
 export * from './session';
 export * from './session-message';
 export * from './subjects';
+export * from './tenants';
 export * from './tuning';
 export * from './wanted-devices';

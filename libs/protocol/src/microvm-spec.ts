@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { TenantId } from './ids';
 import { Network } from './network';
 import { RateLimit } from './rate-limit';
 
@@ -64,10 +65,7 @@ export const MicrovmSpec = z.strictObject({
     )
     .refine((labels) => Object.keys(labels).length <= 32, 'at most 32 labels')
     .default({}),
-  tenant: z
-    .string()
-    .regex(/^[a-z0-9][a-z0-9-]{0,62}$/, "must be 1..63 lower-case letters, digits or '-'")
-    .default('default'),
+  tenant: TenantId.default('default'),
   /** `on-failure` starts it again after a panic, fault, kill or loss, and when its program failed; `always` also after the guest powered itself off. */
   restartPolicy: z.enum(['never', 'on-failure', 'always']).default('never'),
   /** What becomes of it when its host vanishes: `keep` waits for the host, `reschedule` starts a new incarnation elsewhere after the lease. */

@@ -25,9 +25,11 @@ export type ProblemCode = Problem['code'];
 const TITLES: Record<ProblemCode, string> = {
   invalid: 'The request is not valid',
   unauthorized: 'Not authorized',
+  forbidden: 'Forbidden',
   notFound: 'Not found',
   conflict: 'In conflict with the current state',
   refused: 'Refused',
+  overloaded: 'Too many requests',
   unsupported: 'Not supported',
   unavailable: 'Temporarily unavailable',
   timeout: 'No answer in time',
@@ -77,6 +79,9 @@ export function problemOf(error: unknown, instance: string): ProblemAnswer {
   if (error instanceof OperationError) {
     const options: ProblemOptions = { errors: error.details };
     if (error.code === 'unavailable') options.headers = { 'retry-after': '1' };
+    if (error.code === 'overloaded') {
+      options.headers = { 'retry-after': String(Math.ceil((error.retryAfterMs ?? 1_000) / 1_000)) };
+    }
     return answer(httpStatusOf(error.code), error.code, error.message, instance, options);
   }
   if (error instanceof HttpException) return fromFramework(error.getStatus(), error.message, instance);
