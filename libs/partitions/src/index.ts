@@ -1,0 +1,2 @@
+export { partitionOwners } from './partition-owners';
+export { ReplicaLeases, type Replica, type ReplicaLeasesOptions } from './replica-leases';
