@@ -7,6 +7,7 @@ import {
   createMicrovm,
   deleteMicrovm,
   getMicrovm,
+  heartbeat,
   killMicrovm,
   MICROVM_STREAM,
   microvmHistory,
@@ -14,6 +15,8 @@ import {
   OperationError,
   pauseMicrovm,
   placementOf,
+  registerHost,
+  reportFact,
   resumeMicrovm,
   startMicrovm,
   stopMicrovm,
@@ -101,6 +104,22 @@ describeWithNats('the control plane, with a scripted host', () => {
     const { receipts } = await bus.call(placementOf, { microvmId: microvm.id });
     expect(receipts).toHaveLength(1);
     expect(receipts[0]).toMatchObject({ hostId: 'host-a', hosts: [{ hostId: 'host-a', verdict: 'chosen' }] });
+  });
+
+  it('refuses what a host says in the name of another one, and logs it as forged', async () => {
+    const { id, epoch } = await running();
+    const exit = { reason: 'killed', message: 'says a forger', at: Date.now() } as const;
+    const fact = { type: 'exited', hostId: 'host-a', epoch: epoch!, exit } as const;
+    const values = { hostId: 'host-b' };
+    const description = { ...host.description(), hostId: 'host-a' };
+    const forged = [
+      bus.call(reportFact, { factId: 'forged', microvmId: id, at: Date.now(), fact }, { values }),
+      bus.call(heartbeat, { hostId: 'host-a', at: Date.now() }, { values }),
+      bus.call(registerHost, { description, inventory: [] }, { values }),
+    ];
+    expect(await Promise.all(forged.map(code))).toEqual(['forbidden', 'forbidden', 'forbidden']);
+    expect(controller.log).toMatch(/"event":"forgedFact","hostId":"host-b","claimedHostId":"host-a"/);
+    expect((await bus.call(getMicrovm, { id })).microvm.state).toBe('running');
   });
 
   it('pauses, resumes, stops, starts again and deletes; repeated commands are no error', async () => {

@@ -59,7 +59,7 @@ export class ScriptedHost {
       setInterval(() => this.#report(), 300),
       setInterval(() => {
         this.bus
-          .call(heartbeat, { hostId: this.id, at: Date.now() })
+          .call(heartbeat, { hostId: this.id, at: Date.now() }, { values: { hostId: this.id } })
           .then(({ unknown }) => (unknown ? this.register() : undefined))
           .catch(() => undefined);
       }, 500),
@@ -79,13 +79,14 @@ export class ScriptedHost {
 
   async register(): Promise<void> {
     const inventory = [...this.held].map(([microvmId, { epoch, as }]) => ({ microvmId, epoch, as }));
-    await this.bus.call(registerHost, { description: this.#description(), inventory });
+    const values = { hostId: this.id };
+    await this.bus.call(registerHost, { description: this.description(), inventory }, { values });
   }
 
   /** Reports a fact until it is answered; resolves with what the controller made of it. */
   async tell(microvmId: string, fact: Fact, factId = `${this.id}.${++this.#factNumber}`): Promise<boolean> {
     const { recorded } = await this.#persist(() =>
-      this.bus.call(reportFact, { factId, microvmId, at: Date.now(), fact }),
+      this.bus.call(reportFact, { factId, microvmId, at: Date.now(), fact }, { values: { hostId: this.id } }),
     );
     return recorded;
   }
@@ -158,7 +159,7 @@ export class ScriptedHost {
     }
   }
 
-  #description(): HostDescription {
+  description(): HostDescription {
     return {
       hostId: this.id,
       hostname: this.id,

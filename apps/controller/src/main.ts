@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { bootService, natsOptions, natsSettings, orExit, readConfig } from '#bus';
+import { ANY } from '#protocol';
 import { ControllerModule } from './controller.module';
 
 const Config = z.object({ ...natsSettings, logLevel: z.string().default('info') });
@@ -8,4 +9,4 @@ const { logLevel, nats } = orExit('controller', () => {
   return { logLevel: config.logLevel, nats: natsOptions(config) };
 });
 
-void bootService({ name: 'controller', module: ControllerModule, nats, logLevel });
+void bootService({ name: 'controller', module: ControllerModule, nats, bus: { values: { hostId: ANY } }, logLevel });

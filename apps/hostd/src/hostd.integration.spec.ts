@@ -19,6 +19,7 @@ import {
   registerHost,
   reportFact,
   sortableId,
+  subjectFor,
   type Operation,
   type RequestOf,
 } from '#protocol';
@@ -69,7 +70,7 @@ class ScriptedController {
   }
 
   #answer<O extends Operation>(operation: O, answer: (request: RequestOf<O>) => object | undefined): void {
-    this.nats.subscribe(operation.subject, {
+    this.nats.subscribe(subjectFor(operation.subject, { hostId: HOST_ID }), {
       callback: (_, message) => {
         const reply = answer(operation.request.parse(message.json()) as RequestOf<O>);
         if (reply) message.respond(JSON.stringify(reply));

@@ -7,7 +7,7 @@ export class BusContext extends BaseRpcContext<[subject: string, headers: MsgHdr
     /** The subject the message came on. */
     readonly subject: string,
     readonly headers: MsgHdrs | undefined,
-    /** The host id, and whatever else the service's subjects are filled with. */
+    /** The host id, and whatever else stands in the places of the subject; not what the message says, which anybody may write. */
     readonly values: Readonly<Record<string, string>>,
   ) {
     super([subject, headers]);

@@ -4,7 +4,7 @@ import type { INestMicroservice, Type } from '@nestjs/common';
 import { connect, type NatsConnection } from 'nats';
 import pino from 'pino';
 import { z } from 'zod';
-import { OperationError, operation } from '#protocol';
+import { ANY, OperationError, operation } from '#protocol';
 import { describeWithNats, startNatsServer, type NatsServer } from '../../../test/support/nats-server';
 import { BusClient } from './bus-client';
 import type { BusContext } from './bus-context';
@@ -150,6 +150,15 @@ describeWithNats('FleetBus', () => {
     expect(await raw('test.h1.add', '{"a":2,"b":3}')).toEqual({ sum: 5 });
     expect(await client.call(add, { a: 2 }, { values: { hostId: 'h1' } })).toEqual({ sum: 3 });
     expect(probe.seen).toEqual([{ hostId: 'h1' }, { hostId: 'h1' }]);
+  });
+
+  it('serves every host where told so, and tells which one the subject names', async () => {
+    const { probe } = await serve('one', { values: { hostId: ANY, zone: 'z' } });
+    for (const hostId of ['h1', 'h2']) expect(await raw(`test.${hostId}.add`, '{"a":2}')).toEqual({ sum: 3 });
+    expect(probe.seen).toEqual([
+      { hostId: 'h1', zone: 'z' },
+      { hostId: 'h2', zone: 'z' },
+    ]);
   });
 
   it.each<[string, string | Uint8Array]>([

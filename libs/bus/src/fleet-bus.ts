@@ -3,7 +3,7 @@ import { Server, type CustomTransportStrategy, type MessageHandler } from '@nest
 import { isObservable, lastValueFrom } from 'rxjs';
 import type { Msg, NatsConnection, Subscription } from 'nats';
 import type { Logger } from 'pino';
-import { OperationError, subjectFor, type ErrorReply, type Operation } from '#protocol';
+import { OperationError, subscriptionFor, valuesIn, type ErrorReply, type Operation } from '#protocol';
 import { BusContext } from './bus-context';
 import type { HandlerExtras, ListenOptions } from './decorators';
 import { decodeMessage, parseJson } from './message-codec';
@@ -11,7 +11,7 @@ import { decodeMessage, parseJson } from './message-codec';
 export interface FleetBusOptions {
   connection: NatsConnection;
   logger: Logger;
-  /** Fills `{hostId}` and the like in subjects. */
+  /** Fills `{hostId}` and the like in subjects; with ANY every value is served, and the handler's context tells which it is. */
   values?: Record<string, string>;
   /** Largest message taken, in bytes; larger ones are answered `invalid`. Default 256 KiB. */
   maxMessageBytes?: number;
@@ -20,6 +20,8 @@ export interface FleetBusOptions {
   /** How long `close()` waits for handlers that still run, in ms. Default 10 s. */
   drainMs?: number;
 }
+
+type Run = (message: unknown, msg: Msg) => Promise<unknown>;
 
 /**
  * NestJS on NATS, with plain JSON and no envelope. Controllers' methods marked with `@Handles` answer operations, those marked
@@ -84,40 +86,41 @@ export class FleetBus extends Server implements CustomTransportStrategy {
     const { connection, values } = this.#options;
     for (const { template, handler, how } of this.#handlers) {
       const queue = 'operation' in how ? how.operation.queue : how.listen.queue;
-      const callback = 'operation' in how ? this.#requests(how.operation, handler) : this.#events(how.listen, handler);
-      const subject = subjectFor(template, values);
+      const run = this.#run(template, handler);
+      const callback = 'operation' in how ? this.#requests(how.operation, run) : this.#events(how.listen, run);
+      const subject = subscriptionFor(template, values);
       this.#subscriptions.push(connection.subscribe(subject, { ...(queue ? { queue } : {}), callback }));
     }
     await connection.flush(); // the server knows them all before anybody is told that we are ready
   }
 
-  #requests(operation: Operation, handler: MessageHandler) {
+  #requests(operation: Operation, run: Run) {
     return (error: Error | null, msg: Msg): void => {
       if (error) return this.#options.logger.error({ err: error, subject: operation.subject }, 'subscription failed');
       if (this.#inFlight.size >= this.#options.maxInFlight) {
         return this.#reply(msg, { error: { code: 'unavailable', message: 'this service is busy; try again later' } });
       }
-      this.#track(this.#answer(operation, handler, msg));
+      this.#track(this.#answer(operation, run, msg));
     };
   }
 
-  async #answer(operation: Operation, handler: MessageHandler, msg: Msg): Promise<void> {
+  async #answer(operation: Operation, run: Run, msg: Msg): Promise<void> {
     try {
       const request = decodeMessage(operation.request, msg.data, this.#options.maxMessageBytes);
-      this.#reply(msg, (await this.#run(handler, request, msg)) ?? {});
+      this.#reply(msg, (await run(request, msg)) ?? {});
     } catch (error) {
       this.#reply(msg, this.#errorReply(error, msg));
     }
   }
 
-  #events(listen: ListenOptions, handler: MessageHandler) {
+  #events(listen: ListenOptions, run: Run) {
     return (error: Error | null, msg: Msg): void => {
       if (error) return this.#options.logger.error({ err: error }, 'subscription failed');
-      this.#track(this.#hear(listen, handler, msg));
+      this.#track(this.#hear(listen, run, msg));
     };
   }
 
-  async #hear(listen: ListenOptions, handler: MessageHandler, msg: Msg): Promise<void> {
+  async #hear(listen: ListenOptions, run: Run, msg: Msg): Promise<void> {
     const { logger, maxMessageBytes } = this.#options;
     let message: unknown;
     try {
@@ -129,16 +132,19 @@ export class FleetBus extends Server implements CustomTransportStrategy {
       return;
     }
     try {
-      await this.#run(handler, message, msg);
+      await run(message, msg);
     } catch (error) {
       logger.error({ err: error, subject: msg.subject }, 'event handler failed');
     }
   }
 
-  async #run(handler: MessageHandler, message: unknown, msg: Msg): Promise<unknown> {
-    const context = new BusContext(msg.subject, msg.headers, this.#options.values);
-    const result: unknown = await handler(message, context);
-    return isObservable(result) ? lastValueFrom(result, { defaultValue: undefined }) : result;
+  /** Calls the handler with what it is to know besides the message. */
+  #run(template: string, handler: MessageHandler): Run {
+    return async (message, msg) => {
+      const values = { ...this.#options.values, ...valuesIn(template, msg.subject) };
+      const result: unknown = await handler(message, new BusContext(msg.subject, msg.headers, values));
+      return isObservable(result) ? lastValueFrom(result, { defaultValue: undefined }) : result;
+    };
   }
 
   #errorReply(error: unknown, msg: Msg): ErrorReply {

@@ -68,9 +68,9 @@ export type HostFact = Extract<
   { type: 'started' | 'pausedOnHost' | 'resumedOnHost' | 'commandFailed' | 'observed' | 'exited' | 'absent' | 'erased' }
 >;
 
-/** host -> controller, repeated by the host until answered. */
+/** host -> controller, repeated by the host until answered. `forbidden`: it speaks of another host than the subject. */
 export const reportFact = operation({
-  subject: 'volley.v1.controller.fact',
+  subject: 'volley.v1.hosts.{hostId}.fact',
   queue: 'controller',
   request: z.strictObject({ factId: z.string(), microvmId: MicrovmId, at: Instant, fact: HostFact }),
   /** recorded: part of the history now (or already). Otherwise it was stale and the host may forget it. */
@@ -81,7 +81,7 @@ export const reportFact = operation({
 
 /** host -> controller, when its agent starts and after every loss of connection. */
 export const registerHost = operation({
-  subject: 'volley.v1.controller.register',
+  subject: 'volley.v1.hosts.{hostId}.register',
   queue: 'controller',
   request: z.strictObject({
     description: HostDescription,
@@ -101,7 +101,7 @@ export const registerHost = operation({
 
 /** host -> controller; renews the lease. `unknown` true: register again. */
 export const heartbeat = operation({
-  subject: 'volley.v1.controller.heartbeat',
+  subject: 'volley.v1.hosts.{hostId}.heartbeat',
   queue: 'controller',
   request: z.strictObject({ hostId: HostId, at: Instant }),
   reply: z.strictObject({ unknown: z.boolean(), state: HostStateName.optional(), leaseMs: z.int().positive() }),

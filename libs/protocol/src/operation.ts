@@ -5,7 +5,7 @@ import type { z } from 'zod';
  * any envelope; a failed reply is `{"error": {"code", "message", "details"?}}` (see {@link ErrorReply}).
  */
 export interface Operation<Request extends z.ZodType = z.ZodType, Reply extends z.ZodType = z.ZodType> {
-  /** NATS subject; `{hostId}` is replaced by {@link subjectFor}. */
+  /** NATS subject; `{hostId}` is replaced by {@link subjectFor}, or by `*` where any host is served. */
   readonly subject: string;
   /** Queue group: one of the subscribers answers. Absent: every subscriber gets it. */
   readonly queue?: string;
@@ -26,9 +26,14 @@ export function operation<Request extends z.ZodType, Reply extends z.ZodType>(
   return definition;
 }
 
+const PLACE = /\{(\w+)\}/g;
+
+/** The value of a place in a subject for a subscriber that serves whatever stands there: a controller serves every host. */
+export const ANY = '*';
+
 /** Fills the `{name}` places of a subject. Throws when a value could change the subject's shape (dots, spaces, wildcards). */
-export function subjectFor(template: string, values: Record<string, string> = {}): string {
-  return template.replace(/\{(\w+)\}/g, (_, name: string) => {
+export function subjectFor(template: string, values: Readonly<Record<string, string>> = {}): string {
+  return template.replace(PLACE, (_, name: string) => {
     const value = values[name];
     if (value === undefined || !/^[A-Za-z0-9_-]+$/.test(value)) {
       throw new RangeError(
@@ -37,4 +42,21 @@ export function subjectFor(template: string, values: Record<string, string> = {}
     }
     return value;
   });
+}
+
+/** The subject to subscribe to: as {@link subjectFor}, but a place whose value is {@link ANY} becomes a wildcard. */
+export function subscriptionFor(template: string, values: Readonly<Record<string, string>> = {}): string {
+  const wild = template.replace(PLACE, (place, name: string) => (values[name] === ANY ? ANY : place));
+  return subjectFor(wild, values);
+}
+
+/** What stands in the `{name}` places of a template in this subject, which must be one that the template's subscription gets. */
+export function valuesIn(template: string, subject: string): Record<string, string> {
+  const tokens = subject.split('.');
+  const values: Record<string, string> = {};
+  for (const [at, token] of template.split('.').entries()) {
+    const name = /^\{(\w+)\}$/.exec(token)?.[1];
+    if (name !== undefined) values[name] = tokens[at]!;
+  }
+  return values;
 }

@@ -1,14 +1,18 @@
-import { Controller } from '@nestjs/common';
+import { Controller, Inject } from '@nestjs/common';
+import type { Logger } from 'pino';
 import type { z } from 'zod';
-import { Handles } from '#bus';
+import { Handles, LOGGER, type BusContext } from '#bus';
 import { HOST_LIMITS, hostState } from '#lifecycle';
-import { heartbeat, registerHost, reportFact } from '#protocol';
+import { heartbeat, OperationError, registerHost, reportFact, type HostFact } from '#protocol';
 import { HostHistories } from '../histories/host-histories';
 import { FactRecorder } from './fact-recorder';
 import { HostLeases } from './host-leases';
 import { HostRegistration } from './host-registration';
 
-/** What hosts tell, as messages. */
+/**
+ * What hosts tell, as messages. NATS lets a host publish on its own subjects only, so the subject, not the message, says who speaks: a
+ * message that speaks of another host is forged, and refused.
+ */
 @Controller()
 export class HostFacingController {
   constructor(
@@ -16,15 +20,18 @@ export class HostFacingController {
     private readonly leases: HostLeases,
     private readonly registration: HostRegistration,
     private readonly facts: FactRecorder,
+    @Inject(LOGGER) private readonly logger: Logger,
   ) {}
 
   @Handles(registerHost)
-  register(request: z.output<(typeof registerHost)['request']>) {
+  register(request: z.output<(typeof registerHost)['request']>, context: BusContext) {
+    this.#requireOwn(context, request.description.hostId);
     return this.registration.register(request);
   }
 
   @Handles(heartbeat)
-  heartbeat({ hostId }: z.output<(typeof heartbeat)['request']>) {
+  heartbeat({ hostId }: z.output<(typeof heartbeat)['request']>, context: BusContext) {
+    this.#requireOwn(context, hostId);
     const life = this.hosts.get(hostId);
     const state = life && hostState(life);
     // Whoever is not counted on has to say anew what it is and holds.
@@ -34,7 +41,19 @@ export class HostFacingController {
   }
 
   @Handles(reportFact)
-  fact(request: z.output<(typeof reportFact)['request']>) {
+  fact(request: z.output<(typeof reportFact)['request']>, context: BusContext) {
+    this.#requireOwn(context, (request.fact as HostFact).hostId);
     return this.facts.report(request);
+  }
+
+  /** @throws OperationError `forbidden` when a host speaks of another one. */
+  #requireOwn({ values, subject }: BusContext, claimedHostId: string): void {
+    const { hostId } = values;
+    if (hostId === claimedHostId) return;
+    this.logger.warn(
+      { event: 'forgedFact', hostId, claimedHostId, subject },
+      'a host spoke in the name of another one',
+    );
+    throw new OperationError('forbidden', `host ${hostId} may not speak for host ${claimedHostId}`);
   }
 }

@@ -17,7 +17,12 @@ export class ControllerLink implements OnApplicationBootstrap, OnApplicationShut
     @Inject(BusClient) bus: BusClient,
   ) {
     const { chronicle, manager, lease, description, clock, log } = agent;
-    this.#sender = new FactSender({ bus, acknowledge: (acked) => void chronicle.record({ acked }), log });
+    this.#sender = new FactSender({
+      bus,
+      hostId: agent.hostId,
+      acknowledge: (acked) => void chronicle.record({ acked }),
+      log,
+    });
     this.#membership = new Membership({
       bus,
       lease,

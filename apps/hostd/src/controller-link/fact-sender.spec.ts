@@ -40,7 +40,7 @@ describe('facts', () => {
   const make = (bus: ReturnType<typeof controller>['bus']) => {
     acked.length = 0;
     const log = pino({ level: 'silent' });
-    sender = new FactSender({ bus: bus as never, acknowledge: (ids) => void acked.push(...ids), log });
+    sender = new FactSender({ bus: bus as never, hostId: 'h', acknowledge: (ids) => void acked.push(...ids), log });
     return sender;
   };
   afterEach(() => sender.stop());

@@ -7,6 +7,7 @@ import type { OutboxFact } from '../journal/host-record';
 
 export interface FactSenderParts {
   bus: Pick<BusClient, 'call'>;
+  hostId: string;
   /** Writes down that these facts need not be told any more. */
   acknowledge: (factIds: string[]) => void;
   log: Logger;
@@ -96,15 +97,15 @@ export class FactSender {
 
   /** Tells one fact once. `told`: it need not be told again. */
   async #tell(fact: OutboxFact): Promise<'told' | 'later'> {
-    const { bus, log } = this.parts;
+    const { bus, hostId, log } = this.parts;
     try {
-      const { recorded } = await bus.call(reportFact, fact);
+      const { recorded } = await bus.call(reportFact, fact, { values: { hostId } });
       if (!recorded) log.debug({ fact }, 'a fact was stale');
       this.#backoffMs = 0;
     } catch (error) {
       if (this.#stop.signal.aborted) return 'later';
       const code = error instanceof OperationError ? error.code : 'internal';
-      if (code !== 'invalid' && code !== 'unsupported') {
+      if (code !== 'invalid' && code !== 'unsupported' && code !== 'forbidden') {
         this.#noteFailure(error as Error, code);
         return 'later';
       }

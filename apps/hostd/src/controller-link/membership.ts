@@ -91,7 +91,9 @@ export class Membership {
     const { bus, lease, describe, inventory, log } = this.parts;
     const sentAt = lease.now();
     const held = inventory();
-    const reply = await bus.call(registerHost, { description: describe(), inventory: held });
+    const description = describe();
+    const values = { hostId: description.hostId };
+    const reply = await bus.call(registerHost, { description, inventory: held }, { values });
     // Lost and regained while it was under way: this registration may be the old one.
     if (this.#again) return;
     lease.renew(sentAt, reply.leaseMs);
@@ -103,7 +105,8 @@ export class Membership {
   async #heartbeat(): Promise<void> {
     const { bus, lease, describe, now, log } = this.parts;
     const sentAt = lease.now();
-    const reply = await bus.call(heartbeat, { hostId: describe().hostId, at: now() });
+    const { hostId } = describe();
+    const reply = await bus.call(heartbeat, { hostId, at: now() }, { values: { hostId } });
     if (reply.unknown) {
       log.warn('the controllers do not know this host any more: registering again');
       this.#registered = false;
