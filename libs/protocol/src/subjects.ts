@@ -5,6 +5,9 @@ export const MICROVM_STREAM = { name: 'MICROVM_HISTORY', subjects: ['volley.hist
 export const HOST_STREAM = { name: 'HOST_HISTORY', subjects: ['volley.history.host.>'] } as const;
 export const RECEIPT_STREAM = { name: 'RECEIPTS', subjects: ['volley.receipts.>'] } as const;
 
+/** KV bucket: name of a controller -> its lease. */
+export const CONTROLLER_BUCKET = { name: 'controllers' } as const;
+
 /** KV bucket: idempotency key of a create -> microVM id and hash of the body. Entries live 24 h. */
 export const IDEMPOTENCY_BUCKET = { name: 'idempotency', ttlMs: 24 * 3_600_000 } as const;
 
