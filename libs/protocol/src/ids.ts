@@ -33,6 +33,14 @@ export function sortableId(timeMs: number, random: Uint8Array): string {
   return time + tail;
 }
 
+/** When an id made by {@link sortableId} was made, in ms since 1970; undefined when it is none. */
+export function timeOfId(id: string): number | undefined {
+  if (!MicrovmId.safeParse(id).success) return undefined;
+  let time = 0;
+  for (let i = 0; i < 10; i++) time = time * 32 + ALPHABET.indexOf(id[i]!);
+  return time;
+}
+
 /** How many parts the histories are split into; part of every history subject, so it never changes for a fleet. */
 export const PARTITIONS = 64;
 

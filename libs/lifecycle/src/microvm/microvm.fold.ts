@@ -2,6 +2,7 @@ import type { Microvm, MicrovmEvent, MicrovmRecord, MicrovmStateName } from '#pr
 import { EventRefusedError, IllegalHistoryError } from '../support/errors';
 import { advance, beginLife, type Advance, type Life } from '../support/life';
 import { stateOf } from '../support/step';
+import { compactedLife, endsCompacted } from './microvm.compacted';
 import type { MicrovmContext } from './microvm.context';
 import type { MicrovmEffect } from './microvm.effects';
 import { microvmMachine } from './microvm.machine';
@@ -34,6 +35,7 @@ export function applyMicrovmEvents(
 export function foldMicrovmRecord(life: MicrovmLife | null, record: MicrovmRecord, sequence: number): MicrovmLife {
   const from = life ? microvmState(life) : null;
   if (record.from !== from) {
+    if (endsCompacted(record, from)) return { ...compactedLife(record), id: record.microvmId, revision: sequence };
     throw new IllegalHistoryError(`${record.microvmId} #${sequence}: recorded in ${record.from}, folded ${from}`);
   }
   let next;
