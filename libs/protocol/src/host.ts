@@ -2,7 +2,16 @@ import { z } from 'zod';
 import { HostId } from './ids';
 import { Cause, Instant } from './microvm-events';
 
-export const HOST_STATES = ['joining', 'ready', 'cordoned', 'unreachable', 'lost', 'retired'] as const;
+export const HOST_STATES = [
+  'joining',
+  'ready',
+  'cordoned',
+  'draining',
+  'drained',
+  'unreachable',
+  'lost',
+  'retired',
+] as const;
 export const HostStateName = z.enum(HOST_STATES);
 export type HostStateName = z.infer<typeof HostStateName>;
 
@@ -43,6 +52,37 @@ export const HostDescription = z.strictObject({
 });
 export type HostDescription = z.infer<typeof HostDescription>;
 
+/** How a host is emptied. */
+export const DrainOrder = z.strictObject({
+  /** How many microVMs are moved or stopped at a time. */
+  parallel: z.int().min(1).max(256).default(4),
+  /** How long a guest may take to power off before it is killed, ms; 0: killed at once. */
+  graceMs: z.int().min(0).max(600_000).default(10_000),
+  /** What becomes of microVMs that stay with their host (`onHostLoss: keep`): the drain waits for their own end, or stops them. */
+  kept: z.enum(['wait', 'stop']).default('wait'),
+});
+export type DrainOrder = z.output<typeof DrainOrder>;
+
+/** How far a drain has come; every microVM that it is about counts once. Those deleted meanwhile do not count any more. */
+export const DrainProgress = z.strictObject({
+  total: z.int().nonnegative(),
+  /** Run elsewhere. */
+  moved: z.int().nonnegative(),
+  /** Are being ended here or started elsewhere. */
+  moving: z.int().nonnegative(),
+  /** Are here and not touched yet: for their turn, for room elsewhere, or for their own end. */
+  waiting: z.int().nonnegative(),
+  /** Ended here since it began, asked to or by themselves, and stay down. */
+  stopped: z.int().nonnegative(),
+  /** Were moved and could not be started elsewhere. */
+  failed: z.int().nonnegative(),
+});
+export type DrainProgress = z.infer<typeof DrainProgress>;
+
+/** A drain that was asked for and not cancelled. */
+export const Drain = z.strictObject({ ...DrainOrder.shape, requestedAt: Instant, progress: DrainProgress });
+export type Drain = z.output<typeof Drain>;
+
 export const HostEvent = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('registered'), description: HostDescription }),
   z.strictObject({ type: z.literal('admitted') }),
@@ -50,6 +90,14 @@ export const HostEvent = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('cordonRequested') }),
   z.strictObject({ type: z.literal('uncordonRequested') }),
   z.strictObject({ type: z.literal('retireRequested') }),
+  /** Asked again, it changes how a drain under way goes on. */
+  z.strictObject({ type: z.literal('drainRequested'), ...DrainOrder.shape }),
+  z.strictObject({ type: z.literal('drainCancelled') }),
+  z.strictObject({ type: z.literal('drainProgressed'), progress: DrainProgress }),
+  /** Nothing is alive there any more. */
+  z.strictObject({ type: z.literal('drainCompleted') }),
+  /** Something is alive there after all: it had been placed before the drain was known everywhere. */
+  z.strictObject({ type: z.literal('drainReopened') }),
   z.strictObject({ type: z.literal('deadlinePassed'), timer: z.string() }),
 ]);
 export type HostEvent = z.infer<typeof HostEvent>;
@@ -71,6 +119,8 @@ export const Host = z.strictObject({
   id: HostId,
   state: HostStateName,
   description: HostDescription,
+  /** While it is being emptied, or is empty and kept so; remembered while it cannot be reached. */
+  drain: Drain.optional(),
   /** ISO 8601. */
   createdAt: z.string(),
   updatedAt: z.string(),

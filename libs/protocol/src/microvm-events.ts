@@ -11,6 +11,7 @@ export const MICROVM_STATES = [
   'pausing',
   'paused',
   'resuming',
+  'moving',
   'stopping',
   'stopped',
   'failed',
@@ -25,7 +26,8 @@ export type MicrovmStateName = z.infer<typeof MicrovmStateName>;
 export const Instant = z.number().nonnegative();
 
 /**
- * How an incarnation ended. `requested`: by Volley, on request. `lost`: the host found it gone without a reason. `outOfMemory`: the VMM
+ * How an incarnation ended. `requested`: by Volley, on request. `lost`: the host found it gone without a reason. `fenced`: its host had not
+ * heard from the controllers until the end of its lease, and it may start elsewhere then. `hostRestarted`: the machine under it was restarted. `outOfMemory`: the VMM
  * had used up what the host allows it; `guestOutOfMemory`: the program of a Linux image was killed for want of memory in its guest;
  * `programFailed`: it ended by itself with a code other than 0 or by a signal, or could not be started.
  */
@@ -44,6 +46,10 @@ export const Exit = z.strictObject({
     'requested',
     'lost',
   ]),
+    'fenced',
+    'hostRestarted',
+    'expired',
+    'idle',
   message: z.string().max(1024),
   at: Instant,
   /** How the program of a Linux image ended, as its init reported before the microVM ended. */
@@ -106,6 +112,9 @@ export const MicrovmEvent = z.discriminatedUnion('type', [
   event('startRequested', { requestedAt: Instant }),
   event('deleteRequested', { reason: z.string().optional() }),
   event('deadlinePassed', { timer: z.string() }),
+  event('protectionSet', { enabled: z.boolean() }),
+  /** A place on another host is kept for it: end it here, then start it there. */
+  event('moveRequested', { to: HostId, receiptId: z.string(), graceMs: z.int().min(0).max(600_000) }),
   event('hostLost', { hostId: HostId }),
   event('hostGone', { hostId: HostId, reason: z.string() }),
   // facts of a host

@@ -66,12 +66,13 @@ export function foldHostRecord(life: HostLife | null, record: HostRecord, sequen
 
 /** What readers see of a host. */
 export function viewHost(life: HostLife): Host {
-  const { description } = hostContext(life);
+  const { description, drain } = hostContext(life);
   if (!description) throw new IllegalHistoryError(`host ${life.id} has no description`);
   return {
     id: life.id,
     state: hostState(life),
     description,
+    ...(drain ? { drain } : {}),
     createdAt: new Date(life.createdAt).toISOString(),
     updatedAt: new Date(life.updatedAt).toISOString(),
     revision: life.revision,

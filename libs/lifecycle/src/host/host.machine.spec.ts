@@ -18,7 +18,11 @@ const description: HostDescription = {
   images: ['canary'],
   labels: {},
 };
+const drain: HostEvent = { type: 'drainRequested', parallel: 2, graceMs: 500, kept: 'wait' };
 const registered: HostEvent = { type: 'registered', description };
+
+const progress = { total: 3, moved: 1, moving: 1, waiting: 1, stopped: 0, failed: 0 };
+const occasion = { hostId: 'host-a', commandId: 'c', cause: { kind: 'controller' as const, by: 'test' }, at: T0 };
 
 function live(events: HostEvent[]): { life: HostLife | null; records: HostRecord[]; effects: string[] } {
   let life: HostLife | null = null;
@@ -62,10 +66,68 @@ describe('the host machine', () => {
       [registered, { type: 'admitted' }, { type: 'leaseExpired' }, { type: 'cordonRequested' }, registered],
       'tellHostLost',
     ],
+    ['draining', [registered, drain, { type: 'admitted' }], ''],
+    ['draining', [registered, { type: 'admitted' }, drain], ''],
+    ['drained', [registered, { type: 'admitted' }, drain, { type: 'drainCompleted' }], ''],
+    ['draining', [registered, { type: 'admitted' }, drain, { type: 'drainCompleted' }, { type: 'drainReopened' }], ''],
+    ['unreachable', [registered, { type: 'admitted' }, drain, { type: 'leaseExpired' }], 'tellHostLost'],
   ])('comes to %s', (state, events, lastEffect) => {
     const { life, effects } = live(events);
     expect(hostState(life!)).toBe(state);
     expect(effects.at(-1) ?? '').toBe(lastEffect);
+  });
+
+  it.each<[string, HostEvent[]]>([
+    ['ready', []],
+    ['cordoned', [{ type: 'cordonRequested' }]],
+  ])('is %s again when a drain is cancelled, also one that was complete', (before, events) => {
+    for (const more of [[], [{ type: 'drainCompleted' }]] as HostEvent[][]) {
+      const { life } = live([registered, { type: 'admitted' }, ...events, drain, ...more, { type: 'drainCancelled' }]);
+      expect(hostState(life!)).toBe(before);
+      expect(viewHost(life!).drain).toBeUndefined();
+    }
+  });
+
+  it.each<[string, HostEvent[]]>([
+    ['under way', []],
+    ['complete', [{ type: 'drainCompleted' }]],
+  ])('remembers a drain that is %s while it is away, with how far it had come', (_, events) => {
+    const { life } = live([
+      registered,
+      { type: 'admitted' },
+      drain,
+      { type: 'drainProgressed', progress },
+      ...events,
+      { type: 'leaseExpired' },
+      { type: 'deadlinePassed', timer: 'lostAfter' },
+      registered,
+    ]);
+    expect(hostState(life!)).toBe('draining');
+    expect(viewHost(life!).drain).toMatchObject({ parallel: 2, graceMs: 500, kept: 'wait', progress });
+  });
+
+  it('takes another order for a drain under way, and goes on counting', () => {
+    const { life } = live([
+      registered,
+      { type: 'admitted' },
+      drain,
+      { type: 'drainProgressed', progress },
+      { ...drain, parallel: 8, kept: 'stop' },
+    ]);
+    expect(viewHost(life!).drain).toEqual({
+      parallel: 8,
+      graceMs: 500,
+      kept: 'stop',
+      requestedAt: T0 + 2,
+      progress,
+    });
+  });
+
+  it('does not take an uncordon for the end of a drain', () => {
+    for (const away of [[], [{ type: 'leaseExpired' }]] as HostEvent[][]) {
+      const cordoned = live([registered, { type: 'admitted' }, { type: 'cordonRequested' }, drain, ...away]);
+      expect(decideHostEvents(cordoned.life, [{ type: 'uncordonRequested' }], occasion).kind).toBe('refused');
+    }
   });
 
   it('cannot be retired while it answers', () => {
@@ -81,6 +143,11 @@ describe('the host machine', () => {
       { type: 'cordonRequested' },
       { type: 'uncordonRequested' },
       { type: 'retireRequested' },
+      drain,
+      { type: 'drainCancelled' },
+      { type: 'drainProgressed', progress },
+      { type: 'drainCompleted' },
+      { type: 'drainReopened' },
       { type: 'deadlinePassed', timer: 'lostAfter' },
       { type: 'deadlinePassed', timer: 'joinDeadline' },
     );

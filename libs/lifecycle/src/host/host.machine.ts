@@ -1,5 +1,5 @@
 import { assign, setup } from 'xstate';
-import type { HostDescription, HostEvent } from '#protocol';
+import type { Drain, DrainProgress, HostDescription, HostEvent, HostStateName } from '#protocol';
 import type { Timed } from '../microvm/microvm.machine';
 
 export const HOST_MACHINE_VERSION = 1;
@@ -18,9 +18,17 @@ export const HOST_LIMITS = {
 
 export interface HostContext {
   description: HostDescription | null;
-  /** True when an operator keeps new microVMs away, also across a loss of connection. */
+  /** True when an operator keeps new microVMs away, also across a loss of connection and behind a drain. */
   cordoned: boolean;
+  /** Asked for and not cancelled, also across a loss of connection. */
+  drain: Drain | null;
 }
+
+const NOTHING_YET: DrainProgress = { total: 0, moved: 0, moving: 0, waiting: 0, stopped: 0, failed: 0 };
+
+/** Whether a host in this state holds a lease: it is heard, and what it holds is known. */
+export const isPresent = (state: HostStateName): boolean =>
+  state === 'ready' || state === 'cordoned' || state === 'draining' || state === 'drained';
 
 /** The only effect of a host: tell the microVMs there. Who they are is known to the controller. */
 export type HostEffect = { type: 'tellHostLost' } | { type: 'tellHostGone' };
@@ -33,19 +41,55 @@ const machineSetup = setup({
     describe: assign(({ event }) => (event.type === 'registered' ? { description: event.description } : {})),
     cordon: assign({ cordoned: true }),
     uncordon: assign({ cordoned: false }),
+    drain: assign(({ context, event }) => {
+      if (event.type !== 'drainRequested') return {};
+      const { parallel, graceMs, kept } = event;
+      const { requestedAt, progress } = context.drain ?? { requestedAt: event.at, progress: NOTHING_YET };
+      return { drain: { parallel, graceMs, kept, requestedAt, progress } };
+    }),
+    endDrain: assign({ drain: null }),
+    noteProgress: assign(({ context, event }) =>
+      event.type === 'drainProgressed' && context.drain
+        ? { drain: { ...context.drain, progress: event.progress } }
+        : {},
+    ),
   },
-  guards: { cordoned: ({ context }) => context.cordoned },
+  guards: {
+    cordoned: ({ context }) => context.cordoned,
+    drains: ({ context }) => context.drain !== null,
+    drainsNot: ({ context }) => context.drain === null,
+  },
   delays: { joinDeadline: HOST_LIMITS.joinDeadline, lostAfter: HOST_LIMITS.lostAfter },
 });
 
+// A drain that was complete is looked at again: what came meanwhile is for whoever runs it to find.
 const BACK = [
+  { guard: 'drains', target: 'draining', actions: 'describe' },
   { guard: 'cordoned', target: 'cordoned', actions: 'describe' },
   { target: 'ready', actions: 'describe' },
 ] as const;
-const RETURNS = [{ guard: 'cordoned', target: 'cordoned' }, { target: 'ready' }] as const;
-const CORDON_REMEMBERED = {
+const RETURNS = [
+  { guard: 'drains', target: 'draining' },
+  { guard: 'cordoned', target: 'cordoned' },
+  { target: 'ready' },
+] as const;
+/** What operators may ask of a host that is not there: it holds when it is back. */
+const REMEMBERED = {
   cordonRequested: { actions: 'cordon' },
-  uncordonRequested: { actions: 'uncordon' },
+  uncordonRequested: { guard: 'drainsNot', actions: 'uncordon' },
+  drainRequested: { actions: 'drain' },
+  drainCancelled: { guard: 'drains', actions: 'endDrain' },
+} as const;
+const BECOMES_UNREACHABLE = { target: 'unreachable', actions: 'tellHostLost' } as const;
+/** What befalls and is asked of a host that is being emptied, or is empty. */
+const EMPTIED = {
+  registered: { actions: 'describe' },
+  leaseExpired: BECOMES_UNREACHABLE,
+  cordonRequested: { actions: 'cordon' },
+  drainCancelled: [
+    { guard: 'cordoned', target: 'cordoned', actions: 'endDrain' },
+    { target: 'ready', actions: 'endDrain' },
+  ],
 } as const;
 
 /** The life of one host. Its lease is kept by the controller's clock and renewed by heartbeats, which are no events. */
@@ -54,37 +98,56 @@ export const hostMachine = machineSetup.createMachine({
   context: ({ input }) => ({
     description: (input as { description?: HostDescription } | undefined)?.description ?? null,
     cordoned: false,
+    drain: null,
   }),
   initial: 'joining',
   states: {
     joining: {
       description: 'Registered; not yet compared with the histories.',
-      on: { admitted: RETURNS, registered: { actions: 'describe' }, retireRequested: 'retired', ...CORDON_REMEMBERED },
-      after: { joinDeadline: { target: 'unreachable', actions: 'tellHostLost' } },
+      on: { admitted: RETURNS, registered: { actions: 'describe' }, retireRequested: 'retired', ...REMEMBERED },
+      after: { joinDeadline: BECOMES_UNREACHABLE },
     },
     ready: {
       description: 'Takes new microVMs.',
       on: {
         registered: { actions: 'describe' },
-        leaseExpired: { target: 'unreachable', actions: 'tellHostLost' },
+        leaseExpired: BECOMES_UNREACHABLE,
         cordonRequested: { target: 'cordoned', actions: 'cordon' },
+        drainRequested: { target: 'draining', actions: 'drain' },
       },
     },
     cordoned: {
       description: 'Keeps its microVMs, takes no new ones.',
       on: {
         registered: { actions: 'describe' },
-        leaseExpired: { target: 'unreachable', actions: 'tellHostLost' },
+        leaseExpired: BECOMES_UNREACHABLE,
         uncordonRequested: { target: 'ready', actions: 'uncordon' },
+        drainRequested: { target: 'draining', actions: 'drain' },
+      },
+    },
+    draining: {
+      description: 'Takes no new microVMs; those there are moved, stopped or waited for.',
+      on: {
+        ...EMPTIED,
+        drainRequested: { actions: 'drain' },
+        drainProgressed: { actions: 'noteProgress' },
+        drainCompleted: 'drained',
+      },
+    },
+    drained: {
+      description: 'Nothing runs there and nothing new comes, until the drain is cancelled.',
+      on: {
+        ...EMPTIED,
+        drainRequested: { target: 'draining', actions: 'drain' },
+        drainReopened: 'draining',
       },
     },
     unreachable: {
       description: 'Its lease has ended.',
       on: {
         registered: BACK,
-
         retireRequested: { target: 'retired', actions: 'tellHostGone' },
-        ...CORDON_REMEMBERED,
+        ...REMEMBERED,
       },
       after: { lostAfter: { target: 'lost', actions: 'tellHostGone' } },
     },
@@ -92,9 +155,8 @@ export const hostMachine = machineSetup.createMachine({
       description: 'Unreachable for so long that nobody counts on it; it may still return.',
       on: {
         registered: BACK,
-
         retireRequested: { target: 'retired', actions: 'tellHostGone' },
-        ...CORDON_REMEMBERED,
+        ...REMEMBERED,
       },
     },
     retired: {

@@ -11,7 +11,7 @@ export interface MicrovmContext {
   pid: number | null;
   /** Of the running incarnation, if it has a network device. */
   network: GuestNetwork | null;
-  /** Placements tried since it was last asked to start. */
+  /** Placements tried since it was last asked to start; 0 while it moves to a place that was chosen before it was ended. */
   attempts: number;
   /** Hosts that refused it since it was last asked to start. */
   excluded: readonly string[];
@@ -33,6 +33,25 @@ export interface MicrovmContext {
   /** When it was changed last, ms since 1970; 0 = never. */
   tunedAt: number;
   timings: MicrovmTimings;
+
+  // Of those microVMs only whose policies need it: the memory of an idle one is budgeted.
+  /** Deleting is refused. */
+  protected?: boolean;
+  /** When its time to live is over, ms since 1970. */
+  expiresAt?: number;
+  /** The last move away from a host, and the place that was chosen for it before it was ended there. */
+  move?: Move;
+  /** When it was last asked to start: scheduled stops after this are due, however late they are noticed. */
+  upSince?: number;
+}
+
+export interface Move {
+  from: string;
+  to: string;
+  /** Receipt of the placement. */
+  receiptId: string;
+  /** ms since 1970. */
+  at: number;
 }
 
 export interface MicrovmInput {

@@ -29,7 +29,7 @@ const ALREADY: Record<MicrovmCommand['type'], readonly MicrovmStateName[]> = {
   pause: ['pausing', 'paused'],
   resume: ['resuming', 'running'],
   stop: ['stopping', 'stopped'],
-  start: ['requested', 'placing', 'starting', 'running'],
+  start: ['requested', 'placing', 'starting', 'running', 'moving'],
   kill: ['stopped'],
   delete: ['deleting', 'deleted'],
 };

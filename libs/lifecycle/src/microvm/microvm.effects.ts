@@ -5,8 +5,17 @@ import type { MicrovmSpec } from '#protocol';
  * somebody, the effect of its entry is outstanding and is done again after a restart of the controller.
  */
 export type MicrovmEffect =
-  | { type: 'place'; epoch: number; attempt: number; excluded: readonly string[]; spec: MicrovmSpec }
-  | { type: 'startOnHost'; hostId: string; epoch: number; spec: MicrovmSpec }
+  | {
+      type: 'place';
+      epoch: number;
+      attempt: number;
+      excluded: readonly string[];
+      spec: MicrovmSpec;
+      /** The place that is kept for it. */
+      kept?: { hostId: string; receiptId: string };
+    }
+  /** `expiresAt`: when its host ends it by itself, ms since 1970; absent: never. */
+  | { type: 'startOnHost'; hostId: string; epoch: number; spec: MicrovmSpec; expiresAt?: number }
   | { type: 'pauseOnHost'; hostId: string; epoch: number }
   | { type: 'resumeOnHost'; hostId: string; epoch: number }
   | { type: 'stopOnHost'; hostId: string; epoch: number; timeoutMs: number }

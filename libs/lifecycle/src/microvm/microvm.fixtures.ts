@@ -1,4 +1,4 @@
-import type { Cause, MicrovmEvent, MicrovmSpec } from '#protocol';
+import type { Cause, Exit, MicrovmEvent, MicrovmSpec } from '#protocol';
 import type { Occasion } from './microvm.decider';
 import { applyMicrovmEvents, type MicrovmLife } from './microvm.fold';
 
@@ -45,7 +45,7 @@ export const EVENTS = {
   placementStarted: { type: 'placementStarted' },
   placed: { type: 'placed', ...HERE, receiptId: 'r1', decidedAt: T0 },
   started: { type: 'started', ...HERE, pid: 4711, timings: TIMINGS },
-  exited: (reason: 'powerOff' | 'panic' | 'killed' | 'requested' = 'powerOff', epoch = 1): MicrovmEvent => ({
+  exited: (reason: Exit['reason'] = 'powerOff', epoch = 1): MicrovmEvent => ({
     type: 'exited',
     hostId: HOST,
     epoch,

@@ -16,6 +16,7 @@ const ALPHABET: MicrovmEvent[] = [
   { type: 'stopRequested', timeoutMs: 1_000 },
   { type: 'killRequested' },
   { type: 'deleteRequested' },
+  { type: 'moveRequested', to: 'host-b', receiptId: 'r2', graceMs: 1_000 },
   EVENTS.hostLost,
   EVENTS.started,
   { type: 'pausedOnHost', ...HERE },
@@ -74,6 +75,7 @@ describe('the microVM machine', () => {
       starting: 'startOnHost',
       pausing: 'pauseOnHost',
       resuming: 'resumeOnHost',
+      moving: 'stopOnHost',
       stopping: 'stopOnHost',
     };
     for (const { path } of walk()) {
@@ -199,6 +201,113 @@ describe('a host that vanishes', () => {
   it('for good lets what is being deleted there be deleted', () => {
     const deleting = live([{ type: 'deleteRequested' }], lost('keep'));
     expect(microvmState(live([{ type: 'hostGone', hostId: HOST, reason: 'retired' }], deleting))).toBe('deleted');
+  });
+});
+
+describe('an end with its host', () => {
+  const ends: [string, MicrovmEvent][] = [
+    ['fenced', EVENTS.exited('fenced')],
+    ['hostRestarted', EVENTS.exited('hostRestarted')],
+    ['absent', { type: 'absent', ...HERE, reason: 'not here' }],
+  ];
+  it.each(ends)('by %s starts again what is to be rescheduled, in whatever state it is told', (_, end) => {
+    const running = liveUntilRunning({ onHostLoss: 'reschedule' });
+    const unreachable = live([EVENTS.hostLost], running);
+    const paused = live([{ type: 'pauseRequested' }, { type: 'pausedOnHost', ...HERE }], running);
+    for (const life of [running, unreachable, paused]) {
+      const again = live([end], life);
+      expect(again.outstanding).toMatchObject([{ type: 'place', epoch: 2, attempt: 1, excluded: [] }]);
+      expect(microvmContext(again).restarts).toBe(0);
+    }
+  });
+
+  it.each(ends)('by %s is an end like any other for what stays with its host', (_, end) => {
+    expect(microvmState(live([end], liveUntilRunning()))).toBe('failed');
+  });
+
+  it('is the end when it was to be stopped anyway', () => {
+    const stopping = live([{ type: 'killRequested' }], liveUntilRunning({ onHostLoss: 'reschedule' }));
+    expect(microvmState(live([EVENTS.exited('fenced')], stopping))).toBe('stopped');
+  });
+});
+
+describe('a move', () => {
+  const move: MicrovmEvent = { type: 'moveRequested', to: 'host-b', receiptId: 'r2', graceMs: 3_000 };
+  const there = { hostId: 'host-b', epoch: 2 };
+  const moving = () => live([move], liveUntilRunning({ onHostLoss: 'reschedule' }));
+  const kept = { hostId: 'host-b', receiptId: 'r2' };
+
+  it('ends it in order here, and starts it at the kept place with the next epoch, without counting as a restart', () => {
+    const life = moving();
+    expect(life.outstanding).toEqual([{ type: 'stopOnHost', hostId: HOST, epoch: 1, timeoutMs: 3_000 }]);
+    expect(life.timers.get('stopDeadline')?.delayMs).toBe(8_000);
+    const ended = live([EVENTS.exited('panic')], life);
+    expect(ended.outstanding).toMatchObject([{ type: 'place', epoch: 2, excluded: [HOST], kept }]);
+    const placed = live([{ type: 'placed', ...there, receiptId: 'r2', decidedAt: T0 }], ended);
+    expect(placed.outstanding.map(({ type }) => type)).toEqual(['eraseOnHost', 'startOnHost']);
+    const running = live([{ ...EVENTS.started, ...there }], placed);
+    expect(microvmContext(running)).toMatchObject({ hostId: 'host-b', epoch: 2, restarts: 0, move: { from: HOST } });
+  });
+
+  it('asks for another place when the kept one is refused after all', () => {
+    const again = live(
+      [
+        EVENTS.exited('requested'),
+        { type: 'placed', ...there, receiptId: 'r2', decidedAt: T0 },
+        { type: 'refused', ...there, reason: 'full' },
+      ],
+      moving(),
+    );
+    expect(again.outstanding).toMatchObject([{ type: 'place', epoch: 3, excluded: [HOST, 'host-b'] }]);
+    expect(again.outstanding[0]).not.toHaveProperty('kept');
+  });
+
+  it('does not come back to a kept place later', () => {
+    const waiting = live(
+      [EVENTS.exited('requested'), { type: 'placementFailed', reason: 'no room', final: false }],
+      moving(),
+    );
+    const placing = live([{ type: 'deadlinePassed', timer: 'wait' }], waiting);
+    expect(placing.outstanding[0]).not.toHaveProperty('kept');
+    const started = live(
+      [
+        { type: 'stopRequested', timeoutMs: 0 },
+        { type: 'startRequested', requestedAt: T0 },
+      ],
+      placing,
+    );
+    expect(started.outstanding[0]).not.toHaveProperty('kept');
+  });
+
+  it('kills what does not power off in time, again and again', () => {
+    const life = live([{ type: 'deadlinePassed', timer: 'stopDeadline' }], moving());
+    expect(microvmState(life)).toBe('moving');
+    expect(life.outstanding).toMatchObject([{ type: 'stopOnHost', timeoutMs: 0 }]);
+  });
+
+  it.each<[string, MicrovmEvent, string]>([
+    ['a stop', { type: 'stopRequested', timeoutMs: 0 }, 'stopped'],
+    ['a kill', { type: 'killRequested' }, 'stopped'],
+    ['a delete', { type: 'deleteRequested' }, 'deleting'],
+  ])('is over by %s', (_, event, state) => {
+    const asked = live([event], moving());
+    const ended = state === 'deleting' ? asked : live([EVENTS.exited('requested')], asked);
+    expect(microvmState(ended)).toBe(state);
+  });
+
+  it('becomes the loss of its host, which waits for the lease', () => {
+    const lost = live([EVENTS.hostLost], moving());
+    expect(microvmState(lost)).toBe('unreachable');
+    const anew = live([{ type: 'deadlinePassed', timer: 'leaseMargin' }], lost);
+    expect(anew.outstanding).toMatchObject([{ type: 'place', epoch: 2, attempt: 1 }]);
+    expect(anew.outstanding[0]).not.toHaveProperty('kept');
+  });
+
+  it('takes a paused one, and nothing that is on its way already', () => {
+    const paused = live([{ type: 'pauseRequested' }, { type: 'pausedOnHost', ...HERE }], liveUntilRunning());
+    expect(microvmState(live([move], paused))).toBe('moving');
+    expect(() => live([move], moving())).toThrow('not accepted');
+    expect(() => live([move], live([EVENTS.requested(), EVENTS.placementStarted]))).toThrow('not accepted');
   });
 });
 

@@ -14,8 +14,13 @@ type MachineEvent = Timed<MicrovmEvent>;
 type Context = MicrovmContext;
 type Incarnated = { hostId: string; epoch: number };
 
-/** Ends that the guest chose in good order. */
-const ORDERLY: readonly Exit['reason'][] = ['powerOff', 'reboot', 'requested'];
+/** Ends in good order. */
+const ORDERLY: readonly Exit['reason'][] = ['powerOff', 'reboot', 'requested', 'idle', 'expired'];
+/** Ends by a policy of the microVM: no restart policy starts it again. */
+const BY_POLICY: readonly Exit['reason'][] = ['idle', 'expired'];
+
+/** Ends for which its host is the reason, not the guest: what is to be rescheduled then starts again, whatever its restart policy. */
+const WITH_ITS_HOST: readonly Exit['reason'][] = ['fenced', 'hostRestarted'];
 
 const incarnation = ({ context }: { context: Context }): Incarnated => ({
   hostId: context.hostId ?? '',
@@ -151,6 +156,26 @@ const machineSetup = setup({
       context.hostId !== null &&
       context.hostId !== event.hostId,
     thisIncarnation: ({ context, event }) =>
+    placeAnew: assign(({ event }) => ({
+      attempts: 1,
+      excluded: [],
+      timings: { requestedAt: event.at, acceptedAt: event.at },
+    })),
+    rememberMove: assign(({ context, event }) =>
+      event.type === 'moveRequested'
+        ? {
+            move: { from: context.hostId ?? '', to: event.to, receiptId: event.receiptId, at: event.at },
+            stopTimeoutMs: event.graceMs,
+            rounds: 0,
+            reason: `moves to host ${event.to}`,
+          }
+        : {},
+    ),
+    goToKeptPlace: assign(({ context, event }) => ({
+      attempts: 0,
+      excluded: context.hostId ? [context.hostId] : [],
+      timings: { requestedAt: event.at, acceptedAt: event.at },
+    })),
       'epoch' in event && event.epoch === context.epoch && event.hostId === context.hostId,
     thisHost: ({ context, event }) => 'hostId' in event && event.hostId === context.hostId,
     observedRunning: ({ context, event }) =>
@@ -241,6 +266,11 @@ const ALIVE = {
 const VERIFY = { type: 'verifyOnHost', params: incarnation } as const;
 /** A resting state asks its host now and then whether it is true. */
 const REVIEWED = { review: { actions: VERIFY } } as const;
+    endedWithItsHost: ({ context, event }) =>
+      (event.type === 'absent' || (event.type === 'exited' && WITH_ITS_HOST.includes(event.exit.reason))) &&
+      event.epoch === context.epoch &&
+      event.hostId === context.hostId &&
+      context.spec.onHostLoss === 'reschedule',
 
 const RESTING_DOWN = {
   on: {
@@ -262,6 +292,9 @@ export const microvmMachine = machineSetup.createMachine({
   after: {
     timeToLive: [
       { guard: 'neverPlaced', target: '.deleted', actions: 'noteExpired' },
+  { guard: 'endedWithItsHost', target: 'placing', actions: ['rememberExit', 'placeAnew'] },
+  { guard: 'expired', target: 'deleting', actions: ['rememberExit', 'noteExpired'] },
+  { guard: 'restartsUsedUp', target: 'failed', actions: ['rememberExit', 'noteRestartsUsedUp'] },
       { target: '.deleting', actions: 'noteExpired' },
     ],
   },
@@ -299,6 +332,13 @@ export const microvmMachine = machineSetup.createMachine({
         ],
         placementFailed: [
           { guard: 'mayBePlacedLater', target: 'requested', actions: 'waitForCapacity' },
+/** There is no live migration: a move is an orderly end here and a new incarnation there. */
+const MOVES = { target: 'moving', actions: 'rememberMove' } as const;
+const STOP_ON_HOST = {
+  type: 'stopOnHost',
+  params: ({ context }: { context: Context }) => ({ ...incarnation({ context }), timeoutMs: context.stopTimeoutMs }),
+} as const;
+
           { target: 'failed', actions: 'noteGivenUp' },
         ],
         ...CANCELLABLE,
@@ -367,14 +407,25 @@ export const microvmMachine = machineSetup.createMachine({
         observed: { guard: 'observedRunning', target: 'running', actions: 'rememberPid' },
         ...ALIVE,
       },
-      after: { pauseDeadline: { target: 'paused', actions: ['noteNoAnswer', VERIFY] } },
+      after: { ...SCHEDULED, pauseDeadline: { target: 'paused', actions: ['noteNoAnswer', VERIFY] } },
+    },
+    moving: {
+      description: 'A place on another host is kept for it; its host was told to end it, then it starts there.',
+      entry: STOP_ON_HOST,
+      on: {
+        exited: { guard: 'thisIncarnation', target: 'placing', actions: ['rememberExit', 'goToKeptPlace'] },
+        absent: { guard: 'thisIncarnation', target: 'placing', actions: ['rememberExit', 'goToKeptPlace'] },
+        hostLost: BECOMES_UNREACHABLE,
+        ...ENDABLE,
+      },
+      after: { stopDeadline: { target: 'moving', reenter: true, actions: 'killInstead' } },
+          ...(context.attempts === 0 && context.move
+            ? { kept: { hostId: context.move.to, receiptId: context.move.receiptId } }
+            : {}),
     },
     stopping: {
       description: 'Its host was told to end it: by the power button first, by force when that takes too long.',
-      entry: {
-        type: 'stopOnHost',
-        params: ({ context }) => ({ ...incarnation({ context }), timeoutMs: context.stopTimeoutMs }),
-      },
+      entry: STOP_ON_HOST,
       on: {
         exited: { guard: 'thisIncarnation', target: 'stopped', actions: 'rememberExit' },
         absent: { guard: 'thisIncarnation', target: 'stopped', actions: 'rememberExit' },
@@ -421,3 +472,5 @@ export const microvmMachine = machineSetup.createMachine({
 });
 
 export type MicrovmMachine = typeof microvmMachine;
+        moveRequested: MOVES,
+        moveRequested: MOVES,

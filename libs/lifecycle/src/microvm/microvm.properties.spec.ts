@@ -16,6 +16,7 @@ const anyEvent: fc.Arbitrary<MicrovmEvent> = fc.oneof(
     { type: 'resumeRequested' },
     { type: 'stopRequested', timeoutMs: 500 },
     { type: 'killRequested' },
+    { type: 'moveRequested', to: 'host-b', receiptId: 'r', graceMs: 500 },
     { type: 'startRequested', requestedAt: T0 },
     { type: 'deleteRequested' },
   ),
@@ -46,7 +47,7 @@ const anyEvent: fc.Arbitrary<MicrovmEvent> = fc.oneof(
     .tuple(incarnation, fc.constantFrom('starting' as const, 'running' as const, 'paused' as const))
     .map(([i, as]): MicrovmEvent => ({ type: 'observed', ...i, as, reason: 'seen' })),
   fc
-    .tuple(incarnation, fc.constantFrom('powerOff' as const, 'panic' as const, 'killed' as const))
+    .tuple(incarnation, fc.constantFrom('powerOff' as const, 'panic' as const, 'killed' as const, 'fenced' as const))
     .map(([i, reason]): MicrovmEvent => ({ type: 'exited', ...i, exit: { reason, message: reason, at: T0 } })),
   incarnation.map((i): MicrovmEvent => ({ type: 'absent', ...i, reason: 'not here' })),
   incarnation.map((i): MicrovmEvent => ({ type: 'erased', ...i })),
