@@ -23,7 +23,7 @@ const NATS = {
   regex: '^(?:nats|@nats-io/.*)$',
   allowTypeImports: true,
   message:
-    'Only libs/bus, libs/journal, libs/fleet, libs/images and libs/chaos talk to NATS; use #bus, #journal, #fleet or #images.',
+    'Only libs/bus, libs/journal, libs/fleet, libs/images, libs/tenancy and libs/chaos talk to NATS; use #bus, #journal, #fleet, #images or #tenancy.',
 };
 const XSTATE = { regex: '^xstate(?:/.*)?$', message: 'Machines live in libs/lifecycle; use #lifecycle.' };
 const LIBS_BY_NAME = {

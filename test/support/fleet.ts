@@ -11,7 +11,13 @@ const run = promisify(execFile);
 const ROOT = join(__dirname, '../..');
 
 export type ProcessName =
-  'nats-server' | 'volley-controller' | 'volley-placement' | 'volley-images' | 'volley-hostd' | 'volley-gateway';
+  | 'nats-server'
+  | 'volley-controller'
+  | 'volley-controller-2'
+  | 'volley-placement'
+  | 'volley-images'
+  | 'volley-hostd'
+  | 'volley-gateway';
 
 interface Status {
   url: string;

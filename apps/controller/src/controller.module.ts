@@ -1,4 +1,4 @@
-import { Module } from '@nestjs/common';
+import { Module, type DynamicModule } from '@nestjs/common';
 import { Deadlines } from './effects/deadlines';
 import { EffectRunner } from './effects/effect-runner';
 import { HostCommandEffect } from './effects/host-command.effect';
@@ -15,11 +15,18 @@ import { IdempotencyKeys } from './operator/idempotency-keys';
 import { ImageCatalogue } from './operator/image-catalogue';
 import { MicrovmController } from './operator/microvm.controller';
 import { TuneMicrovm } from './operator/tune-microvm';
+import { Partitions, REPLICA_ID } from './partitions/partitions';
+
+export interface ControllerOptions {
+  /** Name of this controller among its replicas. */
+  id: string;
+}
 
 /** Decides: folds histories, runs the machines, writes events, performs effects. */
 @Module({
   controllers: [MicrovmController, HostController, HostFacingController],
   providers: [
+    Partitions,
     MicrovmHistories,
     HostHistories,
     HostLeases,
@@ -35,4 +42,8 @@ import { TuneMicrovm } from './operator/tune-microvm';
     ImageCatalogue,
   ],
 })
-export class ControllerModule {}
+export class ControllerModule {
+  static of({ id }: ControllerOptions): DynamicModule {
+    return { module: ControllerModule, providers: [{ provide: REPLICA_ID, useValue: id }] };
+  }
+}

@@ -1,12 +1,31 @@
+import { hostname } from 'node:os';
 import { z } from 'zod';
 import { bootService, natsOptions, natsSettings, orExit, readConfig } from '#bus';
 import { ANY } from '#protocol';
 import { ControllerModule } from './controller.module';
 
-const Config = z.object({ ...natsSettings, logLevel: z.string().default('info') });
-const { logLevel, nats } = orExit('controller', () => {
+const Config = z.object({
+  ...natsSettings,
+  /** Name of this controller among its replicas: no two may share it, and a restarted one keeps it. */
+  controllerId: z
+    .string()
+    .regex(/^[a-zA-Z0-9_-]{1,63}$/, "must be 1..63 letters, digits, '-' or '_'")
+    .default(
+      `${hostname()
+        .replace(/[^a-zA-Z0-9_-]/g, '-')
+        .slice(0, 50)}-${process.pid}`,
+    ),
+  logLevel: z.string().default('info'),
+});
+const { id, logLevel, nats } = orExit('controller', () => {
   const config = readConfig(Config);
-  return { logLevel: config.logLevel, nats: natsOptions(config) };
+  return { id: config.controllerId, logLevel: config.logLevel, nats: natsOptions(config) };
 });
 
-void bootService({ name: 'controller', module: ControllerModule, nats, bus: { values: { hostId: ANY } }, logLevel });
+void bootService({
+  name: 'controller',
+  module: ControllerModule.of({ id }),
+  nats,
+  bus: { values: { hostId: ANY } },
+  logLevel,
+});

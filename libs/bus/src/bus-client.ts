@@ -65,7 +65,7 @@ export class BusClient {
       } catch (error) {
         const code = error instanceof OperationError ? error.code : undefined;
         if (code === 'timeout') unanswered = error as OperationError;
-        else if (code !== 'unavailable' || !unanswered) throw error;
+        else if ((code !== 'unavailable' && code !== 'overloaded') || !unanswered) throw error;
         if (performance.now() + RETRY_MS >= deadline) throw unanswered;
         if (code === 'timeout') attemptMs *= 2;
         else await new Promise((resolve) => setTimeout(resolve, RETRY_MS));

@@ -17,10 +17,14 @@ export interface ListenOptions {
   schema?: z.ZodType;
 }
 
+/** Returned by a handler of an operation that every replica hears, when the answer is another one's to give. */
+export const UNANSWERED = Symbol('volley.unanswered');
+
+type Answer<O extends Operation> = z.input<O['reply']> | typeof UNANSWERED;
 type Handler<O extends Operation> = (
   request: z.output<O['request']>,
   context: BusContext,
-) => z.input<O['reply']> | Promise<z.input<O['reply']>>;
+) => Answer<O> | Promise<Answer<O>>;
 
 /**
  * Makes a controller's method answer an operation. It gets the validated request and a {@link BusContext}, and returns the

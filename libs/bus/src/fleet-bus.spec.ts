@@ -293,7 +293,7 @@ describeWithNats('FleetBus', () => {
     const { probe } = await serve('one', { maxInFlight: 2 });
     const held = ['1', '2'].map((id) => client.call(hold, { id }));
     await probe.until(2);
-    await expect(client.call(hold, { id: '3' })).rejects.toMatchObject({ code: 'unavailable' });
+    await expect(client.call(hold, { id: '3' })).rejects.toMatchObject({ code: 'overloaded', retryAfterMs: 1_000 });
     probe.release();
     await Promise.all(held);
     expect(await client.call(hold, { id: '4' })).toEqual({ by: 'one' });

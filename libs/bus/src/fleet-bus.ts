@@ -3,9 +3,10 @@ import { Server, type CustomTransportStrategy, type MessageHandler } from '@nest
 import { isObservable, lastValueFrom } from 'rxjs';
 import type { Msg, NatsConnection, Subscription } from 'nats';
 import type { Logger } from 'pino';
+import { JournalUnavailableError } from '#journal';
 import { OperationError, subscriptionFor, valuesIn, type ErrorReply, type Operation } from '#protocol';
 import { BusContext } from './bus-context';
-import type { HandlerExtras, ListenOptions } from './decorators';
+import { UNANSWERED, type HandlerExtras, type ListenOptions } from './decorators';
 import { decodeMessage, parseJson } from './message-codec';
 
 export interface FleetBusOptions {
@@ -15,11 +16,14 @@ export interface FleetBusOptions {
   values?: Record<string, string>;
   /** Largest message taken, in bytes; larger ones are answered `invalid`. Default 256 KiB. */
   maxMessageBytes?: number;
-  /** Requests handled at once; more are answered `unavailable` at once, so that overload sheds instead of piling up. Default 4096. */
+  /** Requests handled at once; more are answered `overloaded` at once, so that overload sheds instead of piling up. Default 4096. */
   maxInFlight?: number;
   /** How long `close()` waits for handlers that still run, in ms. Default 10 s. */
   drainMs?: number;
 }
+
+const BUSY = 'this service has as much to do as it takes; nothing was done, try again later';
+const BUSY_RETRY_MS = 1_000;
 
 type Run = (message: unknown, msg: Msg) => Promise<unknown>;
 
@@ -98,16 +102,23 @@ export class FleetBus extends Server implements CustomTransportStrategy {
     return (error: Error | null, msg: Msg): void => {
       if (error) return this.#options.logger.error({ err: error, subject: operation.subject }, 'subscription failed');
       if (this.#inFlight.size >= this.#options.maxInFlight) {
-        return this.#reply(msg, { error: { code: 'unavailable', message: 'this service is busy; try again later' } });
+        return this.#turnAway(msg, operation);
       }
       this.#track(this.#answer(operation, run, msg));
     };
   }
 
+  /** What every replica hears may be another one's to answer. */
+  #turnAway(msg: Msg, operation: Operation): void {
+    if (operation.everyReplica) return;
+    this.#reply(msg, { error: new OperationError('overloaded', BUSY, undefined, BUSY_RETRY_MS).toBody() });
+  }
+
   async #answer(operation: Operation, run: Run, msg: Msg): Promise<void> {
     try {
       const request = decodeMessage(operation.request, msg.data, this.#options.maxMessageBytes);
-      this.#reply(msg, (await run(request, msg)) ?? {});
+      const answer = await run(request, msg);
+      if (answer !== UNANSWERED) this.#reply(msg, answer ?? {});
     } catch (error) {
       this.#reply(msg, this.#errorReply(error, msg));
     }
@@ -149,6 +160,7 @@ export class FleetBus extends Server implements CustomTransportStrategy {
 
   #errorReply(error: unknown, msg: Msg): ErrorReply {
     if (error instanceof OperationError) return { error: error.toBody() };
+    if (error instanceof JournalUnavailableError) return { error: awayError(error).toBody() };
     const reference = randomBytes(4).toString('hex');
     this.#options.logger.error({ err: error, subject: msg.subject, reference }, 'handler failed');
     return { error: { code: 'internal', message: `internal error; the log of the service has it under ${reference}` } };
@@ -191,4 +203,11 @@ export class FleetBus extends Server implements CustomTransportStrategy {
     }
     clearTimeout(timer);
   }
+}
+
+/** The histories cannot be reached at the moment. */
+function awayError({ outcome, message }: JournalUnavailableError): OperationError {
+  return outcome === 'unknown'
+    ? new OperationError('timeout', `${message}; ask again with the same command id`)
+    : new OperationError('unavailable', `${message}; nothing was done`);
 }

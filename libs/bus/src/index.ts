@@ -3,7 +3,7 @@ export * from './bus-client';
 export * from './bus-context';
 export * from './bus.module';
 export * from './config';
-export { Handles, Listens, type ListenOptions } from './decorators';
+export { Handles, Listens, UNANSWERED, type ListenOptions } from './decorators';
 export * from './fleet-bus';
 export { decodeMessage } from './message-codec';
 export * from './nats-connection';

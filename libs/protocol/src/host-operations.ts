@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { HostDescription, HostStateName } from './host';
 import { HostId, MicrovmId } from './ids';
+import { Digest } from './images';
 import { Instant, MicrovmEvent } from './microvm-events';
 import { MicrovmSpec } from './microvm-spec';
 import { operation } from './operation';
@@ -16,13 +17,22 @@ const Incarnation = { microvmId: MicrovmId, epoch: z.int().positive() };
 export const hostCommand = operation({
   subject: 'volley.v1.hosts.{hostId}.command',
   request: z.discriminatedUnion('type', [
-    z.strictObject({ type: z.literal('start'), commandId: z.string(), ...Incarnation, spec: MicrovmSpec }),
+    /** expiresAt: the host ends it then by itself. */
+    z.strictObject({
+      type: z.literal('start'),
+      commandId: z.string(),
+      ...Incarnation,
+      spec: MicrovmSpec,
+      expiresAt: Instant.optional(),
+    }),
     z.strictObject({ type: z.literal('pause'), commandId: z.string(), ...Incarnation }),
     z.strictObject({ type: z.literal('resume'), commandId: z.string(), ...Incarnation }),
     /** timeoutMs 0: kill at once. */
     z.strictObject({ type: z.literal('stop'), commandId: z.string(), ...Incarnation, timeoutMs: z.int() }),
     /** End it if it runs, remove everything of it, and never start this or a lower epoch again. */
     z.strictObject({ type: z.literal('erase'), commandId: z.string(), ...Incarnation }),
+    /** In place of the expiresAt of its start; null: never. */
+    z.strictObject({ type: z.literal('expire'), commandId: z.string(), ...Incarnation, expiresAt: Instant.nullable() }),
     /** Tell by a fact what this incarnation does now: observed, exited or absent. */
     z.strictObject({ type: z.literal('verify'), commandId: z.string(), ...Incarnation }),
   ]),
@@ -79,10 +89,13 @@ export const reportFact = operation({
   summary: 'A fact about one incarnation on a host.',
 });
 
-/** host -> controller, when its agent starts and after every loss of connection. */
+/**
+ * host -> every controller, when its agent starts and after every loss of connection: each compares what it owns, the owner of the
+ * host answers.
+ */
 export const registerHost = operation({
   subject: 'volley.v1.hosts.{hostId}.register',
-  queue: 'controller',
+  everyReplica: true,
   request: z.strictObject({
     description: HostDescription,
     /** Every incarnation the host holds, with what it does. `ended`: process gone, remains kept for the log. */
@@ -99,14 +112,35 @@ export const registerHost = operation({
   summary: 'Registers a host and compares what it holds with the histories.',
 });
 
-/** host -> controller; renews the lease. `unknown` true: register again. */
+/** host -> every controller; the owner of the host answers. Renews the lease. `unknown` true: register again. */
 export const heartbeat = operation({
   subject: 'volley.v1.hosts.{hostId}.heartbeat',
-  queue: 'controller',
+  everyReplica: true,
   request: z.strictObject({ hostId: HostId, at: Instant }),
   reply: z.strictObject({ unknown: z.boolean(), state: HostStateName.optional(), leaseMs: z.int().positive() }),
   deadlineMs: 1_000,
   summary: 'Renews the lease of a host.',
+});
+
+/** What one answer of {@link readBlob} holds at most, in bytes: half of the smallest payload that servers take by default. */
+export const BLOB_PART_BYTES = 256 * 1024;
+
+/**
+ * host -> image service: the content of a blob, part by part. Hosts do not read the object store themselves: whoever may ask
+ * JetStream for a message may have it sent to any subject, a history's too. `notFound`: there is no such blob, or no more of it.
+ */
+export const readBlob = operation({
+  subject: 'volley.v1.hosts.{hostId}.blob',
+  queue: 'images',
+  request: z.strictObject({
+    digest: Digest,
+    /** Where the last part ended; 0: begin. */
+    after: z.int().min(0).default(0),
+  }),
+  /** `next` is the `after` of the next part; null: this was the last one. */
+  reply: z.strictObject({ content: z.base64(), next: z.int().positive().nullable() }),
+  deadlineMs: 15_000,
+  summary: 'A part of the content of an image.',
 });
 
 /** controller -> placement. */

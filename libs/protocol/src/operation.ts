@@ -7,8 +7,10 @@ import type { z } from 'zod';
 export interface Operation<Request extends z.ZodType = z.ZodType, Reply extends z.ZodType = z.ZodType> {
   /** NATS subject; `{hostId}` is replaced by {@link subjectFor}, or by `*` where any host is served. */
   readonly subject: string;
-  /** Queue group: one of the subscribers answers. Absent: every subscriber gets it. */
+  /** Queue group: one of the subscribers gets it and answers. Absent: every subscriber gets it. */
   readonly queue?: string;
+  /** Every replica of a service gets it, and one of them answers: the one it concerns. */
+  readonly everyReplica?: true;
   readonly request: Request;
   readonly reply: Reply;
   /** How long a caller waits before it gives up, in ms. */

@@ -8,7 +8,7 @@ import { Supervisor } from './supervisor';
 import { FolderInUseError } from './supervisor-lock';
 import { DEFAULT_OVERCOMMIT, volleyProcesses } from './volley-processes';
 
-/** The supervisor's own process: `main.js --data DIR --host HOST --port PORT [--overcommit-cpu R] [--overcommit-memory R] [--emulated]`, started by `volley up`, stopped by SIGTERM. */
+/** The supervisor's own process: `main.js --data DIR --host HOST --port PORT [--overcommit-cpu R] [--overcommit-memory R] [--controllers N] [--emulated]`, started by `volley up`, stopped by SIGTERM. */
 async function main(): Promise<void> {
   const { values } = parseArgs({
     options: {
@@ -18,6 +18,7 @@ async function main(): Promise<void> {
       emulated: { type: 'boolean', default: false },
       'overcommit-cpu': { type: 'string', default: String(DEFAULT_OVERCOMMIT.cpu) },
       'overcommit-memory': { type: 'string', default: String(DEFAULT_OVERCOMMIT.memory) },
+      controllers: { type: 'string', default: '1' },
     },
     strict: true,
   });
@@ -38,6 +39,7 @@ async function main(): Promise<void> {
         settings: await settingsOf(folder),
         listen,
         overcommit,
+        controllers: Number(values.controllers),
         emulated: values.emulated,
         root: repositoryRoot(),
       }),

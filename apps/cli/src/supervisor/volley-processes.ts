@@ -31,6 +31,8 @@ export interface VolleyProcessesOptions {
   listen: { host: string; port: number };
   /** Ratios that admission on this host enforces. */
   overcommit: Overcommit;
+  /** Replicas of the controller. */
+  controllers: number;
   /** Adds an emulated host, by the plan that lies in the folder. */
   emulated?: boolean;
   /** The checkout, or wherever `dist` and `native/build` lie. */
@@ -43,6 +45,7 @@ export function volleyProcesses({
   settings,
   listen,
   overcommit,
+  controllers,
   emulated = false,
   root,
 }: VolleyProcessesOptions): ProcessSpec[][] {
@@ -59,8 +62,8 @@ export function volleyProcesses({
     VOLLEY_NATS_URL: `nats://127.0.0.1:${settings.natsPort}`,
     VOLLEY_NATS_TOKEN_FILE: folder.natsTokenFile,
   };
-  const service = (app: string, env: Record<string, string>): ProcessSpec => ({
-    name: `volley-${app}`,
+  const service = (app: string, env: Record<string, string>, name = `volley-${app}`): ProcessSpec => ({
+    name,
     command: process.execPath,
     args: ['--enable-source-maps', join(root, 'dist', 'apps', app, 'src', 'main.js')],
     env: { ...common, ...env },
@@ -91,7 +94,10 @@ export function volleyProcesses({
       },
     ],
     [
-      service('controller', {}),
+      ...Array.from({ length: controllers }, (_, i) => {
+        const number = i === 0 ? '' : `-${i + 1}`;
+        return service('controller', { VOLLEY_CONTROLLER_ID: `controller${number}` }, `volley-controller${number}`);
+      }),
       service('placement', {}),
       service('images', {
         VOLLEY_IMAGES_DIR: folder.images,

@@ -25,12 +25,18 @@ export class AnotherSupervisorError extends Error {
   override readonly name = 'AnotherSupervisorError';
 }
 
+/** What a supervisor is to keep running. */
+export interface Wanted {
+  listen: ListenAddress;
+  overcommit: Overcommit;
+  controllers: number;
+  emulated: boolean;
+}
+
 /** Starts a supervisor in a session of its own, so that it outlives this program and its terminal. */
 export function launchSupervisor(
   folder: DataFolder,
-  listen: ListenAddress,
-  overcommit: Overcommit,
-  emulated: boolean,
+  { listen, overcommit, controllers, emulated }: Wanted,
 ): ChildProcess {
   const main = join(repositoryRoot(), 'dist', 'apps', 'cli', 'src', 'supervisor', 'main.js');
   rotateLog(folder.logFile(SUPERVISOR));
@@ -47,6 +53,7 @@ export function launchSupervisor(
       String(listen.port),
     ];
     args.push('--overcommit-cpu', String(overcommit.cpu), '--overcommit-memory', String(overcommit.memory));
+    args.push('--controllers', String(controllers));
     if (emulated) args.push('--emulated');
     return spawn(process.execPath, args, { stdio: ['ignore', log, log], detached: true, cwd: '/' });
   } finally {

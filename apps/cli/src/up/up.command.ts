@@ -44,6 +44,7 @@ interface UpOptions {
   emulatedCpus: number;
   overcommitCpu: number;
   overcommitMemory: number;
+  controllers: number;
   timeout: number;
 }
 
@@ -71,6 +72,7 @@ export function addUpCommand(program: Command): void {
       ratioOption,
       environmentRatio('MEMORY') ?? DEFAULT_OVERCOMMIT.memory,
     )
+    .option('--controllers <n>', 'replicas of the controller, which share the fleet', wholeNumber(1, 9), 1)
     .option('--emulated', 'add a host in software emulation: stock Linux and OCI images, slowly, on any machine')
     .option('--emulated-memory <MiB>', 'memory of the emulated host', memoryOption, 3_072)
     .option(
@@ -109,7 +111,8 @@ async function bringUp(folder: DataFolder, out: Output, options: UpOptions): Pro
   const kvm = kvmAccess(thisHost(folder.path));
   const logFrom = sizeOf(folder.logFile('supervisor'));
   const overcommit = { cpu: options.overcommitCpu, memory: options.overcommitMemory };
-  const child = launchSupervisor(folder, listen, overcommit, options.emulated === true);
+  const { controllers, emulated = false } = options;
+  const child = launchSupervisor(folder, { listen, overcommit, controllers, emulated });
   child.unref();
   const supervisor = child.pid === undefined ? undefined : identify(child.pid);
   const url = urlOf(listen);

@@ -1,10 +1,11 @@
-import { Inject, Injectable, type OnApplicationBootstrap } from '@nestjs/common';
+import { Inject, Injectable } from '@nestjs/common';
 import type { Logger } from 'pino';
 import { LOGGER, SHUTDOWN } from '#bus';
 import { Pacer } from '#concurrency';
 import type { MicrovmEffect, MicrovmLife } from '#lifecycle';
-import { OperationError } from '#protocol';
+import { OperationError, partitionOf, type ErrorCode } from '#protocol';
 import { MicrovmHistories } from '../histories/microvm-histories';
+import { Partitions } from '../partitions/partitions';
 import { HostCommandEffect } from './host-command.effect';
 import { PlaceEffect } from './place.effect';
 
@@ -13,13 +14,15 @@ const LIMITS = { place: 32, eachHost: 64 };
 const BACKOFF_MS = { first: 50, most: 2_000 };
 /** Tries of an effect that no state waits for (reviews, cleaning up): the next review or registration repeats it. */
 const UNAWAITED_TRIES = 3;
+/** Failures that need no operator: whoever was asked is away or busy. */
+const PASSING: readonly ErrorCode[] = ['unavailable', 'timeout', 'overloaded'];
 
 /**
- * Does effects at least once. An effect of the state a microVM is in is repeated until it was taken, the state was left, or
- * this process ends; after a start of the controller every outstanding effect is done again.
+ * Does effects at least once. What the state of a microVM waits for is asked by the owner of its partition, whoever wrote the record, and
+ * repeated until it was taken, the state was left, or the partition is another's; a new owner asks for everything outstanding again.
  */
 @Injectable()
-export class EffectRunner implements OnApplicationBootstrap {
+export class EffectRunner {
   readonly #placements = new Pacer(LIMITS.place);
   /** One each, so that a host that does not answer holds up nobody but itself. */
   readonly #hostCommands = new Map<string, Pacer>();
@@ -32,24 +35,32 @@ export class EffectRunner implements OnApplicationBootstrap {
     private readonly histories: MicrovmHistories,
     private readonly placeEffect: PlaceEffect,
     private readonly hostCommandEffect: HostCommandEffect,
+    private readonly partitions: Partitions,
     @Inject(LOGGER) private readonly logger: Logger,
     @Inject(SHUTDOWN) private readonly shutdown: AbortSignal,
   ) {
-    histories.listen({ changed: () => {}, asked: (life, effects) => this.perform(life, effects) });
-  }
-
-  onApplicationBootstrap(): void {
-    for (const life of this.histories.index.values()) this.perform(life, life.outstanding);
+    histories.listen({
+      changed: (life) => {
+        const entered = life.enteredAt === life.updatedAt;
+        if (entered && life.outstanding.length > 0 && partitions.owns(life.id)) this.perform(life, life.outstanding);
+      },
+      asked: (life, effects) => this.perform(life, effects),
+    });
+    partitions.onChange(({ gained }) => {
+      for (const life of histories.index.values()) {
+        if (gained.has(partitionOf(life.id))) this.perform(life, life.outstanding);
+      }
+    });
   }
 
   perform(life: MicrovmLife, effects: readonly MicrovmEffect[]): void {
     for (const effect of effects) void this.#performOnce(life, effect);
   }
 
-  /** A host is back: what waits for it is tried now, and what its microVMs wait for is asked again. */
+  /** A host is back: what waits for it is tried now, and what its microVMs, as far as they are ours, wait for is asked again. */
   hostReturned(hostId: string, lives: Iterable<MicrovmLife>): void {
     for (const wake of [...(this.#sleepers.get(hostId) ?? [])]) wake();
-    for (const life of lives) this.perform(life, life.outstanding);
+    for (const life of lives) if (this.partitions.owns(life.id)) this.perform(life, life.outstanding);
   }
 
   async #performOnce(life: MicrovmLife, effect: MicrovmEffect): Promise<void> {
@@ -69,6 +80,7 @@ export class EffectRunner implements OnApplicationBootstrap {
     for (let tries = 1; !this.shutdown.aborted; tries++) {
       // enteredAt changes with every entry into a state, so equality means that the asking state was not left.
       if (awaited && this.histories.index.get(life.id)?.enteredAt !== life.enteredAt) return;
+      if (awaited && !this.partitions.owns(life.id)) return;
       try {
         await (effect.type === 'place'
           ? this.#placements.run(() => this.placeEffect.perform(life, effect))
@@ -76,7 +88,7 @@ export class EffectRunner implements OnApplicationBootstrap {
         return;
       } catch (error) {
         if (this.shutdown.aborted) return;
-        const passing = error instanceof OperationError && (error.code === 'unavailable' || error.code === 'timeout');
+        const passing = error instanceof OperationError && PASSING.includes(error.code);
         this.logger[passing ? 'debug' : 'error'](
           { err: error, microvmId: life.id, effect: effect.type, tries },
           'effect not done yet',

@@ -34,7 +34,12 @@ function toRequest(life: MicrovmLife, effect: HostEffectOf): HostCommandRequest 
   const incarnation = { commandId, microvmId: life.id, epoch: effect.epoch };
   switch (effect.type) {
     case 'startOnHost':
-      return { type: 'start', ...incarnation, spec: effect.spec };
+      return {
+        type: 'start',
+        ...incarnation,
+        spec: effect.spec,
+        ...(effect.expiresAt === undefined ? {} : { expiresAt: effect.expiresAt }),
+      };
     case 'pauseOnHost':
       return { type: 'pause', ...incarnation };
     case 'resumeOnHost':
@@ -43,6 +48,14 @@ function toRequest(life: MicrovmLife, effect: HostEffectOf): HostCommandRequest 
       return { type: 'stop', ...incarnation, timeoutMs: effect.timeoutMs };
     case 'eraseOnHost':
       return { type: 'erase', ...incarnation };
+    case 'expireOnHost':
+      // Asked as often as the protection is set, in whatever state.
+      return {
+        type: 'expire',
+        ...incarnation,
+        commandId: `${commandId}.${life.revision}`,
+        expiresAt: effect.expiresAt,
+      };
     case 'verifyOnHost':
       return { type: 'verify', ...incarnation };
   }

@@ -37,10 +37,13 @@ export interface Outcome<Life, Decision> {
 }
 
 const MAX_CONFLICTS = 8;
+/** How long a record of another writer may take to come to us before its history is read on purpose, ms. */
+const FOLLOW_MS = 500;
 
 /**
  * Histories of one kind, folded in memory, with the only way to change them: decide on the folded life, append with the
- * expected sequence, fold. Several processes may do so at once; whoever loses reloads and decides again.
+ * expected sequence, fold. Several processes may do so at once; whoever loses catches up and decides again. What changes nothing is only answered
+ * after a look whether memory is current: another writer's record may be on its way.
  */
 export class HistoryStore<Life extends Folded, Record extends Recorded> {
   readonly #queue = new KeyedQueue();
@@ -77,6 +80,13 @@ export class HistoryStore<Life extends Folded, Record extends Recorded> {
     return this.options.lives.get(id) ?? (await this.#load(id)).life;
   }
 
+  /** The same, with everything that was on record at the time of the call, whoever wrote it. */
+  async findCurrent(id: string): Promise<Life | null> {
+    const last = await this.options.journal.lastSequenceOf(this.options.subjectOf(id));
+    const life = this.options.lives.get(id) ?? null;
+    return last <= (life?.revision ?? 0) ? life : (await this.#catchUp(id, last)).life;
+  }
+
   /**
    * Decides about one id; decisions of one id never overlap in this process. Throws what the journal throws. `newborn`: an id
    * not in memory is taken for unborn without reading its history; if that is wrong, the append conflicts and it is read then.
@@ -93,6 +103,12 @@ export class HistoryStore<Life extends Folded, Record extends Recorded> {
       let expectedSequence = life?.revision ?? 0;
       for (let conflicts = 0; ; conflicts++) {
         const decision = decider(life);
+        if (decision.kind === 'refused' || decision.kind === 'nothing') {
+          const last = await this.options.journal.lastSequenceOf(this.options.subjectOf(id));
+          if (last <= expectedSequence || conflicts >= MAX_CONFLICTS) return { decision, life, appended: false };
+          ({ life, lastSequence: expectedSequence } = await this.#catchUp(id, last));
+          continue;
+        }
         if (decision.kind !== 'record') return { decision, life, appended: false };
         try {
           const { record } = decision;
@@ -100,7 +116,7 @@ export class HistoryStore<Life extends Folded, Record extends Recorded> {
             commandId: record.commandId,
             expectedSequence,
           });
-          if (duplicate) return { decision, life: (await this.#reload(id)).life, appended: false };
+          if (duplicate) return { decision, life: (await this.#catchUp(id, sequence)).life, appended: false };
           const known = this.options.lives.get(id);
           const next =
             known && known.revision >= sequence
@@ -110,10 +126,20 @@ export class HistoryStore<Life extends Folded, Record extends Recorded> {
           return { decision, life: next, appended: true };
         } catch (error) {
           if (!(error instanceof SequenceConflictError) || conflicts >= MAX_CONFLICTS) throw error;
-          ({ life, lastSequence: expectedSequence } = await this.#reload(id));
+          ({ life, lastSequence: expectedSequence } = await this.#catchUp(id, error.actualSequence));
         }
       }
     });
+  }
+
+  /** The life as of its record `sequence`, which the follower brings, or else the history itself. */
+  async #catchUp(id: string, sequence: number | undefined): Promise<{ life: Life | null; lastSequence: number }> {
+    if (sequence !== undefined && sequence > 0) {
+      await this.#follower?.waitFor(sequence, FOLLOW_MS).catch(() => undefined);
+      const life = this.options.lives.get(id);
+      if (life && life.revision >= sequence) return { life, lastSequence: life.revision };
+    }
+    return this.#reload(id);
   }
 
   async #reload(id: string): Promise<{ life: Life | null; lastSequence: number }> {

@@ -20,7 +20,7 @@ export type MicrovmOutcome = Outcome<MicrovmLife, Decision>;
 interface Listener {
   /** A microVM has a new life, whoever wrote it. */
   changed(life: MicrovmLife): void;
-  /** A record of ours is durable; these effects are ours to do. */
+  /** A decision of this process asks for effects that no state waits for; nobody else will do them. */
   asked(life: MicrovmLife, effects: readonly MicrovmEffect[]): void;
 }
 
@@ -70,12 +70,20 @@ export class MicrovmHistories implements OnModuleInit, OnModuleDestroy {
     return this.#store.find(id);
   }
 
+  /** The same, whatever other replicas wrote until now included. */
+  findCurrent(id: string): Promise<MicrovmLife | null> {
+    return this.#store.findCurrent(id);
+  }
+
   /** Every record of one microVM, oldest first. */
   async read(id: string): Promise<{ record: MicrovmRecord; sequence: number }[]> {
     return (await this.#journal.read(microvmHistory(id))).entries;
   }
 
-  /** Decides and appends; asks for the effects once the record is durable. `newborn`: see {@link HistoryStore.decide}. */
+  /**
+   * Decides and appends. What the state then entered waits for is {@link MicrovmLife.outstanding}: its partition's owner sees it with the
+   * record, whoever wrote it. `newborn`: see {@link HistoryStore.decide}.
+   */
   async decide(
     id: string,
     who: { commandId: string; cause: Cause },
@@ -88,7 +96,13 @@ export class MicrovmHistories implements OnModuleInit, OnModuleDestroy {
       newborn,
     );
     const { decision, life, appended } = outcome;
-    if (life && decision.kind === 'record' && appended) this.#ask(life, decision.advance.effects);
+    if (life && decision.kind === 'record' && appended) {
+      const { outstanding } = decision.advance.life;
+      this.#ask(
+        life,
+        decision.advance.effects.filter((effect) => !outstanding.includes(effect)),
+      );
+    }
     if (life && decision.kind === 'effects') this.#ask(life, decision.effects);
     return outcome;
   }

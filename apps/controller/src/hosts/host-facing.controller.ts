@@ -1,10 +1,11 @@
 import { Controller, Inject } from '@nestjs/common';
 import type { Logger } from 'pino';
 import type { z } from 'zod';
-import { Handles, LOGGER, type BusContext } from '#bus';
+import { Handles, LOGGER, UNANSWERED, type BusContext } from '#bus';
 import { HOST_LIMITS, hostState } from '#lifecycle';
 import { heartbeat, OperationError, registerHost, reportFact, type HostFact } from '#protocol';
 import { HostHistories } from '../histories/host-histories';
+import { Partitions } from '../partitions/partitions';
 import { FactRecorder } from './fact-recorder';
 import { HostLeases } from './host-leases';
 import { HostRegistration } from './host-registration';
@@ -20,6 +21,7 @@ export class HostFacingController {
     private readonly leases: HostLeases,
     private readonly registration: HostRegistration,
     private readonly facts: FactRecorder,
+    private readonly partitions: Partitions,
     @Inject(LOGGER) private readonly logger: Logger,
   ) {}
 
@@ -32,11 +34,12 @@ export class HostFacingController {
   @Handles(heartbeat)
   heartbeat({ hostId }: z.output<(typeof heartbeat)['request']>, context: BusContext) {
     this.#requireOwn(context, hostId);
+    this.leases.heard(hostId);
+    if (!this.partitions.owns(hostId)) return UNANSWERED;
     const life = this.hosts.get(hostId);
     const state = life && hostState(life);
     // Whoever is not counted on has to say anew what it is and holds.
     if (state !== 'ready' && state !== 'cordoned') return { unknown: true, leaseMs: HOST_LIMITS.lease };
-    this.leases.renew(hostId);
     return { unknown: false, state, leaseMs: HOST_LIMITS.lease };
   }
 

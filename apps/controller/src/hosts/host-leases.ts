@@ -4,12 +4,17 @@ import type { Logger } from 'pino';
 import { LOGGER, NATS } from '#bus';
 import { ConnectionWatch, DeadlineQueue } from '#journal';
 import { HOST_LIMITS, hostState, microvmContext, type HostLife } from '#lifecycle';
+import { partitionOf } from '#protocol';
 import { HostHistories } from '../histories/host-histories';
 import { MicrovmHistories } from '../histories/microvm-histories';
+import { Partitions } from '../partitions/partitions';
+
+/** What a new owner of a host waits at least until it counts its lease as ended, ms: a heartbeat may be on its way. */
+const TAKE_OVER_GRACE_MS = 2 * HOST_LIMITS.heartbeat;
 
 /**
- * Who is there. A lease is renewed by heartbeats, which are not recorded; its end is. While this process itself is cut off from
- * NATS nobody's lease ends, and when it is back (or has just started) every host gets a whole lease to be heard again.
+ * Who is there. A lease is renewed by heartbeats, which every replica hears and none records; its end is recorded by the owner of the
+ * host. While this process itself is cut off from NATS it owns nothing, and when it is back (or has just started) every host gets a whole lease to be heard again.
  */
 @Injectable()
 export class HostLeases implements OnApplicationBootstrap, OnModuleDestroy {
@@ -21,6 +26,7 @@ export class HostLeases implements OnApplicationBootstrap, OnModuleDestroy {
   constructor(
     private readonly hosts: HostHistories,
     private readonly microvms: MicrovmHistories,
+    private readonly partitions: Partitions,
     @Inject(NATS) nats: NatsConnection,
     @Inject(LOGGER) private readonly logger: Logger,
   ) {
@@ -34,17 +40,14 @@ export class HostLeases implements OnApplicationBootstrap, OnModuleDestroy {
         }
       },
     });
+    partitions.onChange(({ gained }) => {
+      for (const life of hosts.all()) if (gained.has(partitionOf(life.id))) this.#takeOver(life);
+    });
   }
 
   onApplicationBootstrap(): void {
     this.#renewAll();
     this.#offReconnect = this.#watch.onReconnect(() => this.#renewAll());
-    for (const life of this.hosts.all()) {
-      this.#arm(life);
-      // A crash may have come between the host's record and those of its microVMs.
-      if (hostState(life) === 'unreachable') this.#tellMicrovms(life.id, 'hostLost');
-      if (['lost', 'retired'].includes(hostState(life))) this.#tellMicrovms(life.id, 'hostGone');
-    }
   }
 
   onModuleDestroy(): void {
@@ -54,14 +57,23 @@ export class HostLeases implements OnApplicationBootstrap, OnModuleDestroy {
   }
 
   /** A host was heard. */
-  renew(hostId: string): void {
-    this.#leases.set(hostId, Date.now() + HOST_LIMITS.lease);
+  heard(hostId: string): void {
+    const life = this.hosts.get(hostId);
+    if (life && isLeased(life)) this.#leases.set(hostId, Date.now() + HOST_LIMITS.lease);
   }
 
   #renewAll(): void {
-    for (const life of this.hosts.all()) {
-      if (['ready', 'cordoned'].includes(hostState(life))) this.renew(life.id);
+    for (const life of this.hosts.all()) this.heard(life.id);
+  }
+
+  #takeOver(life: HostLife): void {
+    this.#arm(life);
+    if (isLeased(life)) {
+      this.#leases.set(life.id, Math.max(this.#leases.get(life.id) ?? 0, Date.now() + TAKE_OVER_GRACE_MS));
     }
+    // Whoever owned it before may have ended between the host's record and those of its microVMs.
+    if (hostState(life) === 'unreachable') this.#tellMicrovms(life.id, 'hostLost');
+    if (['lost', 'retired'].includes(hostState(life))) this.#tellMicrovms(life.id, 'hostGone');
   }
 
   #arm(life: HostLife): void {
@@ -69,17 +81,20 @@ export class HostLeases implements OnApplicationBootstrap, OnModuleDestroy {
     for (const name of ['joinDeadline', 'lostAfter']) {
       if (!life.timers.has(name)) this.#deadlines.clear(`${life.id} ${name}`);
     }
-    if (!['ready', 'cordoned'].includes(hostState(life))) this.#leases.clear(life.id);
+    if (!isLeased(life)) this.#leases.clear(life.id);
+    else if (this.#leases.get(life.id) === undefined) this.heard(life.id);
   }
 
   async #leaseEnded(hostId: string): Promise<void> {
-    if (!this.#watch.connected) return this.renew(hostId);
+    if (!this.#watch.connected) return this.heard(hostId);
+    if (!this.partitions.owns(hostId)) return;
     this.logger.warn({ hostId, leaseMs: HOST_LIMITS.lease }, 'a host was not heard for the length of its lease');
-    await this.#record(hostId, `lease.${Date.now()}`, 'lease', { type: 'leaseExpired' }, () => this.renew(hostId));
+    await this.#record(hostId, `lease.${Date.now()}`, 'lease', { type: 'leaseExpired' }, () => this.heard(hostId));
   }
 
   async #deadlinePassed(key: string, atMs: number): Promise<void> {
     const [hostId, timer] = key.split(' ') as [string, string];
+    if (!this.partitions.owns(hostId)) return;
     const again = (): void => this.#deadlines.set(key, Date.now() + 1_000);
     await this.#record(hostId, `timer.${timer}.${Math.round(atMs)}`, timer, { type: 'deadlinePassed', timer }, again);
   }
@@ -115,4 +130,9 @@ export class HostLeases implements OnApplicationBootstrap, OnModuleDestroy {
         });
     }
   }
+}
+
+/** Whether the histories count on hearing it. */
+function isLeased(life: HostLife): boolean {
+  return ['ready', 'cordoned'].includes(hostState(life));
 }

@@ -1,11 +1,12 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { Logger } from 'pino';
-import { LOGGER } from '#bus';
+import { LOGGER, UNANSWERED } from '#bus';
 import { hostContext, hostState, HOST_LIMITS, microvmContext, microvmState, type MicrovmLife } from '#lifecycle';
 import { OperationError, registerHost, type HostEvent, type ReplyOf, type RequestOf } from '#protocol';
 import { EffectRunner } from '../effects/effect-runner';
 import { HostHistories } from '../histories/host-histories';
 import { MicrovmHistories } from '../histories/microvm-histories';
+import { Partitions } from '../partitions/partitions';
 import { HostLeases } from './host-leases';
 import { erase, isSuperseded, mayNotLive } from './unwanted-incarnation';
 
@@ -15,7 +16,10 @@ type Held = Registration['inventory'][number];
 /** States in which the histories say that the host holds something alive. */
 const ALIVE = ['running', 'pausing', 'paused', 'resuming', 'stopping', 'unreachable', 'deleting'];
 
-/** Takes hosts in and compares what each holds with the histories. */
+/**
+ * Takes hosts in and compares what each holds with the histories. Every replica hears of a registration: each compares the microVMs that
+ * it owns, and the owner of the host takes it in and answers.
+ */
 @Injectable()
 export class HostRegistration {
   constructor(
@@ -23,15 +27,28 @@ export class HostRegistration {
     private readonly microvms: MicrovmHistories,
     private readonly leases: HostLeases,
     private readonly effects: EffectRunner,
+    private readonly partitions: Partitions,
     @Inject(LOGGER) private readonly logger: Logger,
   ) {}
 
-  async register({ description, inventory }: Registration): Promise<ReplyOf<typeof registerHost>> {
+  async register({ description, inventory }: Registration): Promise<ReplyOf<typeof registerHost> | typeof UNANSWERED> {
     const { hostId } = description;
     // Before the first await: facts that the host sent after this message are not applied yet.
-    const held = new Map(inventory.map((one) => [one.microvmId, one]));
-    const expected = [...this.microvms.index.values()].filter((life) => microvmContext(life).hostId === hostId);
+    const held = new Map(
+      inventory.flatMap((one) => (this.partitions.owns(one.microvmId) ? [[one.microvmId, one]] : [])),
+    );
+    const expected = [...this.microvms.index.values()].filter(
+      (life) => microvmContext(life).hostId === hostId && this.partitions.owns(life.id),
+    );
+    const answer = this.partitions.owns(hostId) ? await this.#takeIn(description) : UNANSWERED;
+    void this.#compare(hostId, expected, held).catch((error: unknown) =>
+      this.logger.error({ err: error, hostId }, 'comparison failed'),
+    );
+    return answer;
+  }
 
+  async #takeIn(description: Registration['description']): Promise<ReplyOf<typeof registerHost>> {
+    const { hostId } = description;
     const known = this.hosts.get(hostId);
     const same = known && JSON.stringify(hostContext(known).description) === JSON.stringify(description);
     const state = known ? hostState(known) : null;
@@ -47,10 +64,7 @@ export class HostRegistration {
       if (decision.kind === 'refused')
         throw new OperationError('conflict', `host ${hostId} cannot register in state ${decision.state}`);
     }
-    this.leases.renew(hostId);
-    void this.#compare(hostId, expected, held).catch((error: unknown) =>
-      this.logger.error({ err: error, hostId }, 'comparison failed'),
-    );
+    this.leases.heard(hostId);
     return {
       state: hostState(this.hosts.get(hostId)!),
       leaseMs: HOST_LIMITS.lease,
@@ -89,7 +103,7 @@ export class HostRegistration {
    * histories, not the host, may be what is wrong; it is reported.
    */
   async #eraseIfUnwanted(hostId: string, held: Held): Promise<void> {
-    const life = await this.microvms.find(held.microvmId);
+    const life = await this.microvms.findCurrent(held.microvmId);
     if (!life) {
       this.logger.warn(
         { hostId, microvmId: held.microvmId, as: held.as },

@@ -6,12 +6,15 @@ const DOWN = ['stopped', 'failed', 'requested', 'placing'];
 /** The history has moved on from this incarnation to a later one, another host, or deletion. */
 export function isSuperseded(life: MicrovmLife, hostId: string, epoch: number): boolean {
   const context = microvmContext(life);
+  if (epoch > context.epoch) return microvmState(life) === 'deleted';
   return epoch < context.epoch || context.hostId !== hostId || microvmState(life) === 'deleted';
 }
 
-/** The history says that this incarnation has ended, so if it lives on its host, it must go. */
+/** The history says that this incarnation has ended, so if it lives on its host, it must go. A later one than the history knows is none of its business. */
 export function mayNotLive(life: MicrovmLife, hostId: string, epoch: number): boolean {
-  return isSuperseded(life, hostId, epoch) || DOWN.includes(microvmState(life));
+  return (
+    isSuperseded(life, hostId, epoch) || (DOWN.includes(microvmState(life)) && epoch === microvmContext(life).epoch)
+  );
 }
 
 export function erase(hostId: string, epoch: number): MicrovmEffect {

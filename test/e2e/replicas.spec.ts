@@ -1,0 +1,200 @@
+import type { NatsConnection } from 'nats';
+import { pino } from 'pino';
+import { BusClient, connectNats } from '#bus';
+import { checkHistories, readHistories } from '#chaos';
+import { openFleetView, type FleetView } from '#fleet';
+import {
+  createMicrovm,
+  listHosts,
+  MICROVM_STREAM,
+  stopMicrovm,
+  pauseMicrovm,
+  deleteMicrovm,
+  type Microvm,
+  type MicrovmSpecInput,
+} from '#protocol';
+import { until } from '../support/fleet';
+import { describeWithNats, startNatsServer, type NatsServer } from '../support/nats-server';
+import { ScriptedHost } from '../support/scripted-host';
+import { ServiceProcess } from '../support/service-process';
+
+jest.setTimeout(120_000);
+
+const TAKE_OVER_MS = 20_000;
+
+describeWithNats('two controllers', () => {
+  let server: NatsServer;
+  let first: ServiceProcess;
+  let second: ServiceProcess;
+  let placement: ServiceProcess;
+  let nats: NatsConnection;
+  let bus: BusClient;
+  let view: FleetView;
+  let host: ScriptedHost;
+  const skipped: string[] = [];
+
+  const controller = (id: string) =>
+    ServiceProcess.start('controller', { VOLLEY_NATS_URL: server.url, VOLLEY_CONTROLLER_ID: id });
+  const create = async (spec: Partial<MicrovmSpecInput> = {}): Promise<Microvm> =>
+    (await bus.call(createMicrovm, { spec: { image: 'canary', memoryMiB: 2, ...spec } }, { deadlineMs: 15_000 }))
+      .microvm;
+  const createMany = (count: number, spec?: Partial<MicrovmSpecInput>) =>
+    Promise.all(Array.from({ length: count }, () => create(spec)));
+  const reach = async (microvms: readonly Microvm[], state: Microvm['state']): Promise<void> => {
+    const missed: Microvm[] = [];
+    await Promise.all(
+      microvms.map(async ({ id }) => {
+        const reached = await view.waitForMicrovm(id, (one) => one.state === state, TAKE_OVER_MS);
+        if (!reached) missed.push(view.microvm(id)!);
+      }),
+    );
+    expect(missed).toEqual([]);
+  };
+
+  beforeAll(async () => {
+    server = await startNatsServer();
+    [first, second, placement] = await Promise.all([
+      controller('first'),
+      controller('second'),
+      ServiceProcess.start('placement', { VOLLEY_NATS_URL: server.url }),
+    ]);
+    nats = await connectNats({ servers: server.url, name: 'test' });
+    bus = new BusClient(nats, pino({ level: 'silent' }));
+    view = await openFleetView(nats, {
+      onFailure: (error) => {
+        throw error;
+      },
+      onSkipped: (subject) => skipped.push(subject),
+    });
+    host = await ScriptedHost.start(server.url, 'host-a');
+    await until('the host takes microVMs', async () => {
+      const { id } = await create();
+      return (await view.waitForMicrovm(id, ({ state }) => state === 'running', 1_000)) !== undefined;
+    });
+  });
+
+  afterAll(async () => {
+    view?.close();
+    await host?.close();
+    await nats?.close();
+    for (const service of [first, second, placement]) {
+      await service?.kill('SIGCONT').catch(() => undefined);
+      await service?.kill('SIGKILL');
+    }
+    await server?.stop();
+  });
+
+  beforeEach(() => {
+    host.script = () => 'obey';
+  });
+
+  afterEach(async () => {
+    const { violations } = checkHistories(await readHistories(nats, MICROVM_STREAM.name));
+    expect(violations).toEqual([]);
+    expect(skipped).toEqual([]);
+  });
+
+  it('bring microVMs up together, each start asked once', async () => {
+    const microvms = await createMany(60);
+    await reach(microvms, 'running');
+    const ids = new Set(microvms.map(({ id }) => id));
+    const starts = host.commands.filter(({ type, microvmId }) => type === 'start' && ids.has(microvmId));
+    expect(starts).toHaveLength(60);
+    const owned = [first, second].map(({ log }) => /"owned":(\d+)/g.exec(log.split('\n').reverse().join('\n'))?.[1]);
+    expect(Number(owned[0]) + Number(owned[1])).toBe(64);
+    expect(Math.min(Number(owned[0]), Number(owned[1]))).toBeGreaterThan(10);
+  });
+
+  it('take any command for any microVM, and let one of two that contradict each other win', async () => {
+    const microvms = await createMany(20);
+    await reach(microvms, 'running');
+    // Sent together, so that often each of two controllers has one in hand.
+    const outcomes = await Promise.all(
+      microvms.map(({ id }) =>
+        Promise.allSettled([bus.call(pauseMicrovm, { id }), bus.call(stopMicrovm, { id, timeoutMs: 1_000 })]),
+      ),
+    );
+    for (const [pause, stop] of outcomes) {
+      expect(stop.status).toBe('fulfilled');
+      if (pause.status === 'rejected') expect(pause.reason).toMatchObject({ code: 'conflict' });
+    }
+    await reach(microvms, 'stopped');
+  });
+
+  it('take over from one that is killed in the middle of its work', async () => {
+    const silenced = new Set<string>();
+    host.script = ({ type, microvmId }) =>
+      type === 'start' && !silenced.has(microvmId) ? (silenced.add(microvmId), 'silent') : 'obey';
+    const microvms = await createMany(40);
+    await until('some starts are on their way', () => silenced.size > 10);
+    await second.kill('SIGKILL');
+    const later = await createMany(10);
+    await reach([...microvms, ...later], 'running');
+    await second.restart();
+  });
+
+  it('go on while one is frozen, which does no harm when it wakes', async () => {
+    await until(
+      'both share again',
+      () => /"owned":(?!64\b)\d+/.test(second.log.split('\n').at(-1) ?? '') || second.log.includes('owned'),
+    );
+    const before = await createMany(10, { ttlSeconds: 6 });
+    process.kill(first.pid, 'SIGSTOP');
+    try {
+      // What NATS hands to the frozen one waits for it; callers repeat with the same id, so nothing doubles.
+      const microvms = await Promise.all(
+        Array.from({ length: 20 }, (_, n) =>
+          bus
+            .call(
+              createMicrovm,
+              { spec: { image: 'canary', memoryMiB: 2 }, idempotencyKey: `frozen-${n}` },
+              { deadlineMs: 15_000, repeatAfterMs: 300 },
+            )
+            .then(({ microvm }) => microvm),
+        ),
+      );
+      await reach(microvms, 'running');
+      await reach(before, 'deleted'); // their timers too
+      process.kill(first.pid, 'SIGCONT');
+      await until('the frozen one is back', () => first.log.includes('"lost":'));
+      await reach(await createMany(20), 'running');
+      const ids = new Set(microvms.map(({ id }) => id));
+      for (const id of ids) {
+        const epochs = host.commands
+          .filter((one) => one.microvmId === id && one.type === 'start')
+          .map(({ epoch }) => epoch);
+        expect(new Set(epochs)).toEqual(new Set([1]));
+      }
+    } finally {
+      process.kill(first.pid, 'SIGCONT');
+    }
+  });
+
+  it('notice that a host is gone when its controller goes with it', async () => {
+    const other = await ScriptedHost.start(server.url, 'host-b');
+    await until('the other host is ready', async () =>
+      (await bus.call(listHosts, {})).items.some(({ id, state }) => id === 'host-b' && state === 'ready'),
+    );
+    other.disconnect();
+    await first.kill('SIGKILL');
+    await until(
+      'the other host is unreachable',
+      async () => (await bus.call(listHosts, {})).items.find(({ id }) => id === 'host-b')?.state === 'unreachable',
+      TAKE_OVER_MS,
+    );
+    // And only that one.
+    expect((await bus.call(listHosts, {})).items.find(({ id }) => id === 'host-a')?.state).toBe('ready');
+    await other.close();
+    await first.restart();
+  });
+
+  it('leave without a gap', async () => {
+    const microvms = await createMany(10);
+    await second.kill('SIGTERM');
+    expect(first.log).toContain('"owned":64');
+    await reach(microvms, 'running');
+    for (const { id } of microvms) await bus.call(deleteMicrovm, { id });
+    await reach(microvms, 'deleted');
+    await second.restart();
+  });
+});
