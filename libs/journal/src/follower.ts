@@ -255,7 +255,7 @@ export class StreamFollower<Record> implements Follower {
     this.#delivered = delivery.deliverySequence;
     this.#position = delivery.streamSequence;
     this.#waiters.reached(this.#position);
-    this.#checkCaughtUp();
+    this.#checkCaughtUp(delivery.pending);
   }
 
   /** Heartbeats and flow control: headers only. */
@@ -271,10 +271,13 @@ export class StreamFollower<Record> implements Follower {
       this.#restart(`the server says ${last} were delivered, got ${this.#delivered}`);
   }
 
-  #checkCaughtUp(): void {
-    if (!this.#backlog || this.#delivered < this.#backlog.count) return;
+  /** `pending`: what the server still has for us. Less is left than there was at the start when histories are compacted meanwhile. */
+  #checkCaughtUp(pending?: number): void {
+    if (!this.#backlog) return;
+    const { count, lastSequence } = this.#backlog;
+    if (this.#delivered < count && pending !== 0 && this.#position < lastSequence) return;
     // Everything that was there when this incarnation began is here; what did not match the filter needs no delivery.
-    this.#position = Math.max(this.#position, this.#backlog.lastSequence);
+    this.#position = Math.max(this.#position, lastSequence);
     this.#backlog = undefined;
     this.#waiters.reached(this.#position);
     if (this.#isCaughtUp) return;

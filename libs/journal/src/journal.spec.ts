@@ -224,6 +224,41 @@ describeWithNats('Journal', () => {
     });
   });
 
+  describe('compact and trim', () => {
+    it('keeps the last record of a subject and the sequence that its next append has to expect', async () => {
+      const { journal: it, a, b } = await journal({ immutable: false });
+      for (const [i, subject] of [a, b, a, a, b].entries()) {
+        await it.append(subject, { text: String(i) }, { commandId: `c${i}`, expectedSequence: 'any' });
+      }
+      expect(await it.compact(a)).toBe(2);
+      expect((await it.read(a)).entries.map(({ record, sequence }) => [record.text, sequence])).toEqual([['3', 4]]);
+      expect((await it.read(b)).entries.map(({ sequence }) => sequence)).toEqual([2, 5]);
+      expect([await it.compact(a), await it.compact(`${a}.none`)]).toEqual([0, 0]);
+      const unborn = it.append(a, { text: 'x' }, { commandId: 'x', expectedSequence: 0 });
+      await expect(unborn).rejects.toMatchObject({ name: 'SequenceConflictError', actualSequence: 4 });
+      await it.append(a, { text: 'y' }, { commandId: 'y', expectedSequence: 4 });
+    });
+
+    it('removes what was stored before an instant, and nothing else', async () => {
+      const { journal: it, a, b } = await journal({ immutable: false });
+      const append = (i: number) =>
+        it.append(i % 2 ? a : b, { text: `${i}` }, { commandId: `${i}`, expectedSequence: 'any' });
+      expect(await it.trim(Date.now())).toBe(0);
+      for (let i = 0; i < 4; i++) await append(i);
+      const { timeMs } = (await it.lastOf(a))!;
+      expect(await it.firstTimeMs()).toBeLessThan(timeMs);
+      expect(await it.trim(timeMs - 3_600_000)).toBe(0);
+      // To the ms: the server is told an instant at or before the third record's.
+      await new Promise((resolve) => setTimeout(resolve, 2));
+      const between = Date.now();
+      await append(4);
+      expect(await it.trim(between)).toBe(4);
+      expect((await it.read(b)).entries.map(({ record }) => record.text)).toEqual(['4']);
+      expect(await it.trim(Date.now() + 60_000)).toBe(1);
+      expect([await it.lastSequence(), await it.firstTimeMs()]).toEqual([5, undefined]);
+    });
+  });
+
   describe('with messages that are no records', () => {
     const decode = (json: unknown): Note => {
       if (typeof (json as Note).text !== 'string') throw new TypeError('not a note');

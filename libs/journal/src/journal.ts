@@ -228,6 +228,47 @@ export class Journal<Record> {
     return this.#retry('read the last sequence', async () => (await this.jsm.streams.info(this.stream)).state.last_seq);
   }
 
+  /**
+   * Removes all records of one subject but the last, which keeps the sequence that an append has to expect. All at once: a crash
+   * leaves them all or one. Tells how many were removed. The stream must not be immutable.
+   *
+   * @throws JournalUnavailableError
+   */
+  async compact(subject: string): Promise<number> {
+    const keepLast = { filter: subject, keep: 1 };
+    return this.#retry(`compact ${subject}`, async () => (await this.jsm.streams.purge(this.stream, keepLast)).purged);
+  }
+
+  /**
+   * Removes every record that was stored before an instant, of all subjects. Tells how many were removed. Only for streams whose
+   * subjects nobody appends to with an expected sequence.
+   *
+   * @throws JournalUnavailableError
+   */
+  async trim(beforeMs: number): Promise<number> {
+    return this.#retry(`trim ${this.stream}`, async () => {
+      const { name, delivered } = await this.jsm.consumers.add(this.stream, {
+        deliver_policy: DeliverPolicy.StartTime,
+        opt_start_time: new Date(beforeMs).toISOString(),
+        ack_policy: AckPolicy.None,
+        inactive_threshold: nanos(5_000),
+        mem_storage: true,
+        num_replicas: 1,
+      });
+      this.jsm.consumers.delete(this.stream, name).catch(() => undefined);
+      const first = delivered.stream_seq + 1;
+      return first === 1 ? 0 : (await this.jsm.streams.purge(this.stream, { seq: first })).purged;
+    });
+  }
+
+  /** When the first record that is left was stored, in ms since 1970; undefined when there is none. */
+  async firstTimeMs(): Promise<number | undefined> {
+    return this.#retry('read the first time', async () => {
+      const { messages, first_ts } = (await this.jsm.streams.info(this.stream)).state;
+      return messages === 0 ? undefined : timestampToMs(first_ts);
+    });
+  }
+
   /** Follows the journal: first what is there, then what comes, each record once and in order, whatever happens to the server. */
   follow(options: FollowOptions<Record>): Follower {
     return new StreamFollower<Record>(
