@@ -13,7 +13,10 @@ export const IDEMPOTENCY_BUCKET = { name: 'idempotency', ttlMs: 24 * 3_600_000 }
 
 export const microvmHistory = (id: string): string => `volley.history.microvm.${partitionOf(id)}.${id}`;
 export const hostHistory = (hostId: string): string => `volley.history.host.${hostId}`;
-export const receipts = (microvmId: string): string => `volley.receipts.${microvmId}`;
+/** What one process of the placement service decided. */
+export const receiptsBy = (instance: string): string => `volley.receipts.${instance}`;
+/** Where one controller hears of decisions that it did not wait for. Core NATS. */
+export const placementAnswers = (instance: string): string => `volley.v1.placement.answers.${instance}`;
 
 /** Density reports of one host, or of all with `*`. Core NATS, newest wins. */
 export const densityReport = (hostId: string): string => `volley.v1.hosts.${hostId}.density`;
@@ -28,3 +31,18 @@ export const BLOB_BUCKET = { name: 'blobs' } as const;
 export const UPLOAD_BUCKET = { name: 'uploads', ttlMs: 3_600_000 } as const;
 /** KV bucket: id of an import -> how it goes. Entries live a day. */
 export const IMAGE_JOB_BUCKET = { name: 'image-jobs', ttlMs: 24 * 3_600_000 } as const;
+
+/** KV bucket: tenant id -> Tenant. */
+export const TENANT_BUCKET = { name: 'tenants' } as const;
+/** KV bucket: SHA-256 of a token's secret, in hex -> Token. */
+export const TOKEN_BUCKET = { name: 'tokens' } as const;
+
+/** Who did or tried what; the oldest is thrown away when it is full or old. */
+export const AUDIT_STREAM = {
+  name: 'AUDIT',
+  subjects: ['volley.audit.*'],
+  maxBytes: 1024 ** 3,
+  maxAgeMs: 90 * 24 * 3_600_000,
+} as const;
+/** Of one tenant; null: of operators, and of whoever is not known. */
+export const auditOf = (tenant: string | null): string => `volley.audit.${tenant ?? '_fleet'}`;
