@@ -90,6 +90,7 @@ export class HostAgent {
     const lock = await lockHostDirectory(config.hostDir, digest);
     const folders = new RunFolders(join(config.runDir ?? defaultRunDirectory(), `volley-${digest}`));
     const clock = new WallClock();
+    const boot = bootId();
     const journal = HostJournal.open({
       directory: config.hostDir,
       now: () => clock.now(),
@@ -141,7 +142,7 @@ export class HostAgent {
     const density = new DensityWatch({ config, log });
     const lease = new Lease({
       path: join(folders.root, 'lease'),
-      bootId: bootId(),
+      bootId: boot,
       onEnd: () => {
         const message = 'ended by its host, which had not heard from the controllers until the end of its lease';
         const count = manager.fence({ reason: 'killed', message });
@@ -154,6 +155,7 @@ export class HostAgent {
       admission,
       folders,
       clock,
+      moment: () => ({ wallMs: clock.now(), monotonicMs: Number(process.hrtime.bigint()) / 1e6, bootId: boot }),
       facts: new Facts(hostId, () => clock.now()),
       pacer,
       slots: places.slots,

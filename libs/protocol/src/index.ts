@@ -1,5 +1,6 @@
 export * from './audit';
 export * from './catalogue';
+export * from './cron';
 export * from './density';
 export * from './errors';
 export * from './host';

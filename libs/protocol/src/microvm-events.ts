@@ -29,7 +29,8 @@ export const Instant = z.number().nonnegative();
  * How an incarnation ended. `requested`: by Volley, on request. `lost`: the host found it gone without a reason. `fenced`: its host had not
  * heard from the controllers until the end of its lease, and it may start elsewhere then. `hostRestarted`: the machine under it was restarted. `outOfMemory`: the VMM
  * had used up what the host allows it; `guestOutOfMemory`: the program of a Linux image was killed for want of memory in its guest;
- * `programFailed`: it ended by itself with a code other than 0 or by a signal, or could not be started.
+ * `programFailed`: it ended by itself with a code other than 0 or by a signal, or could not be started. `expired`, `idle`: its host ended
+ * it because its time to live was over, or because nobody had used it for as long as its spec allows.
  */
 export const Exit = z.strictObject({
   reason: z.enum([
@@ -45,11 +46,11 @@ export const Exit = z.strictObject({
     'vmmError',
     'requested',
     'lost',
-  ]),
     'fenced',
     'hostRestarted',
     'expired',
     'idle',
+  ]),
   message: z.string().max(1024),
   at: Instant,
   /** How the program of a Linux image ended, as its init reported before the microVM ended. */
@@ -111,10 +112,10 @@ export const MicrovmEvent = z.discriminatedUnion('type', [
   event('killRequested', {}),
   event('startRequested', { requestedAt: Instant }),
   event('deleteRequested', { reason: z.string().optional() }),
-  event('deadlinePassed', { timer: z.string() }),
   event('protectionSet', { enabled: z.boolean() }),
   /** A place on another host is kept for it: end it here, then start it there. */
   event('moveRequested', { to: HostId, receiptId: z.string(), graceMs: z.int().min(0).max(600_000) }),
+  event('deadlinePassed', { timer: z.string() }),
   event('hostLost', { hostId: HostId }),
   event('hostGone', { hostId: HostId, reason: z.string() }),
   // facts of a host

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { CronExpression } from './cron';
 import { TenantId } from './ids';
 import { Network } from './network';
 import { RateLimit } from './rate-limit';
@@ -39,6 +40,20 @@ export const HostLimits = z.strictObject({
   cpuPercent: z.int().min(1).max(12_800).optional(),
 });
 
+/** Stops a microVM that nobody uses: so little CPU for so long, and nobody connected. Its host does it, also when it is on its own. */
+export const IdleStop = z.strictObject({
+  afterSeconds: z.int().min(5).max(31_536_000),
+  /** Less than this, in percent of one CPU, VMM included, is idle. */
+  cpuPercent: z.number().min(0.1).max(12_800).default(1),
+});
+export type IdleStop = z.output<typeof IdleStop>;
+
+/** When it is started and stopped, in UTC. What an operator did in between holds until the next occurrence. */
+export const Schedule = z
+  .strictObject({ start: CronExpression.optional(), stop: CronExpression.optional() })
+  .refine(({ start, stop }) => start !== undefined || stop !== undefined, 'must say when to start or when to stop');
+export type Schedule = z.infer<typeof Schedule>;
+
 /** What an operator asks for. Unknown fields are refused. */
 export const MicrovmSpec = z.strictObject({
   /** For people; need not be unique. */
@@ -70,8 +85,16 @@ export const MicrovmSpec = z.strictObject({
   restartPolicy: z.enum(['never', 'on-failure', 'always']).default('never'),
   /** What becomes of it when its host vanishes: `keep` waits for the host, `reschedule` starts a new incarnation elsewhere after the lease. */
   onHostLoss: z.enum(['keep', 'reschedule']).default('keep'),
-  /** The microVM is deleted this long after its creation. */
+  /** Starts by the restart policy in a row, at most; a run of ten minutes begins the count anew. Then it is `failed`. Absent: no bound. */
+  maxRestarts: z.int().min(0).max(1_000_000).optional(),
+  /** The microVM is deleted this long after its creation. Its host ends it on time even when it is on its own. */
   ttlSeconds: z.int().min(1).max(31_536_000).optional(),
+  /** How long its guest may take to power off when it is stopped; a stop may say otherwise. Default: 10 s. */
+  stopTimeoutSeconds: z.int().min(0).max(600).optional(),
+  idleStop: IdleStop.optional(),
+  schedule: Schedule.optional(),
+  /** Whatever would delete it is refused until the protection is lifted. */
+  deleteProtection: z.boolean().optional(),
 
   // What a program in a Linux image runs as; absent: as the image says.
   entrypoint: z.array(Word).max(256).optional(),

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { Exit, GuestNetwork, Instant, MicrovmStateName } from './microvm-events';
-import { MicrovmSpec } from './microvm-spec';
+import { IdleStop, MicrovmSpec, Schedule } from './microvm-spec';
 import { TuningRecord } from './tuning';
 
 /** When each step of the latest start was reached, from the caller's request to the record of `running`. Later steps are missing until reached. */
@@ -44,6 +44,12 @@ export const Microvm = z.strictObject({
   restartPolicy: MicrovmSpec.shape.restartPolicy.unwrap(),
   onHostLoss: MicrovmSpec.shape.onHostLoss.unwrap(),
   ttlSeconds: z.int().nullable(),
+  deleteProtection: z.boolean(),
+  maxRestarts: z.int().optional(),
+  stopTimeoutSeconds: z.int().optional(),
+  idleStop: IdleStop.optional(),
+  schedule: Schedule.optional(),
+  /** Starts by the restart policy in a row. */
   restarts: z.int(),
   /** ISO 8601. */
   createdAt: z.string(),

@@ -20,6 +20,7 @@ export function aMicrovm(overrides: Partial<Microvm> = {}): Microvm {
     restartPolicy: 'never',
     onHostLoss: 'keep',
     ttlSeconds: null,
+    deleteProtection: false,
     restarts: 0,
     createdAt: '2026-03-04T12:00:00.000Z',
     updatedAt: '2026-03-04T12:00:01.000Z',

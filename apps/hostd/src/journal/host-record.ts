@@ -1,11 +1,12 @@
 import type { VmmIdentity } from '#microvm';
 import type { Exit, HostFact, MicrovmSpec } from '#protocol';
+import type { Expiry } from '../microvms/expiry';
 
 /** A command that waits to be done on an incarnation that is here. */
 export type PendingCommand =
   | { type: 'pause' | 'resume'; commandId: string }
-  /** killAt: wall clock, ms. */
-  | { type: 'stop'; commandId: string; killAt: number };
+  /** killAt: wall clock, ms. idle: the host's own, and what its history will say about it. */
+  | { type: 'stop'; commandId: string; killAt: number; idle?: string };
 
 /** What an incarnation does, as far as the journal knows. `admitted`: granted, its process may or may not exist yet. */
 export type Phase = 'admitted' | 'launched' | 'running' | 'paused' | 'ended';
@@ -21,6 +22,8 @@ export interface IncarnationRecord {
   admittedAt: number;
   /** The place it holds until it has ended; absent in records of older agents. */
   slot?: number;
+  /** When this host ends it by itself. */
+  expiry?: Expiry;
   /** In place of its spec's, since it was changed. */
   metadata?: Record<string, string>;
   /** How often the kernel had killed for memory in its place before it came. */
@@ -55,9 +58,18 @@ interface OfIncarnation {
 
 export type Change =
   /** Takes the place of the remains of a lower epoch: a host holds one incarnation of a microVM. */
-  | (OfIncarnation & { type: 'admitted'; spec: MicrovmSpec; slot?: number; receivedAt: number; admittedAt: number })
+  | (OfIncarnation & {
+      type: 'admitted';
+      spec: MicrovmSpec;
+      slot?: number;
+      receivedAt: number;
+      admittedAt: number;
+      expiry?: Expiry;
+    })
   | (OfIncarnation & { type: 'launched'; identity: VmmIdentity; oomKills?: number })
   | (OfIncarnation & { type: 'metadata'; values: Record<string, string> })
+  /** Absent: never. */
+  | (OfIncarnation & { type: 'expiry'; expiry?: Expiry })
   | (OfIncarnation & { type: 'running' })
   | (OfIncarnation & { type: 'paused' })
   | (OfIncarnation & { type: 'ended'; exit: Exit })

@@ -62,7 +62,7 @@ function foldSnapshot(state: HostState, snapshot: NonNullable<HostRecord['snapsh
 function foldChange(state: HostState, change: Change): void {
   const { microvmId, epoch } = change;
   if (change.type === 'admitted') {
-    const { spec, slot, receivedAt, admittedAt } = change;
+    const { spec, slot, receivedAt, admittedAt, expiry } = change;
     state.incarnations.set(microvmId, {
       microvmId,
       epoch,
@@ -71,6 +71,7 @@ function foldChange(state: HostState, change: Change): void {
       phase: 'admitted',
       receivedAt,
       admittedAt,
+      ...(expiry === undefined ? {} : { expiry }),
       pending: [],
     });
     return fence(state, microvmId, epoch - 1);
@@ -91,6 +92,10 @@ function foldChange(state: HostState, change: Change): void {
       return;
     case 'metadata':
       incarnation.metadata = change.values;
+      return;
+    case 'expiry':
+      if (change.expiry) incarnation.expiry = change.expiry;
+      else delete incarnation.expiry;
       return;
     case 'running':
     case 'paused':

@@ -9,6 +9,7 @@ import type { Cgroups } from '../cgroups/cgroups';
 import type { Disks } from '../disks/disks';
 import type { SlotKeeper } from '../slots/slot-keeper';
 import type { Chronicle } from './chronicle';
+import type { Moment } from './expiry';
 import type { Facts } from './facts';
 import type { RunFolders } from './run-folders';
 
@@ -100,6 +101,8 @@ export interface AgentContext {
   readonly disks: Disks;
   readonly folders: RunFolders;
   readonly clock: Pick<WallClock, 'now' | 'ofMonotonic'>;
+  /** All clocks at once, for what must not depend on the wall clock alone. */
+  readonly moment: () => Moment;
   readonly facts: Facts;
   readonly pacer: Pacer;
   readonly images: ImageStore;

@@ -24,6 +24,8 @@ export type Verdict =
   | { kind: 'absent'; superseded?: IncarnationRecord }
   /** Pause, resume or stop this one. */
   | { kind: 'do'; incarnation: IncarnationRecord }
+  /** End this one at another instant, or never. */
+  | { kind: 'expire'; incarnation: IncarnationRecord }
   /** Tell what it does. */
   | { kind: 'observe'; incarnation: IncarnationRecord }
   /** End and remove this one. */
@@ -42,6 +44,8 @@ export function decide(state: HostState, command: HostCommand): Verdict {
       return decideErase(state, command);
     case 'verify':
       return decideVerify(state, command);
+    case 'expire':
+      return decideExpire(state, command);
     default:
       return decideOrder(state, command);
   }
@@ -79,6 +83,12 @@ function decideOrder(state: HostState, command: HostCommand): Verdict {
   }
   if (held && held.epoch > command.epoch) return tooLow(state, command);
   return absent(held);
+}
+
+/** Of one that is not here, or has ended, there is nothing to say: whatever starts it will say when it expires. */
+function decideExpire(state: HostState, command: HostCommand): Verdict {
+  const held = state.incarnations.get(command.microvmId);
+  return held?.epoch === command.epoch && alive(held) ? { kind: 'expire', incarnation: held } : { kind: 'known' };
 }
 
 function decideVerify(state: HostState, command: HostCommand): Verdict {

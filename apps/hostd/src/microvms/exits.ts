@@ -3,12 +3,12 @@ import type { Exit } from '#protocol';
 
 /** Why Volley itself ends an incarnation; decides what its exit says unless the guest was faster. */
 export interface EndCause {
-  reason: ExitReport['reason'];
+  reason: Exit['reason'];
   message: string;
 }
 
 /** How a process looks that was ended from outside, or of which nobody knows how it ended. */
-const SILENT_ENDS: readonly ExitReport['reason'][] = ['killed', 'requested', 'lost'];
+const SILENT_ENDS: readonly Exit['reason'][] = ['killed', 'requested', 'lost'];
 
 /** Ends of a guest behind which the end of its program may be the reason. */
 const OF_THE_PROGRAM: readonly ExitReport['reason'][] = ['powerOff', 'reboot'];
@@ -23,20 +23,30 @@ export interface EndEvidence {
   cause?: EndCause | undefined;
   /** Whether its guest had been asked to power off. */
   asked: boolean;
+  /** Why, if that was for want of use. */
+  idle?: string | undefined;
   program?: Exit['program'];
   at: number;
 }
 
 /** What the history will say about an end: the VMM's own account, ours when we ended it, or that the program in it failed. */
-export function exitOf({ report, cause, asked, program, at }: EndEvidence): Exit {
-  const vmm = cause && SILENT_ENDS.includes(report.reason) ? cause : report;
-  const told = (!asked && OF_THE_PROGRAM.includes(report.reason) && failureOf(program)) || vmm;
+export function exitOf({ report, cause, asked, idle, program, at }: EndEvidence): Exit {
+  const told = account({ report, cause, asked, idle, program });
   return {
     reason: told.reason,
     message: told.message.slice(0, MESSAGE_MAX),
     at,
     ...(program === undefined ? {} : { program }),
   };
+}
+
+function account({ report, cause, asked, idle, program }: Omit<EndEvidence, 'at'>): Pick<Exit, 'reason' | 'message'> {
+  const silent = SILENT_ENDS.includes(report.reason);
+  const ofTheProgram = OF_THE_PROGRAM.includes(report.reason);
+  // Its time to live, its lease or an erase may still cut in while it powers off for want of use.
+  const cutIn = cause && cause.reason !== 'requested';
+  if (idle !== undefined && (silent || ofTheProgram) && !cutIn) return { reason: 'idle', message: idle };
+  return (!asked && ofTheProgram && failureOf(program)) || (cause && silent ? cause : report);
 }
 
 type Failure = Pick<Exit, 'reason' | 'message'>;

@@ -6,10 +6,14 @@ import type { IncarnationRecord, PendingCommand } from '../journal/host-record';
 import type { AgentContext } from './agent-context';
 import { abortable, within } from './deadline';
 import { exitOf, type EndCause } from './exits';
+import { msUntil } from './expiry';
 import { programEnd } from './guest-report';
 import { withRemedy } from './launch-remedy';
 import { prepareLaunch, type PreparedLaunch } from './prepared-launch';
 import { UnadoptedProcess } from './unadopted-process';
+
+/** Longest delay that a timer takes. */
+const TIMER_MAX_MS = 2 ** 31 - 1;
 
 /** Aborts the wait for a place in the queue of launches. Made once: nobody reads it, and a stack trace for each end costs. */
 const CANCELLED = new Error('cancelled');
@@ -29,6 +33,8 @@ export class LiveIncarnation {
   #killAt = Infinity;
   #insistTimer: NodeJS.Timeout | undefined;
   #stopCommandId: string | undefined;
+  #idle: string | undefined;
+  #expiryTimer: NodeJS.Timeout | undefined;
   readonly #cancel = new AbortController();
   readonly #log: Logger;
 
@@ -39,6 +45,23 @@ export class LiveIncarnation {
   ) {
     this.ended = new Promise((resolve) => (this.#resolveEnded = resolve));
     this.#log = context.log.child({ microvmId: record.microvmId, epoch: record.epoch });
+    this.watchExpiry();
+  }
+
+  /** Ends it when its time to live is over. To be called again when that was changed. */
+  watchExpiry(): void {
+    clearTimeout(this.#expiryTimer);
+    const { expiry } = this.record;
+    if (!expiry || this.#over) return;
+    const leftMs = msUntil(expiry, this.context.moment());
+    if (leftMs <= 0) return this.end({ reason: 'expired', message: 'its time to live is over' });
+    this.#expiryTimer = setTimeout(() => this.watchExpiry(), Math.min(TIMER_MAX_MS, Math.ceil(leftMs)));
+    this.#expiryTimer.unref();
+  }
+
+  /** Whether it has been asked to end, or told to. */
+  get isEnding(): boolean {
+    return this.#over || this.#cause !== undefined || this.#stopCommandId !== undefined;
   }
 
   get process(): MicrovmProcess | undefined {
@@ -283,8 +306,9 @@ export class LiveIncarnation {
   }
 
   /** Sets the latest moment of its end. May be called again, to make it earlier. */
-  endBy({ commandId, killAt }: Extract<PendingCommand, { type: 'stop' }>): void {
+  endBy({ commandId, killAt, idle }: Extract<PendingCommand, { type: 'stop' }>): void {
     this.#stopCommandId = commandId;
+    this.#idle ??= idle;
     if (killAt >= this.#killAt) return;
     this.#killAt = killAt;
     clearTimeout(this.#killTimer);
@@ -332,7 +356,8 @@ export class LiveIncarnation {
   }
 
   #finishWithoutProcess(cause: EndCause): void {
-    this.#finish({ ...cause, atNs: 0n });
+    this.#cause = cause;
+    this.#finish({ reason: 'requested', message: cause.message, atNs: 0n });
   }
 
   /** The one place where an incarnation ends. */
@@ -348,6 +373,7 @@ export class LiveIncarnation {
     }
     this.#over = true;
     clearTimeout(this.#killTimer);
+    clearTimeout(this.#expiryTimer);
     clearInterval(this.#insistTimer);
     const now = clock.now();
     const toldAt = report.atNs > 0n ? clock.ofMonotonic(report.atNs) : now;
@@ -356,6 +382,7 @@ export class LiveIncarnation {
       report: this.#attributed(report),
       cause: this.#cause,
       asked: this.#stopCommandId !== undefined,
+      idle: this.#idle,
       program: this.#program(process),
       at,
     });

@@ -297,6 +297,8 @@ interface AgentOptions {
   limits?: Partial<AgentLimits>;
   onAppend?: (when: 'before' | 'after') => void;
   noRoom?: () => string | undefined;
+  /** Moves its wall clock, as an administrator does. */
+  wallClockJumpsBy?: number;
 }
 
 /** One life of the agent on a directory of the scripted host. */
@@ -369,6 +371,11 @@ class Agent {
       admission: this.admission,
       folders: this.folders,
       clock,
+      moment: () => ({
+        wallMs: clock.now() + (options.wallClockJumpsBy ?? 0),
+        monotonicMs: Number(process.hrtime.bigint()) / 1e6,
+        bootId: 'boot',
+      }),
       facts: new Facts(HOST, () => clock.now()),
       pacer,
       slots: this.slots,
@@ -485,6 +492,78 @@ describe('microVMs of a host', () => {
     expect(existsSync(agent.folders.pathOf(vm, 1))).toBe(false);
     expect(agent.admission.count).toBe(0);
     expect(agent.journal.state.incarnations.size).toBe(0);
+  });
+
+  describe('time to live', () => {
+    const mortal = (inMs: number, cmdline = ''): HostCommand =>
+      ({ ...start(vm, 1, cmdline), expiresAt: Date.now() + inMs }) as HostCommand;
+    const expire = (expiresAt: number | null): HostCommand => ({
+      type: 'expire',
+      commandId: `c${++commands}`,
+      microvmId: vm,
+      epoch: 1,
+      expiresAt,
+    });
+    const expired = { exit: { reason: 'expired', message: 'its time to live is over' } };
+    const HOUR = 3_600_000;
+
+    it('ends it, and gives its place back', async () => {
+      await agent.manager.command(mortal(40, 'deaf'));
+      await at(vm, 'ended');
+      expect(agent.facts(vm)).toEqual(['started', 'exited']);
+      expect(agent.fact(vm, 'exited')).toMatchObject(expired);
+      expect(agent.admission.count).toBe(0);
+    });
+
+    it('ends it before its launch, when that has to wait', async () => {
+      await agent.manager.command({
+        ...mortal(20),
+        spec: { ...spec(), image: 'slow', network: 'none' },
+      } as HostCommand);
+      await at(vm, 'ended');
+      expect(agent.fact(vm, 'exited')).toMatchObject(expired);
+      expect(host.launches).toBe(0);
+    });
+
+    it('is kept by the journal, and over when it ran out while no agent was there', async () => {
+      await agent.manager.command(mortal(300));
+      await at(vm, 'running');
+      agent.crash();
+      const { expiry } = agent.journal.state.incarnations.get(vm)!;
+      await until(() => Date.now() > expiry!.at, 'the time is over');
+      expect(host.alive()).toHaveLength(1);
+      agent = new Agent(directory, host);
+      await agent.manager.recover();
+      await at(vm, 'ended');
+      expect(agent.fact(vm, 'exited')).toMatchObject(expired);
+    });
+
+    it.each([-HOUR, HOUR])('does not follow a wall clock that jumps by %d ms', async (wallClockJumpsBy) => {
+      await agent.manager.command(mortal(HOUR / 2));
+      await at(vm, 'running');
+      await restart({ wallClockJumpsBy });
+      await agent.manager.command(order('verify', vm));
+      expect(agent.phase(vm)).toBe('running');
+      expect(agent.manager.liveOf(vm)!.isEnding).toBe(false);
+    });
+
+    it('can be put off for ever, and set again', async () => {
+      await agent.manager.command(mortal(60));
+      await agent.manager.command(expire(null));
+      await at(vm, 'running');
+      expect(agent.journal.state.incarnations.get(vm)).not.toHaveProperty('expiry');
+      await restart();
+      await agent.manager.command(expire(Date.now() - 1));
+      await at(vm, 'ended');
+      expect(agent.fact(vm, 'exited')).toMatchObject(expired);
+    });
+
+    it('set for what is not here changes nothing, and keeps nothing from starting', async () => {
+      await agent.manager.command(expire(Date.now() + HOUR));
+      expect(agent.facts(vm)).toEqual([]);
+      expect(await agent.manager.command(start(vm))).toEqual({ accepted: true });
+      await at(vm, 'running');
+    });
   });
 
   const startImage = (image: string): HostCommand =>

@@ -7,6 +7,7 @@ import type { AgentContext } from './agent-context';
 import { decide, type HostCommand, type StartCommand, type Verdict } from './command-rules';
 import { within } from './deadline';
 import type { EndCause } from './exits';
+import { expiryAt } from './expiry';
 import { LiveIncarnation } from './live-incarnation';
 
 export interface InventoryItem {
@@ -84,6 +85,8 @@ export class MicrovmManager {
         if (verdict.superseded) this.#live.get(microvmId)?.end(supersededBy(epoch));
         return answer;
       }
+      case 'expire':
+        return this.#expire(command as Extract<HostCommand, { type: 'expire' }>);
       case 'observe':
         return this.#observe(verdict.incarnation);
       case 'erased': {
@@ -121,7 +124,7 @@ export class MicrovmManager {
 
   #admit(command: StartCommand, receivedAt: number): Answer {
     const { chronicle, admission, images, clock, folders, slots } = this.context;
-    const { commandId, microvmId, epoch, spec } = command;
+    const { commandId, microvmId, epoch, spec, expiresAt } = command;
     if (this.#draining)
       throw new OperationError('unavailable', 'this host agent is shutting down; ask again in a moment');
     if (!this.leaseHeld()) {
@@ -143,7 +146,12 @@ export class MicrovmManager {
     }
     const before = chronicle.state.incarnations.get(microvmId);
     const slot = taken.slot.number;
-    const change = { type: 'admitted' as const, microvmId, epoch, spec, slot, receivedAt, admittedAt: clock.now() };
+    const change = {
+      type: 'admitted' as const,
+      ...{ microvmId, epoch, spec, slot, receivedAt },
+      admittedAt: clock.now(),
+      ...(expiresAt === undefined ? {} : { expiry: expiryAt(expiresAt, this.context.moment()) }),
+    };
     try {
       chronicle.accept(commandId, ACCEPTED, { change }, 'room');
     } catch (error) {
@@ -161,6 +169,14 @@ export class MicrovmManager {
     const live = this.#bringToLife(chronicle.state.incarnations.get(microvmId)!);
     this.#job(microvmId, () => live.launch());
     return ACCEPTED;
+  }
+
+  #expire({ commandId, microvmId, epoch, expiresAt }: Extract<HostCommand, { type: 'expire' }>): Answer {
+    const expiry = expiresAt === null ? {} : { expiry: expiryAt(expiresAt, this.context.moment()) };
+    const change = { type: 'expiry' as const, microvmId, epoch, ...expiry };
+    const answer = this.context.chronicle.accept(commandId, ACCEPTED, { change });
+    this.#live.get(microvmId)?.watchExpiry();
+    return answer;
   }
 
   #bringToLife(record: IncarnationRecord): LiveIncarnation {

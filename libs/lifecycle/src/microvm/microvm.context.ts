@@ -81,5 +81,7 @@ export function initialContext(input: MicrovmInput): MicrovmContext {
     tuned: [],
     tunedAt: 0,
     timings: { requestedAt: input.requestedAt, acceptedAt: input.at },
+    ...(input.spec.deleteProtection ? { protected: true } : {}),
+    ...(input.spec.ttlSeconds === undefined ? {} : { expiresAt: input.at + input.spec.ttlSeconds * 1_000 }),
   };
 }

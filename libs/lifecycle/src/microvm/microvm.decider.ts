@@ -1,18 +1,21 @@
 import type { Cause, MicrovmEvent, MicrovmRecord, MicrovmStateName } from '#protocol';
 import { EventRefusedError } from '../support/errors';
 import type { Advance } from '../support/life';
-import { applyMicrovmEvents, microvmState, type MicrovmLife } from './microvm.fold';
+import { applyMicrovmEvents, microvmContext, microvmState, type MicrovmLife } from './microvm.fold';
 import type { MicrovmEffect } from './microvm.effects';
 import { MICROVM_MACHINE_VERSION } from './microvm.machine';
+import { stopTimeoutOf } from './microvm.policies';
 
 /** What an operator may ask of an existing microVM. */
 export type MicrovmCommand =
   | { type: 'pause' }
   | { type: 'resume' }
-  | { type: 'stop'; timeoutMs: number }
+  /** Without a time-out: as its spec says. */
+  | { type: 'stop'; timeoutMs?: number | undefined }
   | { type: 'start'; requestedAt: number }
   | { type: 'kill' }
-  | { type: 'delete' };
+  | { type: 'delete' }
+  | { type: 'protect'; enabled: boolean };
 
 export type Decision =
   /** Append `record`; once it is durable, do `effects`. */
@@ -21,8 +24,8 @@ export type Decision =
   | { kind: 'effects'; effects: MicrovmEffect[] }
   /** It is so already, or on its way. */
   | { kind: 'nothing' }
-  /** The state does not accept it. */
-  | { kind: 'refused'; state: MicrovmStateName };
+  /** The state does not accept it; or, with a `reason`, something else stands against it. */
+  | { kind: 'refused'; state: MicrovmStateName; reason?: string };
 
 /** States in which a command has nothing to do, so that repeating it is no error. */
 const ALREADY: Record<MicrovmCommand['type'], readonly MicrovmStateName[]> = {
@@ -32,16 +35,25 @@ const ALREADY: Record<MicrovmCommand['type'], readonly MicrovmStateName[]> = {
   start: ['requested', 'placing', 'starting', 'running', 'moving'],
   kill: ['stopped'],
   delete: ['deleting', 'deleted'],
+  protect: [],
 };
 
-const EVENT_OF: { [T in MicrovmCommand['type']]: (command: Extract<MicrovmCommand, { type: T }>) => MicrovmEvent } = {
+const EVENT_OF: {
+  [T in MicrovmCommand['type']]: (command: Extract<MicrovmCommand, { type: T }>, life: MicrovmLife) => MicrovmEvent;
+} = {
   pause: () => ({ type: 'pauseRequested' }),
   resume: () => ({ type: 'resumeRequested' }),
-  stop: ({ timeoutMs }) => ({ type: 'stopRequested', timeoutMs }),
+  stop: ({ timeoutMs }, life) => ({
+    type: 'stopRequested',
+    timeoutMs: timeoutMs ?? stopTimeoutOf(microvmContext(life).spec),
+  }),
   start: ({ requestedAt }) => ({ type: 'startRequested', requestedAt }),
   kill: () => ({ type: 'killRequested' }),
   delete: () => ({ type: 'deleteRequested' }),
+  protect: ({ enabled }) => ({ type: 'protectionSet', enabled }),
 };
+
+const PROTECTED = 'it is protected from deletion; lift the protection first (volley protect ID off)';
 
 /** Who decides when: everything about a record that is not its events. */
 export interface Occasion {
@@ -53,9 +65,13 @@ export interface Occasion {
 
 /** Decides an operator's command. */
 export function decideCommand(life: MicrovmLife, command: MicrovmCommand, occasion: Occasion): Decision {
-  if (ALREADY[command.type].includes(microvmState(life))) return { kind: 'nothing' };
-  const toEvent = EVENT_OF[command.type] as (command: MicrovmCommand) => MicrovmEvent;
-  return decideEvents(life, [toEvent(command)], occasion);
+  const state = microvmState(life);
+  const isProtected = microvmContext(life).protected ?? false;
+  if (ALREADY[command.type].includes(state)) return { kind: 'nothing' };
+  if (command.type === 'protect' && command.enabled === isProtected) return { kind: 'nothing' };
+  if (command.type === 'delete' && isProtected) return { kind: 'refused', state, reason: PROTECTED };
+  const toEvent = EVENT_OF[command.type] as (command: MicrovmCommand, life: MicrovmLife) => MicrovmEvent;
+  return decideEvents(life, [toEvent(command, life)], occasion);
 }
 
 /** Decides events: a birth, a reply of the placement, a fact of a host, a timer. All of them or none. */

@@ -20,6 +20,8 @@ export type MicrovmEffect =
   | { type: 'resumeOnHost'; hostId: string; epoch: number }
   | { type: 'stopOnHost'; hostId: string; epoch: number; timeoutMs: number }
   | { type: 'eraseOnHost'; hostId: string; epoch: number }
+  /** From now on its host ends it at this instant; null: never. */
+  | { type: 'expireOnHost'; hostId: string; epoch: number; expiresAt: number | null }
   /** Ask the host what the incarnation does now. */
   | { type: 'verifyOnHost'; hostId: string; epoch: number };
 
@@ -32,5 +34,6 @@ export const MICROVM_EFFECTS: readonly MicrovmEffectType[] = [
   'resumeOnHost',
   'stopOnHost',
   'eraseOnHost',
+  'expireOnHost',
   'verifyOnHost',
 ];

@@ -4,6 +4,7 @@ import { initialContext, type MicrovmContext, type MicrovmInput } from './microv
 import type { MicrovmEffect } from './microvm.effects';
 import { withTuning } from './microvm.tuning';
 import { askAgainAfter, MICROVM_LIMITS, placementBackoff, restartBackoff } from './microvm.limits';
+import { expiryOf, isGoodRun, msUntilScheduledStart, msUntilScheduledStop, stopTimeoutOf } from './microvm.policies';
 
 /** Raised whenever a change makes old histories fold differently; records carry the version that accepted them. */
 export const MICROVM_MACHINE_VERSION = 1;
@@ -27,6 +28,31 @@ const incarnation = ({ context }: { context: Context }): Incarnated => ({
   epoch: context.epoch,
 });
 
+/** Whether an end is of this incarnation and one after which the restart policy wants it started again. */
+function wantsRestart(context: Context, event: MachineEvent): boolean {
+  if (event.type !== 'exited' && event.type !== 'absent') return false;
+  if (event.epoch !== context.epoch || event.hostId !== context.hostId) return false;
+  const reason = event.type === 'exited' ? event.exit.reason : 'lost';
+  if (BY_POLICY.includes(reason)) return false;
+  const { restartPolicy } = context.spec;
+  return restartPolicy === 'always' || (restartPolicy === 'on-failure' && !ORDERLY.includes(reason));
+}
+
+/** Whether its protection is lifted by this event, and its time to live had ended meanwhile. */
+function isOverdue({ expiresAt }: Context, event: MachineEvent): boolean {
+  return event.type === 'protectionSet' && !event.enabled && expiresAt !== undefined && expiresAt <= event.at;
+}
+
+/** The instant of an event; xstate's own first one has none. */
+function atOf(event: MachineEvent, { timings }: Context): number {
+  return 'at' in event ? event.at : timings.acceptedAt;
+}
+
+/** Restarts in a row before this end. */
+function restartsBefore(context: Context, at: number): number {
+  return isGoodRun(context, at) ? 0 : context.restarts;
+}
+
 const machineSetup = setup({
   types: {
     context: {} as MicrovmContext,
@@ -36,20 +62,30 @@ const machineSetup = setup({
   // Effects are data: the pure transition() returns them and the controller does them.
   actions: {
     place: (_, _params: Omit<Extract<MicrovmEffect, { type: 'place' }>, 'type'>) => {},
-    startOnHost: (_, _params: Incarnated & { spec: MicrovmContext['spec'] }) => {},
+    startOnHost: (_, _params: Incarnated & { spec: MicrovmContext['spec']; expiresAt?: number }) => {},
     pauseOnHost: (_, _params: Incarnated) => {},
     resumeOnHost: (_, _params: Incarnated) => {},
     stopOnHost: (_, _params: Incarnated & { timeoutMs: number }) => {},
     eraseOnHost: (_, _params: Incarnated) => {},
+    expireOnHost: (_, _params: Incarnated & { expiresAt: number | null }) => {},
     verifyOnHost: (_, _params: Incarnated) => {},
 
-    beginRound: assign(({ event }) => ({
+    beginRound: assign(({ context, event }) => ({
       attempts: 1,
       restarts: 0,
       excluded: [],
       exit: null,
       reason: null,
-      ...(event.type === 'startRequested' ? { timings: { requestedAt: event.requestedAt, acceptedAt: event.at } } : {}),
+      // Born and asked for are one; a start by an operator or a schedule is asked for anew.
+      ...(event.type === 'placementStarted'
+        ? {}
+        : {
+            timings: {
+              requestedAt: event.type === 'startRequested' ? event.requestedAt : event.at,
+              acceptedAt: event.at,
+            },
+          }),
+      ...(context.spec.schedule ? { upSince: event.at } : {}),
     })),
     countAttempt: assign(({ context }) => ({ attempts: context.attempts + 1, reason: null })),
     rememberPlacement: assign(({ context, event }) => {
@@ -90,13 +126,20 @@ const machineSetup = setup({
     rememberTuning: assign(({ context, event }) =>
       event.type === 'tuned' ? { tuned: withTuning(context.tuned, event.tuning), tunedAt: event.at } : {},
     ),
-    waitForRestart: assign(({ context, event }) => ({
-      waitMs: restartBackoff(context.restarts),
-      restarts: context.restarts + 1,
-      attempts: 0,
-      excluded: [],
-      timings: { requestedAt: event.at, acceptedAt: event.at },
+    waitForRestart: assign(({ context, event }) => {
+      const before = restartsBefore(context, event.at);
+      return {
+        waitMs: restartBackoff(before),
+        restarts: before + 1,
+        attempts: 0,
+        excluded: [],
+        timings: { requestedAt: event.at, acceptedAt: event.at },
+      };
+    }),
+    noteRestartsUsedUp: assign(({ context }) => ({
+      reason: `started again ${context.restarts} times in a row, as often as its maxRestarts allows; last: ${context.exit?.message ?? 'unknown'}`,
     })),
+    protect: assign(({ event }) => (event.type === 'protectionSet' ? { protected: event.enabled } : {})),
     waitForCapacity: assign(({ context, event }) => ({
       waitMs: placementBackoff(context.attempts),
       reason: event.type === 'placementFailed' ? event.reason : 'the placement service did not answer in time',
@@ -110,6 +153,26 @@ const machineSetup = setup({
     ),
     excludeLostHost: assign(({ context, event }) => ({
       attempts: 1,
+      excluded: context.hostId ? [context.hostId] : [],
+      timings: { requestedAt: event.at, acceptedAt: event.at },
+    })),
+    placeAnew: assign(({ event }) => ({
+      attempts: 1,
+      excluded: [],
+      timings: { requestedAt: event.at, acceptedAt: event.at },
+    })),
+    rememberMove: assign(({ context, event }) =>
+      event.type === 'moveRequested'
+        ? {
+            move: { from: context.hostId ?? '', to: event.to, receiptId: event.receiptId, at: event.at },
+            stopTimeoutMs: event.graceMs,
+            rounds: 0,
+            reason: `moves to host ${event.to}`,
+          }
+        : {},
+    ),
+    goToKeptPlace: assign(({ context, event }) => ({
+      attempts: 0,
       excluded: context.hostId ? [context.hostId] : [],
       timings: { requestedAt: event.at, acceptedAt: event.at },
     })),
@@ -140,6 +203,12 @@ const machineSetup = setup({
       stopTimeoutMs: event.type === 'stopRequested' ? event.timeoutMs : 0,
       rounds: 0,
     })),
+    stopByPlan: assign(({ context }) => ({
+      stopTimeoutMs: stopTimeoutOf(context.spec),
+      rounds: 0,
+      reason: 'stopped by its schedule',
+    })),
+    noteStoppedByPlan: assign({ reason: 'stopped by its schedule before it was placed' }),
     killInstead: assign(({ context }) => ({
       stopTimeoutMs: 0,
       rounds: context.rounds + 1,
@@ -156,26 +225,6 @@ const machineSetup = setup({
       context.hostId !== null &&
       context.hostId !== event.hostId,
     thisIncarnation: ({ context, event }) =>
-    placeAnew: assign(({ event }) => ({
-      attempts: 1,
-      excluded: [],
-      timings: { requestedAt: event.at, acceptedAt: event.at },
-    })),
-    rememberMove: assign(({ context, event }) =>
-      event.type === 'moveRequested'
-        ? {
-            move: { from: context.hostId ?? '', to: event.to, receiptId: event.receiptId, at: event.at },
-            stopTimeoutMs: event.graceMs,
-            rounds: 0,
-            reason: `moves to host ${event.to}`,
-          }
-        : {},
-    ),
-    goToKeptPlace: assign(({ context, event }) => ({
-      attempts: 0,
-      excluded: context.hostId ? [context.hostId] : [],
-      timings: { requestedAt: event.at, acceptedAt: event.at },
-    })),
       'epoch' in event && event.epoch === context.epoch && event.hostId === context.hostId,
     thisHost: ({ context, event }) => 'hostId' in event && event.hostId === context.hostId,
     observedRunning: ({ context, event }) =>
@@ -196,17 +245,32 @@ const machineSetup = setup({
       event.epoch === context.epoch &&
       event.hostId === context.hostId &&
       context.attempts < MICROVM_LIMITS.placementAttempts,
-    restarts: ({ context, event }) => {
-      if (event.type !== 'exited' && event.type !== 'absent') return false;
-      if (event.epoch !== context.epoch || event.hostId !== context.hostId) return false;
-      const orderly = event.type === 'exited' && ORDERLY.includes(event.exit.reason);
-      return context.spec.restartPolicy === 'always' || (context.spec.restartPolicy === 'on-failure' && !orderly);
-    },
+    restarts: ({ context, event }) => wantsRestart(context, event),
+    restartsUsedUp: ({ context, event }) =>
+      wantsRestart(context, event) &&
+      context.spec.maxRestarts !== undefined &&
+      restartsBefore(context, event.at) >= context.spec.maxRestarts,
+    expired: ({ context, event }) =>
+      event.type === 'exited' &&
+      event.epoch === context.epoch &&
+      event.hostId === context.hostId &&
+      event.exit.reason === 'expired' &&
+      !context.protected,
+    unprotected: ({ context }) => !context.protected,
+    neverPlacedAndUnprotected: ({ context }) => context.hostId === null && !context.protected,
+    isOverdueAndNeverPlaced: ({ context, event }) => context.hostId === null && isOverdue(context, event),
+    expires: ({ context }) => context.hostId !== null && context.expiresAt !== undefined,
+    isOverdue: ({ context, event }) => isOverdue(context, event),
     endedInOrder: ({ context, event }) =>
       event.type === 'exited' &&
       event.epoch === context.epoch &&
       event.hostId === context.hostId &&
       ORDERLY.includes(event.exit.reason),
+    endedWithItsHost: ({ context, event }) =>
+      (event.type === 'absent' || (event.type === 'exited' && WITH_ITS_HOST.includes(event.exit.reason))) &&
+      event.epoch === context.epoch &&
+      event.hostId === context.hostId &&
+      context.spec.onHostLoss === 'reschedule',
     neverPlaced: ({ context }) => context.hostId === null,
     movesWhenLost: ({ context }) => context.leaseEnded && context.spec.onHostLoss === 'reschedule',
   },
@@ -221,21 +285,29 @@ const machineSetup = setup({
     review: MICROVM_LIMITS.review,
     unreachableReview: MICROVM_LIMITS.unreachableReview,
     timeToLive: ({ context }) => (context.spec.ttlSeconds === undefined ? Infinity : context.spec.ttlSeconds * 1_000),
+    scheduledStart: ({ context, event }) => msUntilScheduledStart(context, atOf(event, context)),
+    scheduledStop: ({ context, event }) => msUntilScheduledStop(context, atOf(event, context)),
   },
 });
 
+/** Its host has ended it because its time to live is over. */
+const EXPIRED = { guard: 'expired', target: 'deleting', actions: ['rememberExit', 'noteExpired'] } as const;
+
 /** How the end of an incarnation is taken while nobody asked for it. */
 const UNASKED_END = [
+  { guard: 'endedWithItsHost', target: 'placing', actions: ['rememberExit', 'placeAnew'] },
+  EXPIRED,
+  { guard: 'restartsUsedUp', target: 'failed', actions: ['rememberExit', 'noteRestartsUsedUp'] },
   { guard: 'restarts', target: 'requested', actions: ['rememberExit', 'waitForRestart'] },
   { guard: 'endedInOrder', target: 'stopped', actions: 'rememberExit' },
   { guard: 'thisIncarnation', target: 'failed', actions: 'rememberExit' },
 ] as const;
 
-/** Delete is accepted in every state; a host is asked to clean up only when one was ever chosen. */
+/** Delete is accepted in every state, unless it is protected; a host is asked to clean up only when one was ever chosen. */
 const DELETABLE = {
   deleteRequested: [
-    { guard: 'neverPlaced', target: 'deleted', actions: 'noteReason' },
-    { target: 'deleting', actions: 'noteReason' },
+    { guard: 'neverPlacedAndUnprotected', target: 'deleted', actions: 'noteReason' },
+    { guard: 'unprotected', target: 'deleting', actions: 'noteReason' },
   ],
 } as const;
 
@@ -263,21 +335,27 @@ const ALIVE = {
   ...ENDABLE,
 } as const;
 
+/** There is no live migration: a move is an orderly end here and a new incarnation there. */
+const MOVES = { target: 'moving', actions: 'rememberMove' } as const;
+const STOP_ON_HOST = {
+  type: 'stopOnHost',
+  params: ({ context }: { context: Context }) => ({ ...incarnation({ context }), timeoutMs: context.stopTimeoutMs }),
+} as const;
+
 const VERIFY = { type: 'verifyOnHost', params: incarnation } as const;
 /** A resting state asks its host now and then whether it is true. */
 const REVIEWED = { review: { actions: VERIFY } } as const;
-    endedWithItsHost: ({ context, event }) =>
-      (event.type === 'absent' || (event.type === 'exited' && WITH_ITS_HOST.includes(event.exit.reason))) &&
-      event.epoch === context.epoch &&
-      event.hostId === context.hostId &&
-      context.spec.onHostLoss === 'reschedule',
+/** What its schedule does to an incarnation that may be alive. */
+const SCHEDULED = { scheduledStop: { target: 'stopping', actions: 'stopByPlan' } } as const;
+/** The same before there is an incarnation. */
+const SCHEDULED_EARLY = { scheduledStop: { target: 'stopped', actions: 'noteStoppedByPlan' } } as const;
 
 const RESTING_DOWN = {
   on: {
     startRequested: { target: 'placing', actions: 'beginRound' },
     ...DELETABLE,
   },
-  after: REVIEWED,
+  after: { ...REVIEWED, scheduledStart: { target: 'placing', actions: 'beginRound' } },
 } as const;
 
 /**
@@ -291,11 +369,25 @@ export const microvmMachine = machineSetup.createMachine({
   // Counts from creation, whatever happens in between.
   after: {
     timeToLive: [
-      { guard: 'neverPlaced', target: '.deleted', actions: 'noteExpired' },
-  { guard: 'endedWithItsHost', target: 'placing', actions: ['rememberExit', 'placeAnew'] },
-  { guard: 'expired', target: 'deleting', actions: ['rememberExit', 'noteExpired'] },
-  { guard: 'restartsUsedUp', target: 'failed', actions: ['rememberExit', 'noteRestartsUsedUp'] },
-      { target: '.deleting', actions: 'noteExpired' },
+      { guard: 'neverPlacedAndUnprotected', target: '.deleted', actions: 'noteExpired' },
+      { guard: 'unprotected', target: '.deleting', actions: 'noteExpired' },
+    ],
+  },
+  on: {
+    protectionSet: [
+      { guard: 'isOverdueAndNeverPlaced', target: '.deleted', actions: ['protect', 'noteExpired'] },
+      { guard: 'isOverdue', target: '.deleting', actions: ['protect', 'noteExpired'] },
+      {
+        guard: 'expires',
+        actions: [
+          'protect',
+          {
+            type: 'expireOnHost',
+            params: ({ context }) => ({ ...incarnation({ context }), expiresAt: expiryOf(context) ?? null }),
+          },
+        ],
+      },
+      { actions: 'protect' },
     ],
   },
   states: {
@@ -303,6 +395,7 @@ export const microvmMachine = machineSetup.createMachine({
       description: 'Accepted; waits for its turn to be placed.',
       on: { placementStarted: { target: 'placing', actions: 'beginRound' }, ...CANCELLABLE },
       after: {
+        ...SCHEDULED_EARLY,
         wait: [
           { guard: 'attemptsLeft', target: 'placing', actions: 'countAttempt' },
           { target: 'failed', actions: 'noteGivenUp' },
@@ -318,6 +411,9 @@ export const microvmMachine = machineSetup.createMachine({
           attempt: context.attempts,
           excluded: context.excluded,
           spec: context.spec,
+          ...(context.attempts === 0 && context.move
+            ? { kept: { hostId: context.move.to, receiptId: context.move.receiptId } }
+            : {}),
         }),
       },
       on: {
@@ -332,18 +428,12 @@ export const microvmMachine = machineSetup.createMachine({
         ],
         placementFailed: [
           { guard: 'mayBePlacedLater', target: 'requested', actions: 'waitForCapacity' },
-/** There is no live migration: a move is an orderly end here and a new incarnation there. */
-const MOVES = { target: 'moving', actions: 'rememberMove' } as const;
-const STOP_ON_HOST = {
-  type: 'stopOnHost',
-  params: ({ context }: { context: Context }) => ({ ...incarnation({ context }), timeoutMs: context.stopTimeoutMs }),
-} as const;
-
           { target: 'failed', actions: 'noteGivenUp' },
         ],
         ...CANCELLABLE,
       },
       after: {
+        ...SCHEDULED_EARLY,
         placementDeadline: [
           { guard: 'attemptsLeft', target: 'requested', actions: 'waitForCapacity' },
           { target: 'failed', actions: 'noteGivenUp' },
@@ -354,7 +444,14 @@ const STOP_ON_HOST = {
       description: 'Its host was told to start it.',
       entry: {
         type: 'startOnHost',
-        params: ({ context }) => ({ hostId: context.hostId ?? '', epoch: context.epoch, spec: context.spec }),
+        params: ({ context }) => {
+          const expiresAt = expiryOf(context);
+          return {
+            ...incarnation({ context }),
+            spec: context.spec,
+            ...(expiresAt === undefined ? {} : { expiresAt }),
+          };
+        },
       },
       on: {
         started: { guard: 'thisIncarnation', target: 'running', actions: 'rememberStart' },
@@ -367,16 +464,17 @@ const STOP_ON_HOST = {
         hostLost: BECOMES_UNREACHABLE,
         ...ENDABLE,
       },
-      after: { startDeadline: { target: 'unreachable', actions: 'noteStartOverdue' } },
+      after: { ...SCHEDULED, startDeadline: { target: 'unreachable', actions: 'noteStartOverdue' } },
     },
     running: {
       description: 'Its guest has booted and runs.',
       on: {
         pauseRequested: 'pausing',
+        moveRequested: MOVES,
         observed: { guard: 'observedPaused', target: 'paused', actions: 'rememberPid' },
         ...ALIVE,
       },
-      after: REVIEWED,
+      after: { ...REVIEWED, ...SCHEDULED },
     },
     pausing: {
       description: 'Its host was told to park its vCPUs.',
@@ -387,16 +485,17 @@ const STOP_ON_HOST = {
         observed: { guard: 'observedPaused', target: 'paused', actions: 'rememberPid' },
         ...ALIVE,
       },
-      after: { pauseDeadline: { target: 'running', actions: ['noteNoAnswer', VERIFY] } },
+      after: { ...SCHEDULED, pauseDeadline: { target: 'running', actions: ['noteNoAnswer', VERIFY] } },
     },
     paused: {
       description: 'Its vCPUs are parked, its memory stays.',
       on: {
         resumeRequested: 'resuming',
+        moveRequested: MOVES,
         observed: { guard: 'observedRunning', target: 'running', actions: 'rememberPid' },
         ...ALIVE,
       },
-      after: REVIEWED,
+      after: { ...REVIEWED, ...SCHEDULED },
     },
     resuming: {
       description: 'Its host was told to let its vCPUs go on.',
@@ -413,15 +512,12 @@ const STOP_ON_HOST = {
       description: 'A place on another host is kept for it; its host was told to end it, then it starts there.',
       entry: STOP_ON_HOST,
       on: {
-        exited: { guard: 'thisIncarnation', target: 'placing', actions: ['rememberExit', 'goToKeptPlace'] },
+        exited: [EXPIRED, { guard: 'thisIncarnation', target: 'placing', actions: ['rememberExit', 'goToKeptPlace'] }],
         absent: { guard: 'thisIncarnation', target: 'placing', actions: ['rememberExit', 'goToKeptPlace'] },
         hostLost: BECOMES_UNREACHABLE,
         ...ENDABLE,
       },
-      after: { stopDeadline: { target: 'moving', reenter: true, actions: 'killInstead' } },
-          ...(context.attempts === 0 && context.move
-            ? { kept: { hostId: context.move.to, receiptId: context.move.receiptId } }
-            : {}),
+      after: { ...SCHEDULED, stopDeadline: { target: 'moving', reenter: true, actions: 'killInstead' } },
     },
     stopping: {
       description: 'Its host was told to end it: by the power button first, by force when that takes too long.',
@@ -453,6 +549,7 @@ const STOP_ON_HOST = {
         ...ENDABLE,
       },
       after: {
+        ...SCHEDULED,
         unreachableReview: { actions: VERIFY },
         leaseMargin: { guard: 'movesWhenLost', target: 'placing', actions: 'excludeLostHost' },
       },
@@ -464,6 +561,8 @@ const STOP_ON_HOST = {
         erased: { guard: 'thisIncarnation', target: 'deleted' },
         absent: { guard: 'thisIncarnation', target: 'deleted' },
         hostGone: { guard: 'thisHost', target: 'deleted', actions: 'noteReason' },
+        // Too late.
+        protectionSet: {},
       },
       after: { eraseDeadline: { target: 'deleting', reenter: true, actions: 'askAgain' } },
     },
@@ -472,5 +571,3 @@ const STOP_ON_HOST = {
 });
 
 export type MicrovmMachine = typeof microvmMachine;
-        moveRequested: MOVES,
-        moveRequested: MOVES,
