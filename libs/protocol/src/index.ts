@@ -2,6 +2,7 @@ export * from './audit';
 export * from './catalogue';
 export * from './cron';
 export * from './density';
+export * from './drain';
 export * from './errors';
 export * from './host';
 export * from './host-operations';

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { FleetDensity } from './density';
-import { Host } from './host';
+import { DrainPlan } from './drain';
+import { DrainOrder, Host } from './host';
 import { HostId, MicrovmId } from './ids';
 import { MicrovmStateName } from './microvm-events';
 import { MicrovmSpec } from './microvm-spec';
@@ -125,8 +126,8 @@ const hostCommand = (name: string, summary: string) =>
     deadlineMs: 5_000,
     summary,
   });
-export const cordonHost = hostCommand('cordon', 'No new microVMs on this host; those there stay.');
-export const uncordonHost = hostCommand('uncordon', 'Takes new microVMs again.');
+export const cordonHost = hostCommand('cordon', 'No new microVMs on this host; those there stay.', {});
+export const uncordonHost = hostCommand('uncordon', 'Takes new microVMs again.', {});
 export const retireHost = hostCommand(
   'retire',
   'Declares that a lost host never returns; what was being deleted there is deleted.',
@@ -139,4 +140,24 @@ export const fleetDensity = operation({
   reply: FleetDensity,
   deadlineMs: 2_000,
   summary: 'The latest density report of every host and the sums of the fleet.',
+});
+  {},
+);
+/** Repeated, it changes how a drain under way goes on. */
+export const drainHost = hostCommand(
+  'drain',
+  'Moves microVMs off this host, stops them or waits for their end, until it is empty; it takes no new ones.',
+  DrainOrder.shape,
+);
+export const cancelDrain = hostCommand(
+  'cancelDrain',
+  'Ends a drain: what was not touched stays, and the host is ready or cordoned as before.',
+  {},
+export const planDrain = operation({
+  subject: 'volley.v1.host.drainPlan',
+  queue: 'controller',
+  request: z.strictObject({ hostId: HostId, ...DrainOrder.shape }),
+  reply: z.strictObject({ plan: DrainPlan }),
+  deadlineMs: 10_000,
+  summary: 'What a drain of this host would do with each of its microVMs. Changes nothing.',
 });

@@ -2,7 +2,7 @@ import { Controller, Inject } from '@nestjs/common';
 import type { Logger } from 'pino';
 import type { z } from 'zod';
 import { Handles, LOGGER, UNANSWERED, type BusContext } from '#bus';
-import { HOST_LIMITS, hostState } from '#lifecycle';
+import { HOST_LIMITS, hostState, isPresent } from '#lifecycle';
 import { heartbeat, OperationError, registerHost, reportFact, type HostFact } from '#protocol';
 import { HostHistories } from '../histories/host-histories';
 import { Partitions } from '../partitions/partitions';
@@ -39,7 +39,7 @@ export class HostFacingController {
     const life = this.hosts.get(hostId);
     const state = life && hostState(life);
     // Whoever is not counted on has to say anew what it is and holds.
-    if (state !== 'ready' && state !== 'cordoned') return { unknown: true, leaseMs: HOST_LIMITS.lease };
+    if (!state || !isPresent(state)) return { unknown: true, leaseMs: HOST_LIMITS.lease };
     return { unknown: false, state, leaseMs: HOST_LIMITS.lease };
   }
 

@@ -3,7 +3,7 @@ import type { NatsConnection } from 'nats';
 import type { Logger } from 'pino';
 import { LOGGER, NATS } from '#bus';
 import { ConnectionWatch, DeadlineQueue } from '#journal';
-import { HOST_LIMITS, hostState, microvmContext, type HostLife } from '#lifecycle';
+import { HOST_LIMITS, hostState, isPresent, microvmContext, type HostLife } from '#lifecycle';
 import { partitionOf } from '#protocol';
 import { HostHistories } from '../histories/host-histories';
 import { MicrovmHistories } from '../histories/microvm-histories';
@@ -134,5 +134,5 @@ export class HostLeases implements OnApplicationBootstrap, OnModuleDestroy {
 
 /** Whether the histories count on hearing it. */
 function isLeased(life: HostLife): boolean {
-  return ['ready', 'cordoned'].includes(hostState(life));
+  return isPresent(hostState(life));
 }

@@ -1,7 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { Logger } from 'pino';
 import { LOGGER, UNANSWERED } from '#bus';
-import { hostContext, hostState, HOST_LIMITS, microvmContext, microvmState, type MicrovmLife } from '#lifecycle';
+import { hostContext, hostState, HOST_LIMITS, isPresent, microvmContext, microvmState, type MicrovmLife } from '#lifecycle';
 import { OperationError, registerHost, type HostEvent, type ReplyOf, type RequestOf } from '#protocol';
 import { EffectRunner } from '../effects/effect-runner';
 import { HostHistories } from '../histories/host-histories';
@@ -14,7 +14,7 @@ type Registration = RequestOf<typeof registerHost>;
 type Held = Registration['inventory'][number];
 
 /** States in which the histories say that the host holds something alive. */
-const ALIVE = ['running', 'pausing', 'paused', 'resuming', 'stopping', 'unreachable', 'deleting'];
+const ALIVE = ['running', 'pausing', 'paused', 'resuming', 'moving', 'stopping', 'unreachable', 'deleting'];
 
 /**
  * Takes hosts in and compares what each holds with the histories. Every replica hears of a registration: each compares the microVMs that
@@ -53,7 +53,7 @@ export class HostRegistration {
     const same = known && JSON.stringify(hostContext(known).description) === JSON.stringify(description);
     const state = known ? hostState(known) : null;
     const events: HostEvent[] = [];
-    if (!same || !['ready', 'cordoned'].includes(state ?? '')) events.push({ type: 'registered', description });
+    if (!same || state === null || !isPresent(state)) events.push({ type: 'registered', description });
     if (state === null || state === 'joining') events.push({ type: 'admitted' });
     if (events.length > 0) {
       const who = {
