@@ -16,6 +16,9 @@ import { ImageCatalogue } from './operator/image-catalogue';
 import { MicrovmController } from './operator/microvm.controller';
 import { TuneMicrovm } from './operator/tune-microvm';
 import { Partitions, REPLICA_ID } from './partitions/partitions';
+import { CoresidencyRules } from './tenants/coresidency-rules';
+import { QuotaGate } from './tenants/quota-gate';
+import { Tenants } from './tenants/tenants';
 
 export interface ControllerOptions {
   /** Name of this controller among its replicas. */
@@ -40,6 +43,9 @@ export interface ControllerOptions {
     TuneMicrovm,
     IdempotencyKeys,
     ImageCatalogue,
+    Tenants,
+    QuotaGate,
+    CoresidencyRules,
   ],
 })
 export class ControllerModule {

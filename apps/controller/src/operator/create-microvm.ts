@@ -5,6 +5,7 @@ import { decideEvents, microvmContext, viewMicrovm, type Decision, type MicrovmL
 import { OperationError, sortableId, type createMicrovm, type ReplyOf } from '#protocol';
 import type { z } from 'zod';
 import { MicrovmHistories } from '../histories/microvm-histories';
+import { QuotaGate } from '../tenants/quota-gate';
 import { askedBy } from './asked-by';
 import { IdempotencyKeys } from './idempotency-keys';
 import { ImageCatalogue } from './image-catalogue';
@@ -20,6 +21,7 @@ export class CreateMicrovm {
     private readonly histories: MicrovmHistories,
     private readonly keys: IdempotencyKeys,
     private readonly images: ImageCatalogue,
+    private readonly quotas: QuotaGate,
   ) {}
 
   async execute({
@@ -46,7 +48,7 @@ export class CreateMicrovm {
             [{ type: 'requested', spec, requestedAt: requested, specHash: hash }, { type: 'placementStarted' }],
             occasion,
           );
-    const { life, appended } = await this.histories.decide(id, who, birth, true);
+    const { life, appended } = await this.quotas.create(id, spec, () => this.histories.decide(id, who, birth, true));
     if (!life) throw new OperationError('internal', `microVM ${id} was not born`);
     if (microvmContext(life).specHash !== hash) {
       throw new OperationError('conflict', `microVM ${id} exists with another spec; choose another id`);

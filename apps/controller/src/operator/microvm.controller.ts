@@ -21,6 +21,7 @@ import {
   type Operation,
 } from '#protocol';
 import { MicrovmHistories } from '../histories/microvm-histories';
+import { QuotaGate } from '../tenants/quota-gate';
 import { askedBy } from './asked-by';
 import { CreateMicrovm } from './create-microvm';
 import { TuneMicrovm } from './tune-microvm';
@@ -35,6 +36,7 @@ export class MicrovmController {
     private readonly histories: MicrovmHistories,
     private readonly createMicrovm: CreateMicrovm,
     private readonly tuneMicrovm: TuneMicrovm,
+    private readonly quotas: QuotaGate,
   ) {}
 
   @Handles(createMicrovm)
@@ -59,7 +61,7 @@ export class MicrovmController {
 
   @Handles(startMicrovm)
   start(request: RequestTo<typeof startMicrovm>) {
-    return this.#command(request, { type: 'start', requestedAt: wallClockMs() });
+    return this.quotas.start(request.id, () => this.#command(request, { type: 'start', requestedAt: wallClockMs() }));
   }
 
   @Handles(killMicrovm)
