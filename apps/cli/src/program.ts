@@ -10,6 +10,7 @@ import { addLifecycleCommands } from './commands/lifecycle.commands';
 import { addLogsCommand } from './commands/logs.command';
 import { addMachinesCommand } from './commands/machines.command';
 import { addPlacementCommand } from './commands/placement.command';
+import { addProtectCommand } from './commands/protect.command';
 import { addPsCommand } from './commands/ps.command';
 import { addRunCommand } from './commands/run.command';
 import { addTuneCommands } from './commands/tune.command';
@@ -61,6 +62,7 @@ Exit codes: ${Object.entries(ExitCode)
   addCpCommand(program);
   addConsoleCommand(program);
   addLifecycleCommands(program);
+  addProtectCommand(program);
   addTuneCommands(program);
   addImageCommand(program);
   addPlacementCommand(program);

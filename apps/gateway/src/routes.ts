@@ -20,6 +20,7 @@ export const ROUTES: readonly RouteDefinition[] = [
   microvms.stopRoute,
   microvms.startRoute,
   microvms.killRoute,
+  microvms.protectionRoute,
   microvms.tuneRoute,
   microvms.deleteRoute,
   microvms.historyRoute,

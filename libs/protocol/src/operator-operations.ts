@@ -49,11 +49,15 @@ export const stopMicrovm = command(
   'stop',
   'Presses the power button and kills it when the guest has not powered off in time.',
   {
-    timeoutMs: z.int().min(0).max(600_000).default(10_000),
+    /** Absent: as its spec says. */
+    timeoutMs: z.int().min(0).max(600_000).optional(),
   },
 );
 export const startMicrovm = command('start', 'Starts a stopped or failed microVM again, as a new incarnation.', {});
 export const killMicrovm = command('kill', 'Ends its VMM at once.', {});
+export const protectMicrovm = command('protect', 'Protects it from being deleted, or lifts that protection.', {
+  enabled: z.boolean(),
+});
 /** Answered when its host has taken the change over. `conflict`: it does not run. `unsupported`: it has no such device. */
 export const tuneMicrovm = command(
   'tune',

@@ -46,9 +46,17 @@ function describe(out: Output, microvm: Microvm): void {
         .map(([key, value]) => `${key}=${value}`)
         .join(' '),
     ],
-    ['restart', `${microvm.restartPolicy}, done ${microvm.restarts} times`],
+    ['restart', restartsOf(microvm)],
     ['on host loss', microvm.onHostLoss],
     ['time to live', microvm.ttlSeconds === null ? null : duration(microvm.ttlSeconds * 1_000)],
+    [
+      'idle stop',
+      microvm.idleStop
+        ? `below ${microvm.idleStop.cpuPercent} % of a CPU for ${duration(microvm.idleStop.afterSeconds * 1_000)}`
+        : null,
+    ],
+    ['schedule', scheduleOf(microvm)],
+    ['protected', microvm.deleteProtection ? 'from being deleted' : null],
     ['exit', microvm.exit ? `${microvm.exit.reason} at ${clock(microvm.exit.at)}: ${microvm.exit.message}` : null],
     ['created', clock(microvm.createdAt)],
     ['updated', `${clock(microvm.updatedAt)}, revision ${microvm.revision}`],
@@ -56,6 +64,15 @@ function describe(out: Output, microvm: Microvm): void {
   for (const [name, value] of facts) out.line(`${name.padEnd(13)} ${printable(value)}`);
   out.line();
   out.line(timingsTable(microvm));
+}
+
+function restartsOf({ restartPolicy, restarts, maxRestarts }: Microvm): string {
+  return `${restartPolicy}, done ${restarts} times in a row${maxRestarts === undefined ? '' : ` of at most ${maxRestarts}`}`;
+}
+
+function scheduleOf({ schedule }: Microvm): string | null {
+  const times = Object.entries(schedule ?? {}).map(([what, cron]) => `${what} at '${cron}'`);
+  return times.length === 0 ? null : `${times.join(', ')} (UTC)`;
 }
 
 export function timingsTable({ timings }: Microvm): string {

@@ -88,3 +88,19 @@ export function forwardOption(text: string, others: ForwardOption[] = []): Forwa
   const [, hostPort, guestPort, protocol = 'tcp'] = match;
   return [...others, { protocol: protocol as 'tcp' | 'udp', hostPort: Number(hostPort), guestPort: Number(guestPort) }];
 }
+
+export interface IdleOption {
+  afterSeconds: number;
+  cpuPercent?: number;
+}
+
+/** For `--idle-stop 10m` and `--idle-stop 10m:2.5`. */
+export function idleOption(text: string): IdleOption {
+  const [time = '', percent, ...more] = text.split(':');
+  const cpuPercent = Number(percent);
+  if (more.length > 0 || (percent !== undefined && !(cpuPercent > 0))) {
+    throw new InvalidArgumentError("It must be a duration, with a percentage of a CPU if wanted: '10m' or '10m:2.5'.");
+  }
+  const afterSeconds = Math.ceil(durationOption(time) / 1_000);
+  return { afterSeconds, ...(percent === undefined ? {} : { cpuPercent }) };
+}

@@ -9,6 +9,7 @@ import {
   diskOption,
   durationOption,
   forwardOption,
+  idleOption,
   labelOption,
   listOption,
   memoryOption,
@@ -16,6 +17,7 @@ import {
   wholeNumber,
   type DiskOption,
   type ForwardOption,
+  type IdleOption,
 } from './option-types';
 
 interface RunOptions {
@@ -28,6 +30,12 @@ interface RunOptions {
   restart?: MicrovmSpecInput['restartPolicy'];
   onHostLoss?: MicrovmSpecInput['onHostLoss'];
   ttl?: number;
+  maxRestarts?: number;
+  stopTimeout?: number;
+  idleStop?: IdleOption;
+  startAt?: string;
+  stopAt?: string;
+  protect?: boolean;
   wait?: string;
   timeout: number;
   idempotencyKey?: string;
@@ -57,7 +65,13 @@ export function addRunCommand(program: Command): void {
     .option('--tenant <name>', 'its owner')
     .option('--restart <policy>', 'never, on-failure or always')
     .option('--on-host-loss <what>', 'keep or reschedule')
+    .option('--max-restarts <n>', 'how often in a row it is started again', wholeNumber(0))
     .option('--ttl <duration>', 'delete it after this time, such as 90s or 2h', durationOption)
+    .option('--stop-timeout <duration>', 'how long it may take to power off (default 10s)', durationOption)
+    .option('--idle-stop <duration[:percent]>', 'stop it when nobody used it so long', idleOption)
+    .option('--start-at <cron>', "start it then, in UTC, such as '0 8 * * mon-fri'")
+    .option('--stop-at <cron>', 'stop it then')
+    .option('--protect', 'refuse to delete it until that is lifted')
     .option('--entrypoint <program>', 'what runs, instead of what the image says; an empty one: the command alone')
     .option('-e, --env <name=value>', 'added to the environment; may be repeated', variableOption)
     .option('-u, --user <user>', 'name or number, with :GROUP behind it if wanted')
@@ -89,7 +103,15 @@ export function addRunCommand(program: Command): void {
         tenant: options.tenant,
         restartPolicy: options.restart,
         onHostLoss: options.onHostLoss,
-        ttlSeconds: options.ttl === undefined ? undefined : Math.ceil(options.ttl / 1_000),
+        maxRestarts: options.maxRestarts,
+        ttlSeconds: seconds(options.ttl),
+        stopTimeoutSeconds: seconds(options.stopTimeout),
+        idleStop: options.idleStop,
+        schedule:
+          options.startAt === undefined && options.stopAt === undefined
+            ? undefined
+            : { start: options.startAt, stop: options.stopAt },
+        deleteProtection: options.protect,
         entrypoint:
           options.entrypoint === undefined ? undefined : options.entrypoint === '' ? [] : [options.entrypoint],
         command: words.length === 0 ? undefined : words,
@@ -117,6 +139,11 @@ export function addRunCommand(program: Command): void {
         );
       }
     });
+}
+
+/** Policies count in whole seconds; never less than was asked for. */
+function seconds(ms: number | undefined): number | undefined {
+  return ms === undefined ? undefined : Math.ceil(ms / 1_000);
 }
 
 /** Absent: as the image has it. */

@@ -65,6 +65,23 @@ it('runs another program, as somebody else, with disks, network and metadata', a
   expect((await run('box:1', '--network', 'none')).network).toBe('none');
 });
 
+it('has policies', async () => {
+  const policies = ['--ttl', '2h', '--stop-timeout', '500ms', '--max-restarts', '3', '--protect'];
+  const times = ['--start-at', '0 8 * * mon-fri', '--stop-at', '0 20 * * *'];
+  expect(await run('canary', ...policies, ...times, '--idle-stop', '10m:2.5')).toMatchObject({
+    ttlSeconds: 7_200,
+    stopTimeoutSeconds: 1,
+    maxRestarts: 3,
+    deleteProtection: true,
+    schedule: { start: '0 8 * * mon-fri', stop: '0 20 * * *' },
+    idleStop: { afterSeconds: 600, cpuPercent: 2.5 },
+  });
+  expect(await run('canary', '--idle-stop', '90s')).toMatchObject({ idleStop: { afterSeconds: 90, cpuPercent: 1 } });
+  for (const text of ['soon', '10m:', '10m:-1', '10m:1:2']) {
+    await expect(run('canary', '--idle-stop', text)).rejects.toMatchObject({ code: 'commander.invalidArgument' });
+  }
+});
+
 it('refuses what contradicts itself', async () => {
   for (const args of [
     ['--network', 'none', '-p', '1:1'],

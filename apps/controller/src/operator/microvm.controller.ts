@@ -12,6 +12,7 @@ import {
   microvmHistoryOf,
   OperationError,
   pauseMicrovm,
+  protectMicrovm,
   resumeMicrovm,
   startMicrovm,
   stopMicrovm,
@@ -69,6 +70,11 @@ export class MicrovmController {
     return this.#command(request, { type: 'kill' });
   }
 
+  @Handles(protectMicrovm)
+  protect(request: RequestTo<typeof protectMicrovm>) {
+    return this.#command(request, { type: 'protect', enabled: request.enabled });
+  }
+
   @Handles(tuneMicrovm)
   tune(request: RequestTo<typeof tuneMicrovm>) {
     return this.tuneMicrovm.execute(request);
@@ -124,7 +130,8 @@ export class MicrovmController {
       return decideCommand(life, command, occasion);
     });
     if (decision.kind === 'refused') {
-      throw new OperationError('conflict', `microVM ${id} is ${decision.state}: it cannot ${command.type} now`);
+      const why = decision.reason ?? `it cannot ${command.type} now`;
+      throw new OperationError('conflict', `microVM ${id} is ${decision.state}: ${why}`);
     }
     return { microvm: viewMicrovm(life!) };
   }

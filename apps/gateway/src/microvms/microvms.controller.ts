@@ -11,6 +11,7 @@ import {
   microvmHistoryOf,
   pauseMicrovm,
   placementOf,
+  protectMicrovm,
   resumeMicrovm,
   sortableId,
   startMicrovm,
@@ -110,6 +111,17 @@ export class MicrovmsController {
     const { timeoutMs } = input.body;
     // Its request has one field more than the other commands'; the reply is the same.
     return this.#command(stopMicrovm as unknown as Command, input, reply, timeoutMs === undefined ? {} : { timeoutMs });
+  }
+
+  @Serves(routes.protectionRoute)
+  async protect(
+    @Input(routes.protectionRoute) { params, headers, body }: InputOf<typeof routes.protectionRoute>,
+  ): Promise<Microvm> {
+    const commandId = headers['idempotency-key'] ?? randomUUID();
+    const request = { id: params.id, by: OPERATOR, commandId, enabled: body.enabled };
+    const { microvm } = await this.bus.call(protectMicrovm, request, { repeatAfterMs: REPEAT_AFTER_MS });
+    await seen(this.fleet, microvm.revision);
+    return newer(microvm, this.fleet.microvm(microvm.id));
   }
 
   @Serves(routes.tuneRoute)

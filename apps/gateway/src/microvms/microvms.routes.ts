@@ -11,6 +11,7 @@ import {
   LogQuery,
   MicrovmList,
   MicrovmParams,
+  ProtectionBody,
   StopBody,
   waitQuery,
 } from './microvms.schemas';
@@ -102,6 +103,28 @@ export const killRoute = route({ ...command('kill', 'stopped', 'End its VMM at o
 export const stopRoute = route({
   ...command('stop', 'stopped', 'Press its power button; kill it when it does not power off in time'),
   body: StopBody,
+});
+
+export const protectionRoute = route({
+  ...one,
+  name: 'protectMicrovm',
+  method: 'POST',
+  path: '/v1/microvms/{id}/protection',
+  summary: 'Protect it from being deleted, or lift that protection',
+  description:
+    'While it is protected, a delete is answered with a conflict, and its time to live does not end it. Lifting the protection of one whose ' +
+    'time to live is over deletes it.',
+  headers: IdempotencyHeaders,
+  body: ProtectionBody,
+  responses: {
+    200: { description: 'It is protected, or not.', schema: Microvm },
+    ...MALFORMED,
+    ...REFUSALS,
+    ...NOT_FOUND,
+    ...CONFLICT,
+    ...INVALID,
+    ...AWAY,
+  },
 });
 
 export const tuneRoute = route({

@@ -76,11 +76,15 @@ export const LogQuery = z.strictObject({
 export const Log = hostLog.reply;
 
 export const EmptyBody = z.strictObject({});
+export const ProtectionBody = z.strictObject({
+  enabled: z.boolean().describe('Whether deleting it is refused from now on.'),
+});
+
 export const StopBody = z.strictObject({
   timeoutMs: z
     .int()
     .min(0)
     .max(600_000)
     .optional()
-    .describe('ms the guest has to power off before it is killed; 10 s when absent.'),
+    .describe('ms the guest has to power off before it is killed; when absent, the stopTimeoutSeconds of its spec.'),
 });

@@ -211,6 +211,29 @@ describeWithNats('microVMs over REST', () => {
     });
   });
 
+  describe('delete protection', () => {
+    it('refuses a delete, says how to lift it, and is on record', async () => {
+      const { id } = (await create({ ...CANARY, deleteProtection: true })).json;
+      const refused = await gateway.request(`/v1/microvms/${id}`, { method: 'DELETE' });
+      expect(refused.status).toBe(409);
+      expect(refused.json.detail).toContain('lift the protection first (volley protect ID off)');
+
+      const lifted = await post(`${id}/protection`, { enabled: false });
+      expect([lifted.status, lifted.json.deleteProtection, lifted.json.state]).toEqual([200, false, 'running']);
+      const { entries } = (await gateway.request(`/v1/microvms/${id}/history`)).json;
+      expect(entries.at(-1).events).toEqual([{ type: 'protectionSet', enabled: false }]);
+      const gone = await gateway.request(`/v1/microvms/${id}?wait=deleted`, { method: 'DELETE' });
+      expect([gone.status, gone.json.state]).toEqual([200, 'deleted']);
+      expect((await post(`${id}/protection`, { enabled: true })).status).toBe(409);
+    });
+
+    it('refuses a malformed change', async () => {
+      const { id } = (await create()).json;
+      expect((await post(`${id}/protection`, { enabled: 'yes' })).status).toBe(422);
+      expect((await post(`${UNKNOWN}/protection`, { enabled: true })).status).toBe(404);
+    });
+  });
+
   describe('reads', () => {
     it.each(['get', 'history', 'placement', 'log'])('answer 404 to %s of what never was', async (what) => {
       const suffix = what === 'get' ? '' : `/${what}`;

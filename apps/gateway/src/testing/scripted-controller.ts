@@ -33,6 +33,8 @@ import {
   microvmHistoryOf,
   pauseMicrovm,
   placementOf,
+  planDrain,
+  protectMicrovm,
   recordOfTuning,
   resumeMicrovm,
   retireHost,
@@ -120,6 +122,9 @@ export class ScriptedController {
       this.#command(id, { type: 'start', requestedAt: Date.now() }, commandId),
     );
     this.#answer(deleteMicrovm, ({ id, commandId }) => this.#command(id, { type: 'delete' }, commandId));
+    this.#answer(protectMicrovm, ({ id, commandId, enabled }) =>
+      this.#command(id, { type: 'protect', enabled }, commandId),
+    );
     this.#answer(tuneMicrovm, ({ id, tuning }) => this.#tune(id, tuning));
     this.#answer(microvmHistoryOf, (request) => this.#history(request));
     this.#answer(placementOf, () => ({ receipts: [] }));
@@ -189,7 +194,8 @@ export class ScriptedController {
   }
 
   async #record(id: string, life: MicrovmLife | null, decision: Decision): Promise<MicrovmLife> {
-    if (decision.kind === 'refused') throw new OperationError('conflict', `the microVM is ${decision.state}`);
+    if (decision.kind === 'refused')
+      throw new OperationError('conflict', `the microVM is ${decision.state}: ${decision.reason ?? 'not now'}`);
     if (decision.kind !== 'record') return life!;
     const { sequence } = await this.microvms.append(microvmHistory(id), decision.record, {
       commandId: decision.record.commandId,

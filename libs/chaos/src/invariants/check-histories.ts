@@ -1,4 +1,4 @@
-import { LEGAL_MOVES } from './legal-paths';
+import { KEEPS_STATE, LEGAL_MOVES } from './legal-paths';
 import type { Violation } from './violation';
 
 /** One stored record, as read back from the stream by any client. */
@@ -55,7 +55,8 @@ function checkOne(history: StoredRecord[], violations: Violation[]): Ending {
     const born = record.events.some(({ type }) => type === 'requested');
     if (born !== (ending.state === 'none')) report('S9', `record ${at}: born ${born ? 'twice' : 'never'}`);
     for (const event of record.events) checkEpoch(event, ending, at, report);
-    if (!LEGAL_MOVES[ending.state]?.includes(record.to)) {
+    const stays = record.to === ending.state && record.events.every(({ type }) => KEEPS_STATE.includes(type));
+    if (!(stays && record.to !== 'deleting') && !LEGAL_MOVES[ending.state]?.includes(record.to)) {
       report(
         'S9',
         `record ${at}: ${ending.state} -> ${record.to} by ${record.events.map(({ type }) => type).join('+')}`,

@@ -52,6 +52,20 @@ describe('checking histories', () => {
     expect(rules(records)).toContain(rule);
   });
 
+  it('lets a record change what is no state', () => {
+    const records = history(
+      'p',
+      ['placing', 'requested'],
+      ['placing', 'protectionSet'],
+      ['starting', 'placed', 1],
+      ['running', 'started', 1],
+      ['running', 'tuned', 1],
+      ['running', 'resumeRequested'],
+    );
+    expect(rules(records)).toEqual(['S9']);
+    expect(rules(records.slice(0, -1))).toEqual([]);
+  });
+
   it('reports life after deletion as S7', () => {
     const records = [
       ...history('d', ['placing', 'requested'], ['deleted', 'deleteRequested'], ['placing', 'startRequested']),

@@ -52,6 +52,9 @@ export const LEGAL_MOVES: Record<string, readonly string[]> = {
   deleted: [],
 };
 
+/** Events that change something of a microVM, and never its state; before it is being deleted. */
+export const KEEPS_STATE: readonly string[] = ['tuned', 'protectionSet'];
+
 /** States in which nobody owes anybody anything: where a fleet without faults comes to rest. */
 export const RESTING: readonly string[] = ['running', 'paused', 'stopped', 'failed', 'deleted'];
 

@@ -86,6 +86,8 @@ describe('delete protection', () => {
     const running = live([protect(false)], shielded);
     expect(microvmState(live([{ type: 'deleteRequested' }], running))).toBe('deleting');
     const deleting = live([{ type: 'deleteRequested' }], liveUntilRunning());
+    const deleted = live([{ type: 'erased', ...HERE }], deleting);
+    expect(() => live([protect(true)], deleted)).toThrow('not accepted in state deleted');
     expect(() => live([protect(true)], deleting)).toThrow('not accepted');
     expect(decideCommand(deleting, { type: 'protect', enabled: true }, occasion()).kind).toBe('refused');
   });

@@ -62,7 +62,8 @@ export function advance<Effect>(
   let changed = false;
   for (const event of events) {
     const machineEvent = toMachineEvent(machine, snapshot, timers, event, at);
-    if (!machineEvent || !snapshot.can(machineEvent)) {
+    // xstate's own `can` still answers for the machine as a whole when it has ended.
+    if (!machineEvent || snapshot.status === 'done' || !snapshot.can(machineEvent)) {
       throw new EventRefusedError(event.type, stateOf(snapshot));
     }
     const taken = step<Effect>(machine, snapshot, machineEvent);
