@@ -1,4 +1,7 @@
 import { Module, type DynamicModule } from '@nestjs/common';
+import { DrainRunner } from './drain/drain-runner';
+import { PlacesElsewhere } from './drain/places-elsewhere';
+import { PreviewDrain } from './drain/preview-drain';
 import { Deadlines } from './effects/deadlines';
 import { EffectRunner } from './effects/effect-runner';
 import { HostCommandEffect } from './effects/host-command.effect';
@@ -39,6 +42,9 @@ export interface ControllerOptions {
     EffectRunner,
     PlaceEffect,
     HostCommandEffect,
+    DrainRunner,
+    PlacesElsewhere,
+    PreviewDrain,
     CreateMicrovm,
     TuneMicrovm,
     IdempotencyKeys,

@@ -2,16 +2,40 @@ import { Controller } from '@nestjs/common';
 import type { z } from 'zod';
 import { Handles } from '#bus';
 import { viewHost } from '#lifecycle';
-import { cordonHost, listHosts, OperationError, retireHost, uncordonHost, type HostEvent } from '#protocol';
+import {
+  cancelDrain,
+  cordonHost,
+  drainHost,
+  listHosts,
+  OperationError,
+  planDrain,
+  retireHost,
+  uncordonHost,
+  type HostEvent,
+} from '#protocol';
+import { PreviewDrain } from '../drain/preview-drain';
 import { HostHistories } from '../histories/host-histories';
 import { askedBy } from './asked-by';
+
+/** Said of a host whose state does not accept what was asked. */
+const WHY_NOT: Partial<Record<HostEvent['type'], string>> = {
+  cordonRequested: 'it cannot be cordoned now',
+  uncordonRequested:
+    'it cannot be uncordoned now; what drains, or is drained, takes microVMs again when its drain is cancelled',
+  retireRequested: 'it cannot be retired now; only a host that does not answer can',
+  drainRequested: 'it cannot be drained now',
+  drainCancelled: 'it has no drain that could be cancelled',
+};
 
 type HostRequest = z.output<(typeof cordonHost)['request']>;
 
 /** What operators ask about hosts, as messages. */
 @Controller()
 export class HostController {
-  constructor(private readonly hosts: HostHistories) {}
+  constructor(
+    private readonly hosts: HostHistories,
+    private readonly previewDrain: PreviewDrain,
+  ) {}
 
   @Handles(listHosts)
   list() {
@@ -33,12 +57,29 @@ export class HostController {
     return this.#command(request, { type: 'retireRequested' });
   }
 
+  @Handles(planDrain)
+  async plan({ hostId, ...order }: z.output<(typeof planDrain)['request']>) {
+    return { plan: await this.previewDrain.execute(hostId, order) };
+  }
+
+  @Handles(drainHost)
+  drain({ parallel, graceMs, kept, ...request }: z.output<(typeof drainHost)['request']>) {
+    return this.#command(request, { type: 'drainRequested', parallel, graceMs, kept });
+  }
+
+  @Handles(cancelDrain)
+  cancel(request: HostRequest) {
+    return this.#command(request, { type: 'drainCancelled' });
+  }
+
   async #command({ hostId, commandId, by }: HostRequest, event: HostEvent) {
     if (!this.hosts.get(hostId)) throw new OperationError('notFound', `there is no host ${hostId}`);
     const { decision, life } = await this.hosts.record(hostId, askedBy({ commandId, by }), [event]);
     if (decision.kind === 'refused') {
-      const asked = event.type.replace('Requested', '');
-      throw new OperationError('conflict', `host ${hostId} is ${decision.state}: it cannot be ${asked}ed now`);
+      throw new OperationError(
+        'conflict',
+        `host ${hostId} is ${decision.state}: ${WHY_NOT[event.type] ?? 'not possible now'}`,
+      );
     }
     return { host: viewHost(life!) };
   }

@@ -1,12 +1,24 @@
 import { Controller, Inject } from '@nestjs/common';
 import { BusClient } from '#bus';
-import { OperationError, cordonHost, retireHost, uncordonHost, type Host } from '#protocol';
+import {
+  OperationError,
+  cancelDrain,
+  cordonHost,
+  drainHost,
+  planDrain,
+  retireHost,
+  uncordonHost,
+  type DrainPlan,
+  type Host,
+} from '#protocol';
 import { FLEET, type Fleet } from '../fleet/fleet';
 import { OPERATOR } from '../http/authentication';
 import { Input, Serves, type InputOf } from '../http/route';
 import * as routes from './hosts.routes';
 
 type CommandInput = InputOf<typeof routes.cordonRoute>;
+/** What a command to a host is made from; all of them are answered with the host. */
+type HostCommand = typeof cordonHost;
 
 /** How long an answer waits for this process to have seen what it answers. */
 const READ_YOUR_WRITES_MS = 250;
@@ -46,11 +58,40 @@ export class HostsController {
     return this.#command(retireHost, input);
   }
 
-  async #command(operation: typeof cordonHost, { params, headers }: CommandInput): Promise<Host> {
+  @Serves(routes.drainPlanRoute)
+  async plan(
+    @Input(routes.drainPlanRoute) { params, query }: InputOf<typeof routes.drainPlanRoute>,
+  ): Promise<DrainPlan> {
+    const { grace: graceMs, parallel, kept } = query;
+    const { plan } = await this.bus.call(planDrain, {
+      hostId: params.id,
+      ...(parallel === undefined ? {} : { parallel }),
+      ...(graceMs === undefined ? {} : { graceMs }),
+      ...(kept === undefined ? {} : { kept }),
+    });
+    return plan;
+  }
+
+  @Serves(routes.drainRoute)
+  drain(@Input(routes.drainRoute) input: InputOf<typeof routes.drainRoute>): Promise<Host> {
+    return this.#command(drainHost as unknown as HostCommand, input, input.body);
+  }
+
+  @Serves(routes.cancelDrainRoute)
+  cancelDrain(@Input(routes.cancelDrainRoute) input: InputOf<typeof routes.cancelDrainRoute>): Promise<Host> {
+    return this.#command(cancelDrain, input);
+  }
+
+  async #command(
+    operation: HostCommand,
+    { params, headers }: Pick<CommandInput, 'params' | 'headers'>,
+    more: object = {},
+  ): Promise<Host> {
     const commandId = headers['idempotency-key'];
     const { host } = await this.bus.call(operation, {
       hostId: params.id,
       by: OPERATOR,
+      ...more,
       ...(commandId === undefined ? {} : { commandId }),
     });
     await this.#seen(host);

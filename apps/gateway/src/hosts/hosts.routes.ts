@@ -1,6 +1,7 @@
-import { Host, HostId, listHosts } from '#protocol';
+import { DrainOrder, DrainPlan, Host, HostId, listHosts } from '#protocol';
 import { z } from 'zod';
 import { AWAY, CONFLICT, INVALID, MALFORMED, NOT_FOUND, REFUSALS } from '../http/common-responses';
+import { count, duration } from '../http/query-types';
 import { route } from '../http/route';
 import { EmptyBody, IdempotencyHeaders } from '../microvms/microvms.schemas';
 
@@ -26,6 +27,16 @@ export const getHostRoute = route({
   responses: { 200: { description: 'The host.', schema: Host }, ...REFUSALS, ...NOT_FOUND, ...INVALID },
 });
 
+const ANSWERS = {
+  200: { description: 'Done and on record.', schema: Host },
+  ...MALFORMED,
+  ...REFUSALS,
+  ...NOT_FOUND,
+  ...CONFLICT,
+  ...INVALID,
+  ...AWAY,
+};
+
 const command = <const Name extends string>(name: Name, summary: string) =>
   route({
     ...shared,
@@ -36,17 +47,58 @@ const command = <const Name extends string>(name: Name, summary: string) =>
     params: HostParams,
     headers: IdempotencyHeaders,
     body: EmptyBody,
-    responses: {
-      200: { description: 'Done and on record.', schema: Host },
-      ...MALFORMED,
-      ...REFUSALS,
-      ...NOT_FOUND,
-      ...CONFLICT,
-      ...INVALID,
-      ...AWAY,
-    },
+    responses: ANSWERS,
   });
 
 export const cordonRoute = command('cordon', 'Put no new microVMs on this host; those there stay');
 export const uncordonRoute = command('uncordon', 'Let it take new microVMs again');
 export const retireRoute = command('retire', 'Declare that a lost host never returns');
+
+export const drainPlanRoute = route({
+  ...shared,
+  name: 'planDrain',
+  method: 'GET',
+  path: '/v1/hosts/{id}/drain-plan',
+  summary: 'What a drain would do with each microVM of this host',
+  description: 'Changes nothing. Rooms on other hosts are looked for by the same code that places microVMs.',
+  params: HostParams,
+  query: z.strictObject({
+    parallel: count(1, 256).optional().describe('How many are moved or stopped at a time; else 4.'),
+    grace: duration(600_000)
+      .optional()
+      .describe("How long a guest may take to power off: '500ms', '20s', '2m'; else 10s."),
+    kept: DrainOrder.shape.kept.optional().describe('What becomes of those that stay with their host; else `wait`.'),
+  }),
+  responses: {
+    200: { description: 'The plan.', schema: DrainPlan },
+    ...REFUSALS,
+    ...NOT_FOUND,
+    ...INVALID,
+    ...AWAY,
+  },
+});
+
+export const drainRoute = route({
+  ...shared,
+  name: 'drainHost',
+  method: 'POST',
+  path: '/v1/hosts/{id}/drain',
+  summary: 'Empty this host: move its microVMs, stop them or wait for their end',
+  description:
+    'Answered when it is on record; `drain.progress` of the host tells how it goes. Sent again, it changes how it goes on.',
+  params: HostParams,
+  headers: IdempotencyHeaders,
+  body: DrainOrder,
+  responses: ANSWERS,
+});
+
+export const cancelDrainRoute = route({
+  ...shared,
+  name: 'cancelDrain',
+  method: 'DELETE',
+  path: '/v1/hosts/{id}/drain',
+  summary: 'End a drain; the host is ready or cordoned as before, what was not touched stays',
+  params: HostParams,
+  headers: IdempotencyHeaders,
+  responses: ANSWERS,
+});

@@ -1,6 +1,6 @@
 import { connectNats } from '#bus';
 import type { NatsConnection } from 'nats';
-import { FleetDensity, Host } from '#protocol';
+import { DrainPlan, FleetDensity, Host } from '#protocol';
 import { describeWithNats, startNatsServer, type NatsServer } from '../../../../test/support/nats-server';
 import { gatewayUnderTest, type GatewayUnderTest } from '../testing/gateway-under-test';
 import { HOST_ID, ScriptedController } from '../testing/scripted-controller';
@@ -47,6 +47,32 @@ describeWithNats('hosts and density over REST', () => {
       expect((await gateway.request(`/v1/hosts/${HOST_ID}`)).json.state).toBe(state);
     }
     expect((await gateway.request(`/v1/hosts/${HOST_ID}/retire`, { method: 'POST' })).status).toBe(409);
+  });
+
+  it('plans a drain, starts it and cancels it', async () => {
+    const plan = await gateway.request(`/v1/hosts/${HOST_ID}/drain-plan?parallel=2&grace=3s&kept=stop`);
+    expect(DrainPlan.parse(plan.json)).toMatchObject({ hostId: HOST_ID, parallel: 2, graceMs: 3_000, kept: 'stop' });
+    const drained = await gateway.request(`/v1/hosts/${HOST_ID}/drain`, { method: 'POST', body: { parallel: 2 } });
+    expect(drained.json).toMatchObject({
+      state: 'draining',
+      drain: { parallel: 2, graceMs: 10_000, kept: 'wait', progress: { total: 0 } },
+    });
+    expect((await gateway.request(`/v1/hosts/${HOST_ID}`)).json.state).toBe('draining');
+    expect((await gateway.request(`/v1/hosts/${HOST_ID}/uncordon`, { method: 'POST' })).status).toBe(409);
+    const cancelled = await gateway.request(`/v1/hosts/${HOST_ID}/drain`, { method: 'DELETE' });
+    expect(Host.parse(cancelled.json)).toMatchObject({ state: 'ready' });
+    expect(cancelled.json.drain).toBeUndefined();
+    expect((await gateway.request(`/v1/hosts/${HOST_ID}/drain`, { method: 'DELETE' })).status).toBe(409);
+  });
+
+  it.each([
+    ['drain-plan?parallel=0', 'GET', undefined],
+    ['drain-plan?grace=1h', 'GET', undefined],
+    ['drain', 'POST', { kept: 'kill' }],
+    ['drain', 'POST', { parallel: 1_000 }],
+  ])('refuses %s by %s with %j', async (path, method, body) => {
+    const { status } = await gateway.request(`/v1/hosts/${HOST_ID}/${path}`, { method, ...(body ? { body } : {}) });
+    expect(status).toBe(422);
   });
 
   it.each(['nobody', 'not.a.host', '%20'])('does not know %s', async (id) => {

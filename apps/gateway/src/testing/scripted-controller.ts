@@ -20,9 +20,11 @@ import {
 } from '#lifecycle';
 import {
   OperationError,
+  cancelDrain,
   cordonHost,
   createMicrovm,
   deleteMicrovm,
+  drainHost,
   fleetDensity,
   getMicrovm,
   hostHistory,
@@ -134,6 +136,7 @@ export class ScriptedController {
       [cordonHost, 'cordonRequested'],
       [uncordonHost, 'uncordonRequested'],
       [retireHost, 'retireRequested'],
+      [cancelDrain, 'drainCancelled'],
     ] as const) {
       this.#answer(operation, async ({ hostId }) => {
         if (hostId !== HOST_ID) throw new OperationError('notFound', `there is no host ${hostId}`);
@@ -141,6 +144,15 @@ export class ScriptedController {
         return { host: viewHost(this.#host!) };
       });
     }
+    this.#answer(drainHost, async ({ hostId, parallel, graceMs, kept }) => {
+      if (hostId !== HOST_ID) throw new OperationError('notFound', `there is no host ${hostId}`);
+      await this.#changeHost([{ type: 'drainRequested', parallel, graceMs, kept }]);
+      return { host: viewHost(this.#host!) };
+    });
+    this.#answer(planDrain, ({ hostId, ...order }) => {
+      if (hostId !== HOST_ID) throw new OperationError('notFound', `there is no host ${hostId}`);
+      return { plan: { hostId, at: Date.now(), ...order, ...EMPTY_PLAN } };
+    });
     this.#answer(hostLog, ({ since = 0 }) => {
       const text = 'canary: up\ncanary: bye\n';
       return { text: text.slice(since), from: since, to: text.length };
@@ -319,6 +331,14 @@ export class ScriptedController {
     this.#host = foldHostRecord(this.#host, record, sequence);
   }
 }
+
+/** A plan for a host on which nothing runs. */
+const EMPTY_PLAN = {
+  counts: { moves: 0, waitsForRoom: 0, waitsForItsEnd: 0, stops: 0, settles: 0 },
+  steps: [],
+  omitted: 0,
+  estimate: { leastMs: 0, mostMs: 0 },
+};
 
 const DESCRIPTION: HostDescription = {
   hostId: HOST_ID,

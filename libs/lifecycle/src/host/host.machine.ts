@@ -86,6 +86,8 @@ const EMPTIED = {
   registered: { actions: 'describe' },
   leaseExpired: BECOMES_UNREACHABLE,
   cordonRequested: { actions: 'cordon' },
+  // Also behind the end: what was moved may still be on its way to run.
+  drainProgressed: { actions: 'noteProgress' },
   drainCancelled: [
     { guard: 'cordoned', target: 'cordoned', actions: 'endDrain' },
     { target: 'ready', actions: 'endDrain' },
@@ -130,7 +132,6 @@ export const hostMachine = machineSetup.createMachine({
       on: {
         ...EMPTIED,
         drainRequested: { actions: 'drain' },
-        drainProgressed: { actions: 'noteProgress' },
         drainCompleted: 'drained',
       },
     },

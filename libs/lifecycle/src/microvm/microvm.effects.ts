@@ -12,7 +12,7 @@ export type MicrovmEffect =
       excluded: readonly string[];
       spec: MicrovmSpec;
       /** The place that is kept for it. */
-      kept?: { hostId: string; receiptId: string };
+      kept?: { hostId: string; receiptId: string; at: number };
     }
   /** `expiresAt`: when its host ends it by itself, ms since 1970; absent: never. */
   | { type: 'startOnHost'; hostId: string; epoch: number; spec: MicrovmSpec; expiresAt?: number }

@@ -235,7 +235,7 @@ describe('a move', () => {
   const move: MicrovmEvent = { type: 'moveRequested', to: 'host-b', receiptId: 'r2', graceMs: 3_000 };
   const there = { hostId: 'host-b', epoch: 2 };
   const moving = () => live([move], liveUntilRunning({ onHostLoss: 'reschedule' }));
-  const kept = { hostId: 'host-b', receiptId: 'r2' };
+  const kept = { hostId: 'host-b', receiptId: 'r2', at: T0 };
 
   it('ends it in order here, and starts it at the kept place with the next epoch, without counting as a restart', () => {
     const life = moving();

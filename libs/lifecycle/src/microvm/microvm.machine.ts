@@ -412,7 +412,7 @@ export const microvmMachine = machineSetup.createMachine({
           excluded: context.excluded,
           spec: context.spec,
           ...(context.attempts === 0 && context.move
-            ? { kept: { hostId: context.move.to, receiptId: context.move.receiptId } }
+            ? { kept: { hostId: context.move.to, receiptId: context.move.receiptId, at: context.move.at } }
             : {}),
         }),
       },
