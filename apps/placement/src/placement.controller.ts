@@ -2,31 +2,42 @@ import { Controller } from '@nestjs/common';
 import type { z } from 'zod';
 import { Handles } from '#bus';
 import { wallClockMs } from '#journal';
-import { fleetDensity, placementOf, placeMicrovm } from '#protocol';
-import { DecidePlacement } from './decide-placement';
-import { sumDensity } from './fleet-density';
-import { HostTable } from './host-table';
+import { dryRunPlacement, fleetDensity, placementOf, placeMicrovm, type Operation } from '#protocol';
+import { DecidePlacement } from './decisions/decide-placement';
+import { DryRun } from './decisions/dry-run';
+import { sumDensity } from './hosts/fleet-density';
+import { HostWatch } from './hosts/host-watch';
+import { Receipts } from './receipts/receipts';
+
+type RequestTo<O extends Operation> = z.output<O['request']>;
 
 /** The placement service's messages. */
 @Controller()
 export class PlacementController {
   constructor(
     private readonly decidePlacement: DecidePlacement,
-    private readonly table: HostTable,
+    private readonly dryRun: DryRun,
+    private readonly receipts: Receipts,
+    private readonly hosts: HostWatch,
   ) {}
 
   @Handles(placeMicrovm)
-  async place(request: z.output<(typeof placeMicrovm)['request']>) {
-    return { receipt: await this.decidePlacement.execute(request) };
+  place(request: RequestTo<typeof placeMicrovm>) {
+    return this.decidePlacement.execute(request);
+  }
+
+  @Handles(dryRunPlacement)
+  tryOut(request: RequestTo<typeof dryRunPlacement>) {
+    return { receipts: this.dryRun.execute(request) };
   }
 
   @Handles(placementOf)
-  async receipts({ microvmId }: z.output<(typeof placementOf)['request']>) {
-    return { receipts: await this.decidePlacement.receiptsOf(microvmId) };
+  async receiptsOf({ microvmId, receiptId }: RequestTo<typeof placementOf>) {
+    return { receipts: await this.receipts.of(microvmId, receiptId) };
   }
 
   @Handles(fleetDensity)
   density() {
-    return sumDensity(this.table.reports(), wallClockMs());
+    return sumDensity(this.hosts.book.reports(), wallClockMs());
   }
 }

@@ -1,8 +1,10 @@
 import { Module } from '@nestjs/common';
-import { DecidePlacement } from './decide-placement';
-import { HostTable } from './host-table';
+import { DecidePlacement } from './decisions/decide-placement';
+import { DryRun } from './decisions/dry-run';
+import { HostWatch } from './hosts/host-watch';
 import { PlacementController } from './placement.controller';
+import { Receipts } from './receipts/receipts';
 
-/** Chooses hosts, writes receipts, sums density reports. */
-@Module({ controllers: [PlacementController], providers: [HostTable, DecidePlacement] })
+/** Chooses hosts, stores and reads receipts, sums density reports. */
+@Module({ controllers: [PlacementController], providers: [HostWatch, DecidePlacement, DryRun, Receipts] })
 export class PlacementModule {}

@@ -1,6 +1,6 @@
 import type { NatsConnection } from 'nats';
 import { Journal, type UnreadableMessage } from '#journal';
-import { HOST_STREAM, HostRecord, MICROVM_STREAM, MicrovmRecord, RECEIPT_STREAM, Receipt } from '#protocol';
+import { HOST_STREAM, HostRecord, MICROVM_STREAM, MicrovmRecord, RECEIPT_STREAM, ReceiptMessage } from '#protocol';
 
 /** Told of messages on a history's subject that are no records. They are skipped: one stray message must not stop a fleet. */
 export type OnUnreadable = (message: UnreadableMessage) => void;
@@ -29,13 +29,13 @@ export function openHostJournal(nc: NatsConnection, onUnreadable: OnUnreadable):
   });
 }
 
-/** The receipts of all placements. */
-export function openReceiptJournal(nc: NatsConnection, onUnreadable: OnUnreadable): Promise<Journal<Receipt>> {
+/** The receipts of all placements: decisions with what was known of hosts. */
+export function openReceiptJournal(nc: NatsConnection, onUnreadable: OnUnreadable): Promise<Journal<ReceiptMessage>> {
   return Journal.open(nc, {
     stream: RECEIPT_STREAM.name,
     subjects: [...RECEIPT_STREAM.subjects],
     immutable: false,
-    decode: (json) => Receipt.parse(json),
+    decode: (json) => ReceiptMessage.parse(json),
     onUnreadable,
   });
 }

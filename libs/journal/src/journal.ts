@@ -218,6 +218,19 @@ export class Journal<Record> {
     return this.#decode(subject, stored.seq, timestampToMs(stored.timestamp), stored.data, stored.header);
   }
 
+  /**
+   * The record that lies at one sequence of the stream, or undefined when there is none (any more).
+   *
+   * @throws UnreadableRecordError, JournalUnavailableError
+   */
+  async recordAt(sequence: number): Promise<Record | undefined> {
+    const stored = await this.#retry(`read record ${sequence}`, () =>
+      this.jsm.streams.getMessage(this.stream, { seq: sequence }),
+    );
+    if (!stored) return undefined;
+    return this.#decode(stored.subject, stored.seq, timestampToMs(stored.timestamp), stored.data, stored.header).record;
+  }
+
   /** The sequence to expect when appending to a subject; 0 when it has no message. */
   async lastSequenceOf(subject: string): Promise<number> {
     return (await this.#lastMessage(subject))?.seq ?? 0;

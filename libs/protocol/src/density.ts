@@ -1,6 +1,7 @@
 import { z } from 'zod';
-import { HostId } from './ids';
+import { HostId, TenantId } from './ids';
 import { Instant } from './microvm-events';
+import { Coresidency } from './tenants';
 
 const Pressure = z.strictObject({
   /** PSI avg10, percent; null where the kernel has no PSI. */
@@ -31,6 +32,19 @@ export type MicrovmSample = z.infer<typeof MicrovmSample>;
 export const MicrovmSamples = z.strictObject({ hostId: HostId, at: Instant, samples: z.array(MicrovmSample).max(500) });
 export type MicrovmSamples = z.infer<typeof MicrovmSamples>;
 
+/** Who is on a host: what the placement service needs beside sums. Not part of what operators are shown. */
+export const Occupancy = z.strictObject({
+  /** Everybody admitted, in flight included. */
+  tenants: z.array(z.strictObject({ tenant: TenantId, microvms: z.int(), coresidency: Coresidency.optional() })),
+  /** microVMs by the groups of their placement rules. */
+  groups: z.array(z.strictObject({ group: z.string(), microvms: z.int() })),
+  /** Digests of imported images whose content is there. */
+  images: z.array(z.string()),
+  /** microVMs whose start was admitted or refused since the report before. */
+  answered: z.array(z.string()),
+});
+export type Occupancy = z.infer<typeof Occupancy>;
+
 /** How full a host is; sent every report interval on core NATS and never used for admission. Formulas: docs/density.md. */
 export const DensityReport = z.strictObject({
   hostId: HostId,
@@ -56,6 +70,7 @@ export const DensityReport = z.strictObject({
   pressure: Pressure,
   /** ms of CPU one sampling round took, so that the cost of measuring is itself measured. */
   samplingCpuMs: z.number(),
+  occupancy: Occupancy.optional(),
 });
 export type DensityReport = z.infer<typeof DensityReport>;
 

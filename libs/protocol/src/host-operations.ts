@@ -5,7 +5,8 @@ import { Digest } from './images';
 import { Instant, MicrovmEvent } from './microvm-events';
 import { MicrovmSpec } from './microvm-spec';
 import { operation } from './operation';
-import { Receipt } from './placement';
+import { Decision } from './placement';
+import { Coresidency } from './tenants';
 import { Tuning } from './tuning';
 
 const Incarnation = { microvmId: MicrovmId, epoch: z.int().positive() };
@@ -153,8 +154,19 @@ export const placeMicrovm = operation({
     decisionId: z.string(),
     spec: MicrovmSpec,
     excluded: z.array(HostId),
+    /** Of its tenant. Absent: it shares with everybody. */
+    coresidency: Coresidency.optional(),
+    /** While no host can take it, it waits its turn until then, if it is asked for again now and then. Absent: it does not wait. */
+    waitUntil: Instant.optional(),
+    /** Subject on which the decision is told when it had to wait (see {@link PlacementAnswer}). */
+    answerTo: z.string().optional(),
   }),
-  reply: z.strictObject({ receipt: Receipt }),
+  /** waiting: this decision is that no host can take it yet. */
+  reply: z.strictObject({ receipt: Decision, waiting: z.boolean() }),
   deadlineMs: 2_000,
   summary: 'Chooses a host and stores the receipt.',
 });
+
+/** placement -> the controller that asked: the decision on something that had to wait. May be lost; asking again gives the same. */
+export const PlacementAnswer = z.strictObject({ decisionId: z.string(), receipt: Decision });
+export type PlacementAnswer = z.infer<typeof PlacementAnswer>;

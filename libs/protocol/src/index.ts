@@ -16,6 +16,7 @@ export * from './network';
 export * from './operation';
 export * from './operator-operations';
 export * from './placement';
+export * from './placement-rules';
 export * from './rate-limit';
 export * from './session';
 export * from './session-message';

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { CronExpression } from './cron';
 import { TenantId } from './ids';
 import { Network } from './network';
+import { PlacementRules } from './placement-rules';
 import { RateLimit } from './rate-limit';
 
 /** Environment variable name. */
@@ -81,6 +82,9 @@ export const MicrovmSpec = z.strictObject({
     .refine((labels) => Object.keys(labels).length <= 32, 'at most 32 labels')
     .default({}),
   tenant: TenantId.default('default'),
+  placement: PlacementRules.optional(),
+  /** How long it may wait for a host that can take it; 0: it fails at once when there is none. Default: 30. */
+  waitSeconds: z.int().min(0).max(86_400).optional(),
   /** `on-failure` starts it again after a panic, fault, kill or loss, and when its program failed; `always` also after the guest powered itself off. */
   restartPolicy: z.enum(['never', 'on-failure', 'always']).default('never'),
   /** What becomes of it when its host vanishes: `keep` waits for the host, `reschedule` starts a new incarnation elsewhere after the lease. */

@@ -8,6 +8,7 @@ import { MicrovmSpec } from './microvm-spec';
 import { HistoryEntry, Microvm } from './microvm-view';
 import { operation } from './operation';
 import { Receipt } from './placement';
+import { Coresidency } from './tenants';
 import { Tuning } from './tuning';
 
 /** Name of a retried command: the same id is done once and answered with the same outcome. */
@@ -107,10 +108,41 @@ export const microvmHistoryOf = operation({
 export const placementOf = operation({
   subject: 'volley.v1.placement.receipts',
   queue: 'placement',
-  request: z.strictObject({ microvmId: MicrovmId }),
+  /** receiptId: only this one, with as many hosts as fit into a message. */
+  request: z.strictObject({ microvmId: MicrovmId, receiptId: z.string().optional() }),
   reply: z.strictObject({ receipts: z.array(Receipt) }),
   deadlineMs: 5_000,
   summary: 'The receipts of its placements, oldest first.',
+});
+/** What is placed in a dry run, at most: together, and of one spec. */
+const DRY_RUN_MOST = 1_000;
+export const dryRunPlacement = operation({
+  subject: 'volley.v1.placement.dryRun',
+  queue: 'placement',
+  request: z.strictObject({
+    /** Placed one after the other on the same hosts, each finding them as the ones before left them. */
+    placements: z
+      .array(
+        z.strictObject({
+          spec: MicrovmSpec,
+          count: z.int().min(1).max(DRY_RUN_MOST).default(1),
+          /** Of its tenant. Absent: it shares with everybody. */
+          coresidency: Coresidency.optional(),
+        }),
+      )
+      .min(1)
+      .max(DRY_RUN_MOST)
+      .refine(
+        (placements) => placements.reduce((sum, { count }) => sum + count, 0) <= DRY_RUN_MOST,
+        `at most ${DRY_RUN_MOST} in all`,
+      ),
+    excluded: z.array(HostId).max(DRY_RUN_MOST).default([]),
+    /** Whose verdicts are told: of all hosts, as far as they fit into a message, or only of those that were compared. */
+    hosts: z.enum(['all', 'compared']).default('all'),
+  }),
+  reply: z.strictObject({ receipts: z.array(Receipt) }),
+  deadlineMs: 5_000,
+  summary: 'Where microVMs of these specs would be placed now, one after the other. Changes nothing.',
 });
 
 export const listHosts = operation({
@@ -121,11 +153,11 @@ export const listHosts = operation({
   deadlineMs: 2_000,
   summary: 'Lists hosts.',
 });
-const hostCommand = (name: string, summary: string) =>
+const hostCommand = <E extends z.ZodRawShape>(name: string, summary: string, extra: E) =>
   operation({
     subject: `volley.v1.host.${name}`,
     queue: 'controller',
-    request: z.strictObject({ hostId: HostId, commandId: CommandId.optional(), by: By.optional() }),
+    request: z.strictObject({ hostId: HostId, commandId: CommandId.optional(), by: By.optional(), ...extra }),
     reply: z.strictObject({ host: Host }),
     deadlineMs: 5_000,
     summary,
@@ -135,16 +167,6 @@ export const uncordonHost = hostCommand('uncordon', 'Takes new microVMs again.',
 export const retireHost = hostCommand(
   'retire',
   'Declares that a lost host never returns; what was being deleted there is deleted.',
-);
-
-export const fleetDensity = operation({
-  subject: 'volley.v1.density.get',
-  queue: 'placement',
-  request: z.strictObject({}),
-  reply: FleetDensity,
-  deadlineMs: 2_000,
-  summary: 'The latest density report of every host and the sums of the fleet.',
-});
   {},
 );
 /** Repeated, it changes how a drain under way goes on. */
@@ -157,6 +179,7 @@ export const cancelDrain = hostCommand(
   'cancelDrain',
   'Ends a drain: what was not touched stays, and the host is ready or cordoned as before.',
   {},
+);
 export const planDrain = operation({
   subject: 'volley.v1.host.drainPlan',
   queue: 'controller',
@@ -164,4 +187,13 @@ export const planDrain = operation({
   reply: z.strictObject({ plan: DrainPlan }),
   deadlineMs: 10_000,
   summary: 'What a drain of this host would do with each of its microVMs. Changes nothing.',
+});
+
+export const fleetDensity = operation({
+  subject: 'volley.v1.density.get',
+  queue: 'placement',
+  request: z.strictObject({}),
+  reply: FleetDensity,
+  deadlineMs: 2_000,
+  summary: 'The latest density report of every host and the sums of the fleet.',
 });

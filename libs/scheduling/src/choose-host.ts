@@ -1,93 +1,48 @@
-import type { Candidate, Demand } from './candidate';
-import { applyFilters, type FilterResult } from './filters';
+import { passesAll, type Occasion } from './filters';
 import { scoreHost, totalScore, type Score } from './scores';
+import { seededNumbers } from './seeded-numbers';
 
-export interface HostVerdict {
-  hostId: string;
-  verdict: 'filtered' | 'eligible' | 'scored' | 'chosen';
-  filters: FilterResult[];
-  scores: Score[];
-  total: number | null;
-}
-
-export interface Choice {
-  hostId: string | null;
-  reason: string;
-  hosts: HostVerdict[];
-}
+/** Changes whenever the same table, demand and seed may give another choice or explanation than before. */
+export const SCHEDULER_VERSION = 1;
 
 /** How many of the hosts that pass are compared. Best of two random ones stays good on stale data, best of all herds. */
 export const SAMPLE = 2;
+/** The same for who asks to be spread: exact on small fleets, and on large ones two of a group rarely meet anyway. */
+export const SPREAD_SAMPLE = 8;
 
-/** What the operator can do where most hosts fail at one filter. */
-const REMEDIES: Readonly<Record<string, string>> = {
-  state: 'volley hosts says why they are not ready',
-  kvm: 'volley doctor says there what its KVM lacks',
-  image: 'stock Linux images need a host with hardware KVM, or volley up --emulated',
-  network: 'volley hosts --json says what its network lacks',
-  report: 'the log of its agent says why it does not report',
-  slots: 'delete microVMs, raise VOLLEY_SLOTS or add a host',
-  vcpus: 'delete microVMs, ask for fewer vCPUs or add a host',
-  memory: 'delete microVMs, ask for less memory or add a host',
-};
+export interface Compared {
+  hostId: string;
+  scores: Score[];
+  total: number;
+}
+
+export interface Choice {
+  /** Null: no host passes. */
+  hostId: string | null;
+  /** Those that were sampled, in the order of drawing. */
+  compared: Compared[];
+}
 
 /**
- * Filters all hosts, samples two of those that pass and takes the one with the higher score. `random` gives numbers in
- * [0, 1); with the same candidates and numbers the choice is the same.
+ * Filters, samples and takes the best. Hosts are drawn in random order until enough of them have passed, which gives the same
+ * as to filter all and to sample then, without looking at all. `seed` is all the chance there is.
  */
-export function chooseHost(candidates: readonly Candidate[], demand: Demand, random: () => number): Choice {
-  const hosts: HostVerdict[] = candidates.map((candidate) => {
-    const filters = applyFilters(candidate, demand);
-    const passed = filters.every((filter) => filter.passed);
-    return { hostId: candidate.hostId, verdict: passed ? 'eligible' : 'filtered', filters, scores: [], total: null };
-  });
-  const eligible = hosts.flatMap((host, index) => (host.verdict === 'eligible' ? [index] : []));
-  if (eligible.length === 0) return { hostId: null, reason: whyNone(hosts), hosts };
-
-  let best: HostVerdict | undefined;
-  for (const index of sample(eligible, SAMPLE, random)) {
-    const host = hosts[index]!;
-    host.scores = scoreHost(candidates[index]!, demand);
-    host.total = totalScore(host.scores);
-    host.verdict = 'scored';
-    if (!best || host.total > best.total!) best = host;
+export function chooseHost(occasion: Occasion, seed: number): Choice {
+  const { table, demand } = occasion;
+  const random = seededNumbers(seed);
+  const drawing = table.drawing();
+  const wanted = demand.spread.length > 0 ? SPREAD_SAMPLE : SAMPLE;
+  const compared: Compared[] = [];
+  let best: Compared | undefined;
+  for (let left = drawing.length; left > 0 && compared.length < wanted; left--) {
+    const pick = Math.floor(random() * left);
+    const host = table.rows[drawing[pick]!]!;
+    drawing[pick] = drawing[left - 1]!;
+    if (!passesAll(host, occasion)) continue;
+    const scores = scoreHost(host, demand);
+    const one = { hostId: host.hostId, scores, total: totalScore(scores) };
+    compared.push(one);
+    if (!best || one.total > best.total) best = one;
   }
-  best!.verdict = 'chosen';
-  const compared = Math.min(SAMPLE, eligible.length);
-  return {
-    hostId: best!.hostId,
-    reason: `best of ${compared} sampled from ${eligible.length} eligible of ${hosts.length} hosts`,
-    hosts,
-  };
-}
-
-/** `count` different elements, by a partial Fisher-Yates shuffle of a copy. */
-function sample<T>(from: readonly T[], count: number, random: () => number): T[] {
-  const pool = [...from];
-  const taken: T[] = [];
-  for (let i = 0; i < count && pool.length > 0; i++) {
-    const at = Math.min(pool.length - 1, Math.floor(random() * pool.length));
-    taken.push(pool[at]!);
-    pool[at] = pool[pool.length - 1]!;
-    pool.pop();
-  }
-  return taken;
-}
-
-function whyNone(hosts: readonly HostVerdict[]): string {
-  if (hosts.length === 0) return 'no host has registered';
-  const counts = new Map<string, number>();
-  for (const { filters } of hosts) {
-    for (const { name, passed } of filters) if (!passed) counts.set(name, (counts.get(name) ?? 0) + 1);
-  }
-  const byCount = [...counts].sort((a, b) => b[1] - a[1]);
-  const reasons = byCount.map(([name, count]) => `${name} (${count})`).join(', ');
-  const most = byCount[0]![0];
-  const failed = ({ name, passed }: FilterResult): boolean => name === most && !passed;
-  const one = hosts.find(({ filters }) => filters.some(failed))!;
-  const remedy = REMEDIES[most];
-  return (
-    `none of ${hosts.length} hosts passes; failed filters: ${reasons}; ${one.hostId}: ${one.filters.find(failed)!.detail}` +
-    (remedy === undefined ? '' : `; ${remedy}`)
-  );
+  return { hostId: best?.hostId ?? null, compared };
 }

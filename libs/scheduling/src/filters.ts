@@ -1,58 +1,151 @@
-import type { Candidate, Demand } from './candidate';
-
-export interface FilterResult {
-  name: string;
-  passed: boolean;
-  /** The numbers behind the verdict, for the receipt. */
-  detail: string;
-}
+import type { Demand } from './demand';
+import type { HostRow, HostTable } from './host-table';
 
 /** A report older than this says nothing about a host, ms. */
 export const REPORT_MAX_AGE_MS = 5_000;
 
-type Filter = (host: Candidate, demand: Demand) => FilterResult;
+/** What a decision is made on. */
+export interface Occasion {
+  table: HostTable;
+  demand: Demand;
+  /** ms since 1970. */
+  at: number;
+}
 
-const FILTERS: readonly Filter[] = [
-  ({ ready, state }) => ({ name: 'state', passed: ready, detail: state }),
-  ({ hostId }, { excluded }) => {
-    const passed = !excluded.includes(hostId);
-    return { name: 'notExcluded', passed, detail: passed ? 'not excluded' : 'refused or lost it before' };
+export interface Filter {
+  name: string;
+  /** Waiting does not help: what the host is and what is asked for do not go together. */
+  lasting?: true;
+  passes(host: HostRow, occasion: Occasion): boolean;
+  /** The numbers behind the verdict, for the receipt. */
+  detail(host: HostRow, occasion: Occasion): string;
+  /** What an operator can do where most hosts fail here. */
+  remedy?: string;
+}
+
+const DELETE_OR_ADD = 'delete microVMs, raise VOLLEY_SLOTS or add a host';
+
+/** All of them have to pass. The ones that fail most often on a full fleet come first. */
+export const FILTERS: readonly Filter[] = [
+  {
+    name: 'state',
+    passes: ({ state }) => state === 'ready',
+    detail: ({ state }) => state,
+    remedy: 'volley hosts says why they are not ready',
   },
-  ({ kvmAvailable }) => ({
-    name: 'kvm',
-    passed: kvmAvailable,
-    detail: kvmAvailable ? 'available' : 'no usable /dev/kvm',
-  }),
-  ({ images, linux }, { image, imported }) =>
-    imported
-      ? { name: 'image', passed: linux, detail: linux ? 'boots Linux images' : 'does not boot Linux images' }
-      : { name: 'image', passed: images.includes(image), detail: `offers ${images.join(', ') || 'none'}` },
-  ({ network }, demand) => ({
-    name: 'network',
-    passed: network || !demand.network,
-    detail: !demand.network ? 'not asked' : network ? 'available' : 'not available',
-  }),
-  ({ reportAgeMs }) => ({
-    name: 'report',
-    passed: reportAgeMs !== null && reportAgeMs <= REPORT_MAX_AGE_MS,
-    detail: reportAgeMs === null ? 'no report yet' : `${Math.round(reportAgeMs)} ms old, at most ${REPORT_MAX_AGE_MS}`,
-  }),
-  ({ free }) => ({ name: 'slots', passed: free.slots >= 1, detail: `${free.slots} free` }),
-  ({ free }, { vcpus }) => ({
-    name: 'vcpus',
-    passed: free.vcpus >= vcpus,
-    detail: `${round(free.vcpus)} free, ${vcpus} asked`,
-  }),
-  ({ free }, { memoryMiB }) => ({
+  {
+    name: 'slots',
+    passes: ({ free }) => free.slots >= 1,
+    detail: ({ free }) => `${free.slots} free`,
+    remedy: DELETE_OR_ADD,
+  },
+  {
     name: 'memory',
-    passed: free.memoryMiB >= memoryMiB,
-    detail: `${round(free.memoryMiB)} MiB free, ${memoryMiB} asked`,
-  }),
+    passes: ({ free }, { demand }) => free.memoryMiB >= demand.memoryMiB,
+    detail: ({ free }, { demand }) => `${round(free.memoryMiB)} MiB free, ${demand.memoryMiB} asked`,
+    remedy: 'delete microVMs, ask for less memory or add a host',
+  },
+  {
+    name: 'vcpus',
+    passes: ({ free }, { demand }) => free.vcpus >= demand.vcpus,
+    detail: ({ free }, { demand }) => `${round(free.vcpus)} free, ${demand.vcpus} asked`,
+    remedy: 'delete microVMs, ask for fewer vCPUs or add a host',
+  },
+  {
+    name: 'notExcluded',
+    passes: ({ hostId }, { demand }) => !demand.excluded.includes(hostId),
+    detail: ({ hostId }, { demand }) => (demand.excluded.includes(hostId) ? 'excluded' : 'not excluded'),
+  },
+  {
+    name: 'report',
+    passes: ({ reportedAt }, { at }) => reportedAt !== null && at - reportedAt <= REPORT_MAX_AGE_MS,
+    detail: ({ reportedAt }, { at }) =>
+      reportedAt === null ? 'no report yet' : `${Math.round(at - reportedAt)} ms old, at most ${REPORT_MAX_AGE_MS}`,
+    remedy: 'the log of its agent says why it does not report',
+  },
+  {
+    name: 'kvm',
+    lasting: true,
+    passes: ({ kvm }) => kvm,
+    detail: ({ kvm }) => (kvm ? 'available' : 'no usable /dev/kvm'),
+    remedy: 'volley doctor says there what its KVM lacks',
+  },
+  {
+    name: 'image',
+    lasting: true,
+    passes: ({ images, linux }, { demand }) =>
+      demand.builtinImage === null ? linux : images.includes(demand.builtinImage),
+    detail: ({ images, linux }, { demand }) =>
+      demand.builtinImage === null
+        ? linux
+          ? 'boots Linux images'
+          : 'does not boot Linux images'
+        : `offers ${images.join(', ') || 'none'}`,
+    remedy: 'stock Linux images need a host with hardware KVM, or volley up --emulated',
+  },
+  {
+    name: 'network',
+    lasting: true,
+    passes: ({ network }, { demand }) => network || !demand.network,
+    detail: ({ network }, { demand }) => (!demand.network ? 'not asked' : network ? 'available' : 'not available'),
+    remedy: 'volley hosts --json says what its network lacks',
+  },
+  {
+    name: 'size',
+    lasting: true,
+    passes: ({ capacity }, { demand }) => capacity.vcpus >= demand.vcpus && capacity.memoryMiB >= demand.memoryMiB,
+    detail: ({ capacity }) => `at most ${round(capacity.vcpus)} vCPUs and ${round(capacity.memoryMiB)} MiB in all`,
+    remedy: 'ask for less or add a larger host',
+  },
+  {
+    name: 'hostLabels',
+    lasting: true,
+    passes: ({ labels }, { demand }) => {
+      for (const key in demand.hostLabels) if (labels[key] !== demand.hostLabels[key]) return false;
+      return true;
+    },
+    detail: ({ labels }, { demand }) =>
+      Object.keys(demand.hostLabels)
+        .map((key) => (labels[key] === undefined ? `no ${key}` : `${key}=${labels[key]}`))
+        .join(', ') || 'none asked',
+    remedy: 'give hosts the labels (VOLLEY_LABELS) or ask for others',
+  },
+  {
+    // Says no more: a tenant does not learn whom it is kept apart from.
+    name: 'coresidency',
+    passes: ({ occupants }, { demand }) => occupants.accepts(demand),
+    detail: ({ occupants }, { demand }) => (occupants.accepts(demand) ? 'may be shared' : 'may not be shared'),
+    remedy: 'tenants that may not share a host need more hosts',
+  },
+  {
+    name: 'affinity',
+    passes: ({ groups }, { table, demand }) =>
+      demand.affinity.every((group) => groups.has(group) || !isAnywhere(table, group)),
+    detail: ({ groups }, { demand }) => counts(groups, demand.affinity),
+  },
+  {
+    name: 'antiAffinity',
+    passes: ({ groups }, { demand }) => !demand.antiAffinity.some((group) => groups.has(group)),
+    detail: ({ groups }, { demand }) => counts(groups, demand.antiAffinity),
+    remedy: 'add a host, or keep fewer of them apart',
+  },
 ];
 
-/** Every filter's verdict, also after one has failed: a receipt names all reasons. */
-export function applyFilters(host: Candidate, demand: Demand): FilterResult[] {
-  return FILTERS.map((filter) => filter(host, demand));
+export function passesAll(host: HostRow, occasion: Occasion): boolean {
+  for (const filter of FILTERS) if (!filter.passes(host, occasion)) return false;
+  return true;
+}
+
+function isAnywhere({ rows }: HostTable, group: string): boolean {
+  return rows.some(({ groups }) => groups.has(group));
+}
+
+/** Of a group's name the reader needs the label; the tenant is the receipt's. */
+function counts(groups: ReadonlyMap<string, number>, asked: readonly string[]): string {
+  return (
+    asked.map((group) => `${groups.get(group) ?? 0} with ${group.slice(group.indexOf(' ') + 1)}`).join(', ') ||
+    'not asked'
+  );
 }
 
 function round(value: number): number {

@@ -430,6 +430,7 @@ export class ScriptedFleet {
             : [],
         total: host.state === 'ready' ? 1.66 : null,
       })),
+      omitted: 0,
     };
     this.#story(id).receipts.push(receipt);
     const cause: Cause = { kind: 'placement', by: 'placement' };

@@ -1,0 +1,93 @@
+import { DeadlineQueue, type Clock } from '#journal';
+import type { Decision } from '#protocol';
+import { FairQueue, passesAll } from '#scheduling';
+import type { Decider, Made } from './decider';
+import type { Asked } from './placement-request';
+
+/** Something that no host can take yet. */
+export interface Waiting {
+  asked: Asked;
+  /** ms since 1970. */
+  waitUntil: number;
+  /** What its asker was told at first. */
+  first: Promise<Decision>;
+  /** Told once: what was decided in the end. */
+  decided: (made: Made) => void;
+}
+
+/** Who does not ask again within this time has gone away, and its place in the line is given up, ms. */
+export const ABANDONED_MS = 10_000;
+
+/**
+ * What waits for capacity, in turns of tenants. Soft state: whoever waits asks again now and then, and the deadline that counts
+ * is the history's.
+ */
+export class CapacityQueue {
+  readonly #lines = new FairQueue<Waiting & { askedAt: number }>();
+  readonly #deadlines: DeadlineQueue<string>;
+
+  constructor(
+    private readonly decider: Decider,
+    private readonly clock: Clock,
+  ) {
+    this.#deadlines = new DeadlineQueue({ due: (key) => this.#due(key), clock });
+  }
+
+  get size(): number {
+    return this.#lines.size;
+  }
+
+  /** Who waits under this key has asked again. Undefined: nobody does. */
+  askedAgain(key: string): Waiting | undefined {
+    const waiting = this.#lines.get(key);
+    if (waiting) waiting.askedAt = this.clock.now();
+    return waiting;
+  }
+
+  /** Whether others of this tenant wait, who come first. */
+  hasLineOf(tenant: string): boolean {
+    return !this.#lines.isEmptyFor(tenant);
+  }
+
+  add(key: string, waiting: Waiting): void {
+    const askedAt = this.clock.now();
+    this.#lines.add(waiting.asked.demand.tenant, key, { ...waiting, askedAt });
+    this.#arm(key, waiting.waitUntil, askedAt);
+  }
+
+  /**
+   * There is news of a host, so it may take more than before: those whose turn it is and who fit there are placed. Everybody else
+   * has been turned down since anything else grew.
+   */
+  offer(hostId: string): void {
+    if (this.size === 0) return;
+    this.#lines.serve((waiting, key) => {
+      const occasion = this.decider.occasionOf(waiting.asked.demand);
+      const host = occasion.table.rows[occasion.table.indexOf(hostId) ?? -1];
+      if (!host || !passesAll(host, occasion)) return false;
+      this.#deadlines.clear(key);
+      waiting.decided(this.decider.decide(waiting.asked));
+      return true;
+    });
+  }
+
+  stop(): void {
+    this.#deadlines.stop();
+  }
+
+  #arm(key: string, waitUntil: number, askedAt: number): void {
+    this.#deadlines.set(key, Math.min(waitUntil, askedAt + ABANDONED_MS));
+  }
+
+  #due(key: string): void {
+    const waiting = this.#lines.get(key);
+    if (!waiting) return;
+    const now = this.clock.now();
+    if (now < waiting.waitUntil && now < waiting.askedAt + ABANDONED_MS) {
+      return this.#arm(key, waiting.waitUntil, waiting.askedAt);
+    }
+    this.#lines.remove(key);
+    // Its last decision: that there is no host even now, or one that only just became free.
+    if (now >= waiting.waitUntil) waiting.decided(this.decider.decide(waiting.asked));
+  }
+}

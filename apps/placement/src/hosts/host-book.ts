@@ -1,0 +1,167 @@
+import { hostContext, hostState, type HostLife } from '#lifecycle';
+import { SHARED, type DensityReport, type PlacementStep } from '#protocol';
+import { debitRow, HostTable, Occupants, type Demand, type HostRow } from '#scheduling';
+import { hostStep, loadStep } from '../receipts/placement-steps';
+
+interface InFlight {
+  microvmId: string;
+  demand: Demand;
+  /** When it was placed, ms since 1970. */
+  at: number;
+}
+
+interface Known {
+  life: HostLife;
+  report: DensityReport | null;
+  /** When the report arrived, ms since 1970. */
+  reportedAt: number | null;
+  /** Placed, and not in a report yet. */
+  inFlight: InFlight[];
+}
+
+/**
+ * A placement that its host has not answered for within this time counts no longer: the start was never sent, or the report
+ * that told of it was lost and the next one has it in its sums.
+ */
+const IN_FLIGHT_MS = 5_000;
+/** The same where a host's reports do not name what they contain: more than a start command takes when all is well. */
+const UNNAMED_MS = 500;
+
+/** States in which a host is not counted among the hosts any more. */
+const GONE = ['retired'];
+
+/** What is known of every host: its history, its last report, and what was placed on it since. Keeps the table of hosts. */
+export class HostBook {
+  readonly table = new HostTable();
+  readonly #known = new Map<string, Known>();
+  /** Reports of hosts whose history has not arrived yet. */
+  readonly #early = new Map<string, { report: DensityReport; at: number }>();
+  /** Hosts of which the receipts' log does not know the latest, and whether only the load is new. */
+  readonly #changed = new Map<string, 'host' | 'load'>();
+  #membersChanged = false;
+
+  /** `mayTakeMore`: told of a host that has news, after they are in the table. */
+  constructor(private readonly mayTakeMore: (hostId: string) => void) {}
+
+  /** True when hosts came or went since the last {@link takeAll}: then the changes alone do not tell the table. */
+  get membersChanged(): boolean {
+    return this.#membersChanged;
+  }
+
+  /** A record of its history was folded. */
+  heardOf(life: HostLife): void {
+    const known = this.#known.get(life.id);
+    if (GONE.includes(hostState(life))) {
+      if (known) {
+        this.#known.delete(life.id);
+        this.table.remove(life.id);
+        this.#changed.delete(life.id);
+        this.#membersChanged = true;
+      }
+      return;
+    }
+    const early = this.#early.get(life.id);
+    this.#early.delete(life.id);
+    if (known) known.life = life;
+    else {
+      this.#membersChanged = true;
+      this.#known.set(life.id, { life, report: early?.report ?? null, reportedAt: early?.at ?? null, inFlight: [] });
+    }
+    this.#renew(life.id, 'host');
+  }
+
+  /** A report arrived at `at`, ms since 1970. */
+  reported(report: DensityReport, at: number): void {
+    const known = this.#known.get(report.hostId);
+    if (!known) {
+      this.#early.set(report.hostId, { report, at });
+      return;
+    }
+    const sameImages = sameItems(known.report?.occupancy?.images, report.occupancy?.images);
+    known.report = report;
+    known.reportedAt = at;
+    known.inFlight = stillInFlight(known.inFlight, report, at);
+    this.#renew(report.hostId, sameImages ? 'load' : 'host');
+  }
+
+  /** Takes a placement off its host until the host's reports contain it. */
+  place(hostId: string, microvmId: string, demand: Demand, at: number): void {
+    this.table.debit(hostId, demand);
+    this.#known.get(hostId)?.inFlight.push({ microvmId, demand, at });
+  }
+
+  /** The latest reports of hosts that are there. */
+  reports(): DensityReport[] {
+    return [...this.#known.values()]
+      .flatMap(({ life, report }) => (report && hostState(life) !== 'lost' ? [report] : []))
+      .sort((a, b) => (a.hostId < b.hostId ? -1 : 1));
+  }
+
+  /** Every host, as steps that make the table anew. */
+  takeAll(): PlacementStep[] {
+    this.#membersChanged = false;
+    this.#changed.clear();
+    return this.table.rows.map(hostStep);
+  }
+
+  /** What has changed since the last time, as steps. */
+  takeChanges(): PlacementStep[] {
+    const steps: PlacementStep[] = [];
+    for (const [hostId, what] of this.#changed) {
+      const row = this.table.rows[this.table.indexOf(hostId)!]!;
+      steps.push(what === 'host' ? hostStep(row) : loadStep(row));
+    }
+    this.#changed.clear();
+    return steps;
+  }
+
+  #renew(hostId: string, what: 'host' | 'load'): void {
+    this.table.set(rowOf(this.#known.get(hostId)!));
+    if (what === 'host' || !this.#changed.has(hostId)) this.#changed.set(hostId, what);
+    this.mayTakeMore(hostId);
+  }
+}
+
+function stillInFlight(inFlight: InFlight[], { occupancy }: DensityReport, now: number): InFlight[] {
+  if (inFlight.length === 0) return inFlight;
+  if (!occupancy) return inFlight.filter(({ at }) => now - at < UNNAMED_MS);
+  const answered = new Set(occupancy.answered);
+  return inFlight.filter(({ microvmId, at }) => !answered.has(microvmId) && now - at < IN_FLIGHT_MS);
+}
+
+function rowOf({ life, report, reportedAt, inFlight }: Known): HostRow {
+  const { description } = hostContext(life);
+  const { cpu, memory } = description?.overcommit ?? { cpu: 1, memory: 1 };
+  const { cpuSome, memorySome, ioSome } = report?.pressure ?? { cpuSome: 0, memorySome: 0, ioSome: 0 };
+  const { slots, vcpus, memoryMiB } = report?.headroom ?? { slots: 0, vcpus: 0, memoryMiB: 0 };
+  const row: HostRow = {
+    hostId: life.id,
+    state: hostState(life),
+    kvm: description?.kvm.available ?? false,
+    linux: description?.linux?.available ?? false,
+    network: description?.network?.available ?? false,
+    images: description?.images ?? [],
+    cachedImages: report?.occupancy?.images ?? [],
+    labels: description?.labels ?? {},
+    capacity: {
+      slots: description?.slots ?? 0,
+      vcpus: (description?.cpus ?? 0) * cpu,
+      memoryMiB: Math.max(0, (description?.memoryMiB ?? 0) - (description?.reserveMiB ?? 0)) * memory,
+    },
+    reportedAt,
+    free: { slots, vcpus, memoryMiB },
+    pressurePercent: Math.max(cpuSome ?? 0, memorySome ?? 0, ioSome ?? 0),
+    occupants: new Occupants(
+      (report?.occupancy?.tenants ?? []).map(({ tenant, microvms, coresidency = SHARED }) => ({
+        ...{ tenant, coresidency, count: microvms },
+      })),
+    ),
+    groups: new Map((report?.occupancy?.groups ?? []).map(({ group, microvms }) => [group, microvms])),
+  };
+  for (const { demand } of inFlight) debitRow(row, demand);
+  return row;
+}
+
+function sameItems(a: readonly string[] = [], b: readonly string[] = []): boolean {
+  return a.length === b.length && a.every((item, i) => item === b[i]);
+}

@@ -1,0 +1,62 @@
+import { SHARED, type PlacementStep } from '#protocol';
+import { Occupants, type Amounts, type HostRow, type HostTable } from '#scheduling';
+
+type Tuple = [number, number, number];
+type HostStep = Extract<PlacementStep, { do: 'host' }>;
+type LoadStep = Extract<PlacementStep, { do: 'load' }>;
+export type DecideStep = Extract<PlacementStep, { do: 'decide' }>;
+
+/** All that is known of a host. */
+export function hostStep(row: HostRow): HostStep {
+  const { hostId, state, kvm, linux, network, images, cachedImages, labels, capacity } = row;
+  return {
+    ...loadStep(row),
+    do: 'host',
+    ...{ hostId, state, kvm, linux, network, images, cachedImages, labels, capacity: toTuple(capacity) },
+  };
+}
+
+/** What changes with every report. */
+export function loadStep({ hostId, reportedAt, free, pressurePercent, occupants, groups }: HostRow): LoadStep {
+  return {
+    do: 'load',
+    ...{ hostId, reportedAt, free: toTuple(free), pressurePercent },
+    occupants: [...occupants.entries()].map(({ tenant, count, coresidency }) =>
+      coresidency === SHARED ? [tenant, count] : [tenant, count, coresidency],
+    ),
+    groups: [...groups],
+  };
+}
+
+/** Does one step on a table. The hosts that were decided on are taken from the record, not decided again. */
+export function applyStep(table: HostTable, step: PlacementStep): void {
+  switch (step.do) {
+    case 'host': {
+      const { hostId, state, kvm, linux, network, images, cachedImages, labels, capacity } = step;
+      const fixed = { hostId, state, kvm, linux, network, images, cachedImages, labels };
+      return table.set({ ...fixed, capacity: toAmounts(capacity), ...loadOf(step) });
+    }
+    case 'load': {
+      const row = table.rows[table.indexOf(step.hostId) ?? -1];
+      if (row) table.set({ ...row, ...loadOf(step) });
+      return;
+    }
+    case 'decide':
+      if (step.hostId !== null) table.debit(step.hostId, step.demand);
+  }
+}
+
+function loadOf({ reportedAt, free, pressurePercent, occupants, groups }: HostStep | LoadStep) {
+  return {
+    reportedAt,
+    free: toAmounts(free),
+    pressurePercent,
+    occupants: new Occupants(
+      occupants.map(([tenant, count, coresidency = SHARED]) => ({ tenant, count, coresidency })),
+    ),
+    groups: new Map(groups),
+  };
+}
+
+const toTuple = ({ slots, vcpus, memoryMiB }: Readonly<Amounts>): Tuple => [slots, vcpus, memoryMiB];
+const toAmounts = ([slots, vcpus, memoryMiB]: Tuple): Amounts => ({ slots, vcpus, memoryMiB });

@@ -1,0 +1,51 @@
+import {
+  findImage,
+  groupOf,
+  groupsOf,
+  parseImageReference,
+  wantedDevices,
+  type Coresidency,
+  type MicrovmSpec,
+} from '#protocol';
+
+/** What a microVM asks of a host, as a decision sees it and its receipt keeps it. */
+export interface Demand {
+  /** Name of a built-in image; null for an imported one, which any host that boots Linux can fetch. */
+  builtinImage: string | null;
+  /** Content of an imported image. */
+  imageDigest: string | null;
+  network: boolean;
+  vcpus: number;
+  memoryMiB: number;
+  tenant: string;
+  coresidency: Coresidency;
+  /** Hosts that are out of the question. */
+  excluded: readonly string[];
+  hostLabels: Readonly<Record<string, string>>;
+  /** Groups it wants to be with, not to be with, and to be apart from; and all that it belongs to. */
+  affinity: readonly string[];
+  antiAffinity: readonly string[];
+  spread: readonly string[];
+  groups: readonly string[];
+}
+
+export function demandOf(spec: MicrovmSpec, coresidency: Coresidency, excluded: readonly string[]): Demand {
+  const builtin = findImage(spec.image) !== undefined;
+  const groups = (labels: readonly string[] | undefined): string[] =>
+    (labels ?? []).map((label) => groupOf(spec, label));
+  return {
+    builtinImage: builtin ? spec.image : null,
+    imageDigest: builtin ? null : (parseImageReference(spec.image).digest ?? null),
+    network: wantedDevices(spec).network !== undefined,
+    vcpus: spec.vcpus,
+    memoryMiB: spec.memoryMiB,
+    tenant: spec.tenant,
+    coresidency,
+    excluded,
+    hostLabels: spec.placement?.hostLabels ?? {},
+    affinity: groups(spec.placement?.affinity),
+    antiAffinity: groups(spec.placement?.antiAffinity),
+    spread: groups(spec.placement?.spread),
+    groups: groupsOf(spec),
+  };
+}

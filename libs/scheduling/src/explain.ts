@@ -1,0 +1,74 @@
+import { FILTERS, passesAll, type Filter, type Occasion } from './filters';
+import type { Choice } from './choose-host';
+import type { HostRow } from './host-table';
+import type { Score } from './scores';
+
+export interface HostVerdict {
+  hostId: string;
+  verdict: 'filtered' | 'eligible' | 'scored' | 'chosen';
+  filters: { name: string; passed: boolean; detail: string }[];
+  scores: Score[];
+  total: number | null;
+}
+
+export interface NoHost {
+  /** Which filters failed how often, how one host fails at the first of them, and what to do. */
+  reason: string;
+  /** No host would take it however long it waited. */
+  hopeless: boolean;
+}
+
+/** Why no host passes. */
+export function explainNone(occasion: Occasion): NoHost {
+  const { rows } = occasion.table;
+  if (rows.length === 0) return { reason: 'no host has registered', hopeless: false };
+  const counts = FILTERS.map(() => 0);
+  let hopeless = 0;
+  for (const host of rows) {
+    let lasting = false;
+    FILTERS.forEach((filter, i) => {
+      if (filter.passes(host, occasion)) return;
+      counts[i]!++;
+      lasting ||= filter.lasting === true;
+    });
+    if (lasting) hopeless++;
+  }
+  const failed = FILTERS.map((filter, i) => ({ filter, count: counts[i]! }))
+    .filter(({ count }) => count > 0)
+    .sort((a, b) => b.count - a.count || Number(b.filter.lasting ?? false) - Number(a.filter.lasting ?? false));
+  const most = failed[0]!.filter;
+  const example = rows.find((host) => !most.passes(host, occasion))!;
+  const reason =
+    `none of ${rows.length} hosts passes; failed filters: ` +
+    failed.map(({ filter, count }) => `${filter.name} (${count})`).join(', ') +
+    `; ${example.hostId}: ${most.detail(example, occasion)}` +
+    (most.remedy === undefined ? '' : `; ${most.remedy}`);
+  return { reason, hopeless: hopeless === rows.length };
+}
+
+/** Why a host was chosen, or none, in a sentence. */
+export function reasonOf(occasion: Occasion, { hostId, compared }: Choice): string {
+  if (hostId === null) return explainNone(occasion).reason;
+  const { rows } = occasion.table;
+  const eligible = rows.reduce((count, host) => count + (passesAll(host, occasion) ? 1 : 0), 0);
+  return `best of ${compared.length} sampled from ${eligible} eligible of ${rows.length} hosts`;
+}
+
+/** The verdict of every filter on one host, and its scores where it was compared. */
+export function verdictOn(host: HostRow, occasion: Occasion, choice: Choice): HostVerdict {
+  const { hostId } = host;
+  const filters = FILTERS.map((filter) => resultOf(filter, host, occasion));
+  const scored = choice.compared.find((one) => one.hostId === hostId);
+  const passed = filters.every((filter) => filter.passed);
+  return {
+    hostId,
+    verdict: hostId === choice.hostId ? 'chosen' : scored ? 'scored' : passed ? 'eligible' : 'filtered',
+    filters,
+    scores: scored?.scores ?? [],
+    total: scored?.total ?? null,
+  };
+}
+
+function resultOf(filter: Filter, host: HostRow, occasion: Occasion) {
+  return { name: filter.name, passed: filter.passes(host, occasion), detail: filter.detail(host, occasion) };
+}
