@@ -47,6 +47,16 @@ export class FleetIndex {
     this.#lives.set(life.id, life);
   }
 
+  /** Living microVMs by state. */
+  countByState(): Record<string, number> {
+    const counts: Record<string, number> = {};
+    for (const life of this.#lives.values()) {
+      const state = microvmState(life);
+      counts[state] = (counts[state] ?? 0) + 1;
+    }
+    return counts;
+  }
+
   /** Living microVMs in no particular order. */
   values(): IterableIterator<MicrovmLife> {
     return this.#lives.values();

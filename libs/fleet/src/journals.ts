@@ -1,5 +1,6 @@
 import type { NatsConnection } from 'nats';
 import { Journal, type UnreadableMessage } from '#journal';
+import { storedMicrovmRecordOf, type StoredMicrovmRecord } from './past/stored-record';
 import { HOST_STREAM, HostRecord, MICROVM_STREAM, MicrovmRecord, RECEIPT_STREAM, ReceiptMessage } from '#protocol';
 
 /** Told of messages on a history's subject that are no records. They are skipped: one stray message must not stop a fleet. */
@@ -9,13 +10,34 @@ export type OnUnreadable = (message: UnreadableMessage) => void;
 
 /** The histories of all microVMs. */
 export function openMicrovmJournal(nc: NatsConnection, onUnreadable: OnUnreadable): Promise<Journal<MicrovmRecord>> {
+  return openMicrovms(nc, microvmRecordOf, onUnreadable);
+}
+
+/** The same for who reads all of them and needs few: what is in a record is checked with {@link microvmRecordOf} when it is needed. */
+export function openStoredMicrovms(
+  nc: NatsConnection,
+  onUnreadable: OnUnreadable,
+): Promise<Journal<StoredMicrovmRecord>> {
+  return openMicrovms(nc, storedMicrovmRecordOf, onUnreadable);
+}
+
+function openMicrovms<R>(
+  nc: NatsConnection,
+  decode: (json: unknown) => R,
+  onUnreadable: OnUnreadable,
+): Promise<Journal<R>> {
   return Journal.open(nc, {
     stream: MICROVM_STREAM.name,
     subjects: [...MICROVM_STREAM.subjects],
     immutable: false,
-    decode: (json) => MicrovmRecord.parse(json),
+    decode,
     onUnreadable,
   });
+}
+
+/** A record of a microVM's history. @throws ZodError when it is none */
+export function microvmRecordOf(json: unknown): MicrovmRecord {
+  return MicrovmRecord.parse(json);
 }
 
 /** The histories of all hosts. */

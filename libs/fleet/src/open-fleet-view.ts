@@ -4,7 +4,6 @@ import {
   IllegalHistoryError,
   foldHostRecord,
   foldMicrovmRecord,
-  microvmState,
   viewHost,
   viewMicrovm,
   type HostLife,
@@ -73,12 +72,7 @@ class FoldedFleetView implements FleetView {
   }
 
   countByState(): Record<string, number> {
-    const counts: Record<string, number> = {};
-    for (const life of this.#index.values()) {
-      const state = microvmState(life);
-      counts[state] = (counts[state] ?? 0) + 1;
-    }
-    return counts;
+    return this.#index.countByState();
   }
 
   host(id: string): Host | undefined {

@@ -4,6 +4,7 @@ export * from './cron';
 export * from './density';
 export * from './drain';
 export * from './errors';
+export * from './fleet-history';
 export * from './host';
 export * from './host-operations';
 export * from './ids';

@@ -1,0 +1,34 @@
+import { z } from 'zod';
+import { HostStateName } from './host';
+import { HostId } from './ids';
+import { MicrovmStateName } from './microvm-events';
+
+/** Where a microVM was in its life, and on which host. */
+export const MicrovmSituation = z.strictObject({
+  state: MicrovmStateName,
+  hostId: HostId.nullable(),
+  epoch: z.int(),
+});
+export type MicrovmSituation = z.infer<typeof MicrovmSituation>;
+
+/** What became of one microVM between two instants. */
+export const MicrovmDifference = z.strictObject({
+  id: z.string(),
+  name: z.string().nullable(),
+  /** Null of one that came and went: nobody asked what it was. */
+  tenant: z.string().nullable(),
+  change: z.enum(['appeared', 'changed', 'ended', 'cameAndWent']),
+  /** At the first instant; null: it was not there. */
+  from: MicrovmSituation.nullable(),
+  /** At the second instant; null: it was deleted. */
+  to: MicrovmSituation.nullable(),
+});
+export type MicrovmDifference = z.infer<typeof MicrovmDifference>;
+
+/** What became of one host between two instants. */
+export const HostDifference = z.strictObject({
+  id: HostId,
+  from: HostStateName.nullable(),
+  to: HostStateName,
+});
+export type HostDifference = z.infer<typeof HostDifference>;
