@@ -1,8 +1,8 @@
 import { Controller } from '@nestjs/common';
 import type { z } from 'zod';
 import { Handles } from '#bus';
-import { ImageDirectory } from '#images';
-import { collectImages, imageJob, importImage, listImages, removeImage, type Operation } from '#protocol';
+import { BlobStore, ImageDirectory } from '#images';
+import { collectImages, imageJob, importImage, listImages, readBlob, removeImage, type Operation } from '#protocol';
 import { CollectImages } from './collect/collect-images';
 import { ImportJobs } from './jobs/import-jobs';
 
@@ -15,6 +15,7 @@ export class ImagesController {
     private readonly jobs: ImportJobs,
     private readonly directory: ImageDirectory,
     private readonly collectImages: CollectImages,
+    private readonly blobs: BlobStore,
   ) {}
 
   @Handles(importImage)
@@ -40,5 +41,11 @@ export class ImagesController {
   @Handles(collectImages)
   collect({ dryRun }: RequestTo<typeof collectImages>) {
     return this.collectImages.execute(dryRun);
+  }
+
+  @Handles(readBlob)
+  async blob({ digest, after }: RequestTo<typeof readBlob>) {
+    const { content, next } = await this.blobs.part(digest, after);
+    return { content: Buffer.from(content).toString('base64'), next };
   }
 }

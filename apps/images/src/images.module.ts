@@ -94,6 +94,7 @@ export class ImagesModule {
       providers: [
         { provide: PARTS, useValue: parts },
         { provide: ImportJobs, useValue: jobs },
+        { provide: BlobStore, useValue: blobs },
         { provide: ImageDirectory, useValue: directory },
         { provide: CollectImages, useValue: new CollectImages({ nats, blobs, directory, jobs, log: logger }) },
         Life,

@@ -1,4 +1,5 @@
 import { bootService, natsOptions, orExit, readConfig } from '#bus';
+import { ANY } from '#protocol';
 import { ImagesConfig } from './images.config';
 import { ImagesModule } from './images.module';
 
@@ -11,5 +12,6 @@ void bootService({
   name: 'images',
   module: (context) => ImagesModule.open(context, config),
   nats,
+  bus: { values: { hostId: ANY } },
   logLevel: config.logLevel,
 });

@@ -188,6 +188,17 @@ describeWithNats('FleetBus', () => {
     expect(await raw('test.h1.add', '{"a":1}')).toEqual({ sum: 2 });
   });
 
+  it('answers to inboxes only: what asks for an answer elsewhere is not even done', async () => {
+    const { probe } = await serve();
+    const answers: string[] = [];
+    caller.subscribe('history.>', { callback: (_, msg) => void answers.push(msg.string()) });
+    caller.publish('test.h1.add', '{"a":1}', { reply: 'history.of.somebody' });
+    await raw('test.h1.add', '{"a":2}');
+    expect(probe.seen).toHaveLength(1);
+    expect(answers).toEqual([]);
+    expect(logs).toContainEqual(expect.objectContaining({ event: 'forgedReply', reply: 'history.of.somebody' }));
+  });
+
   it('says which fields are wrong', async () => {
     await serve();
     await expect(client.call(add, { a: 'x', c: 1 } as never, { values: { hostId: 'h1' } })).rejects.toMatchObject({

@@ -25,6 +25,9 @@ export interface FleetBusOptions {
 const BUSY = 'this service has as much to do as it takes; nothing was done, try again later';
 const BUSY_RETRY_MS = 1_000;
 
+/** Where answers go, of every client of NATS. */
+const INBOXES = '_INBOX.';
+
 type Run = (message: unknown, msg: Msg) => Promise<unknown>;
 
 /**
@@ -101,6 +104,11 @@ export class FleetBus extends Server implements CustomTransportStrategy {
   #requests(operation: Operation, run: Run) {
     return (error: Error | null, msg: Msg): void => {
       if (error) return this.#options.logger.error({ err: error, subject: operation.subject }, 'subscription failed');
+      // Else whoever asks could have us, who may write histories, write there.
+      if (msg.reply && !msg.reply.startsWith(INBOXES)) {
+        const { subject, reply } = msg;
+        return this.#options.logger.warn({ event: 'forgedReply', subject, reply }, 'a request wants its answer elsewhere');
+      }
       if (this.#inFlight.size >= this.#options.maxInFlight) {
         return this.#turnAway(msg, operation);
       }

@@ -31,6 +31,7 @@ describeWithNats('a session channel', () => {
     const ended = new Promise<OperationError | undefined>((resolve) => (settle = resolve));
     const channel = new SessionChannel({
       connection: nc,
+      hostId: 'h1',
       sessionId,
       side: which,
       onMessage: (type, content) => {
@@ -95,7 +96,7 @@ describeWithNats('a session channel', () => {
     ] as const) {
       const id = randomUUID();
       const guest = side(id, 'guest');
-      nc.publish(sessionToGuest(id), bytes);
+      nc.publish(sessionToGuest('h1', id), bytes);
       expect((await guest.ended)?.message).toContain(reason);
     }
   });

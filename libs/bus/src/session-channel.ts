@@ -15,6 +15,8 @@ import {
 
 export interface SessionChannelOptions {
   connection: NatsConnection;
+  /** The host of the microVM. */
+  hostId: string;
   sessionId: string;
   /** Which end of the session this is. */
   side: 'guest' | 'client';
@@ -54,8 +56,8 @@ export class SessionChannel {
   #waiting: { resolve: () => void; reject: (error: Error) => void }[] = [];
 
   constructor(private readonly options: SessionChannelOptions) {
-    const { connection, sessionId, side, aliveMs = 10_000, silenceMs = 30_000 } = options;
-    const [client, guest] = [sessionToClient(sessionId), sessionToGuest(sessionId)];
+    const { connection, hostId, sessionId, side, aliveMs = 10_000, silenceMs = 30_000 } = options;
+    const [client, guest] = [sessionToClient(hostId, sessionId), sessionToGuest(hostId, sessionId)];
     this.#sendTo = side === 'guest' ? client : guest;
     this.#subscription = connection.subscribe(side === 'guest' ? guest : client, {
       callback: (error, message) => {

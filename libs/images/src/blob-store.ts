@@ -1,31 +1,11 @@
 import { createReadStream } from 'node:fs';
-import { open, rm } from 'node:fs/promises';
 import type { NatsConnection } from 'nats';
 import { KeyedQueue } from '#concurrency';
 import { BLOB_BUCKET, type Blob } from '#protocol';
+import { contentGone, readSmallBlob, writeBlob, type BlobSource, type FetchOptions } from './blob-source';
 import { blobOfFile, digestOf, DigestMeter } from './digest';
 import { ImageError, explained } from './errors';
 import { ObjectBucket, type PutOptions, type StoredObject } from './object-bucket';
-
-/** Where a host gets the content of images from. */
-export interface BlobSource {
-  /**
-   * Writes a blob into a file that is not there yet, and gives it up, file and all, when it is not the blob it should be.
-   *
-   * @throws ImageError `contentGone`, `wrongDigest`, `storeAway`, `noSpace` or `cancelled`.
-   */
-  fetch(digest: string, path: string, options?: FetchOptions): Promise<Blob>;
-  /** A small blob, such as a manifest. @throws ImageError, as {@link fetch}; `tooLarge` beyond 1 MiB. */
-  read(digest: string): Promise<Buffer>;
-}
-
-export interface FetchOptions {
-  signal?: AbortSignal;
-  onProgress?: (bytes: number) => void;
-}
-
-/** What is read into memory at once is no larger than this. */
-const SMALL_BYTES = 1 << 20;
 
 /** The content of images, by digest: whatever is under a digest has it. Any number of processes may write and read. */
 export class BlobStore implements BlobSource {
@@ -83,39 +63,21 @@ export class BlobStore implements BlobSource {
     }
   }
 
-  async fetch(digest: string, path: string, { signal, onProgress }: FetchOptions = {}): Promise<Blob> {
-    const found = await this.#find(digest);
-    const meter = new DigestMeter();
-    const file = await open(path, 'wx', 0o600);
-    try {
-      for await (const chunk of found.content) {
-        if (signal?.aborted) throw new ImageError('cancelled', `fetching ${digest} was given up`);
-        meter.add(chunk);
-        await file.writeFile(chunk);
-        onProgress?.(meter.bytes);
-      }
-      const blob = meter.result();
-      if (blob.digest !== digest) throw damaged(digest);
-      await file.datasync();
-      return blob;
-    } catch (error) {
-      await rm(path, { force: true });
-      throw explained(error, `fetching ${digest}`);
-    } finally {
-      await file.close();
-    }
+  async fetch(digest: string, path: string, options: FetchOptions = {}): Promise<Blob> {
+    const { content } = await this.#find(digest);
+    return writeBlob(digest, content, path, options);
   }
 
   async read(digest: string): Promise<Buffer> {
-    const found = await this.#find(digest);
-    if (found.object.bytes > SMALL_BYTES) {
-      throw new ImageError('tooLarge', `${digest} has ${found.object.bytes} bytes and is no manifest`);
-    }
-    const parts: Uint8Array[] = [];
-    for await (const chunk of found.content) parts.push(chunk);
-    const bytes = Buffer.concat(parts);
-    if (digestOf(bytes) !== digest) throw damaged(digest);
-    return bytes;
+    const { content } = await this.#find(digest);
+    return readSmallBlob(digest, content);
+  }
+
+  /** A part of a blob; see {@link ObjectBucket.part}. @throws ImageError `contentGone` or `storeAway` */
+  async part(digest: string, after: number): Promise<{ content: Uint8Array; next: number | null }> {
+    const part = await this.bucket.part(digest, after);
+    if (!part) throw contentGone(digest);
+    return part;
   }
 
   list(): Promise<StoredObject[]> {
@@ -149,13 +111,7 @@ export class BlobStore implements BlobSource {
 
   async #find(digest: string) {
     const found = await this.bucket.get(digest);
-    if (!found) {
-      throw new ImageError('contentGone', `the image store does not hold ${digest} any more; import the image again`);
-    }
+    if (!found) throw contentGone(digest);
     return found;
   }
-}
-
-function damaged(digest: string): ImageError {
-  return new ImageError('wrongDigest', `what the image store holds as ${digest} is something else; import it again`);
 }

@@ -1,5 +1,6 @@
-import { Kvm, type KV, type KvEntry, type KvWatchEntry } from '@nats-io/kv';
+import type { KV, KvEntry, KvWatchEntry } from '@nats-io/kv';
 import type { NatsConnection, QueuedIterator } from 'nats';
+import { openKeyValue } from '#journal';
 import { IMAGE_BUCKET, Image } from '#protocol';
 import { storeError } from './object-bucket';
 import { imageKey } from './image-key';
@@ -31,7 +32,7 @@ export class ImageDirectory {
   /** Opens the directory, and makes its bucket when it is not there. Resolves when it holds what is there now. */
   static async open(nc: NatsConnection, options: DirectoryOptions = {}): Promise<ImageDirectory> {
     try {
-      const directory = new ImageDirectory(nc, await new Kvm(nc).create(IMAGE_BUCKET.name, { history: 1 }), options);
+      const directory = new ImageDirectory(nc, await openKeyValue(nc, IMAGE_BUCKET), options);
       await directory.#follow();
       return directory;
     } catch (error) {

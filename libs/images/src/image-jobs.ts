@@ -1,6 +1,7 @@
-import { Kvm, type KV } from '@nats-io/kv';
+import type { KV } from '@nats-io/kv';
 import type { NatsConnection } from 'nats';
 import { z } from 'zod';
+import { openKeyValue } from '#journal';
 import { IMAGE_JOB_BUCKET, ImageJob } from '#protocol';
 import { storeError } from './object-bucket';
 
@@ -19,8 +20,7 @@ export class ImageJobs {
 
   static async open(nc: NatsConnection): Promise<ImageJobs> {
     try {
-      const { name, ttlMs } = IMAGE_JOB_BUCKET;
-      return new ImageJobs(await new Kvm(nc).create(name, { history: 1, ttl: ttlMs }));
+      return new ImageJobs(await openKeyValue(nc, IMAGE_JOB_BUCKET));
     } catch (error) {
       throw storeError(error, 'the list of imports cannot be opened');
     }

@@ -1,4 +1,5 @@
-export { BlobStore, type BlobSource, type FetchOptions } from './blob-store';
+export { type BlobSource, type FetchOptions } from './blob-source';
+export { BlobStore } from './blob-store';
 export { collectBlobs, type Collected } from './collect';
 export { blobOfFile, digestOf, DigestMeter } from './digest';
 export { explained, ImageError, type ImageFailure } from './errors';
@@ -7,4 +8,5 @@ export { ImageJobs } from './image-jobs';
 export { imageKey } from './image-key';
 export { blobsOf, bytesOf, decodeManifest, digestOfManifest, encodeManifest } from './manifests';
 export { ObjectBucket, type PutOptions, type StoredObject } from './object-bucket';
+export { RelayedBlobs, type AskForPart } from './relayed-blobs';
 export { UploadStore } from './upload-store';

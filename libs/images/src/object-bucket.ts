@@ -8,17 +8,12 @@ import {
   type JsMsg,
   type PubAck,
 } from '@nats-io/jetstream';
-import { Objm, StorageType, type ObjectInfo, type ObjectStore } from '@nats-io/obj';
-import { headers, nanos, nuid, type NatsConnection } from 'nats';
+import type { ObjectInfo, ObjectStore } from '@nats-io/obj';
+import { headers, nuid, type NatsConnection } from 'nats';
+import { openObjects, type BucketOptions } from '#journal';
 import type { Blob } from '#protocol';
 import { DigestMeter } from './digest';
 import { ImageError } from './errors';
-
-export interface BucketOptions {
-  name: string;
-  /** How long an object lives, in ms; absent: until it is removed. */
-  ttlMs?: number;
-}
 
 export interface StoredObject {
   readonly name: string;
@@ -80,17 +75,14 @@ export class ObjectBucket {
   ) {}
 
   /** Opens the bucket, and makes it when it is not there. */
-  static async open(nc: NatsConnection, { name, ttlMs }: BucketOptions): Promise<ObjectBucket> {
+  static async open(nc: NatsConnection, options: BucketOptions): Promise<ObjectBucket> {
     const js = jetstream(nc, { timeout: REQUEST_MS });
     try {
-      const store = await new Objm(js).create(name, {
-        storage: StorageType.File,
-        ...(ttlMs === undefined ? {} : { ttl: nanos(ttlMs) }),
-      });
+      const { store, jsm } = await openObjects(nc, options);
       const most = Math.floor((nc.info?.max_payload ?? 2 * CHUNK_BYTES) / 2);
-      return new ObjectBucket(name, store, js, await js.jetstreamManager(), Math.min(CHUNK_BYTES, most));
+      return new ObjectBucket(options.name, store, js, jsm, Math.min(CHUNK_BYTES, most));
     } catch (error) {
-      throw storeError(error, `the object store bucket ${name} cannot be opened`);
+      throw storeError(error, `the object store bucket ${options.name} cannot be opened`);
     }
   }
 
@@ -135,6 +127,26 @@ export class ObjectBucket {
     const info = await this.#info(name);
     if (!info || info.deleted) return undefined;
     return { object: storedObject(info), content: this.#read(info) };
+  }
+
+  /**
+   * One chunk of an object, for readers that ask for one after the other. `after` is the `next` of the chunk before; 0: the first.
+   * `next` null: there is no more. Whether what came is whole is for the reader to check. Undefined: there is no such object.
+   */
+  async part(name: string, after: number): Promise<{ content: Uint8Array; next: number | null } | undefined> {
+    const info = await this.#info(name);
+    if (!info || info.deleted) return undefined;
+    const subject = `$O.${this.name}.C.${info.nuid}`;
+    try {
+      const chunk = await this.jsm.direct.getMessage(this.#stream, { seq: after + 1, next_by_subj: subject });
+      if (chunk) return { content: chunk.data, next: chunk.seq };
+      // A copy of the stream that lags behind may have answered.
+      const last = await this.jsm.streams.getMessage(this.#stream, { last_by_subj: subject });
+      if (last && last.seq > after) throw new ImageError('storeAway', `${name} is not on every server yet; try again`);
+      return { content: new Uint8Array(), next: null };
+    } catch (error) {
+      throw storeError(error, `${name} could not be read`);
+    }
   }
 
   async stat(name: string): Promise<StoredObject | undefined> {

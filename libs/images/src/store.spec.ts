@@ -6,7 +6,7 @@ import { Objm } from '@nats-io/obj';
 import { jetstreamManager } from '@nats-io/jetstream';
 import { connectNats } from '#bus';
 import type { NatsConnection } from 'nats';
-import type { Image, LinuxManifest } from '#protocol';
+import { OperationError, type Image, type LinuxManifest } from '#protocol';
 import { describeWithNats, startNatsServer, type NatsServer } from '../../../test/support/nats-server';
 import {
   BlobStore,
@@ -17,6 +17,8 @@ import {
   ImageDirectory,
   ImageJobs,
   ObjectBucket,
+  RelayedBlobs,
+  type AskForPart,
   UploadStore,
 } from '.';
 
@@ -41,6 +43,11 @@ describeWithNats('the content of images', () => {
     const path = join(folder, digestOf(content).slice(7, 27));
     writeFileSync(path, content);
     return path;
+  };
+  /** As the image service answers hosts. */
+  const ask: AskForPart = async (digest, after) => {
+    const { content, next } = await blobs.part(digest, after);
+    return { content: Buffer.from(content).toString('base64'), next };
   };
   /** Messages of chunks in a bucket. */
   const chunks = async (bucket: string): Promise<number> => {
@@ -69,6 +76,26 @@ describeWithNats('the content of images', () => {
     expect(await blobs.fetch(blob.digest, copy)).toEqual(blob);
     expect(readFileSync(copy).equals(content)).toBe(true);
     rmSync(copy);
+    const relayed = new RelayedBlobs(ask);
+    expect(await relayed.fetch(blob.digest, copy)).toEqual(blob);
+    expect(readFileSync(copy).equals(content)).toBe(true);
+    rmSync(copy);
+  });
+
+  it('are relayed as they are: damaged, gone, too large to be read at once, or not at all', async () => {
+    const relayed = new RelayedBlobs(ask);
+    const copy = join(folder, 'copy');
+    const large = await blobs.putFile(file(randomBytes(1_100_000)));
+    await expect(relayed.read(large.digest)).rejects.toMatchObject({ failure: 'tooLarge' });
+    await expect(relayed.fetch(digestOf('nothing'), copy)).rejects.toMatchObject({ failure: 'contentGone' });
+    const lossy = new RelayedBlobs(async (digest, after) => {
+      const part = await ask(digest, after);
+      return { ...part, content: after === 0 ? '' : part.content };
+    });
+    await expect(lossy.fetch(large.digest, copy)).rejects.toMatchObject({ failure: 'wrongDigest' });
+    const away = new RelayedBlobs(() => Promise.reject(new OperationError('timeout', 'no answer')));
+    await expect(away.fetch(large.digest, copy)).rejects.toMatchObject({ failure: 'storeAway' });
+    expect(existsSync(copy)).toBe(false);
   });
 
   it('are what other clients of the object store read and write', async () => {

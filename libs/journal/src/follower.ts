@@ -1,5 +1,6 @@
 import { AckPolicy, DeliverPolicy, ReplayPolicy, type ConsumerInfo, type JetStreamManager } from '@nats-io/jetstream';
 import { createInbox, nanos, type Msg, type NatsConnection, type Subscription } from 'nats';
+import { traitsOf } from './connection-traits';
 import type { ConnectionWatch } from './connection-watch';
 import type { JournalEntry } from './journal-entry';
 import { parseDelivery, type Delivery } from './journal-entry';
@@ -183,7 +184,7 @@ export class StreamFollower<Record> implements Follower {
     const lastSequence = await this.#checkHistory();
     if (generation !== this.#generation) return;
 
-    const inbox = createInbox();
+    const inbox = createInbox(traitsOf(nc).inboxPrefix);
     this.#delivered = 0;
     this.#backlog = undefined;
     this.#lastActivityMs = this.#lastTickMs = performance.now();

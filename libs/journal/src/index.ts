@@ -1,4 +1,6 @@
+export { openKeyValue, openObjects, type BucketOptions } from './buckets';
 export * from './clock';
+export * from './connection-traits';
 export * from './connection-watch';
 export * from './deadline-queue';
 export * from './fold';

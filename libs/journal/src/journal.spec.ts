@@ -1,4 +1,5 @@
 import { connect, headers, type NatsConnection } from 'nats';
+import { setTraits } from './connection-traits';
 import { describeWithNats, startNatsServer, type NatsServer } from '../../../test/support/nats-server';
 import { Journal, type JournalOptions } from './journal';
 import type { UnreadableMessage } from './journal-entry';
@@ -319,7 +320,12 @@ describeWithNats('Journal', () => {
     });
 
     it('refuses to start when the server refuses a setting', async () => {
-      await expect(journal({ replicas: 3 })).rejects.toBeInstanceOf(StreamConfigError);
+      const threefold = await open();
+      setTraits(threefold, { replicas: 3 });
+      await expect(Journal.open(threefold, { stream: 'THREE', subjects: ['three.>'] })).rejects.toBeInstanceOf(
+        StreamConfigError,
+      );
+      await threefold.close();
       const { stream } = await journal();
       await expect(journal({ subjects: [`${stream}.>`] })).rejects.toBeInstanceOf(StreamConfigError);
     });

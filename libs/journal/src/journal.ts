@@ -10,6 +10,7 @@ import {
   type StoredMsg,
 } from '@nats-io/jetstream';
 import { createInbox, nanos, type Msg, type MsgHdrs, type NatsConnection } from 'nats';
+import { traitsOf } from './connection-traits';
 import { ConnectionWatch } from './connection-watch';
 import { StreamFollower, type FollowOptions, type Follower } from './follower';
 import {
@@ -22,12 +23,12 @@ import {
   type UnreadableMessage,
 } from './journal-entry';
 import {
-  JournalError,
   JournalUnavailableError,
   RecordTooLargeError,
   SequenceConflictError,
   UnreadableRecordError,
 } from './journal-errors';
+import { retry, RETRY_DELAY_MS } from './retry';
 import { ensureStream, streamConfig, type StreamOptions } from './stream-config';
 
 export interface JournalOptions<Record> extends StreamOptions {
@@ -70,7 +71,6 @@ const FULL_CODES = new Set([10023, 10047, 10077, 10122]);
 const TOO_LARGE = 10054;
 /** First wait for one answer; doubled with each attempt, so that a slow server is not drowned in retries. */
 const ATTEMPT_MS = 1_000;
-const RETRY_DELAY_MS = 50;
 
 /**
  * An event store on one JetStream stream. A subject is one history: appends to it are ordered by the expected sequence, and
@@ -96,7 +96,7 @@ export class Journal<Record> {
    * @throws JournalUnavailableError when JetStream is not there within the deadline.
    */
   static async open<Record>(nc: NatsConnection, options: JournalOptions<Record>): Promise<Journal<Record>> {
-    const config = streamConfig(options);
+    const config = streamConfig(options, traitsOf(nc).replicas ?? 1);
     const jsm = await retry(nc, options.deadlineMs ?? 10_000, `open stream ${options.stream}`, async () => {
       const manager = await jetstreamManager(nc, { timeout: 2_000 });
       await ensureStream(manager, config, nc.info?.version ?? 'of unknown version');
@@ -298,10 +298,11 @@ export class Journal<Record> {
 
   #lastMessage(subject: string): Promise<StoredMsg | null> {
     const { jsm, stream } = this;
+    const replicas = traitsOf(this.nc).replicas ?? 1;
     const query = { last_by_subj: subject };
     return this.#retry(`read the last record of ${subject}`, () => {
       // A direct get may be answered by a copy that lags behind; with several copies the leader is asked.
-      if ((this.options.replicas ?? 1) > 1) return jsm.streams.getMessage(stream, query);
+      if (replicas > 1) return jsm.streams.getMessage(stream, query);
       // It also takes a message with a status in its headers, which anybody may send, for a failure of its own.
       return jsm.direct.getMessage(stream, query).catch(() => jsm.streams.getMessage(stream, query));
     });
@@ -309,7 +310,7 @@ export class Journal<Record> {
 
   /** Hands over what one subject holds, through a consumer that lives only for that. */
   async #deliverAll(subject: string, onMessage: (msg: Msg, delivery: Delivery) => void): Promise<void> {
-    const inbox = createInbox();
+    const inbox = createInbox(traitsOf(this.nc).inboxPrefix);
     let finish!: (error?: Error) => void;
     const finished = new Promise<void>((resolve, reject) => (finish = (error) => (error ? reject(error) : resolve())));
     finished.catch(() => undefined);
@@ -393,33 +394,6 @@ export class Journal<Record> {
 }
 
 const UTF8 = new TextDecoder('utf-8', { fatal: true });
-
-/** Repeats something without effects until it succeeds, the error is final, or time is up. */
-async function retry<T>(
-  nc: NatsConnection,
-  deadlineMs: number,
-  what: string,
-  attempt: () => Promise<T>,
-  watch?: ConnectionWatch,
-): Promise<T> {
-  const deadline = performance.now() + deadlineMs;
-  for (;;) {
-    try {
-      return await attempt();
-    } catch (error) {
-      const final = error instanceof JournalError || (error instanceof JetStreamApiError && error.status < 500);
-      if (final) throw error;
-      const left = deadline - performance.now();
-      if (left <= 0 || nc.isClosed() || nc.isDraining()) {
-        throw new JournalUnavailableError(`could not ${what} within ${deadlineMs} ms: ${String(error)}`, 'notWritten', {
-          cause: error,
-        });
-      }
-      const pause = Math.min(RETRY_DELAY_MS, left);
-      await (watch ? watch.reconnected(pause) : new Promise((resolve) => setTimeout(resolve, pause)));
-    }
-  }
-}
 
 function appendTimedOut(subject: string, deadlineMs: number, sent: boolean, cause: unknown): JournalUnavailableError {
   return new JournalUnavailableError(

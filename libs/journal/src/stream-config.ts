@@ -15,8 +15,6 @@ export interface StreamOptions {
   stream: string;
   /** Every subject the stream takes. No other stream may take any of them. */
   subjects: string[];
-  /** Copies in a cluster. Default 1. */
-  replicas?: number;
   /** How long JetStream remembers command ids, in ms. A retry later than this is caught by the expected sequence. Default 2 min. */
   duplicateWindowMs?: number;
   /** Largest record, in bytes. Default: what the server takes (1 MiB). */
@@ -29,10 +27,11 @@ export interface StreamOptions {
   extra?: Partial<StreamConfig>;
 }
 
+const NO_SUITABLE_PEERS = 10005;
 const STREAM_NOT_FOUND = 10059;
 const STREAM_NAME_IN_USE = 10058;
 
-export function streamConfig(options: StreamOptions): Partial<StreamConfig> & { name: string } {
+export function streamConfig(options: StreamOptions, replicas: number): Partial<StreamConfig> & { name: string } {
   const immutable = options.immutable ?? true;
   return {
     name: options.stream,
@@ -42,7 +41,7 @@ export function streamConfig(options: StreamOptions): Partial<StreamConfig> & { 
     discard: DiscardPolicy.New,
     allow_direct: true,
     duplicate_window: nanos(options.duplicateWindowMs ?? 120_000),
-    num_replicas: options.replicas ?? 1,
+    num_replicas: replicas,
     max_age: 0,
     max_msgs: -1,
     max_bytes: options.maxBytes ?? -1,
@@ -111,6 +110,11 @@ function isEmpty(value: unknown): boolean {
 }
 
 function asConfigError(stream: string, error: unknown): unknown {
-  if (!(error instanceof JetStreamApiError) || error.status >= 503) return error;
+  if (!(error instanceof JetStreamApiError) || error.status >= 503 || lacksPeers(error)) return error;
   return new StreamConfigError(`stream ${stream}: the server refuses its settings: ${error.message}`, { cause: error });
+}
+
+/** Not all servers of a cluster have found each other yet, or too many are down: another answer may come a moment later. */
+export function lacksPeers({ code }: JetStreamApiError): boolean {
+  return code === NO_SUITABLE_PEERS;
 }

@@ -1,8 +1,9 @@
 import { randomBytes } from 'node:crypto';
-import { Kvm, type KV } from '@nats-io/kv';
+import type { KV } from '@nats-io/kv';
 import type { NatsConnection } from 'nats';
 import type { Logger } from 'pino';
 import { z } from 'zod';
+import { openKeyValue } from '#journal';
 
 /** What a replica says of itself with every renewal. */
 const Lease = z.object({
@@ -64,8 +65,8 @@ export class ReplicaLeases {
   }
 
   static async open(nc: NatsConnection, options: ReplicaLeasesOptions): Promise<ReplicaLeases> {
-    const ttl = (options.leaseMs ?? LEASE_MS) * FORGET_AFTER_LEASES;
-    return new ReplicaLeases(await new Kvm(nc).create(options.bucket, { history: 1, ttl }), options);
+    const ttlMs = (options.leaseMs ?? LEASE_MS) * FORGET_AFTER_LEASES;
+    return new ReplicaLeases(await openKeyValue(nc, { name: options.bucket, ttlMs }), options);
   }
 
   /** This replica's lease is in force. */

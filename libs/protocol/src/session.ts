@@ -43,9 +43,11 @@ export const openSession = operation({
   summary: 'Opens a stream into a microVM: a command, its console, or files.',
 });
 
-/** Core NATS subjects of an open session. */
-export const sessionToGuest = (sessionId: string): string => `volley.v1.sessions.${sessionId}.guest`;
-export const sessionToClient = (sessionId: string): string => `volley.v1.sessions.${sessionId}.client`;
+/** Core NATS subjects of an open session; below those of its host, so that no other host can listen. `*` stands for any. */
+export const sessionToGuest = (hostId: string, sessionId: string): string =>
+  `volley.v1.hosts.${hostId}.sessions.${sessionId}.guest`;
+export const sessionToClient = (hostId: string, sessionId: string): string =>
+  `volley.v1.hosts.${hostId}.sessions.${sessionId}.client`;
 
 /**
  * Every message of a session is one byte that says what it is, four bytes of its number (little endian, from 0, per direction:

@@ -1,6 +1,6 @@
-import { Kvm, type KV, type KvEntry, type KvWatchEntry } from '@nats-io/kv';
+import type { KV, KvEntry, KvWatchEntry } from '@nats-io/kv';
 import type { NatsConnection, QueuedIterator } from 'nats';
-import { ConnectionWatch } from '#journal';
+import { ConnectionWatch, openKeyValue } from '#journal';
 import { OperationError } from '#protocol';
 
 export interface LiveBucketOptions<T> {
@@ -55,7 +55,7 @@ export class LiveBucket<T> {
    */
   static async open<T>(nc: NatsConnection, options: LiveBucketOptions<T>): Promise<LiveBucket<T>> {
     return tried(`the bucket ${options.name} cannot be opened`, async () => {
-      const bucket = await new Kvm(nc).create(options.name, { history: 1 });
+      const bucket = await openKeyValue(nc, { name: options.name });
       const live = new LiveBucket(nc, bucket, ConnectionWatch.of(nc), options);
       await live.#follow();
       return live;

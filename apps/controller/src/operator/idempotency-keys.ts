@@ -1,8 +1,9 @@
 import { Inject, Injectable, type OnModuleInit } from '@nestjs/common';
 import { createHash } from 'node:crypto';
-import { Kvm, type KV } from '@nats-io/kv';
+import type { KV } from '@nats-io/kv';
 import type { NatsConnection } from 'nats';
 import { NATS } from '#bus';
+import { openKeyValue } from '#journal';
 import { IDEMPOTENCY_BUCKET, OperationError } from '#protocol';
 
 interface Entry {
@@ -18,10 +19,7 @@ export class IdempotencyKeys implements OnModuleInit {
   constructor(@Inject(NATS) private readonly nats: NatsConnection) {}
 
   async onModuleInit(): Promise<void> {
-    this.#bucket = await new Kvm(this.nats).create(IDEMPOTENCY_BUCKET.name, {
-      ttl: IDEMPOTENCY_BUCKET.ttlMs,
-      history: 1,
-    });
+    this.#bucket = await openKeyValue(this.nats, IDEMPOTENCY_BUCKET);
   }
 
   /**

@@ -26,12 +26,14 @@ export class GuestSession {
 
   private constructor(
     bus: BusClient,
+    hostId: string,
     readonly id: string,
     private readonly events: SessionEvents,
   ) {
     this.ended = new Promise((resolve) => (this.#finish = resolve));
     this.#channel = new SessionChannel({
       connection: bus.connection,
+      hostId,
       sessionId: id,
       side: 'client',
       onMessage: (type, content) => this.#receive(type, content),
@@ -51,7 +53,7 @@ export class GuestSession {
     events: SessionEvents,
   ): Promise<GuestSession> {
     // Listening first: the session may be over before its host's answer is here.
-    const session = new GuestSession(bus, randomUUID(), events);
+    const session = new GuestSession(bus, hostId, randomUUID(), events);
     try {
       await bus.call(openSession, { sessionId: session.id, microvmId, open, by }, { values: { hostId } });
     } catch (error) {

@@ -45,6 +45,7 @@ export class ScriptedSessions {
     let onMessage: (type: number, content: Uint8Array) => void = () => undefined;
     const channel = new SessionChannel({
       connection: this.nc,
+      hostId: HOST_ID,
       sessionId,
       side: 'guest',
       onMessage: (type, content) => onMessage(type, content),

@@ -17,11 +17,13 @@ export class SessionController implements BeforeApplicationShutdown {
     @Inject(NATS) connection: NatsConnection,
     @Inject(LOGGER) log: Logger,
   ) {
-    this.#sessions = new Sessions(connection, (microvmId) => this.#target(microvmId), log);
+    this.#sessions = new Sessions(connection, agent.hostId, (microvmId) => this.#target(microvmId), log);
+    agent.idle.countSessionsBy((microvmId) => this.#sessions.countIn(microvmId));
   }
 
   @Handles(openSession)
   open(request: SessionRequest): Promise<{ accepted: true }> {
+    this.agent.idle.used(request.microvmId);
     return this.#sessions.open(request);
   }
 

@@ -25,6 +25,7 @@ import { Sessions, type SessionLimits, type SessionTarget } from './sessions';
 const missing = natsServerMissing() ?? (hasInit ? undefined : 'init is not built (npm run build:native)');
 if (missing) process.stderr.write(`SKIPPED: sessions of a host: ${missing}\n`);
 
+const HOST = 'h1';
 const VM: z.infer<typeof MicrovmId> = '0'.repeat(25) + '1';
 
 /** The client's side, as the gateway has it. */
@@ -45,6 +46,7 @@ class Client {
     this.end = new Promise((resolve) => (finish = resolve));
     this.channel = new SessionChannel({
       connection: nc,
+      hostId: HOST,
       sessionId: this.id,
       side: 'client',
       onMessage: (type, content) => {
@@ -113,6 +115,7 @@ class Client {
     };
     sessions = new Sessions(
       nc,
+      HOST,
       (id) => {
         if (id !== VM) throw new OperationError('notFound', 'not here');
         return target;
@@ -215,7 +218,7 @@ class Client {
       closing.channel.send(SESSION_FRAME.close);
       const losing = await sh(script('lost'));
       await losing.until(() => losing.stdout !== '');
-      nc.publish(sessionToGuest(losing.id), encodeSessionMessage(SESSION_FRAME.stdin, 77));
+      nc.publish(sessionToGuest(HOST, losing.id), encodeSessionMessage(SESSION_FRAME.stdin, 77));
       await losing.end;
       await agent.idle();
       expect([existsSync(mark('closed')), existsSync(mark('lost'))]).toEqual([true, true]);

@@ -45,6 +45,7 @@ export class Sessions {
 
   constructor(
     private readonly connection: NatsConnection,
+    private readonly hostId: string,
     /** @throws OperationError `notFound` when it does not live here. */
     private readonly target: (microvmId: string) => SessionTarget,
     private readonly log: Logger,
@@ -53,6 +54,11 @@ export class Sessions {
 
   get count(): number {
     return this.#open.size;
+  }
+
+  /** Open or being opened in one microVM. */
+  countIn(microvmId: string): number {
+    return this.#counts.get(microvmId) ?? 0;
   }
 
   /** Resolves when the session runs. @throws OperationError why it does not; nothing is left of it then. */
@@ -98,6 +104,7 @@ export class Sessions {
     const finished = new Promise<SessionEnd>((resolve) => (finish = resolve));
     const channel = new SessionChannel({
       connection: this.connection,
+      hostId: this.hostId,
       sessionId,
       side: 'guest',
       onMessage: (type, content) => {

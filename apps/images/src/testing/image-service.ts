@@ -9,7 +9,7 @@ import type { NatsConnection } from 'nats';
 import pino from 'pino';
 import { BusClient, BusModule, connectNats, FleetBus, type ServiceContext } from '#bus';
 import { UploadStore } from '#images';
-import { imageJob, importImage, type ImageJob, type RequestOf } from '#protocol';
+import { ANY, imageJob, importImage, type ImageJob, type RequestOf } from '#protocol';
 import { startNatsServer, type NatsServer } from '../../../../test/support/nats-server';
 import { ImagesConfig } from '../images.config';
 import { ImagesModule } from '../images.module';
@@ -58,7 +58,7 @@ export class ImageService {
     class Root {}
     this.#app = await NestFactory.createMicroservice(
       { module: Root, imports: [BusModule.forRoot(context), module] },
-      { strategy: new FleetBus({ connection: this.nc, logger }), logger: false, abortOnError: false },
+      { strategy: new FleetBus({ connection: this.nc, logger, values: { hostId: ANY } }), logger: false, abortOnError: false },
     );
     await this.#app.listen();
   }

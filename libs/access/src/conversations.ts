@@ -1,0 +1,55 @@
+import * as protocol from '#protocol';
+import { OPERATOR_OPERATIONS, type Operation } from '#protocol';
+import type { PartyKind } from './party';
+
+export interface Conversation {
+  operation: Operation;
+  callers: readonly PartyKind[];
+  answerers: readonly PartyKind[];
+}
+
+/** Who asks and who answers what the services say to each other. An operation that is missing here can be asked by nobody. */
+const INTERNAL: readonly Conversation[] = [
+  { operation: protocol.hostCommand, callers: ['controller'], answerers: ['host'] },
+  { operation: protocol.hostTune, callers: ['controller'], answerers: ['host'] },
+  { operation: protocol.hostLog, callers: ['gateway'], answerers: ['host'] },
+  { operation: protocol.openSession, callers: ['gateway'], answerers: ['host'] },
+  { operation: protocol.registerHost, callers: ['host'], answerers: ['controller'] },
+  { operation: protocol.heartbeat, callers: ['host'], answerers: ['controller'] },
+  { operation: protocol.reportFact, callers: ['host'], answerers: ['controller'] },
+  { operation: protocol.readBlob, callers: ['host'], answerers: ['images'] },
+  { operation: protocol.placeMicrovm, callers: ['controller'], answerers: ['placement'] },
+];
+
+/** What operators may ask for: by NATS, or by REST from the gateway. Answered by the service whose queue group it has. */
+const OPERATORS: readonly Conversation[] = OPERATOR_OPERATIONS.map((operation) => ({
+  operation,
+  callers: ['operator', 'auditor', 'gateway'],
+  answerers: [operation.queue as PartyKind],
+}));
+
+export const CONVERSATIONS: readonly Conversation[] = [...OPERATORS, ...INTERNAL];
+
+/** Messages without an answer: who sends and who hears them. `{hostId}` is the host of whom they speak, and for a host its own. */
+export interface Broadcast {
+  subject: string;
+  senders: readonly PartyKind[];
+  listeners: readonly PartyKind[];
+}
+
+const HOST = '{hostId}';
+
+export const BROADCASTS: readonly Broadcast[] = [
+  {
+    subject: protocol.densityReport(HOST),
+    senders: ['host'],
+    listeners: ['placement', 'gateway', 'operator', 'auditor'],
+  },
+  {
+    subject: protocol.microvmSamples(HOST),
+    senders: ['host'],
+    listeners: ['placement', 'gateway', 'operator', 'auditor'],
+  },
+  { subject: protocol.sessionToGuest(HOST, '*'), senders: ['gateway'], listeners: ['host'] },
+  { subject: protocol.sessionToClient(HOST, '*'), senders: ['host'], listeners: ['gateway'] },
+];

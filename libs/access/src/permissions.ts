@@ -1,0 +1,52 @@
+import { BROADCASTS, CONVERSATIONS } from './conversations';
+import { JETSTREAM_INFO, managingSubjects, readingSubjects } from './jetstream-api';
+import { inboxOf, kindOf, SERVICES, type Party, type Service } from './party';
+import { STORES } from './stores';
+
+/** What a party may do on NATS; everything else the server refuses. */
+export interface Permissions {
+  publish: string[];
+  subscribe: string[];
+  /** Whether it answers requests: one message to where the request says, for a while. */
+  answers: boolean;
+}
+
+/**
+ * The least that a party needs, by the protocol's own catalogue. A host sends and hears below its own subjects only, and does not
+ * reach JetStream at all.
+ */
+export function permissionsOf(party: Party): Permissions {
+  const kind = kindOf(party);
+  // A host stands for itself, everybody else deals with any host.
+  const hostId = typeof party === 'string' ? '*' : party.hostId;
+  const own = (subject: string): string => subject.replaceAll('{hostId}', hostId);
+  const asked = CONVERSATIONS.filter(({ callers }) => callers.includes(kind));
+  const answered = CONVERSATIONS.filter(({ answerers }) => answerers.includes(kind));
+  const sent = BROADCASTS.filter(({ senders }) => senders.includes(kind));
+  const heard = BROADCASTS.filter(({ listeners }) => listeners.includes(kind));
+  return {
+    publish: [
+      ...asked.map(({ operation }) => own(operation.subject)),
+      ...sent.map(({ subject }) => own(subject)),
+      ...storedBy(party),
+    ],
+    subscribe: [
+      ...answered.map(({ operation }) => own(operation.subject)),
+      ...heard.map(({ subject }) => own(subject)),
+      `${inboxOf(party)}.>`,
+    ],
+    answers: answered.length > 0,
+  };
+}
+
+function storedBy(party: Party): string[] {
+  const service = SERVICES.find((one) => one === party);
+  if (!service && party !== 'auditor') return [];
+  const writes = STORES.filter(({ writers }) => writers.includes(service as Service));
+  return [
+    JETSTREAM_INFO,
+    ...STORES.flatMap(({ stream }) => readingSubjects(stream)),
+    ...writes.flatMap(({ stream }) => managingSubjects(stream)),
+    ...writes.flatMap(({ subjects }) => subjects),
+  ];
+}

@@ -1,0 +1,47 @@
+import * as protocol from '#protocol';
+import type { Service } from './party';
+
+/** What is stored on JetStream, and which services write it. All services may read all of it: it is theirs together. */
+export interface Store {
+  /** Name of the JetStream stream behind it. */
+  stream: string;
+  kind: 'stream' | 'keyValue' | 'objects';
+  /** Subjects by which it is written. */
+  subjects: readonly string[];
+  writers: readonly Service[];
+}
+
+const stream = ({ name, subjects }: { name: string; subjects: readonly string[] }, ...writers: Service[]): Store => ({
+  stream: name,
+  kind: 'stream',
+  subjects,
+  writers,
+});
+const keyValue = ({ name }: { name: string }, ...writers: Service[]): Store => ({
+  stream: `KV_${name}`,
+  kind: 'keyValue',
+  subjects: [`$KV.${name}.>`],
+  writers,
+});
+const objects = ({ name }: { name: string }, ...writers: Service[]): Store => ({
+  stream: `OBJ_${name}`,
+  kind: 'objects',
+  subjects: [`$O.${name}.>`],
+  writers,
+});
+
+/** A stream or bucket of the protocol that is missing here can be opened by nobody. */
+export const STORES: readonly Store[] = [
+  stream(protocol.MICROVM_STREAM, 'controller'),
+  stream(protocol.HOST_STREAM, 'controller'),
+  stream(protocol.RECEIPT_STREAM, 'placement'),
+  stream(protocol.AUDIT_STREAM, 'controller', 'gateway'),
+  keyValue(protocol.CONTROLLER_BUCKET, 'controller'),
+  keyValue(protocol.TENANT_BUCKET, 'controller', 'gateway'),
+  keyValue(protocol.TOKEN_BUCKET, 'controller', 'gateway'),
+  keyValue(protocol.IDEMPOTENCY_BUCKET, 'controller'),
+  keyValue(protocol.IMAGE_BUCKET, 'images'),
+  keyValue(protocol.IMAGE_JOB_BUCKET, 'images'),
+  objects(protocol.BLOB_BUCKET, 'images'),
+  objects(protocol.UPLOAD_BUCKET, 'gateway', 'images'),
+];

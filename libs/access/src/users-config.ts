@@ -1,0 +1,31 @@
+import { permissionsOf } from './permissions';
+import type { Party } from './party';
+
+export interface User {
+  party: Party;
+  /** Public key: `U` and 55 characters. */
+  publicKey: string;
+}
+
+/** How long an answer may take, at most. Longer than any operation's deadline. */
+const ANSWER_WITHIN = '5m';
+
+/** The part of nats-server's configuration that says who may come in and what each may do. Holds no secret. */
+export function usersConfig(users: readonly User[]): string {
+  return `# Written by volley keys. nats-server reads it again on SIGHUP.\nauthorization {\n  users = [\n${users.map(userEntry).join('')}  ]\n}\n`;
+}
+
+function userEntry({ party, publicKey }: User): string {
+  const { publish, subscribe, answers } = permissionsOf(party);
+  return `    {
+      nkey: ${publicKey}
+      permissions: {
+        publish: { allow: [${publish.map(quoted).join(', ')}] }
+        subscribe: { allow: [${subscribe.map(quoted).join(', ')}] }
+${answers ? `        allow_responses: { max: 1, expires: "${ANSWER_WITHIN}" }\n` : ''}      }
+    }
+`;
+}
+
+/** JSON is a part of nats-server's language. */
+const quoted = (text: string): string => JSON.stringify(text);
