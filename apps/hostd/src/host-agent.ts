@@ -11,6 +11,7 @@ import { DensityWatch } from './density/density-watch';
 import type { AgentConfig } from './host/agent-config';
 import { capacityOf, describeHost, linuxGuests } from './host/host-description';
 import { hostIdOf, lockHostDirectory } from './host/host-identity';
+import { IdleWatch } from './idle/idle-watch';
 import { ImageCache } from './images/image-cache';
 import { HostImageStore, ImportedImageStore } from './images/imported-images';
 import { HostJournal } from './journal/host-journal';
@@ -57,6 +58,7 @@ export class HostAgent {
     readonly tuner: Tuner,
     readonly consoleLog: ConsoleLog,
     readonly density: DensityWatch,
+    readonly idle: IdleWatch,
     readonly lease: Lease,
     readonly imageCache: ImageCache,
     readonly log: Logger,
@@ -169,12 +171,19 @@ export class HostAgent {
     };
     const manager = new MicrovmManager(context, () => lease.held());
     const tuner = new Tuner(manager, context);
+    const idle = new IdleWatch({
+      candidate: (id) => manager.idleCandidate(id),
+      stop: (id, message) => manager.stopIdle(id, message),
+      nowMs: () => performance.now(),
+    });
+    density.listen(({ samples }) => idle.round(samples));
     const consoleLog = new ConsoleLog(manager, chronicle.state, folders);
     await takeOver(manager, lease, config, log);
     // Barriers and network are part of what the host offers.
     const description = describeHost(hostId, capacity, probe, builtin.names, config.labels, await places.describe());
     places.slots.start();
     disks.warm(ROOT_DISK_MIB);
+    density.start();
     const { slots: keeper, cgroups } = places;
     const fabric = await places.fabric();
     const ledger = new Ledger({ state: chronicle.state, size: slots, slots: keeper, cgroups, fabric, disks, log });
@@ -188,6 +197,7 @@ export class HostAgent {
       tuner,
       consoleLog,
       density,
+      idle,
       lease,
       imageCache,
       log,

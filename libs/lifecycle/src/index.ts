@@ -6,7 +6,6 @@ export * from './microvm/microvm.effects';
 export * from './microvm/microvm.fold';
 export * from './microvm/microvm.limits';
 export * from './microvm/microvm.machine';
-export { stopTimeoutOf } from './microvm/microvm.policies';
 export * from './support/canonical';
 export * from './support/errors';
 export * from './support/life';

@@ -41,6 +41,14 @@ export const HostLimits = z.strictObject({
   cpuPercent: z.int().min(1).max(12_800).optional(),
 });
 
+/** How long a guest may take to power off when neither its spec nor the stop says otherwise, in ms. */
+const STOP_TIMEOUT_MS = 10_000;
+
+/** How long the guest of this spec may take to power off, in ms. */
+export function stopTimeoutMs({ stopTimeoutSeconds }: { stopTimeoutSeconds?: number | undefined }): number {
+  return stopTimeoutSeconds === undefined ? STOP_TIMEOUT_MS : stopTimeoutSeconds * 1_000;
+}
+
 /** Stops a microVM that nobody uses: so little CPU for so long, and nobody connected. Its host does it, also when it is on its own. */
 export const IdleStop = z.strictObject({
   afterSeconds: z.int().min(5).max(31_536_000),

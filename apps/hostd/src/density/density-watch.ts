@@ -14,7 +14,7 @@ export interface DensityWatchParts {
 /** Heap of the sampler's thread, MiB. */
 const HEAP_MIB = 64;
 
-/** Keeps the sampler's thread told of what runs, and asks it for a round every report interval. Measures, decides nothing. */
+/** Keeps the sampler's thread told of what runs, and asks it for a round every report interval. Measures; others decide. */
 export class DensityWatch implements RunWatcher {
   readonly #targets = new Map<string, SampleTarget>();
   /** Told to the thread with the next round: a message for each would cost more than what it says. */
@@ -24,7 +24,7 @@ export class DensityWatch implements RunWatcher {
   #timer: NodeJS.Timeout | undefined;
   #asked = 0;
   #answered = 0;
-  #listener: ((round: SamplerRound) => void) | undefined;
+  readonly #listeners: ((round: SamplerRound) => void)[] = [];
   #stopped = false;
 
   constructor(private readonly parts: DensityWatchParts) {}
@@ -45,9 +45,13 @@ export class DensityWatch implements RunWatcher {
     this.#leavers.add(microvmId);
   }
 
-  /** Begins to measure; the listener gets every round. */
-  start(listener: (round: SamplerRound) => void): void {
-    this.#listener = listener;
+  /** Gets every round. */
+  listen(listener: (round: SamplerRound) => void): void {
+    this.#listeners.push(listener);
+  }
+
+  /** Begins to measure. */
+  start(): void {
     this.#startWorker();
     this.#timer = setInterval(() => this.#ask(), this.parts.config.reportIntervalMs);
     this.#timer.unref();
@@ -82,7 +86,7 @@ export class DensityWatch implements RunWatcher {
     for (const target of this.#targets.values()) this.#newcomers.set(target.id, target);
     worker.on('message', (round: SamplerRound) => {
       this.#answered = round.number;
-      this.#listener?.(round);
+      for (const listener of this.#listeners) listener(round);
     });
     worker.on('error', (error) => this.parts.log.error({ err: error }, 'measuring failed'));
     worker.on('exit', () => {

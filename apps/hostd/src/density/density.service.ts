@@ -8,7 +8,7 @@ import type { SamplerRound } from './sampler-messages';
 /** Samples in one message: far below what NATS takes. */
 const CHUNK = 500;
 
-/** Publishes what the host measures. Nobody has to listen, and nothing is decided by it. */
+/** Publishes what the host measures. Nobody has to listen. */
 @Injectable()
 export class DensityService implements OnApplicationBootstrap {
   constructor(
@@ -17,7 +17,7 @@ export class DensityService implements OnApplicationBootstrap {
   ) {}
 
   onApplicationBootstrap(): void {
-    this.agent.density.start((round) => this.#publish(round));
+    this.agent.density.listen((round) => this.#publish(round));
   }
 
   #publish(round: SamplerRound): void {

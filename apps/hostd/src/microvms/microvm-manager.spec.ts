@@ -566,6 +566,47 @@ describe('microVMs of a host', () => {
     });
   });
 
+  describe('a stop for want of use', () => {
+    const idle = { exit: { reason: 'idle', message: 'nobody used it' } };
+    const startIdling = async (cmdline = '', stopTimeoutSeconds = 10): Promise<void> => {
+      const command = start(vm, 1, cmdline) as Extract<HostCommand, { type: 'start' }>;
+      await agent.manager.command({ ...command, spec: { ...command.spec, stopTimeoutSeconds } });
+      await at(vm, 'running');
+    };
+
+    it('is in order, and an end of its own kind', async () => {
+      await startIdling();
+      agent.manager.stopIdle(vm, 'nobody used it');
+      expect(agent.manager.idleCandidate(vm)).toMatchObject({ isServing: false });
+      await at(vm, 'ended');
+      expect(agent.fact(vm, 'exited')).toMatchObject(idle);
+      expect(agent.manager.idleCandidate(vm)).toBeUndefined();
+    });
+
+    it('is by force when the guest does not power off in the time of its spec', async () => {
+      await startIdling('deaf', 0);
+      agent.manager.stopIdle(vm, 'nobody used it');
+      await at(vm, 'ended');
+      expect(agent.fact(vm, 'exited')).toMatchObject(idle);
+    });
+
+    it('goes on after a restart of the agent', async () => {
+      await startIdling('deaf', 1);
+      agent.manager.stopIdle(vm, 'nobody used it');
+      await restart();
+      await at(vm, 'ended');
+      expect(agent.fact(vm, 'exited')).toMatchObject(idle);
+    });
+
+    it('does not hide that its guest crashed meanwhile', async () => {
+      await startIdling('deaf');
+      agent.manager.stopIdle(vm, 'nobody used it');
+      host.end(host.alive()[0]!, 'panic');
+      await at(vm, 'ended');
+      expect(agent.fact(vm, 'exited')).toMatchObject({ exit: { reason: 'panic' } });
+    });
+  });
+
   const startImage = (image: string): HostCommand =>
     ({ ...start(vm), spec: { ...spec(), image, network: 'none' } }) as HostCommand;
 

@@ -1,5 +1,6 @@
 import { KeyedQueue, Pacer } from '#concurrency';
-import { OperationError, wantedDevices } from '#protocol';
+import { OperationError, stopTimeoutMs, wantedDevices } from '#protocol';
+import type { IdleCandidate } from '../idle/idle-watch';
 import { keepsDisks } from '../disks/disk-plan';
 import type { Answer, IncarnationRecord, PendingCommand } from '../journal/host-record';
 import { unrecordedIdentity } from '../recovery/vmm-search';
@@ -225,6 +226,25 @@ export class MicrovmManager {
     }
     const { type, commandId } = command;
     this.#job(microvmId, () => (type === 'pause' ? live.pause(commandId) : live.resume(commandId)));
+  }
+
+  idleCandidate(microvmId: string): IdleCandidate | undefined {
+    const live = this.#live.get(microvmId);
+    if (!live) return undefined;
+    const { epoch, spec } = live.record;
+    return { epoch, idleStop: spec.idleStop, isServing: live.doing === 'running' && !live.isEnding };
+  }
+
+  /** Stops it in order on this host's own account; its exit tells the message. */
+  stopIdle(microvmId: string, message: string): void {
+    const { chronicle, clock } = this.context;
+    const live = this.#live.get(microvmId);
+    if (!live) return;
+    const { epoch, spec } = live.record;
+    const commandId = `idle.${microvmId}.${epoch}`;
+    const killAt = clock.now() + stopTimeoutMs(spec);
+    const command: PendingCommand = { type: 'stop', commandId, killAt, idle: message };
+    if (chronicle.record({ pending: { microvmId, epoch, command } })) this.#do(live, command);
   }
 
   /** Ends it at once and removes everything of it when it has ended. */

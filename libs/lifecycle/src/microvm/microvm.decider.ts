@@ -1,10 +1,9 @@
-import type { Cause, MicrovmEvent, MicrovmRecord, MicrovmStateName } from '#protocol';
+import { stopTimeoutMs, type Cause, type MicrovmEvent, type MicrovmRecord, type MicrovmStateName } from '#protocol';
 import { EventRefusedError } from '../support/errors';
 import type { Advance } from '../support/life';
 import { applyMicrovmEvents, microvmContext, microvmState, type MicrovmLife } from './microvm.fold';
 import type { MicrovmEffect } from './microvm.effects';
 import { MICROVM_MACHINE_VERSION } from './microvm.machine';
-import { stopTimeoutOf } from './microvm.policies';
 
 /** What an operator may ask of an existing microVM. */
 export type MicrovmCommand =
@@ -45,7 +44,7 @@ const EVENT_OF: {
   resume: () => ({ type: 'resumeRequested' }),
   stop: ({ timeoutMs }, life) => ({
     type: 'stopRequested',
-    timeoutMs: timeoutMs ?? stopTimeoutOf(microvmContext(life).spec),
+    timeoutMs: timeoutMs ?? stopTimeoutMs(microvmContext(life).spec),
   }),
   start: ({ requestedAt }) => ({ type: 'startRequested', requestedAt }),
   kill: () => ({ type: 'killRequested' }),

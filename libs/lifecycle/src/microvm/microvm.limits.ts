@@ -13,8 +13,6 @@ export const MICROVM_LIMITS = {
   leaseMargin: 5_000,
   /** A run that lasts this long was a good one: restarts are counted, and their waits grow, from the beginning again. */
   goodRun: 600_000,
-  /** How long a guest may take to power off, unless its spec or the stop says otherwise. */
-  stopTimeout: 10_000,
   /** How often a resting state is compared with the host. */
   review: 3_600_000,
   /** The same while the host does not answer. */

@@ -1,10 +1,10 @@
 import { assign, setup } from 'xstate';
-import type { Exit, MicrovmEvent } from '#protocol';
+import { stopTimeoutMs, type Exit, type MicrovmEvent } from '#protocol';
 import { initialContext, type MicrovmContext, type MicrovmInput } from './microvm.context';
 import type { MicrovmEffect } from './microvm.effects';
 import { withTuning } from './microvm.tuning';
 import { askAgainAfter, MICROVM_LIMITS, placementBackoff, restartBackoff } from './microvm.limits';
-import { expiryOf, isGoodRun, msUntilScheduledStart, msUntilScheduledStop, stopTimeoutOf } from './microvm.policies';
+import { expiryOf, isGoodRun, msUntilScheduledStart, msUntilScheduledStop } from './microvm.policies';
 
 /** Raised whenever a change makes old histories fold differently; records carry the version that accepted them. */
 export const MICROVM_MACHINE_VERSION = 1;
@@ -204,7 +204,7 @@ const machineSetup = setup({
       rounds: 0,
     })),
     stopByPlan: assign(({ context }) => ({
-      stopTimeoutMs: stopTimeoutOf(context.spec),
+      stopTimeoutMs: stopTimeoutMs(context.spec),
       rounds: 0,
       reason: 'stopped by its schedule',
     })),

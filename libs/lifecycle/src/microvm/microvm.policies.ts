@@ -1,13 +1,8 @@
-import { nextOccurrence, parseCron, type MicrovmSpec } from '#protocol';
+import { nextOccurrence, parseCron } from '#protocol';
 import type { MicrovmContext } from './microvm.context';
 import { MICROVM_LIMITS } from './microvm.limits';
 
 /** What a microVM's policies mean at an instant. All times in ms, instants since 1970. */
-
-/** How long its guest may take to power off when nobody says otherwise. */
-export function stopTimeoutOf({ stopTimeoutSeconds }: Pick<MicrovmSpec, 'stopTimeoutSeconds'>): number {
-  return stopTimeoutSeconds === undefined ? MICROVM_LIMITS.stopTimeout : stopTimeoutSeconds * 1_000;
-}
 
 /** When its host ends it by itself; undefined: never, also while it is protected. */
 export function expiryOf({ expiresAt, protected: isProtected }: MicrovmContext): number | undefined {
