@@ -6,6 +6,8 @@ export * from './microvm/microvm.effects';
 export * from './microvm/microvm.fold';
 export * from './microvm/microvm.limits';
 export * from './microvm/microvm.machine';
+export * from './residency/coresidency';
+export * from './residency/residency';
 export * from './support/canonical';
 export * from './support/errors';
 export * from './support/life';

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { HostStateName } from './host';
 import { HostId } from './ids';
-import { MicrovmStateName } from './microvm-events';
+import { Instant, MicrovmStateName } from './microvm-events';
 
 /** Where a microVM was in its life, and on which host. */
 export const MicrovmSituation = z.strictObject({
@@ -32,3 +32,23 @@ export const HostDifference = z.strictObject({
   to: HostStateName,
 });
 export type HostDifference = z.infer<typeof HostDifference>;
+
+/** From an instant up to, and not including, another; ms since 1970. */
+export const Span = z.strictObject({ from: Instant, to: Instant });
+export type Span = z.infer<typeof Span>;
+
+/** Who shared one host with a tenant. */
+export const HostCoresidency = z.strictObject({
+  hostId: HostId,
+  /** When anybody else was there together with the tenant. */
+  spans: z.array(Span),
+  /** The tenant's microVMs that were there at these times. */
+  own: z.array(z.string()),
+  others: z.array(
+    z.strictObject({
+      tenant: z.string(),
+      microvms: z.array(z.strictObject({ id: z.string(), spans: z.array(Span) })),
+    }),
+  ),
+});
+export type HostCoresidency = z.infer<typeof HostCoresidency>;
