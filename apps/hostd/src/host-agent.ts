@@ -22,6 +22,7 @@ import { Tuner } from './microvms/tuner';
 import { DEFAULT_LIMITS, type AgentContext } from './microvms/agent-context';
 import { BuiltinImageStore } from './microvms/builtin-images';
 import { Chronicle } from './microvms/chronicle';
+import { within } from './microvms/deadline';
 import { Facts } from './microvms/facts';
 import { MicrovmManager } from './microvms/microvm-manager';
 import { defaultRunDirectory, digestOf, RunFolders } from './microvms/run-folders';
@@ -38,6 +39,8 @@ import { Ledger } from './ledger/ledger';
 const METADATA_PORT = 80;
 /** How long a shutdown waits for launches under way. */
 const DRAIN_MS = 3_000;
+/** How long it waits for the end of what it may not have any more. */
+const FENCE_MS = 5_000;
 /** How often the host is compared with the journal. */
 const AUDIT_MS = 60_000;
 
@@ -142,13 +145,15 @@ export class HostAgent {
     const places = new Places({ config, digest, slots, cpus, driver, pacer, state: chronicle.state, log });
     const disks = new Disks({ directory: join(config.hostDir, 'disks'), log });
     const density = new DensityWatch({ config, log });
+    let fenced: Promise<unknown> = Promise.resolve();
     const lease = new Lease({
       path: join(folders.root, 'lease'),
       bootId: boot,
       onEnd: () => {
-        const message = 'ended by its host, which had not heard from the controllers until the end of its lease';
-        const count = manager.fence({ reason: 'killed', message });
-        if (count > 0) log.error({ count }, 'the lease is over: microVMs that may start elsewhere now were ended');
+        const ends = manager.fence();
+        if (ends.length === 0) return;
+        log.error({ count: ends.length }, 'the lease is over: microVMs that may start elsewhere now are ended');
+        fenced = Promise.all(ends);
       },
     });
     const context: AgentContext = {
@@ -179,6 +184,9 @@ export class HostAgent {
     density.listen(({ samples }) => idle.round(samples));
     const consoleLog = new ConsoleLog(manager, chronicle.state, folders);
     await takeOver(manager, lease, config, log);
+    // Whoever registers must not hold what may run elsewhere by now.
+    if ((await within(fenced, FENCE_MS, 'late')) === 'late')
+      log.error('a microVM that must not run here any more does not end');
     // Barriers and network are part of what the host offers.
     const description = describeHost(hostId, capacity, probe, builtin.names, config.labels, await places.describe());
     places.slots.start();

@@ -375,7 +375,7 @@ describeReal('hostd with real VMMs', () => {
     const before = controller.registrations.length;
     await nats.restart();
     await until(() => controller.registrations.length > before, 'registers again');
-    expect((await controller.heard(move, 'exited')).exit).toMatchObject({ reason: 'killed' });
+    expect((await controller.heard(move, 'exited')).exit).toMatchObject({ reason: 'fenced' });
     await controller.stop(keep, 0);
     await controller.heard(keep, 'exited');
   });

@@ -7,6 +7,13 @@ export interface EndCause {
   message: string;
 }
 
+/** The controllers may start it elsewhere from now on. */
+export const FENCED: EndCause = {
+  reason: 'fenced',
+  message: 'ended by its host, which had not heard from the controllers until the end of its lease',
+};
+export const HOST_RESTARTED: EndCause = { reason: 'hostRestarted', message: 'the machine under it was restarted' };
+
 /** How a process looks that was ended from outside, or of which nobody knows how it ended. */
 const SILENT_ENDS: readonly Exit['reason'][] = ['killed', 'requested', 'lost'];
 

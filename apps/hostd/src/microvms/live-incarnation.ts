@@ -5,7 +5,7 @@ import { wantedDevices, type Exit, type GuestNetwork, type StartTimings } from '
 import type { IncarnationRecord, PendingCommand } from '../journal/host-record';
 import type { AgentContext } from './agent-context';
 import { abortable, within } from './deadline';
-import { exitOf, type EndCause } from './exits';
+import { exitOf, HOST_RESTARTED, type EndCause } from './exits';
 import { msUntil } from './expiry';
 import { programEnd } from './guest-report';
 import { withRemedy } from './launch-remedy';
@@ -161,7 +161,8 @@ export class LiveIncarnation {
    * a boot that is not over is for {@link finishBoot} to wait for.
    */
   async adopt(identity: VmmIdentity): Promise<void> {
-    const { driver, limits } = this.context;
+    const { driver, limits, moment } = this.context;
+    if (identity.bootId !== moment().bootId) this.#cause ??= HOST_RESTARTED;
     const adopting = driver.adopt(this.record.microvmId, identity);
     let process: MicrovmProcess;
     try {

@@ -299,6 +299,9 @@ interface AgentOptions {
   noRoom?: () => string | undefined;
   /** Moves its wall clock, as an administrator does. */
   wallClockJumpsBy?: number;
+  leaseHeld?: boolean;
+  /** Of the machine, as the agent sees it. */
+  bootId?: string;
 }
 
 /** One life of the agent on a directory of the scripted host. */
@@ -374,7 +377,7 @@ class Agent {
       moment: () => ({
         wallMs: clock.now() + (options.wallClockJumpsBy ?? 0),
         monotonicMs: Number(process.hrtime.bigint()) / 1e6,
-        bootId: 'boot',
+        bootId: options.bootId ?? 'boot',
       }),
       facts: new Facts(HOST, () => clock.now()),
       pacer,
@@ -395,6 +398,7 @@ class Agent {
       limits: { ...DEFAULT_LIMITS, bootMs: 200, controlMs: 50, killMs: 100, replaceMs: 300, ...options.limits },
       log,
     };
+    this.leaseHeld = options.leaseHeld ?? true;
     this.manager = new MicrovmManager(this.context, () => this.leaseHeld);
   }
 
@@ -429,6 +433,17 @@ const start = (id: string, epoch = 1, cmdline = ''): HostCommand => ({
   microvmId: id,
   epoch,
   spec: spec(cmdline),
+});
+const startMovable = (id: string): HostCommand =>
+  ({ ...start(id), spec: { ...spec(), onHostLoss: 'reschedule' } }) as HostCommand;
+const granted = (id: string, slot: number, onHostLoss: 'keep' | 'reschedule') => ({
+  type: 'admitted' as const,
+  microvmId: id,
+  epoch: 1,
+  slot,
+  spec: { ...spec(), onHostLoss },
+  receivedAt: Date.now(),
+  admittedAt: Date.now(),
 });
 const order = (type: 'pause' | 'resume' | 'erase' | 'verify', id: string, epoch = 1): HostCommand => ({
   type,
@@ -950,14 +965,73 @@ describe('microVMs of a host', () => {
 
     it('fences those that may move, and no others', async () => {
       const keep = idOf(2);
-      await agent.manager.command({ ...start(vm), spec: { ...spec(), onHostLoss: 'reschedule' } } as HostCommand);
+      await agent.manager.command(startMovable(vm));
       await agent.manager.command(start(keep));
       await at(vm, 'running');
       await at(keep, 'running');
-      expect(agent.manager.fence({ reason: 'killed', message: 'the lease is over' })).toBe(1);
+      const ends = agent.manager.fence();
+      expect(ends).toHaveLength(1);
+      await ends[0];
+      expect(agent.phase(vm)).toBe('ended');
+      expect(agent.phase(keep)).toBe('running');
+      expect(agent.fact(vm, 'exited')).toMatchObject({ exit: { reason: 'fenced' } });
+    });
+
+    it('ends those that may move, and no others, when it comes back after the end of its lease', async () => {
+      const keep = idOf(2);
+      await agent.manager.command(startMovable(vm));
+      await agent.manager.command(start(keep));
+      await at(vm, 'running');
+      await at(keep, 'running');
+      await restart({ leaseHeld: false });
       await at(vm, 'ended');
       expect(agent.phase(keep)).toBe('running');
-      expect(agent.fact(vm, 'exited')).toMatchObject({ exit: { reason: 'killed', message: 'the lease is over' } });
+      expect(agent.fact(vm, 'exited')).toMatchObject({ exit: { reason: 'fenced' } });
+      expect(host.alive()).toHaveLength(1);
+    });
+
+    it('does not launch what was granted before its lease ended and may run elsewhere by now', async () => {
+      const keep = idOf(2);
+      agent.crash();
+      agent = new Agent(directory, host);
+      // Killed between the record of the grant and the launch.
+      agent.context.chronicle.record({ change: granted(vm, 0, 'reschedule') });
+      agent.context.chronicle.record({ change: granted(keep, 1, 'keep') });
+      await restart({ leaseHeld: false });
+      await at(vm, 'ended');
+      await at(keep, 'running');
+      expect(agent.fact(vm, 'exited')).toMatchObject({ exit: { reason: 'fenced' } });
+      expect(host.launches).toBe(1);
+    });
+
+    it('leaves alone what may move while the lease is held', async () => {
+      await agent.manager.command(startMovable(vm));
+      await at(vm, 'running');
+      await restart();
+      expect(agent.manager.liveOf(vm)!.doing).toBe('running');
+    });
+
+    it('says that the machine was restarted under those that were running', async () => {
+      const [keep, over] = [idOf(2), idOf(3)];
+      await agent.manager.command(startMovable(vm));
+      await agent.manager.command(start(keep));
+      await agent.manager.command(start(over, 1, 'exit'));
+      for (const [id, phase] of [
+        [vm, 'running'],
+        [keep, 'running'],
+        [over, 'ended'],
+      ] as const)
+        await at(id, phase);
+      agent.crash();
+      for (const one of host.alive()) host.end(one, 'lost');
+      agent = new Agent(directory, host, { bootId: 'next boot' });
+      await agent.manager.recover();
+      await at(vm, 'ended');
+      await at(keep, 'ended');
+      for (const id of [vm, keep]) {
+        expect(agent.fact(id, 'exited')).toMatchObject({ exit: { reason: 'hostRestarted' } });
+      }
+      expect(agent.fact(over, 'exited')).toMatchObject({ exit: { reason: 'powerOff' } });
     });
 
     it('keeps the remains of a bounded number that nobody erases', async () => {

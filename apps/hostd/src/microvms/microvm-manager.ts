@@ -7,7 +7,7 @@ import { unrecordedIdentity } from '../recovery/vmm-search';
 import type { AgentContext } from './agent-context';
 import { decide, type HostCommand, type StartCommand, type Verdict } from './command-rules';
 import { within } from './deadline';
-import type { EndCause } from './exits';
+import { FENCED, type EndCause } from './exits';
 import { expiryAt } from './expiry';
 import { LiveIncarnation } from './live-incarnation';
 
@@ -323,6 +323,8 @@ export class MicrovmManager {
     const { microvmId, epoch } = record;
     const pending = [...record.pending];
     const live = this.#bringToLife(record);
+    // Away for longer than its lease: it is adopted only to be ended, or not launched at all.
+    if (!this.leaseHeld() && mayStartElsewhere(record)) live.end(FENCED);
     let { identity } = record;
     if (!identity) {
       // Granted, but the agent ended before it wrote down the process: there may be one, or have been one.
@@ -338,15 +340,11 @@ export class MicrovmManager {
     for (const command of pending) if (record.phase !== 'ended') this.#do(live, command);
   }
 
-  /** Ends everything that wants to move when its host is lost: the lease is over, and it may start elsewhere any moment now. */
-  fence(cause: EndCause): number {
-    let count = 0;
-    for (const live of this.#live.values()) {
-      if (live.record.spec.onHostLoss !== 'reschedule') continue;
-      live.end(cause);
-      count++;
-    }
-    return count;
+  /** The lease is over: ends everything that may start elsewhere any moment now. Gives the ends of those that were alive. */
+  fence(): Promise<void>[] {
+    const fenced = [...this.#live.values()].filter(({ record }) => mayStartElsewhere(record));
+    for (const live of fenced) live.end(FENCED);
+    return fenced.map(({ ended }) => ended);
   }
 
   /** Everything this host holds. */
@@ -369,6 +367,10 @@ export class MicrovmManager {
     this.#draining = true;
     await within(this.#queue.settled(), ms, undefined);
   }
+}
+
+function mayStartElsewhere({ spec }: IncarnationRecord): boolean {
+  return spec.onHostLoss === 'reschedule';
 }
 
 /** Under which id an answer is kept: a question is answered anew each time. */
