@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { mountTightDisk, tightDiskMissing, type TightDisk } from '../../../../test/support/tight-disk';
+import { mountTightDisk, tightDiskMissing, type TightDisk } from '#chaos';
 import { Chronicle } from '../microvms/chronicle';
 import { HostJournal } from './host-journal';
 

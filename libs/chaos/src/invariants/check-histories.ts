@@ -21,6 +21,8 @@ export interface Ending {
   state: string;
   hostId: string | null;
   epoch: number;
+  /** Of its last record. */
+  sequence: number;
 }
 
 /** Checks every history by itself: S5 (no double), S7 (nothing after deleted), S9 (legal path), epochs that only grow. */
@@ -40,13 +42,12 @@ function checkOne(history: StoredRecord[], violations: Violation[]): Ending {
   const id = history[0]!.record.microvmId;
   const report = (rule: string, detail: string): void => void violations.push({ rule, subject: id, detail });
   const commands = new Set<string>();
-  const ending: Ending = { id, state: 'none', hostId: null, epoch: 0 };
-  let sequence = 0;
+  const ending: Ending = { id, state: 'none', hostId: null, epoch: 0, sequence: 0 };
   for (const { subject, record, sequence: at } of history) {
     if (!subject.endsWith(`.${id}`) || record.microvmId !== id)
       report('S9', `record ${at} of ${record.microvmId} lies on ${subject}`);
-    if (at <= sequence) report('S5', `sequence ${at} came after ${sequence}`);
-    sequence = at;
+    if (at <= ending.sequence) report('S5', `sequence ${at} came after ${ending.sequence}`);
+    ending.sequence = at;
     if (commands.has(record.commandId)) report('S5', `command ${record.commandId} is on record twice`);
     commands.add(record.commandId);
     if ((record.from ?? 'none') !== ending.state)

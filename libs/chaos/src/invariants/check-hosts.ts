@@ -1,17 +1,12 @@
 import type { Ending } from './check-histories';
+import type { FoundVmm } from './scan-vmms';
 import { ALIVE, RESTING } from './legal-paths';
 import type { Violation } from './violation';
-
-/** One VMM process found on a host. */
-export interface FoundVmm {
-  pid: number;
-  microvmId: string;
-}
 
 /** Compares what the histories say in the end with what really runs: S1, S2, S3, and L1 when the fleet had time to settle. */
 export function checkHosts(
   endings: readonly Ending[],
-  found: readonly FoundVmm[],
+  found: readonly Pick<FoundVmm, 'pid' | 'microvmId' | 'epoch'>[],
   accepted: Iterable<string>,
 ): Violation[] {
   const violations: Violation[] = [];
@@ -19,7 +14,12 @@ export function checkHosts(
     void violations.push({ rule, subject, detail });
   const byId = new Map(endings.map((ending) => [ending.id, ending]));
   const processes = new Map<string, number[]>();
-  for (const { microvmId, pid } of found) processes.set(microvmId, [...(processes.get(microvmId) ?? []), pid]);
+  for (const { microvmId, pid, epoch } of found) {
+    processes.set(microvmId, [...(processes.get(microvmId) ?? []), pid]);
+    const latest = byId.get(microvmId)?.epoch;
+    if (latest !== undefined && epoch !== latest)
+      report('S1', microvmId, `process ${pid} is of epoch ${epoch}, but the latest is ${latest}`);
+  }
 
   for (const id of accepted) if (!byId.has(id)) report('S2', id, 'was accepted but has no history');
   for (const ending of endings) {

@@ -34,7 +34,7 @@ describe('checking histories', () => {
   it('finds nothing wrong with a good one', () => {
     expect(checkHistories(good())).toEqual({
       violations: [],
-      endings: [{ id: 'a', state: 'stopped', hostId: 'h', epoch: 1 }],
+      endings: [{ id: 'a', state: 'stopped', hostId: 'h', epoch: 1, sequence: 5 }],
     });
   });
 
@@ -75,20 +75,21 @@ describe('checking histories', () => {
 });
 
 describe('checking hosts', () => {
-  const running = { id: 'r', state: 'running', hostId: 'h', epoch: 1 };
-  const stopped = { id: 's', state: 'stopped', hostId: 'h', epoch: 1 };
-  const process = { pid: 1, microvmId: 'r' };
+  const running = { id: 'r', state: 'running', hostId: 'h', epoch: 1, sequence: 1 };
+  const stopped = { id: 's', state: 'stopped', hostId: 'h', epoch: 1, sequence: 2 };
+  const process = { pid: 1, microvmId: 'r', epoch: 1 };
 
   it('finds nothing wrong when both agree', () => {
     expect(checkHosts([running, stopped], [process], ['r', 's'])).toEqual([]);
   });
 
   it.each([
-    ['S1', [running], [process, { pid: 2, microvmId: 'r' }], ['r']],
+    ['S1', [running], [process, { ...process, pid: 2 }], ['r']],
+    ['S1', [running], [{ ...process, epoch: 2 }], ['r']],
     ['S2', [running], [], ['r']],
     ['S2', [running], [process], ['r', 'lost']],
-    ['S3', [stopped], [{ pid: 3, microvmId: 's' }], ['s']],
-    ['S3', [], [{ pid: 3, microvmId: 'nobody' }], []],
+    ['S3', [stopped], [{ pid: 3, microvmId: 's', epoch: 1 }], ['s']],
+    ['S3', [], [{ pid: 3, microvmId: 'nobody', epoch: 1 }], []],
     ['L1', [{ ...running, state: 'stopping' }], [process], ['r']],
   ])('reports %s', (rule, endings, found, accepted) => {
     expect(checkHosts(endings, found, accepted).map((violation) => violation.rule)).toEqual([rule]);

@@ -53,7 +53,7 @@ export const LEGAL_MOVES: Record<string, readonly string[]> = {
 };
 
 /** Events that change something of a microVM, and never its state; before it is being deleted. */
-export const KEEPS_STATE: readonly string[] = ['tuned', 'protectionSet'];
+export const KEEPS_STATE: readonly string[] = ['tuned', 'protectionSet', 'placementWaits'];
 
 /** States in which nobody owes anybody anything: where a fleet without faults comes to rest. */
 export const RESTING: readonly string[] = ['running', 'paused', 'stopped', 'failed', 'deleted'];
