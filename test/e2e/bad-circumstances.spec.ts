@@ -26,7 +26,7 @@ import { REGISTRY_PROGRAMS, startImageRegistry, type ImageRegistry } from '../su
 import { artefacts, kvmMissing } from '../support/kvm';
 import { natsServerMissing } from '../support/nats-server';
 import { busyboxImage, missingProgram, OCI_PROGRAMS } from '../support/oci-image';
-import { mountTightDisk, tightDiskMissing, type TightDisk } from '../support/tight-disk';
+import { mountTightDisk, tightDiskMissing, type TightDisk } from '#chaos';
 
 jest.setTimeout(120_000);
 

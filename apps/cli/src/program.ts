@@ -15,6 +15,7 @@ import { addPsCommand } from './commands/ps.command';
 import { addRunCommand } from './commands/run.command';
 import { addTuneCommands } from './commands/tune.command';
 import { addBenchCommand } from './bench/bench.command';
+import { addChaosCommand } from './chaos/chaos.command';
 import { addFuzzCommand } from './fuzz/fuzz.command';
 import { addImageCommand } from './images/image.command';
 import { addDoctorCommand } from './doctor/doctor.command';
@@ -72,6 +73,7 @@ Exit codes: ${Object.entries(ExitCode)
   addDoctorCommand(program);
   addBenchCommand(program);
   addMachinesCommand(program);
+  addChaosCommand(program);
   addTestCommand(program);
   addFuzzCommand(program);
   return program;

@@ -6,6 +6,7 @@ import { Deadlines } from './effects/deadlines';
 import { EffectRunner } from './effects/effect-runner';
 import { HostCommandEffect } from './effects/host-command.effect';
 import { PlaceEffect } from './effects/place.effect';
+import { PlacementAnswers } from './effects/placement-answers';
 import { HostHistories } from './histories/host-histories';
 import { MicrovmHistories } from './histories/microvm-histories';
 import { FactRecorder } from './hosts/fact-recorder';
@@ -41,6 +42,7 @@ export interface ControllerOptions {
     Deadlines,
     EffectRunner,
     PlaceEffect,
+    PlacementAnswers,
     HostCommandEffect,
     DrainRunner,
     PlacesElsewhere,

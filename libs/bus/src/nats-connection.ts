@@ -1,5 +1,6 @@
 import { connect, type NatsConnection, type ServerInfo } from 'nats';
 import type { Logger } from 'pino';
+import { ReconnectDelay } from './reconnect-delay';
 
 export interface ConnectOptions {
   /** One or more URLs, e.g. `nats://127.0.0.1:4222`. */
@@ -23,6 +24,7 @@ export interface ConnectOptions {
 export async function connectNats(options: ConnectOptions): Promise<NatsConnection> {
   const { logger } = options;
   const waiting = setInterval(() => logger?.warn({ servers: options.servers }, 'waiting for NATS'), 5_000);
+  const delay = new ReconnectDelay([options.servers].flat().length);
   let nc: NatsConnection;
   try {
     nc = await connect({
@@ -33,8 +35,7 @@ export async function connectNats(options: ConnectOptions): Promise<NatsConnecti
       ...(options.password === undefined ? {} : { pass: options.password }),
       maxReconnectAttempts: -1,
       waitOnFirstConnect: true,
-      reconnectTimeWait: 150,
-      reconnectJitter: 50,
+      reconnectDelayHandler: () => delay.next(),
       pingInterval: 10_000,
       maxPingOut: 2,
       timeout: 5_000,

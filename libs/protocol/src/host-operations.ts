@@ -18,13 +18,14 @@ const Incarnation = { microvmId: MicrovmId, epoch: z.int().positive() };
 export const hostCommand = operation({
   subject: 'volley.v1.hosts.{hostId}.command',
   request: z.discriminatedUnion('type', [
-    /** expiresAt: the host ends it then by itself. */
+    /** expiresAt: the host ends it then by itself. coresidency: of its tenant; absent: it shares with everybody. */
     z.strictObject({
       type: z.literal('start'),
       commandId: z.string(),
       ...Incarnation,
       spec: MicrovmSpec,
       expiresAt: Instant.optional(),
+      coresidency: Coresidency.optional(),
     }),
     z.strictObject({ type: z.literal('pause'), commandId: z.string(), ...Incarnation }),
     z.strictObject({ type: z.literal('resume'), commandId: z.string(), ...Incarnation }),

@@ -105,6 +105,8 @@ export const MicrovmEvent = z.discriminatedUnion('type', [
   event('requested', { spec: MicrovmSpec, requestedAt: Instant, specHash: z.string() }),
   event('placementStarted', {}),
   event('placed', { ...placement, receiptId: z.string(), decidedAt: Instant }),
+  /** No host can take it now; it waits for one. */
+  event('placementWaits', { reason: z.string(), receiptId: z.string().optional() }),
   event('placementFailed', { reason: z.string(), receiptId: z.string().optional(), final: z.boolean() }),
   event('pauseRequested', {}),
   event('resumeRequested', {}),

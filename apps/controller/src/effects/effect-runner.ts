@@ -10,7 +10,7 @@ import { HostCommandEffect } from './host-command.effect';
 import { PlaceEffect } from './place.effect';
 
 /** Pacing: more in flight makes every one of them slower and none of them sooner. */
-const LIMITS = { place: 32, eachHost: 64 };
+const COMMANDS_EACH_HOST = 64;
 const BACKOFF_MS = { first: 50, most: 2_000 };
 /** Tries of an effect that no state waits for (reviews, cleaning up): the next review or registration repeats it. */
 const UNAWAITED_TRIES = 3;
@@ -23,7 +23,6 @@ const PASSING: readonly ErrorCode[] = ['unavailable', 'timeout', 'overloaded'];
  */
 @Injectable()
 export class EffectRunner {
-  readonly #placements = new Pacer(LIMITS.place);
   /** One each, so that a host that does not answer holds up nobody but itself. */
   readonly #hostCommands = new Map<string, Pacer>();
   /** Effects under way, so that the same one is not done twice at a time. */
@@ -76,14 +75,16 @@ export class EffectRunner {
 
   async #performUntilTaken(life: MicrovmLife, effect: MicrovmEffect): Promise<void> {
     const awaited = life.outstanding.some(({ type, epoch }) => type === effect.type && epoch === effect.epoch);
+    // enteredAt changes with every entry into a state, so equality means that the asking state was not left.
+    const wanted = (): boolean =>
+      !this.shutdown.aborted &&
+      (!awaited ||
+        (this.histories.index.get(life.id)?.enteredAt === life.enteredAt && this.partitions.owns(life.id)));
     let backoff = BACKOFF_MS.first;
-    for (let tries = 1; !this.shutdown.aborted; tries++) {
-      // enteredAt changes with every entry into a state, so equality means that the asking state was not left.
-      if (awaited && this.histories.index.get(life.id)?.enteredAt !== life.enteredAt) return;
-      if (awaited && !this.partitions.owns(life.id)) return;
+    for (let tries = 1; wanted(); tries++) {
       try {
         await (effect.type === 'place'
-          ? this.#placements.run(() => this.placeEffect.perform(life, effect))
+          ? this.placeEffect.perform(life, effect, wanted)
           : this.#paceOf(effect.hostId).run(() => this.hostCommandEffect.perform(life, effect)));
         return;
       } catch (error) {
@@ -103,7 +104,7 @@ export class EffectRunner {
   #paceOf(hostId: string): Pacer {
     const known = this.#hostCommands.get(hostId);
     if (known) return known;
-    const pacer = new Pacer(LIMITS.eachHost);
+    const pacer = new Pacer(COMMANDS_EACH_HOST);
     this.#hostCommands.set(hostId, pacer);
     return pacer;
   }

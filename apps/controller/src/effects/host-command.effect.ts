@@ -3,6 +3,7 @@ import { BusClient } from '#bus';
 import { microvmState, type MicrovmEffect, type MicrovmLife } from '#lifecycle';
 import { hostCommand, type MicrovmEvent, type RequestOf } from '#protocol';
 import { MicrovmHistories } from '../histories/microvm-histories';
+import { CoresidencyRules } from '../tenants/coresidency-rules';
 
 type HostEffectOf = Exclude<MicrovmEffect, { type: 'place' }>;
 type HostCommandRequest = RequestOf<typeof hostCommand>;
@@ -13,10 +14,11 @@ export class HostCommandEffect {
   constructor(
     private readonly bus: BusClient,
     private readonly histories: MicrovmHistories,
+    private readonly rules: CoresidencyRules,
   ) {}
 
   async perform(life: MicrovmLife, effect: HostEffectOf): Promise<void> {
-    const request = toRequest(life, effect);
+    const request = toRequest(life, effect, this.rules);
     const reply = await this.bus.call(hostCommand, request, { values: { hostId: effect.hostId } });
     if (reply.accepted) return;
     const event = refusal(effect, reply.reason ?? 'the host gave no reason');
@@ -29,7 +31,7 @@ export class HostCommandEffect {
   }
 }
 
-function toRequest(life: MicrovmLife, effect: HostEffectOf): HostCommandRequest {
+function toRequest(life: MicrovmLife, effect: HostEffectOf, rules: CoresidencyRules): HostCommandRequest {
   const commandId = `${life.id}.${effect.epoch}.${effect.type}.${microvmState(life)}.${Math.round(life.enteredAt * 1000)}`;
   const incarnation = { commandId, microvmId: life.id, epoch: effect.epoch };
   switch (effect.type) {
@@ -38,6 +40,7 @@ function toRequest(life: MicrovmLife, effect: HostEffectOf): HostCommandRequest 
         type: 'start',
         ...incarnation,
         spec: effect.spec,
+        coresidency: rules.of(effect.spec.tenant),
         ...(effect.expiresAt === undefined ? {} : { expiresAt: effect.expiresAt }),
       };
     case 'pauseOnHost':

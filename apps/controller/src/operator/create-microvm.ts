@@ -2,7 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { randomBytes } from 'node:crypto';
 import { wallClockMs } from '#journal';
 import { decideEvents, microvmContext, viewMicrovm, type Decision, type MicrovmLife, type Occasion } from '#lifecycle';
-import { OperationError, sortableId, type createMicrovm, type ReplyOf } from '#protocol';
+import { OperationError, requirePlacementLabels, sortableId, type createMicrovm, type ReplyOf } from '#protocol';
 import type { z } from 'zod';
 import { MicrovmHistories } from '../histories/microvm-histories';
 import { QuotaGate } from '../tenants/quota-gate';
@@ -31,6 +31,7 @@ export class CreateMicrovm {
     by,
     requestedAt,
   }: Request): Promise<ReplyOf<typeof createMicrovm>> {
+    requirePlacementLabels(asked);
     const spec = await pinImage(asked, this.images);
     const now = wallClockMs();
     // Of what was asked for: the same request is the same, also when the image's name stands for something else by then.

@@ -41,6 +41,8 @@ export interface MicrovmContext {
   expiresAt?: number;
   /** The last move away from a host, and the place that was chosen for it before it was ended there. */
   move?: Move;
+  /** When a restart's turn came: from then on it waits for a host. */
+  placingSince?: number;
   /** When it was last asked to start: scheduled stops after this are due, however late they are noticed. */
   upSince?: number;
 }

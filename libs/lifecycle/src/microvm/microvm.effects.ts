@@ -11,6 +11,8 @@ export type MicrovmEffect =
       attempt: number;
       excluded: readonly string[];
       spec: MicrovmSpec;
+      /** Until when it waits for a host that can take it, ms since 1970. */
+      waitUntil: number;
       /** The place that is kept for it. */
       kept?: { hostId: string; receiptId: string; at: number };
     }

@@ -2,6 +2,9 @@
 export const MICROVM_LIMITS = {
   /** Placements tried before a start is given up. */
   placementAttempts: 8,
+  /** How long a host may be waited for, unless the spec says otherwise. */
+  capacityWait: 30_000,
+  /** After that the placement service has to have answered. */
   placementDeadline: 10_000,
   /** From the start command to the fact `started`: includes the host's paced queue of launches. */
   startDeadline: 60_000,

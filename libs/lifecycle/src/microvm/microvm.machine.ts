@@ -48,6 +48,12 @@ function atOf(event: MachineEvent, { timings }: Context): number {
   return 'at' in event ? event.at : timings.acceptedAt;
 }
 
+/** Until when it waits for a host: counted from the request, whatever hosts refused it in between. */
+function waitUntilOf({ spec, timings, placingSince = 0 }: Context): number {
+  const waitMs = spec.waitSeconds === undefined ? MICROVM_LIMITS.capacityWait : spec.waitSeconds * 1_000;
+  return Math.max(timings.acceptedAt, placingSince) + waitMs;
+}
+
 /** Restarts in a row before this end. */
 function restartsBefore(context: Context, at: number): number {
   return isGoodRun(context, at) ? 0 : context.restarts;
@@ -87,7 +93,11 @@ const machineSetup = setup({
           }),
       ...(context.spec.schedule ? { upSince: event.at } : {}),
     })),
-    countAttempt: assign(({ context }) => ({ attempts: context.attempts + 1, reason: null })),
+    countAttempt: assign(({ context, event }) => ({
+      attempts: context.attempts + 1,
+      reason: null,
+      ...(context.attempts === 0 ? { placingSince: event.at } : {}),
+    })),
     rememberPlacement: assign(({ context, event }) => {
       if (event.type !== 'placed') return {};
       const { requestedAt, acceptedAt } = context.timings;
@@ -178,6 +188,7 @@ const machineSetup = setup({
     })),
     noteReason: assign(({ event }) => {
       switch (event.type) {
+        case 'placementWaits':
         case 'placementFailed':
         case 'refused':
         case 'commandFailed':
@@ -238,6 +249,7 @@ const machineSetup = setup({
       event.epoch === context.epoch &&
       event.hostId === context.hostId,
     attemptsLeft: ({ context }) => context.attempts < MICROVM_LIMITS.placementAttempts,
+    noPlaceInTime: ({ event }) => event.type === 'placementFailed' && event.final,
     mayBePlacedLater: ({ context, event }) =>
       context.attempts < MICROVM_LIMITS.placementAttempts && !(event.type === 'placementFailed' && event.final),
     refusedAndAttemptsLeft: ({ context, event }) =>
@@ -276,7 +288,8 @@ const machineSetup = setup({
   },
   delays: {
     wait: ({ context }) => context.waitMs,
-    placementDeadline: MICROVM_LIMITS.placementDeadline,
+    placementDeadline: ({ context, event }) =>
+      Math.max(0, waitUntilOf(context) - atOf(event, context)) + MICROVM_LIMITS.placementDeadline,
     startDeadline: MICROVM_LIMITS.startDeadline,
     pauseDeadline: MICROVM_LIMITS.pauseDeadline,
     stopDeadline: ({ context }) => context.stopTimeoutMs + askAgainAfter(MICROVM_LIMITS.stopGrace, context.rounds),
@@ -411,6 +424,7 @@ export const microvmMachine = machineSetup.createMachine({
           attempt: context.attempts,
           excluded: context.excluded,
           spec: context.spec,
+          waitUntil: waitUntilOf(context),
           ...(context.attempts === 0 && context.move
             ? { kept: { hostId: context.move.to, receiptId: context.move.receiptId, at: context.move.at } }
             : {}),
@@ -428,8 +442,10 @@ export const microvmMachine = machineSetup.createMachine({
         ],
         placementFailed: [
           { guard: 'mayBePlacedLater', target: 'requested', actions: 'waitForCapacity' },
+          { guard: 'noPlaceInTime', target: 'failed', actions: 'noteReason' },
           { target: 'failed', actions: 'noteGivenUp' },
         ],
+        placementWaits: { actions: 'noteReason' },
         ...CANCELLABLE,
       },
       after: {

@@ -41,6 +41,7 @@ const anyEvent: fc.Arbitrary<MicrovmEvent> = fc.oneof(
     )
     .map((timer): MicrovmEvent => ({ type: 'deadlinePassed', timer })),
   incarnation.map((i): MicrovmEvent => ({ type: 'placed', ...i, receiptId: 'r', decidedAt: T0 })),
+  fc.constant<MicrovmEvent>({ type: 'placementWaits', reason: 'no room yet' }),
   fc.boolean().map((final): MicrovmEvent => ({ type: 'placementFailed', reason: 'no room', final })),
   incarnation.map((i): MicrovmEvent => ({ type: 'refused', ...i, reason: 'full' })),
   incarnation.map((i): MicrovmEvent => ({ type: 'started', ...i, pid: 1, timings: TIMINGS })),
