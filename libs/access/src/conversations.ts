@@ -24,7 +24,8 @@ const INTERNAL: readonly Conversation[] = [
 /** What operators may ask for: by NATS, or by REST from the gateway. Answered by the service whose queue group it has. */
 const OPERATORS: readonly Conversation[] = OPERATOR_OPERATIONS.map((operation) => ({
   operation,
-  callers: ['operator', 'auditor', 'gateway'],
+  // A controller previews drains.
+  callers: ['operator', 'auditor', 'gateway', ...(operation === protocol.dryRunPlacement ? ['controller' as const] : [])],
   answerers: [operation.queue as PartyKind],
 }));
 
@@ -50,6 +51,7 @@ export const BROADCASTS: readonly Broadcast[] = [
     senders: ['host'],
     listeners: ['placement', 'gateway', 'operator', 'auditor'],
   },
+  { subject: protocol.placementAnswers('*'), senders: ['placement'], listeners: ['controller'] },
   { subject: protocol.sessionToGuest(HOST, '*'), senders: ['gateway'], listeners: ['host'] },
   { subject: protocol.sessionToClient(HOST, '*'), senders: ['host'], listeners: ['gateway'] },
 ];

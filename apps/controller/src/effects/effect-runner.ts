@@ -78,8 +78,7 @@ export class EffectRunner {
     // enteredAt changes with every entry into a state, so equality means that the asking state was not left.
     const wanted = (): boolean =>
       !this.shutdown.aborted &&
-      (!awaited ||
-        (this.histories.index.get(life.id)?.enteredAt === life.enteredAt && this.partitions.owns(life.id)));
+      (!awaited || (this.histories.index.get(life.id)?.enteredAt === life.enteredAt && this.partitions.owns(life.id)));
     let backoff = BACKOFF_MS.first;
     for (let tries = 1; wanted(); tries++) {
       try {

@@ -1,58 +1,106 @@
-import { Injectable } from '@nestjs/common';
-import { BusClient } from '#bus';
+import { Inject, Injectable } from '@nestjs/common';
+import { BusClient, SHUTDOWN } from '#bus';
+import { Pacer } from '#concurrency';
+import { wallClockMs } from '#journal';
 import { hostState, microvmContext, type MicrovmEffect, type MicrovmLife } from '#lifecycle';
-import { placeMicrovm, type MicrovmEvent } from '#protocol';
+import { placeMicrovm, type Decision, type MicrovmEvent, type ReplyOf } from '#protocol';
 import { HostHistories } from '../histories/host-histories';
 import { MicrovmHistories } from '../histories/microvm-histories';
+import { CoresidencyRules } from '../tenants/coresidency-rules';
 import { noPlaceReason } from './no-place-reason';
+import { PlacementAnswers } from './placement-answers';
 
 type PlaceEffectOf = Extract<MicrovmEffect, { type: 'place' }>;
 
-/** Asks the placement service for a host and records the answer. */
+/** Requests in flight: more make every one of them slower and none of them sooner. What waits for capacity is none of them. */
+const PLACED_AT_ONCE = 32;
+/** How often one that waits asks again whether it still does, ms: an answer, or the placement service, may have been lost. */
+const ASK_AGAIN_MS = 2_000;
+
+/** Asks the placement service for a host, waits for one where none can take it now, and records the answer. */
 @Injectable()
 export class PlaceEffect {
+  readonly #pacer = new Pacer(PLACED_AT_ONCE);
+
   constructor(
     private readonly bus: BusClient,
     private readonly histories: MicrovmHistories,
     private readonly hosts: HostHistories,
+    private readonly rules: CoresidencyRules,
+    private readonly answers: PlacementAnswers,
+    @Inject(SHUTDOWN) private readonly shutdown: AbortSignal,
   ) {}
 
-  async perform(life: MicrovmLife, effect: PlaceEffectOf): Promise<void> {
+  /** `wanted`: whether the state that asks for it was not left and is ours to see to. */
+  async perform(life: MicrovmLife, effect: PlaceEffectOf, wanted: () => boolean): Promise<void> {
     if (effect.kept && this.#isReady(effect.kept.hostId)) return this.#goTo(life, effect.epoch, effect.kept);
     // Names this round of this attempt: asked again after a crash, placement gives the same receipt.
     const decisionId = `${life.id}.${effect.epoch}.${effect.attempt}.${Math.round(life.enteredAt * 1000)}`;
-    const { receipt } = await this.bus.call(placeMicrovm, {
-      microvmId: life.id,
-      epoch: effect.epoch,
-      decisionId,
-      spec: effect.spec,
-      excluded: [...effect.excluded],
+    const answer = this.answers.expect(decisionId);
+    try {
+      for (let waited = false; wanted(); waited = true) {
+        const { receipt, waiting } = await this.#pacer.run(() => this.#ask(life, effect, decisionId));
+        if (!waiting) return await this.#record(life, effect, receipt, waited);
+        if (!waited) await this.#recordWait(life, decisionId, receipt);
+        const decision = await answer.within(ASK_AGAIN_MS, this.shutdown);
+        if (decision) return await this.#record(life, effect, decision, true);
+      }
+    } finally {
+      this.answers.forget(decisionId);
+    }
+  }
+
+  #ask(life: MicrovmLife, effect: PlaceEffectOf, decisionId: string): Promise<ReplyOf<typeof placeMicrovm>> {
+    const { epoch, spec, excluded, waitUntil } = effect;
+    return this.bus.call(placeMicrovm, {
+      ...{ microvmId: life.id, epoch, decisionId, spec },
+      excluded: [...excluded],
+      coresidency: this.rules.of(spec.tenant),
+      answerTo: this.answers.subject,
+      // While hosts are left out it does not wait for others: they may be the ones that have room next.
+      ...(excluded.length > 0 ? {} : { waitUntil }),
     });
-    const event: MicrovmEvent = receipt.hostId
-      ? { type: 'placed', hostId: receipt.hostId, epoch: effect.epoch, receiptId: receipt.id, decidedAt: receipt.at }
-      : {
-          type: 'placementFailed',
-          reason: noPlaceReason(receipt.reason, microvmContext(life)),
-          receiptId: receipt.id,
-          final: false,
-        };
+  }
+
+  async #record(life: MicrovmLife, effect: PlaceEffectOf, receipt: Decision, waited: boolean): Promise<void> {
+    const { hostId, id: receiptId, at: decidedAt } = receipt;
+    const event: MicrovmEvent = hostId
+      ? { type: 'placed', hostId, epoch: effect.epoch, receiptId, decidedAt }
+      : failure(life, effect, receipt, waited);
     // Refused when it was stopped or deleted meanwhile: then nobody needs the place any more.
-    await this.histories.record(
-      life.id,
-      { commandId: `place.${receipt.id}`, cause: { kind: 'placement', by: 'placement' } },
-      [event],
-    );
+    await this.#append(life, `place.${receiptId}`, event);
+  }
+
+  #recordWait(life: MicrovmLife, decisionId: string, { id, reason }: Decision): Promise<void> {
+    const receipt = id === '' ? {} : { receiptId: id };
+    return this.#append(life, `wait.${decisionId}`, { type: 'placementWaits', reason, ...receipt });
   }
 
   /** The place was chosen before it was ended where it was. */
-  async #goTo(life: MicrovmLife, epoch: number, kept: NonNullable<PlaceEffectOf['kept']>): Promise<void> {
+  #goTo(life: MicrovmLife, epoch: number, kept: NonNullable<PlaceEffectOf['kept']>): Promise<void> {
     const { hostId, receiptId, at: decidedAt } = kept;
-    const who = { commandId: `place.${receiptId}`, cause: { kind: 'placement', by: 'placement' } as const };
-    await this.histories.record(life.id, who, [{ type: 'placed', hostId, epoch, receiptId, decidedAt }]);
+    return this.#append(life, `place.${receiptId}`, { type: 'placed', hostId, epoch, receiptId, decidedAt });
+  }
+
+  async #append(life: MicrovmLife, commandId: string, event: MicrovmEvent): Promise<void> {
+    await this.histories.record(life.id, { commandId, cause: { kind: 'placement', by: 'placement' } }, [event]);
   }
 
   #isReady(hostId: string): boolean {
     const host = this.hosts.get(hostId);
     return host !== undefined && hostState(host) === 'ready';
   }
+}
+
+function failure(life: MicrovmLife, { waitUntil }: PlaceEffectOf, decision: Decision, waited: boolean): MicrovmEvent {
+  const context = microvmContext(life);
+  const reason = noPlaceReason(decision.reason, context);
+  const seconds = Math.round((waitUntil - context.timings.acceptedAt) / 1_000);
+  return {
+    type: 'placementFailed',
+    reason: waited ? `no host could take it within ${seconds} s: ${reason}` : reason,
+    receiptId: decision.id,
+    // A host that refused may have room by the next try, as long as there is time for one.
+    final: context.excluded.length === 0 || wallClockMs() >= waitUntil,
+  };
 }
