@@ -3,14 +3,17 @@ import type { INestApplication } from '@nestjs/common';
 import { FastifyAdapter } from '@nestjs/platform-fastify';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { Logger } from 'pino';
+import { AuditTrail } from './audit/audit-trail';
 import { acceptJsonOnly, BODY_LIMIT } from './http/body-parser';
-import { requireOperator, type AuthenticationOptions } from './http/authentication';
+import { requirePrincipal } from './http/authentication';
 import { answerClientError } from './http/client-errors';
 import { problemOf } from './http/problem';
 import { pathOf, ProblemFilter, PROBLEM_TYPE } from './http/problem.filter';
 import type { GatewayMetrics } from './metrics/gateway-metrics';
 import { ROUTES } from './routes';
 import { SessionSockets } from './sessions/session-sockets';
+import { Principals } from './tenancy/principals';
+import { VisibleFleet } from './tenancy/visible-fleet';
 
 /** Longer than this nothing is kept of an upload anyway. */
 const UPLOAD_MS = 3_600_000;
@@ -39,7 +42,9 @@ export function gatewayAdapter(): FastifyAdapter {
   });
 }
 
-export interface HttpOptions extends AuthenticationOptions {
+export interface HttpOptions {
+  /** Paths of access `metrics` need no token. */
+  metricsOpen: boolean;
   logger: Logger;
   metrics: GatewayMetrics;
   shutdown: AbortSignal;
@@ -50,13 +55,15 @@ export function configureHttp(app: INestApplication, options: HttpOptions): void
   const adapter = app.getHttpAdapter() as unknown as FastifyAdapter;
   const http = adapter.getInstance<FastifyInstance>();
   options.metrics.observe(http);
-  requireOperator(http, options);
+  const principals = app.get(Principals);
+  requirePrincipal(http, { principals, metricsOpen: options.metricsOpen });
+  app.get(AuditTrail).observe(http);
   acceptJsonOnly(http);
   http.addHook('onSend', (_request, reply, payload, done) => {
     if (options.shutdown.aborted) reply.header('connection', 'close');
     if (!reply.hasHeader('cache-control')) reply.header('cache-control', 'no-store');
     done(null, payload);
   });
-  app.get(SessionSockets).attach(app.getHttpServer() as Server, options.token);
-  app.useGlobalFilters(new ProblemFilter(ROUTES, options.logger));
+  app.get(SessionSockets).attach(app.getHttpServer() as Server);
+  app.useGlobalFilters(new ProblemFilter(ROUTES, app.get(VisibleFleet), options.logger));
 }

@@ -2,6 +2,9 @@ import { Module, type DynamicModule } from '@nestjs/common';
 import type { ServiceContext } from '#bus';
 import { openFleetView, openHostJournal, openMicrovmJournal } from '#fleet';
 import { ImageDirectory, UploadStore } from '#images';
+import { AuditLog, AuditReader, TenantDirectory, TokenDirectory } from '#tenancy';
+import { AuditController } from './audit/audit.controller';
+import { AuditTrail } from './audit/audit-trail';
 import { ConsoleFiles } from './console/console-files';
 import { ConsoleController } from './console/console.controller';
 import { DensityController } from './density/density.controller';
@@ -20,9 +23,15 @@ import { MicrovmsController } from './microvms/microvms.controller';
 import { OpenApiController } from './openapi/openapi.controller';
 import { SessionOpener } from './sessions/session-opener';
 import { SessionSockets } from './sessions/session-sockets';
+import { OperatorToken } from './operator-token';
 import { SessionsController } from './sessions/sessions.controller';
+import { Principals } from './tenancy/principals';
+import { TenantsController } from './tenancy/tenants.controller';
+import { TokensController } from './tenancy/tokens.controller';
+import { VisibleFleet } from './tenancy/visible-fleet';
 
 export interface GatewayOptions {
+  token: OperatorToken;
   consoleDir: string;
   metrics: GatewayMetrics;
   /** Largest upload. Default: 16 GiB. */
@@ -45,13 +54,25 @@ export class GatewayModule {
       },
     });
     logger.info({ position: fleet.position, ms: Math.round(performance.now() - startedMs) }, 'the fleet is folded');
-    const [microvms, hosts, images, uploads] = await Promise.all([
+    const unreadable = (bucket: string) => (key: string, error: unknown) =>
+      logger.error({ bucket, key, err: error }, 'an entry is none; it counts as absent');
+    const [microvms, hosts, images, uploads, tenants, tokens, auditLog, auditReader] = await Promise.all([
       openMicrovmJournal(nats, ({ subject, sequence, error }) => skip(subject, sequence, error)),
       openHostJournal(nats, ({ subject, sequence, error }) => skip(subject, sequence, error)),
       ImageDirectory.open(nats, {
         onUnreadable: (key, error) => logger.error({ key, err: error }, 'an entry among the images is none; skipped'),
       }),
       UploadStore.open(nats),
+      TenantDirectory.open(nats, unreadable('tenants')),
+      TokenDirectory.open(nats, unreadable('tokens')),
+      AuditLog.open(nats, {
+        service: 'gateway',
+        onDropped: (count, reason) => {
+          options.metrics.auditDropped.inc(count);
+          logger.error({ count, reason }, 'entries of the audit were given up');
+        },
+      }),
+      AuditReader.open(nats),
     ]);
     return {
       module: GatewayModule,
@@ -61,6 +82,9 @@ export class GatewayModule {
         ImagesController,
         HostsController,
         DensityController,
+        TenantsController,
+        TokensController,
+        AuditController,
         EventsController,
         HealthController,
         MetricsController,
@@ -75,7 +99,15 @@ export class GatewayModule {
         { provide: GatewayMetrics, useValue: options.metrics },
         { provide: ImageDirectory, useValue: images },
         { provide: UploadStore, useValue: uploads },
+        { provide: OperatorToken, useValue: options.token },
+        { provide: TenantDirectory, useValue: tenants },
+        { provide: TokenDirectory, useValue: tokens },
+        { provide: AuditLog, useValue: auditLog },
+        { provide: AuditReader, useValue: auditReader },
         { provide: MAX_UPLOAD_BYTES, useValue: options.maxUploadBytes ?? MAX_UPLOAD },
+        Principals,
+        VisibleFleet,
+        AuditTrail,
         MicrovmWaiter,
         SessionOpener,
         SessionSockets,

@@ -15,10 +15,11 @@ export async function startGateway(config: GatewayConfig): Promise<RunningServic
   const metrics = new GatewayMetrics();
   return bootService({
     name: 'gateway',
-    nats: natsOptions(config),
+    nats: natsOptions(config, 'gateway'),
     logLevel: config.logLevel,
     module: (context) =>
       GatewayModule.open(context, {
+        token,
         consoleDir: config.consoleDir,
         metrics,
         maxUploadBytes: config.maxUploadMib * 2 ** 20,
@@ -27,7 +28,7 @@ export async function startGateway(config: GatewayConfig): Promise<RunningServic
       ...config.listen,
       adapter: gatewayAdapter(),
       configure: (app, { logger, shutdown }) =>
-        configureHttp(app, { token, metricsOpen: config.metricsOpen, logger, metrics, shutdown }),
+        configureHttp(app, { metricsOpen: config.metricsOpen, logger, metrics, shutdown }),
     },
   });
 }

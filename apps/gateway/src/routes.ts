@@ -1,3 +1,4 @@
+import * as audit from './audit/audit.routes';
 import * as console from './console/console.routes';
 import * as density from './density/density.routes';
 import * as events from './events/events.routes';
@@ -9,6 +10,8 @@ import * as metrics from './metrics/metrics.routes';
 import * as microvms from './microvms/microvms.routes';
 import * as openapi from './openapi/openapi.routes';
 import * as sessions from './sessions/sessions.routes';
+import * as tenants from './tenancy/tenants.routes';
+import * as tokens from './tenancy/tokens.routes';
 
 /** Every route of the gateway, in the order of the documentation. */
 export const ROUTES: readonly RouteDefinition[] = [
@@ -48,6 +51,15 @@ export const ROUTES: readonly RouteDefinition[] = [
   hosts.cancelDrainRoute,
   density.densityRoute,
   events.eventsRoute,
+  tenants.listTenantsRoute,
+  tenants.getTenantRoute,
+  tenants.putTenantRoute,
+  tenants.deleteTenantRoute,
+  tokens.createTokenRoute,
+  tokens.listTokensRoute,
+  tokens.revokeTokenRoute,
+  tokens.rotateTokenRoute,
+  audit.auditRoute,
   health.healthRoute,
   health.readyRoute,
   metrics.metricsRoute,

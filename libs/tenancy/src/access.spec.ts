@@ -11,11 +11,12 @@ describe('what a role may do', () => {
       ['view', 'operator', 'tenant-admin', 'tenant-user', 'read-only'],
       ['use', 'operator', 'tenant-admin', 'tenant-user'],
       ['administer', 'operator', 'tenant-admin'],
+      ['audit', 'operator', 'tenant-admin'],
       ['fleet', 'operator'],
       ['operator', 'operator'],
     ]);
     const auditor = { role: 'read-only', tenant: null } as const;
-    expect(AUDIENCES.filter((audience) => may(auditor, audience))).toEqual(['view', 'fleet']);
+    expect(AUDIENCES.filter((audience) => may(auditor, audience))).toEqual(['view', 'audit', 'fleet']);
   });
 
   it('ends at the tenant', () => {

@@ -12,22 +12,25 @@ export interface Principal {
 
 /**
  * Who may use a route. `view`: everybody, and a tenant sees its own only. `use`: whoever may change microVMs. `administer`: those who
- * say who else may. `fleet`: whoever may see all of the fleet. `operator`: operators alone.
+ * say who else may. `audit`: they, and whoever may see all of the fleet. `fleet`: whoever may see all of the fleet. `operator`: operators alone.
  */
-export const AUDIENCES = ['view', 'use', 'administer', 'fleet', 'operator'] as const;
+export const AUDIENCES = ['view', 'use', 'administer', 'audit', 'fleet', 'operator'] as const;
 export type Audience = (typeof AUDIENCES)[number];
 
-const ROLES_OF: Record<Audience, readonly Role[]> = {
-  view: ['operator', 'tenant-admin', 'tenant-user', 'read-only'],
+/** A role, and for `read-only` what it reads. */
+type Kind = Exclude<Role, 'read-only'> | 'tenant-reader' | 'fleet-reader';
+const KINDS: Record<Audience, readonly Kind[]> = {
+  view: ['operator', 'fleet-reader', 'tenant-admin', 'tenant-user', 'tenant-reader'],
   use: ['operator', 'tenant-admin', 'tenant-user'],
   administer: ['operator', 'tenant-admin'],
-  fleet: ['operator', 'read-only'],
+  audit: ['operator', 'fleet-reader', 'tenant-admin'],
+  fleet: ['operator', 'fleet-reader'],
   operator: ['operator'],
 };
 
 export function may({ role, tenant }: Pick<Principal, 'role' | 'tenant'>, audience: Audience): boolean {
-  if (audience === 'fleet' && tenant !== null) return false;
-  return ROLES_OF[audience].includes(role);
+  const kind = role !== 'read-only' ? role : tenant === null ? 'fleet-reader' : 'tenant-reader';
+  return KINDS[audience].includes(kind);
 }
 
 /** Whether what belongs to `tenant` exists for this principal. */

@@ -4,7 +4,7 @@ import { route } from '../http/route';
 
 export const densityRoute = route({
   tag: 'fleet',
-  access: 'operator',
+  access: 'fleet',
   name: 'getDensity',
   method: 'GET',
   path: '/v1/density',

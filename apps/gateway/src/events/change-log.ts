@@ -1,4 +1,5 @@
 import type { FleetChange, FleetView } from '#fleet';
+import type { TenantView } from '../tenancy/tenant-view';
 import { formatPosition, type Position } from './position';
 
 /** One change, with what is written to every listener. */
@@ -10,6 +11,8 @@ export interface LoggedChange {
   readonly subjectId: string;
   /** As a server-sent event; made once, when the first listener needs it. */
   readonly frame: string;
+  /** As a tenant sees it; undefined: not at all. */
+  frameFor(view: TenantView): string | undefined;
 }
 
 class LazyChange implements LoggedChange {
@@ -30,11 +33,24 @@ class LazyChange implements LoggedChange {
   get frame(): string {
     return (this.#frame ??= frameOf(this.change, this.after));
   }
+  frameFor(view: TenantView): string | undefined {
+    const { change } = this;
+    if (change.kind !== 'microvm' || change.microvm.tenant !== view.tenant) return undefined;
+    return frameOf(seenChange(change, view), this.after);
+  }
 }
 
 export function frameOf(change: HistoricChange, after: Position): string {
   const { kind, ...data } = change;
   return `id: ${formatPosition(after)}\nevent: ${kind}\ndata: ${JSON.stringify(data)}\n\n`;
+}
+
+/** A change of a tenant's own microVM as that tenant sees it. */
+export function seenChange(
+  { kind, sequence, microvm, record }: Extract<HistoricChange, { kind: 'microvm' }>,
+  view: TenantView,
+): HistoricChange {
+  return { kind, sequence, microvm: microvm && view.microvm(microvm), record: view.record(record, sequence) };
 }
 
 type Loosened<C> = C extends { kind: 'microvm'; microvm: infer M }

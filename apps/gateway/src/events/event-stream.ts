@@ -1,6 +1,8 @@
 import type { FleetView } from '#fleet';
 import { HistoryLostError } from '#journal';
-import { frameOf, type ChangeLog, type LoggedChange } from './change-log';
+import type { MicrovmRecord } from '#protocol';
+import type { TenantView } from '../tenancy/tenant-view';
+import { frameOf, seenChange, type ChangeLog, type LoggedChange } from './change-log';
 import type { HistoryPages } from './history-pages';
 import { formatPosition, type Position } from './position';
 
@@ -23,12 +25,18 @@ export interface EventStreamOptions {
   heartbeatMs: number;
   /** How long a client may take to read what fills its buffer, in ms. */
   stallMs: number;
+  /** A tenant's: only its own microVMs, as it sees them, and no hosts. */
+  view?: TenantView | undefined;
+  /** Whose a microVM is that is not in memory any more; null: nobody knows. Asked for a tenant only. */
+  ownerOf?: (microvmId: string) => Promise<string | null>;
   /** Ends the stream politely. */
   shutdown: AbortSignal;
+  /** Ends it because the client's token has ended. */
+  tokenEnd?: AbortSignal | undefined;
 }
 
-/** closed: the client left. slow: it did not read and was cut off. shutdown: we are leaving. */
-export type StreamEnd = 'closed' | 'slow' | 'shutdown';
+/** closed: the client left. slow: it did not read and was cut off. shutdown: we are leaving. token: its token has ended. */
+export type StreamEnd = 'closed' | 'slow' | 'shutdown' | 'token';
 
 const PAGE = 256;
 /** How long to wait for a position that another gateway has seen before us, in ms. */
@@ -59,9 +67,10 @@ export class EventStream {
 
   /** Resolves when the stream has ended; never rejects for what a client does. */
   async run(): Promise<StreamEnd> {
-    const { heartbeatMs, shutdown } = this.options;
+    const { heartbeatMs, shutdown, tokenEnd } = this.options;
     const onClose = (): void => this.#end('closed');
     const onShutdown = (): void => this.#end('shutdown');
+    const onTokenEnd = (): void => this.#end('token');
     const onDrain = (): void => {
       this.#blocked = false;
       this.#wake();
@@ -70,6 +79,8 @@ export class EventStream {
     this.out.on('drain', onDrain);
     shutdown.addEventListener('abort', onShutdown, { once: true });
     if (shutdown.aborted) onShutdown();
+    tokenEnd?.addEventListener('abort', onTokenEnd, { once: true });
+    if (tokenEnd?.aborted) onTokenEnd();
     const offGrowth = this.log.onGrowth(() => this.#wake());
     const heartbeat = setInterval(() => this.#heartbeat(), heartbeatMs);
     heartbeat.unref();
@@ -85,9 +96,11 @@ export class EventStream {
       clearInterval(heartbeat);
       offGrowth();
       shutdown.removeEventListener('abort', onShutdown);
+      tokenEnd?.removeEventListener('abort', onTokenEnd);
       this.out.off('close', onClose);
       this.out.off('drain', onDrain);
       if (this.#ended === 'shutdown') this.out.end(': the gateway is shutting down\n\n');
+      else if (this.#ended === 'token') this.out.end(': the token has ended\n\n');
       else this.out.destroy();
     }
   }
@@ -126,7 +139,7 @@ export class EventStream {
 
   /** Reads from the histories until the log of changes has the rest. */
   async #replay(): Promise<void> {
-    const { microvmId } = this.options;
+    const { microvmId, view } = this.options;
     const at = this.#position;
     try {
       while (!this.#ended && !this.log.covers(at)) {
@@ -137,13 +150,13 @@ export class EventStream {
           for (const { sequence, record } of page) {
             if (sequence > head.microvm || this.#ended) break;
             at.microvm = sequence;
-            const microvm = this.fleet.microvm(record.microvmId) ?? null;
-            await this.#write(frameOf({ kind: 'microvm', sequence, microvm, record }, at));
+            const frame = await this.#replayed(sequence, record);
+            if (frame !== undefined) await this.#write(frame);
           }
           if (page.length < PAGE) at.microvm = Math.max(at.microvm, head.microvm);
         }
         if (at.host < head.host) {
-          const page = microvmId === undefined ? await this.history.hosts(at.host, PAGE) : [];
+          const page = microvmId === undefined && view === undefined ? await this.history.hosts(at.host, PAGE) : [];
           for (const { sequence, record } of page) {
             if (sequence > head.host || this.#ended) break;
             at.host = sequence;
@@ -157,6 +170,16 @@ export class EventStream {
       if (!(error instanceof HistoryLostError)) throw error;
       await this.#reset('the histories do not hold what the last event id speaks of; read everything anew');
     }
+  }
+
+  /** A record that was read back, as the client sees it; undefined: not at all. */
+  async #replayed(sequence: number, record: MicrovmRecord): Promise<string | undefined> {
+    const { view, ownerOf } = this.options;
+    const microvm = this.fleet.microvm(record.microvmId) ?? null;
+    const change = { kind: 'microvm', sequence, microvm, record } as const;
+    if (!view) return frameOf(change, this.#position);
+    const owner = microvm?.tenant ?? (await ownerOf?.(record.microvmId));
+    return owner === view.tenant ? frameOf(seenChange(change, view), this.#position) : undefined;
   }
 
   /** Follows the log until the stream ends, or its place in the log is gone. */
@@ -174,7 +197,10 @@ export class EventStream {
       if (change.sequence <= at[change.kind]) continue;
       at[change.kind] = change.sequence;
       if (!this.#wanted(change)) continue;
-      await this.#write(change.frame);
+      const { view } = this.options;
+      const frame = view ? change.frameFor(view) : change.frame;
+      if (frame === undefined) continue;
+      await this.#write(frame);
       // A client that let its place in the log go while it did not read is too slow; it is not worth reading histories for.
       if (this.#ended === undefined && this.#waitedForClient && next < this.log.first) this.#end('slow');
     }

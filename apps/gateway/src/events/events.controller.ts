@@ -3,9 +3,12 @@ import { LOGGER, SHUTDOWN } from '#bus';
 import { OperationError } from '#protocol';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { Logger } from 'pino';
+import { AuditTrail } from '../audit/audit-trail';
 import { FLEET, type Fleet } from '../fleet/fleet';
 import { Input, Serves, type InputOf } from '../http/route';
 import { GatewayMetrics } from '../metrics/gateway-metrics';
+import { Principals } from '../tenancy/principals';
+import { VisibleFleet } from '../tenancy/visible-fleet';
 import { ChangeLog } from './change-log';
 import { EventStream } from './event-stream';
 import { eventsRoute } from './events.routes';
@@ -32,6 +35,9 @@ export class EventsController {
     @Inject(FLEET) private readonly fleet: Fleet,
     @Inject(ChangeLog) private readonly log: ChangeLog,
     @Inject(JournalPages) private readonly history: JournalPages,
+    @Inject(VisibleFleet) private readonly visible: VisibleFleet,
+    @Inject(Principals) private readonly principals: Principals,
+    @Inject(AuditTrail) private readonly audit: AuditTrail,
     @Inject(GatewayMetrics) private readonly metrics: GatewayMetrics,
     @Inject(SHUTDOWN) private readonly shutdown: AbortSignal,
     @Inject(LOGGER) private readonly logger: Logger,
@@ -39,7 +45,7 @@ export class EventsController {
 
   @Serves(eventsRoute)
   async follow(
-    @Input(eventsRoute) { query, headers }: InputOf<typeof eventsRoute>,
+    @Input(eventsRoute) { query, headers, who }: InputOf<typeof eventsRoute>,
     @Req() request: FastifyRequest,
     @Res() reply: FastifyReply,
   ): Promise<void> {
@@ -56,11 +62,15 @@ export class EventsController {
     reply.hijack();
     const out = reply.raw;
     out.writeHead(200, HEADERS);
+    this.audit.begun(request, reply, 200);
     this.metrics.eventStreams.set(++this.#streams);
     try {
       const stream = new EventStream(out, this.fleet, this.log, this.history, {
         from,
         microvmId: query.microvm,
+        view: this.visible.viewOf(who),
+        ownerOf: (id) => this.visible.ownerOf(id),
+        tokenEnd: this.principals.endOf(who),
         heartbeatMs: HEARTBEAT_MS,
         stallMs: STALL_MS,
         shutdown: this.shutdown,

@@ -19,7 +19,7 @@ export const FleetChangeData = z.union([MicrovmChange, HostChange]);
 
 export const eventsRoute = route({
   tag: 'fleet',
-  access: 'operator',
+  access: 'view',
   name: 'followEvents',
   method: 'GET',
   path: '/v1/events',

@@ -12,7 +12,6 @@ import {
   type Host,
 } from '#protocol';
 import { FLEET, type Fleet } from '../fleet/fleet';
-import { OPERATOR } from '../http/authentication';
 import { Input, Serves, type InputOf } from '../http/route';
 import * as routes from './hosts.routes';
 
@@ -84,13 +83,13 @@ export class HostsController {
 
   async #command(
     operation: HostCommand,
-    { params, headers }: Pick<CommandInput, 'params' | 'headers'>,
+    { who, params, headers }: Pick<CommandInput, 'who' | 'params' | 'headers'>,
     more: object = {},
   ): Promise<Host> {
     const commandId = headers['idempotency-key'];
     const { host } = await this.bus.call(operation, {
       hostId: params.id,
-      by: OPERATOR,
+      by: who.name,
       ...more,
       ...(commandId === undefined ? {} : { commandId }),
     });

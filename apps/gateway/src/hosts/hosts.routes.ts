@@ -10,6 +10,7 @@ export const HostParams = z.strictObject({ id: HostId.describe('Id of the host.'
 
 export const listHostsRoute = route({
   ...shared,
+  access: 'fleet',
   name: 'listHosts',
   method: 'GET',
   path: '/v1/hosts',
@@ -19,6 +20,7 @@ export const listHostsRoute = route({
 
 export const getHostRoute = route({
   ...shared,
+  access: 'fleet',
   name: 'getHost',
   method: 'GET',
   path: '/v1/hosts/{id}',
@@ -56,6 +58,7 @@ export const retireRoute = command('retire', 'Declare that a lost host never ret
 
 export const drainPlanRoute = route({
   ...shared,
+  access: 'fleet',
   name: 'planDrain',
   method: 'GET',
   path: '/v1/hosts/{id}/drain-plan',

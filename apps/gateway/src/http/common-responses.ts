@@ -9,8 +9,12 @@ const problem = (name: string, description: string): ResponseDefinition => ({
 });
 
 /** What any route that needs the token may answer, beside its own. */
-export const REFUSALS = { 401: problem('Unauthorized', 'No token, or a wrong one.') };
-export const NOT_FOUND = { 404: problem('NotFound', 'There is no such thing, and never was.') };
+export const REFUSALS = {
+  401: problem('Unauthorized', 'No token, or one that is not good, or not any more.'),
+  403: problem('Forbidden', "The token's role does not allow it, or it names another tenant."),
+  429: problem('Overloaded', 'Too much at once. Nothing was done; come back after `Retry-After` seconds.'),
+};
+export const NOT_FOUND = { 404: problem('NotFound', 'There is no such thing, or it is not yours.') };
 export const INVALID = {
   422: problem('Invalid', 'A field, a parameter or a header is wrong or unknown; `errors` says which.'),
 };

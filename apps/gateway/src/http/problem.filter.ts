@@ -1,6 +1,7 @@
 import { Catch, type ArgumentsHost, type ExceptionFilter } from '@nestjs/common';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { Logger } from 'pino';
+import type { VisibleFleet } from '../tenancy/visible-fleet';
 import { allowedMethods } from './allowed-methods';
 import { ProblemError, problemOf } from './problem';
 import type { RouteDefinition } from './route';
@@ -18,6 +19,7 @@ export function pathOf(url: string): string {
 export class ProblemFilter implements ExceptionFilter {
   constructor(
     private readonly routes: readonly RouteDefinition[],
+    private readonly views: Pick<VisibleFleet, 'viewOf'>,
     private readonly log: Logger,
   ) {}
 
@@ -27,7 +29,10 @@ export class ProblemFilter implements ExceptionFilter {
     const reply = http.getResponse<FastifyReply>();
     if (reply.sent) return;
     const path = pathOf(request.url);
-    const { status, headers, body } = problemOf(this.#explained(error, request, path), path);
+    const view = request.principal && this.views.viewOf(request.principal);
+    const explained = this.#explained(error, request, path);
+    const { status, headers, body } = problemOf(view ? view.error(explained) : explained, path);
+    request.problemCode = body.code;
     if (status >= 500) {
       // 503 and 504 are weather; anything else of 5xx is a fault of ours.
       const level = status === 503 || status === 504 ? 'warn' : 'error';

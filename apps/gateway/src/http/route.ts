@@ -9,6 +9,7 @@ import {
 import { RouteConfig } from '@nestjs/platform-fastify';
 import type { FastifyRequest } from 'fastify';
 import type { z } from 'zod';
+import type { Audience, Principal } from '#tenancy';
 import { invalid } from './invalid';
 import { ProblemError } from './problem';
 
@@ -38,11 +39,11 @@ export interface RouteDefinition<
   method: 'GET' | 'POST' | 'PUT' | 'DELETE';
   /** With `{param}` places. */
   path: string;
-  tag: 'microVMs' | 'images' | 'hosts' | 'fleet' | 'service' | 'console';
+  tag: 'microVMs' | 'images' | 'hosts' | 'fleet' | 'tenants' | 'service' | 'console';
   summary: string;
   description?: string;
-  /** `operator`: needs the bearer token. `metrics`: needs it unless configured otherwise. */
-  access: 'operator' | 'open' | 'metrics';
+  /** Whose token it needs. `metrics`: as `fleet`, unless configured otherwise. `open`: none. */
+  access: Audience | 'open' | 'metrics';
   /** A value that does not fit names something that cannot exist: 404. */
   params?: Params;
   /** Unknown ones are refused. */
@@ -62,6 +63,8 @@ export type InputOf<R extends RouteDefinition> = {
   query: Output<R['query']>;
   headers: Output<R['headers']>;
   body: Output<R['body']>;
+  /** Whose token the request presents. Not for routes that are `open`. */
+  who: Principal;
 };
 
 /** Keeps the exact schema types of a route. */
@@ -99,7 +102,7 @@ export const Input = createParamDecorator((definition: RouteDefinition, context:
 /** @throws ProblemError 404 for params, 422 for everything else that does not fit. */
 export function readInput<R extends RouteDefinition>(definition: R, request: FastifyRequest): InputOf<R> {
   const { params, query, headers, body, upload } = definition;
-  const input: Partial<Record<keyof InputOf<R>, unknown>> = {};
+  const input: Partial<Record<keyof InputOf<R>, unknown>> = { who: request.principal };
   if (params) {
     const parsed = params.safeParse(request.params);
     if (!parsed.success) {

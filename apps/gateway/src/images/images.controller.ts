@@ -12,7 +12,6 @@ import {
   type Image,
   type ImageJob,
 } from '#protocol';
-import { OPERATOR } from '../http/authentication';
 import { ProblemError } from '../http/problem';
 import { Input, Serves, type InputOf } from '../http/route';
 import * as routes from './images.routes';
@@ -32,10 +31,10 @@ export class ImagesController {
 
   @Serves(routes.importImageRoute)
   async import(
-    @Input(routes.importImageRoute) { body }: InputOf<typeof routes.importImageRoute>,
+    @Input(routes.importImageRoute) { who, body }: InputOf<typeof routes.importImageRoute>,
     @Res({ passthrough: true }) reply: FastifyReply,
   ): Promise<ImageJob> {
-    const { job } = await this.bus.call(importImage, { ...body, by: OPERATOR });
+    const { job } = await this.bus.call(importImage, { ...body, by: who.name });
     reply.status(202).header('location', `/v1/image-jobs/${job.id}`);
     return job;
   }
@@ -64,8 +63,8 @@ export class ImagesController {
   }
 
   @Serves(routes.removeImageRoute)
-  async remove(@Input(routes.removeImageRoute) { params }: InputOf<typeof routes.removeImageRoute>) {
-    const { removed } = await this.bus.call(removeImage, { name: params.name, by: OPERATOR });
+  async remove(@Input(routes.removeImageRoute) { who, params }: InputOf<typeof routes.removeImageRoute>) {
+    const { removed } = await this.bus.call(removeImage, { name: params.name, by: who.name });
     if (!removed) throw unknown(params.name);
     return { removed };
   }

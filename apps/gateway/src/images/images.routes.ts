@@ -71,6 +71,7 @@ export const imageJobRoute = route({
 
 export const listImagesRoute = route({
   ...shared,
+  access: 'view',
   name: 'listImages',
   method: 'GET',
   path: '/v1/images',
@@ -80,6 +81,7 @@ export const listImagesRoute = route({
 
 export const getImageRoute = route({
   ...shared,
+  access: 'view',
   name: 'getImage',
   method: 'GET',
   path: '/v1/images/{name}',

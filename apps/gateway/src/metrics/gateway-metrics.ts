@@ -20,6 +20,11 @@ export class GatewayMetrics {
     labelNames: ['reason'] as const,
     registers: [this.registry],
   });
+  readonly auditDropped = new Counter({
+    name: 'volley_gateway_audit_dropped_total',
+    help: 'Entries of the audit that were given up: there was no room for them, or they were a flood of unknown tokens.',
+    registers: [this.registry],
+  });
   readonly #requests = new Histogram({
     name: 'volley_gateway_request_duration_seconds',
     help: 'From the head of a request to the end of its answer. wait: the caller asked to wait for a state.',

@@ -22,7 +22,7 @@ export class MicrovmWaiter {
   /**
    * Waits for `target`, judging only what came after the command that `accepted` is the answer to. When time is up, the gateway
    * shuts down or the client is gone, it gives the current view.
-   * `client` tells by `close` that nobody waits for the answer any more.
+   * `shown` makes what the caller gets to see of it. `client` tells by `close` that nobody waits for the answer any more.
    *
    * @throws ProblemError 409 with the microVM, when it rests in another state.
    */
@@ -31,6 +31,7 @@ export class MicrovmWaiter {
     accepted: Microvm,
     timeoutMs: number,
     client: EventEmitter,
+    shown: (microvm: Microvm) => Microvm = (microvm) => microvm,
   ): Promise<WaitResult> {
     const rests = (microvm: Microvm) =>
       microvm.revision >= accepted.revision && progressTo(target, microvm) !== 'pending';
@@ -43,7 +44,7 @@ export class MicrovmWaiter {
       this.shutdown.removeEventListener('abort', giveUp);
       client.off('close', giveUp);
     });
-    const microvm = settled ?? newer(accepted, this.fleet.microvm(accepted.id));
+    const microvm = shown(settled ?? newer(accepted, this.fleet.microvm(accepted.id)));
     const progress = progressTo(target, microvm);
     if (progress !== 'missed') return { microvm, reached: progress === 'reached' };
     const reason = microvm.reason === null ? '' : `: ${microvm.reason}`;

@@ -5,7 +5,6 @@ import { wallClockMs } from '#journal';
 import {
   createMicrovm,
   deleteMicrovm,
-  getMicrovm,
   hostLog,
   killMicrovm,
   microvmHistoryOf,
@@ -22,10 +21,10 @@ import {
 } from '#protocol';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { FLEET, seen, type Fleet } from '../fleet/fleet';
-import { OPERATOR } from '../http/authentication';
 import { invalid } from '../http/invalid';
 import { prefersJson } from '../http/prefers-json';
 import { Input, Serves, type InputOf } from '../http/route';
+import { requireOwn, VisibleFleet } from '../tenancy/visible-fleet';
 import { MicrovmWaiter, newer } from './microvm-waiter';
 import * as routes from './microvms.routes';
 import { DEFAULT_WAIT_MS } from './microvms.schemas';
@@ -47,40 +46,44 @@ export class MicrovmsController {
   constructor(
     @Inject(BusClient) private readonly bus: BusClient,
     @Inject(FLEET) private readonly fleet: Fleet,
+    @Inject(VisibleFleet) private readonly visible: VisibleFleet,
     @Inject(MicrovmWaiter) private readonly waiter: MicrovmWaiter,
   ) {}
 
   @Serves(routes.createRoute)
   async create(
-    @Input(routes.createRoute) { body, query, headers }: InputOf<typeof routes.createRoute>,
+    @Input(routes.createRoute) { who, body, query, headers }: InputOf<typeof routes.createRoute>,
     @Res({ passthrough: true }) reply: FastifyReply,
   ): Promise<Microvm> {
     const requestedAt = wallClockMs() - reply.elapsedTime;
+    const tenant = who.tenant ?? body.tenant;
+    // As it was sent: what the schema puts where nothing is given names nobody.
+    requireOwn(who, (reply.request.body as { tenant?: string } | undefined)?.tenant);
     const key = headers['idempotency-key'];
     const { microvm } = await this.bus.call(
       createMicrovm,
       {
-        spec: body,
+        spec: { ...body, tenant },
         id: sortableId(Math.floor(requestedAt), randomBytes(10)),
-        by: OPERATOR,
+        by: who.name,
         requestedAt,
         ...(key === undefined ? {} : { idempotencyKey: key }),
       },
       { repeatAfterMs: REPEAT_AFTER_MS },
     );
     reply.header('location', `/v1/microvms/${microvm.id}`);
-    return this.#answer(reply, microvm, query, 201);
+    return this.#answer(reply, microvm, { who, query }, 201);
   }
 
   @Serves(routes.listRoute)
-  list(@Input(routes.listRoute) { query }: InputOf<typeof routes.listRoute>) {
+  list(@Input(routes.listRoute) { who, query }: InputOf<typeof routes.listRoute>) {
     const { state, host: hostId, tenant, image, name, label, limit, cursor } = query;
-    return this.fleet.list({ state, hostId, tenant, image, name, labels: labelsOf(label), limit, cursor });
+    return this.visible.list(who, { state, hostId, tenant, image, name, labels: labelsOf(label), limit, cursor });
   }
 
   @Serves(routes.getRoute)
-  get(@Input(routes.getRoute) { params }: InputOf<typeof routes.getRoute>): Microvm | Promise<Microvm> {
-    return this.fleet.microvm(params.id) ?? this.#fromHistory(params.id);
+  async get(@Input(routes.getRoute) { who, params }: InputOf<typeof routes.getRoute>): Promise<Microvm> {
+    return this.visible.shown(who, await this.visible.find(who, params.id));
   }
 
   @Serves(routes.pauseRoute)
@@ -115,22 +118,26 @@ export class MicrovmsController {
 
   @Serves(routes.protectionRoute)
   async protect(
-    @Input(routes.protectionRoute) { params, headers, body }: InputOf<typeof routes.protectionRoute>,
+    @Input(routes.protectionRoute) { who, params, headers, body }: InputOf<typeof routes.protectionRoute>,
   ): Promise<Microvm> {
     const commandId = headers['idempotency-key'] ?? randomUUID();
-    const request = { id: params.id, by: OPERATOR, commandId, enabled: body.enabled };
+    const request = { id: params.id, by: who.name, commandId, enabled: body.enabled };
+    await this.visible.check(who, params.id);
     const { microvm } = await this.bus.call(protectMicrovm, request, { repeatAfterMs: REPEAT_AFTER_MS });
     await seen(this.fleet, microvm.revision);
-    return newer(microvm, this.fleet.microvm(microvm.id));
+    return this.visible.shown(who, newer(microvm, this.fleet.microvm(microvm.id)));
   }
 
   @Serves(routes.tuneRoute)
-  async tune(@Input(routes.tuneRoute) { params, headers, body }: InputOf<typeof routes.tuneRoute>): Promise<Microvm> {
+  async tune(
+    @Input(routes.tuneRoute) { who, params, headers, body }: InputOf<typeof routes.tuneRoute>,
+  ): Promise<Microvm> {
     const commandId = headers['idempotency-key'] ?? randomUUID();
-    const request = { id: params.id, by: OPERATOR, commandId, tuning: body };
+    const request = { id: params.id, by: who.name, commandId, tuning: body };
+    await this.visible.check(who, params.id);
     const { microvm } = await this.bus.call(tuneMicrovm, request); // not repeated: a key would be pressed twice
     await seen(this.fleet, microvm.revision);
-    return newer(microvm, this.fleet.microvm(microvm.id));
+    return this.visible.shown(who, newer(microvm, this.fleet.microvm(microvm.id)));
   }
 
   @Serves(routes.deleteRoute)
@@ -139,24 +146,31 @@ export class MicrovmsController {
   }
 
   @Serves(routes.historyRoute)
-  history(@Input(routes.historyRoute) { params, query }: InputOf<typeof routes.historyRoute>) {
+  async history(@Input(routes.historyRoute) { who, params, query }: InputOf<typeof routes.historyRoute>) {
     const { at } = query;
-    return this.bus.call(microvmHistoryOf, { id: params.id, ...(at === undefined ? {} : { at }) });
+    await this.visible.check(who, params.id);
+    const told = await this.bus.call(microvmHistoryOf, { id: params.id, ...(at === undefined ? {} : { at }) });
+    const view = this.visible.viewOf(who);
+    if (!view) return told;
+    const { id, entries, microvm } = told;
+    return { id, entries: entries.map((entry) => view.entry(entry)), microvm: microvm && view.microvm(microvm) };
   }
 
   @Serves(routes.placementRoute)
-  async placement(@Input(routes.placementRoute) { params }: InputOf<typeof routes.placementRoute>) {
-    await this.#require(params.id);
-    return this.bus.call(placementOf, { microvmId: params.id });
+  async placement(@Input(routes.placementRoute) { who, params }: InputOf<typeof routes.placementRoute>) {
+    await this.visible.find(who, params.id);
+    const told = await this.bus.call(placementOf, { microvmId: params.id });
+    const view = this.visible.viewOf(who);
+    return view ? { receipts: told.receipts.map((receipt) => view.receipt(receipt)) } : told;
   }
 
   @Serves(routes.logRoute)
   async log(
-    @Input(routes.logRoute) { params, query }: InputOf<typeof routes.logRoute>,
+    @Input(routes.logRoute) { who, params, query }: InputOf<typeof routes.logRoute>,
     @Req() request: FastifyRequest,
     @Res({ passthrough: true }) reply: FastifyReply,
   ) {
-    const { hostId } = await this.#require(params.id);
+    const { hostId } = await this.visible.find(who, params.id);
     const { since, maxBytes } = query;
     const log =
       hostId === null
@@ -178,33 +192,31 @@ export class MicrovmsController {
 
   async #command(operation: Command, input: CommandInput, reply: FastifyReply, extra: object = {}): Promise<Microvm> {
     const commandId = input.headers['idempotency-key'] ?? randomUUID();
+    await this.visible.check(input.who, input.params.id);
     const { microvm } = await this.bus.call(
       operation,
-      { id: input.params.id, by: OPERATOR, commandId, ...extra },
+      { id: input.params.id, by: input.who.name, commandId, ...extra },
       { repeatAfterMs: REPEAT_AFTER_MS },
     );
-    return this.#answer(reply, microvm, input.query, 200);
+    return this.#answer(reply, microvm, input, 200);
   }
 
-  async #answer(reply: FastifyReply, accepted: Microvm, query: Waiting, reachedStatus: number): Promise<Microvm> {
+  async #answer(
+    reply: FastifyReply,
+    accepted: Microvm,
+    { who, query }: Pick<CommandInput, 'who' | 'query'>,
+    reachedStatus: number,
+  ): Promise<Microvm> {
     reply.status(202);
+    const shown = (microvm: Microvm): Microvm => this.visible.shown(who, microvm);
     if (query.wait === undefined) {
       await seen(this.fleet, accepted.revision);
-      return newer(accepted, this.fleet.microvm(accepted.id));
+      return shown(newer(accepted, this.fleet.microvm(accepted.id)));
     }
     const timeoutMs = query.timeout ?? DEFAULT_WAIT_MS;
-    const { microvm, reached } = await this.waiter.wait(query.wait, accepted, timeoutMs, reply.raw);
+    const { microvm, reached } = await this.waiter.wait(query.wait, accepted, timeoutMs, reply.raw, shown);
     if (reached) reply.status(reachedStatus);
     return microvm;
-  }
-
-  #require(id: string): Microvm | Promise<Microvm> {
-    return this.fleet.microvm(id) ?? this.#fromHistory(id);
-  }
-
-  /** Long deleted, only just created, or never there: the controller knows. */
-  async #fromHistory(id: string): Promise<Microvm> {
-    return (await this.bus.call(getMicrovm, { id })).microvm;
   }
 }
 

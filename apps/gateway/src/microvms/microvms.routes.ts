@@ -16,8 +16,9 @@ import {
   waitQuery,
 } from './microvms.schemas';
 
-const shared = { tag: 'microVMs', access: 'operator' } as const;
+const shared = { tag: 'microVMs', access: 'use' } as const;
 const one = { ...shared, params: MicrovmParams } as const;
+const view = { access: 'view' } as const;
 
 export const createRoute = route({
   ...shared,
@@ -48,6 +49,7 @@ export const createRoute = route({
 
 export const listRoute = route({
   ...shared,
+  ...view,
   name: 'listMicrovms',
   method: 'GET',
   path: '/v1/microvms',
@@ -58,6 +60,7 @@ export const listRoute = route({
 
 export const getRoute = route({
   ...one,
+  ...view,
   name: 'getMicrovm',
   method: 'GET',
   path: '/v1/microvms/{id}',
@@ -161,6 +164,7 @@ export const deleteRoute = route({
 
 export const historyRoute = route({
   ...one,
+  ...view,
   name: 'getMicrovmHistory',
   method: 'GET',
   path: '/v1/microvms/{id}/history',
@@ -171,6 +175,7 @@ export const historyRoute = route({
 
 export const placementRoute = route({
   ...one,
+  ...view,
   name: 'getMicrovmPlacement',
   method: 'GET',
   path: '/v1/microvms/{id}/placement',
@@ -186,6 +191,7 @@ export const placementRoute = route({
 
 export const logRoute = route({
   ...one,
+  ...view,
   name: 'getMicrovmLog',
   method: 'GET',
   path: '/v1/microvms/{id}/log',

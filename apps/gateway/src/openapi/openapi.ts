@@ -22,11 +22,13 @@ export function buildOpenApi(routes: readonly RouteDefinition[] = ROUTES): objec
       license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
     },
     servers: [{ url: '/' }],
-    security: [{ operator: [] }],
-    tags: ['microVMs', 'images', 'hosts', 'fleet', 'service', 'console'].map((name) => ({ name })),
+    security: [{ token: [] }],
+    tags: ['microVMs', 'images', 'hosts', 'fleet', 'tenants', 'service', 'console'].map((name) => ({ name })),
     paths,
     components: {
-      securitySchemes: { operator: { type: 'http', scheme: 'bearer', description: 'The operator token.' } },
+      securitySchemes: {
+        token: { type: 'http', scheme: 'bearer', description: 'A token of an operator or of a tenant.' },
+      },
       schemas: schemaComponents(),
       responses: sharedResponses(routes),
     },

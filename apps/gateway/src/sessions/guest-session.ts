@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { SessionChannel, type BusClient } from '#bus';
+import type { Principal } from '#tenancy';
 import { encodeSize, openSession, OperationError, SESSION_FRAME, SessionEnd, type SessionOpen } from '#protocol';
 
 export interface SessionEvents {
@@ -14,7 +15,7 @@ export interface SessionEvents {
 export interface SessionPlace {
   hostId: string;
   microvmId: string;
-  by: string;
+  who: Principal;
 }
 
 /** The client's side of a session: what the gateway holds for somebody who runs a command or copies files. */
@@ -48,14 +49,14 @@ export class GuestSession {
   /** @throws OperationError why the host does not open it, or does not answer. */
   static async open(
     bus: BusClient,
-    { hostId, microvmId, by }: SessionPlace,
+    { hostId, microvmId, who }: SessionPlace,
     open: SessionOpen,
     events: SessionEvents,
   ): Promise<GuestSession> {
     // Listening first: the session may be over before its host's answer is here.
     const session = new GuestSession(bus, hostId, randomUUID(), events);
     try {
-      await bus.call(openSession, { sessionId: session.id, microvmId, open, by }, { values: { hostId } });
+      await bus.call(openSession, { sessionId: session.id, microvmId, open, by: who.name }, { values: { hostId } });
     } catch (error) {
       session.close();
       throw error;
@@ -86,10 +87,10 @@ export class GuestSession {
   }
 
   /** Ends it from this side: a command that still runs is ended. */
-  close(): void {
+  close(error: SessionEnd['error'] = { code: 'unavailable', message: 'the session was closed' }): void {
     this.#channel.send(SESSION_FRAME.close);
     this.#channel.end();
-    this.#finish({ error: { code: 'unavailable', message: 'the session was closed' } });
+    this.#finish({ error });
   }
 
   #receive(type: number, content: Uint8Array): void {

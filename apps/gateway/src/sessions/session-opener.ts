@@ -1,11 +1,13 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { BusClient, SHUTDOWN } from '#bus';
-import { getMicrovm, OperationError, type SessionOpen } from '#protocol';
-import { FLEET, type Fleet } from '../fleet/fleet';
-import { OPERATOR } from '../http/authentication';
+import { OperationError, type SessionEnd, type SessionOpen } from '#protocol';
+import type { Principal } from '#tenancy';
+import { Principals } from '../tenancy/principals';
+import { VisibleFleet } from '../tenancy/visible-fleet';
 import { GuestSession, type SessionEvents, type SessionPlace } from './guest-session';
 
 const MAX_SESSIONS = 2_000;
+const TOKEN_ENDED = 'the token has ended, and the session with it';
 
 /** Opens sessions into microVMs, wherever they run, and bounds how many this gateway holds. */
 @Injectable()
@@ -15,15 +17,16 @@ export class SessionOpener {
 
   constructor(
     @Inject(BusClient) private readonly bus: BusClient,
-    @Inject(FLEET) private readonly fleet: Fleet,
+    @Inject(VisibleFleet) private readonly visible: VisibleFleet,
+    @Inject(Principals) private readonly principals: Principals,
     @Inject(SHUTDOWN) private readonly shutdown: AbortSignal,
   ) {
     shutdown.addEventListener('abort', () => this.#open.forEach((session) => session.close()), { once: true });
   }
 
   /** Where a microVM is that can have sessions. @throws OperationError when it does not exist, or does not run. */
-  async place(microvmId: string): Promise<SessionPlace> {
-    const microvm = this.fleet.microvm(microvmId) ?? (await this.bus.call(getMicrovm, { id: microvmId })).microvm;
+  async place(who: Principal, microvmId: string): Promise<SessionPlace> {
+    const microvm = await this.visible.find(who, microvmId);
     if (
       microvm.hostId === null ||
       !['running', 'paused', 'starting', 'stopping', 'unreachable'].includes(microvm.state)
@@ -33,7 +36,15 @@ export class SessionOpener {
         `microVM ${microvmId} is ${microvm.state}, so there is nothing to reach in it`,
       );
     }
-    return { hostId: microvm.hostId, microvmId, by: OPERATOR };
+    return { hostId: microvm.hostId, microvmId, who };
+  }
+
+  /** How a session ended, in words for whoever opened it. */
+  told({ who }: SessionPlace, end: SessionEnd): SessionEnd {
+    const view = this.visible.viewOf(who);
+    if (!view || !end.error) return end;
+    const { code, message, details } = end.error;
+    return { ...end, error: view.error(new OperationError(code, message, details)).toBody() };
   }
 
   /** @throws OperationError */
@@ -42,11 +53,19 @@ export class SessionOpener {
     if (this.#open.size + this.#opening >= MAX_SESSIONS) {
       throw new OperationError('unavailable', `${MAX_SESSIONS} sessions are open already; close some, or come back`);
     }
+    const tokenEnd = this.principals.endOf(place.who);
+    if (tokenEnd.aborted) throw new OperationError('unauthorized', TOKEN_ENDED);
     this.#opening++;
     try {
       const session = await GuestSession.open(this.bus, place, open, events);
+      const end = (): void => session.close({ code: 'unauthorized', message: TOKEN_ENDED });
+      tokenEnd.addEventListener('abort', end, { once: true });
+      if (tokenEnd.aborted) end();
       this.#open.add(session);
-      void session.ended.then(() => this.#open.delete(session));
+      void session.ended.then(() => {
+        this.#open.delete(session);
+        tokenEnd.removeEventListener('abort', end);
+      });
       return session;
     } finally {
       this.#opening--;

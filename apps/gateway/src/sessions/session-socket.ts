@@ -151,7 +151,7 @@ export class SessionSocket {
 
   #finish(end: SessionEnd, status = NORMAL): void {
     if (this.#isOver) return;
-    this.#send(SESSION_FRAME.exited, Buffer.from(JSON.stringify(end)));
+    this.#send(SESSION_FRAME.exited, Buffer.from(JSON.stringify(this.opener.told(this.place, end))));
     this.socket.resume();
     this.close(status, '');
   }

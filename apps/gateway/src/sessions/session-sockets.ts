@@ -6,9 +6,13 @@ import { WebSocketServer } from 'ws';
 import { LOGGER, SHUTDOWN } from '#bus';
 import { MicrovmId } from '#protocol';
 import { invalid } from '../http/invalid';
-import { ProblemError, problemOf, unauthorized } from '../http/problem';
+import { authenticated, type RefusedToken } from '../http/authentication';
+import { ProblemError, problemOf, type ProblemAnswer } from '../http/problem';
 import { pathOf, PROBLEM_TYPE } from '../http/problem.filter';
-import type { OperatorToken } from '../operator-token';
+import type { Principal } from '#tenancy';
+import { AuditTrail, idsOf } from '../audit/audit-trail';
+import { Principals } from '../tenancy/principals';
+import { VisibleFleet } from '../tenancy/visible-fleet';
 import { presentedToken, SOCKET_PROTOCOL } from './presented-token';
 import type { SessionPlace } from './guest-session';
 import { SessionOpener } from './session-opener';
@@ -25,6 +29,14 @@ interface Wanted {
   historyBytes: number;
 }
 
+/** What is known of a request so far. */
+interface Asked {
+  who?: Principal;
+  refusedToken?: RefusedToken;
+  id?: string;
+  kind?: Wanted['kind'];
+}
+
 /** Takes WebSockets on the HTTP server: `GET /v1/microvms/{id}/exec` and `.../console`. */
 @Injectable()
 export class SessionSockets {
@@ -38,14 +50,17 @@ export class SessionSockets {
 
   constructor(
     @Inject(SessionOpener) private readonly opener: SessionOpener,
+    @Inject(Principals) private readonly principals: Principals,
+    @Inject(VisibleFleet) private readonly visible: VisibleFleet,
+    @Inject(AuditTrail) private readonly audit: AuditTrail,
     @Inject(SHUTDOWN) private readonly shutdown: AbortSignal,
     @Inject(LOGGER) private readonly log: Logger,
   ) {}
 
-  attach(server: Server, token: OperatorToken): void {
+  attach(server: Server): void {
     server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
       socket.on('error', () => socket.destroy());
-      void this.#upgrade(request, socket, head, token);
+      void this.#upgrade(request, socket, head);
     });
     this.shutdown.addEventListener(
       'abort',
@@ -54,14 +69,33 @@ export class SessionSockets {
     );
   }
 
-  async #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer, token: OperatorToken): Promise<void> {
+  async #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
+    const began = performance.now();
+    const asked: Asked = {};
+    const path = pathOf(request.url ?? '/');
+    const note = (status: number, code?: string): void =>
+      this.audit.record({
+        ...(asked.who ? { principal: asked.who } : {}),
+        ...(asked.refusedToken ? { refusedToken: asked.refusedToken } : {}),
+        method: 'GET',
+        route: asked.kind && `/v1/microvms/{id}/${asked.kind}`,
+        ids: idsOf({ id: asked.id }, {}),
+        status,
+        code,
+        address: request.socket.remoteAddress,
+        ms: performance.now() - began,
+      });
     let wanted: Wanted;
     try {
-      wanted = await this.#wanted(request, token);
+      wanted = await this.#wanted(request, asked);
     } catch (error) {
-      return refuse(socket, error, pathOf(request.url ?? '/'));
+      const view = asked.who && this.visible.viewOf(asked.who);
+      const answer = problemOf(view ? view.error(error) : error, path);
+      note(answer.status, answer.body.code);
+      return refuse(socket, answer);
     }
     if (socket.destroyed) return;
+    note(101);
     this.#server.handleUpgrade(request, socket, head, (client) => {
       const one = new SessionSocket(client, this.opener, wanted.place, this.log);
       this.#sockets.add(one);
@@ -72,17 +106,12 @@ export class SessionSockets {
   }
 
   /** Who may, before what there is: a stranger learns nothing. */
-  async #wanted(request: IncomingMessage, token: OperatorToken): Promise<Wanted> {
+  async #wanted(request: IncomingMessage, asked: Asked): Promise<Wanted> {
     const { pathname, searchParams } = new URL(request.url ?? '/', 'http://gateway');
-    const presented = presentedToken(request.headers);
-    if (presented === undefined) {
-      throw unauthorized(
-        'Send the operator token: Authorization: Bearer TOKEN, or the protocol volley.bearer.TOKEN.',
-        false,
-      );
-    }
-    if (!token.matches(presented)) throw unauthorized('The token is not the operator token of this fleet.', true);
     const [, id, kind] = /^\/v1\/microvms\/([^/]+)\/(exec|console)$/.exec(pathname) ?? [];
+    Object.assign(asked, { id, kind });
+    const who = (asked.who = authenticated(this.principals, presentedToken(request.headers), asked));
+    this.principals.admit(who, 'use');
     if (id === undefined || !MicrovmId.safeParse(id).success) {
       throw new ProblemError(
         404,
@@ -95,7 +124,7 @@ export class SessionSockets {
       throw invalid(query.error.issues.map(({ path, message }) => ({ path: `query.${path.join('.')}`, message })));
     }
     return {
-      place: await this.opener.place(id),
+      place: await this.opener.place(who, id),
       kind: kind as Wanted['kind'],
       historyBytes: query?.data?.historyBytes ?? 4_096,
     };
@@ -103,8 +132,7 @@ export class SessionSockets {
 }
 
 /** Answers in the way of every other route; there is no reply object at this point. */
-function refuse(socket: Duplex, error: unknown, path: string): void {
-  const { status, headers, body } = problemOf(error, path);
+function refuse(socket: Duplex, { status, headers, body }: ProblemAnswer): void {
   const text = JSON.stringify(body);
   const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
   socket.end(

@@ -19,14 +19,14 @@ export class SessionsController {
 
   @Serves(routes.runRoute)
   async run(
-    @Input(routes.runRoute) { params, body }: InputOf<typeof routes.runRoute>,
+    @Input(routes.runRoute) { who, params, body }: InputOf<typeof routes.runRoute>,
     @Res({ passthrough: true }) reply: FastifyReply,
   ) {
     const { stdin, encoding, timeoutMs, maxOutputBytes, ...what } = body;
     const open = SessionOpen.parse({ kind: 'exec', ...what, stdin: stdin !== undefined }) as ExecOpen;
     const gone = new AbortController();
     reply.raw.once('close', () => gone.abort());
-    const place = await this.opener.place(params.id);
+    const place = await this.opener.place(who, params.id);
     const input = Buffer.from(stdin ?? '', encoding);
     const result = await runCommand(this.opener, place, open, input, { timeoutMs, maxOutputBytes }, gone.signal);
     const { end, stdout, stderr, truncated, timedOut } = result;
@@ -53,11 +53,11 @@ export class SessionsController {
 
   @Serves(routes.getFilesRoute)
   async getFiles(
-    @Input(routes.getFilesRoute) { params, query }: InputOf<typeof routes.getFilesRoute>,
+    @Input(routes.getFilesRoute) { who, params, query }: InputOf<typeof routes.getFilesRoute>,
     @Req() request: FastifyRequest,
     @Res() reply: FastifyReply,
   ): Promise<void> {
-    const place = await this.opener.place(params.id);
+    const place = await this.opener.place(who, params.id);
     const files = await FileStream.open(this.opener, place, query.path);
     reply.type('application/x-tar');
     if (request.method === 'HEAD') {
@@ -72,11 +72,11 @@ export class SessionsController {
 
   @Serves(routes.putFilesRoute)
   async putFiles(
-    @Input(routes.putFilesRoute) { params, query }: InputOf<typeof routes.putFilesRoute>,
+    @Input(routes.putFilesRoute) { who, params, query }: InputOf<typeof routes.putFilesRoute>,
     @Req() request: FastifyRequest,
     @Res({ passthrough: true }) reply: FastifyReply,
   ) {
-    const place = await this.opener.place(params.id);
+    const place = await this.opener.place(who, params.id);
     const session = await this.opener.open(place, { kind: 'put', path: query.path }, { output: () => undefined });
     // Whatever happens, what is left of the body is not waited for.
     reply.header('connection', 'close');

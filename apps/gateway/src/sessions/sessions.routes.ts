@@ -4,7 +4,7 @@ import { route } from '../http/route';
 import { MicrovmParams } from '../microvms/microvms.schemas';
 import { ConsoleQuery, FilesQuery, PutAnswer, RunAnswer, RunBody } from './sessions.schemas';
 
-const one = { tag: 'microVMs', access: 'operator', params: MicrovmParams } as const;
+const one = { tag: 'microVMs', access: 'use', params: MicrovmParams } as const;
 const FAILURES = { ...REFUSALS, ...NOT_FOUND, ...CONFLICT, ...INVALID, ...AWAY };
 const SOCKET = {
   101: { description: 'A WebSocket, of protocol `volley.v1` where the client offers it.' },

@@ -60,6 +60,7 @@ export async function gatewayUnderTest(
     shutdown: shutdown.signal,
   };
   const module = await GatewayModule.open(context, {
+    token: OperatorToken.of(TOKEN),
     consoleDir,
     metrics,
     ...(options.maxUploadBytes === undefined ? {} : { maxUploadBytes: options.maxUploadBytes }),
@@ -70,8 +71,7 @@ export async function gatewayUnderTest(
     gatewayAdapter(),
     { logger: false, abortOnError: false },
   );
-  const token = OperatorToken.of(TOKEN);
-  configureHttp(app, { token, metricsOpen: options.metricsOpen ?? false, logger, metrics, shutdown: shutdown.signal });
+  configureHttp(app, { metricsOpen: options.metricsOpen ?? false, logger, metrics, shutdown: shutdown.signal });
   await app.init();
   await app.listen(0, '127.0.0.1');
   const url = (await app.getUrl()).replace('[::1]', '127.0.0.1');
