@@ -1,6 +1,6 @@
 import { Module, type DynamicModule } from '@nestjs/common';
 import type { ServiceContext } from '#bus';
-import { openFleetView, openHostJournal, openMicrovmJournal } from '#fleet';
+import { FleetPast, openFleetView, openHostJournal, openMicrovmJournal, RetentionMark } from '#fleet';
 import { ImageDirectory, UploadStore } from '#images';
 import { AuditLog, AuditReader, TenantDirectory, TokenDirectory } from '#tenancy';
 import { AuditController } from './audit/audit.controller';
@@ -20,6 +20,7 @@ import { GatewayMetrics } from './metrics/gateway-metrics';
 import { MetricsController } from './metrics/metrics.controller';
 import { MicrovmWaiter } from './microvms/microvm-waiter';
 import { MicrovmsController } from './microvms/microvms.controller';
+import { PastController } from './past/past.controller';
 import { OpenApiController } from './openapi/openapi.controller';
 import { SessionOpener } from './sessions/session-opener';
 import { SessionSockets } from './sessions/session-sockets';
@@ -74,6 +75,10 @@ export class GatewayModule {
       }),
       AuditReader.open(nats),
     ]);
+    const [past, retention] = await Promise.all([
+      FleetPast.open(nats, ({ subject, sequence, error }) => skip(subject, sequence, error)),
+      RetentionMark.open(nats),
+    ]);
     return {
       module: GatewayModule,
       controllers: [
@@ -81,6 +86,7 @@ export class GatewayModule {
         SessionsController,
         ImagesController,
         HostsController,
+        PastController,
         DensityController,
         TenantsController,
         TokensController,
@@ -95,6 +101,8 @@ export class GatewayModule {
         { provide: FLEET, useValue: fleet },
         { provide: ChangeLog, useValue: new ChangeLog(fleet) },
         { provide: JournalPages, useValue: new JournalPages(microvms, hosts) },
+        { provide: FleetPast, useValue: past },
+        { provide: RetentionMark, useValue: retention },
         { provide: ConsoleFiles, useValue: new ConsoleFiles(options.consoleDir) },
         { provide: GatewayMetrics, useValue: options.metrics },
         { provide: ImageDirectory, useValue: images },

@@ -9,6 +9,7 @@ import * as images from './images/images.routes';
 import * as metrics from './metrics/metrics.routes';
 import * as microvms from './microvms/microvms.routes';
 import * as openapi from './openapi/openapi.routes';
+import * as past from './past/past.routes';
 import * as sessions from './sessions/sessions.routes';
 import * as tenants from './tenancy/tenants.routes';
 import * as tokens from './tenancy/tokens.routes';
@@ -50,6 +51,9 @@ export const ROUTES: readonly RouteDefinition[] = [
   hosts.drainRoute,
   hosts.cancelDrainRoute,
   density.densityRoute,
+  past.fleetRoute,
+  past.fleetDiffRoute,
+  past.coresidencyRoute,
   events.eventsRoute,
   tenants.listTenantsRoute,
   tenants.getTenantRoute,

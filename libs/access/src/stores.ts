@@ -34,9 +34,11 @@ const objects = ({ name }: { name: string }, ...writers: Service[]): Store => ({
 export const STORES: readonly Store[] = [
   stream(protocol.MICROVM_STREAM, 'controller'),
   stream(protocol.HOST_STREAM, 'controller'),
-  stream(protocol.RECEIPT_STREAM, 'placement'),
+  // Controllers throw away what is older than retention says.
+  stream(protocol.RECEIPT_STREAM, 'placement', 'controller'),
   stream(protocol.AUDIT_STREAM, 'controller', 'gateway'),
   keyValue(protocol.CONTROLLER_BUCKET, 'controller'),
+  keyValue(protocol.RETENTION_BUCKET, 'controller'),
   keyValue(protocol.TENANT_BUCKET, 'controller', 'gateway'),
   keyValue(protocol.TOKEN_BUCKET, 'controller', 'gateway'),
   keyValue(protocol.IDEMPOTENCY_BUCKET, 'controller'),

@@ -5,3 +5,4 @@ export { openFleetView, type FleetViewOptions } from './open-fleet-view';
 export type { FleetDiff } from './past/fleet-diff';
 export { FleetPast, type PastOptions } from './past/fleet-past';
 export { FleetPicture } from './past/fleet-picture';
+export { RetentionMark } from './retention/retention-mark';

@@ -52,3 +52,14 @@ export const HostCoresidency = z.strictObject({
   ),
 });
 export type HostCoresidency = z.infer<typeof HostCoresidency>;
+
+/** How retention stands: what it was told, and what it has taken away. */
+export const Retention = z.strictObject({
+  /** Histories of microVMs that were deleted longer ago than this are compacted to their end. Null: everything is kept. */
+  days: z.number().positive().nullable(),
+  /** Those of which the end lies before this instant may be compacted by now, ms since 1970; null: none was ever. */
+  compactedBefore: Instant.nullable(),
+  /** When it was last gone through completely, ms since 1970. */
+  ranAt: Instant.nullable(),
+});
+export type Retention = z.infer<typeof Retention>;

@@ -1,14 +1,24 @@
 import type { NatsConnection } from 'nats';
 import { Pacer } from '#concurrency';
 import { HistoryLostError, type Journal, type JournalEntry } from '#journal';
-import { foldHostRecord, viewHost, viewMicrovm, type HostLife, type MicrovmLife } from '#lifecycle';
-import { hostHistory, microvmHistory, OperationError, type Host, type HostRecord, type Microvm } from '#protocol';
+import { coresidencyOf, foldHostRecord, viewHost, viewMicrovm, type HostLife, type MicrovmLife } from '#lifecycle';
+import {
+  hostHistory,
+  microvmHistory,
+  OperationError,
+  type Host,
+  type HostCoresidency,
+  type HostRecord,
+  type Microvm,
+  type Span,
+} from '#protocol';
 import { openHostJournal, openStoredMicrovms, type OnUnreadable } from '../journals';
 import { diffPictures, type FleetDiff } from './fleet-diff';
 import { FleetPicture } from './fleet-picture';
 import { HostsAt } from './hosts-at';
 import { MicrovmsAt, type MicrovmsAtOptions } from './microvms-at';
 import { readJournal } from './read-journal';
+import { StaysIn } from './stays-in';
 import type { StoredMicrovmRecord } from './stored-record';
 
 /**
@@ -84,6 +94,7 @@ export class FleetPast {
     if (kept?.from.at === from && kept.to.at === to) return kept;
     return this.#inTurn(signal, async () => {
       const first = this.#recall(from) ?? (await this.#replay(from, { signal }));
+      if (first.isBlank) throw await this.#tooEarly(from, 'from');
       const cameAndWent: string[] = [];
       const second = await this.#replay(to, {
         signal,
@@ -92,11 +103,36 @@ export class FleetPast {
           if (cameAndWent.push(id) > MOST_CHANGES) throw tooMuch();
         },
       });
-      if (second.isBlank) throw await this.#tooEarly(to);
       const diff = diffPictures(first, second, cameAndWent);
       if (diff.changes.length > MOST_CHANGES) throw tooMuch();
       if (isSettled(to)) this.#keptDiff = diff;
       return diff;
+    });
+  }
+
+  /**
+   * Who shared a host with a tenant between two instants. `unknown`: how many microVMs lived in that time of which retention has left
+   * nothing but the end, so that nobody knows where they were. Throws as {@link diff}.
+   */
+  async coresidency(
+    tenant: string,
+    window: Span,
+    signal?: AbortSignal,
+  ): Promise<{ hosts: HostCoresidency[]; unknown: number }> {
+    requirePast(window.from, 'from');
+    requirePast(window.to, 'to');
+    if (window.from >= window.to) throw invalidAt('from', 'must be before `to`');
+    return this.#inTurn(signal, async () => {
+      const stays = new StaysIn(window);
+      await readJournal(this.microvms, {
+        deadlineMs: READ_DEADLINE_MS,
+        signal,
+        onRecord: ({ record, timeMs }) => {
+          if (timeMs > window.to + STORED_WITHIN_MS) return 'enough';
+          stays.take(record);
+        },
+      });
+      return { hosts: coresidencyOf(tenant, stays.all(), window), unknown: stays.unknown };
     });
   }
 
@@ -206,11 +242,11 @@ export class FleetPast {
     while (this.#kept.length > 1 && lives() > KEPT.lives) this.#kept.shift();
   }
 
-  async #tooEarly(at: number): Promise<OperationError> {
+  async #tooEarly(at: number, field = 'at'): Promise<OperationError> {
     const times = await Promise.all([this.microvms.firstTimeMs(), this.hosts.firstTimeMs()]);
     const first = Math.min(...times.map((time) => time ?? Infinity));
-    if (first === Infinity) return invalidAt('at', 'is before all history: nothing is on record yet');
-    return invalidAt('at', `${iso(at)} is before all history, which begins at ${iso(first)}`);
+    if (first === Infinity) return invalidAt(field, 'is before all history: nothing is on record yet');
+    return invalidAt(field, `${iso(at)} is before all history, which begins at ${iso(first)}`);
   }
 }
 

@@ -1,0 +1,134 @@
+import { connectNats } from '#bus';
+import type { NatsConnection } from 'nats';
+import { describeWithNats, startNatsServer, type NatsServer } from '../../../../test/support/nats-server';
+import { gatewayUnderTest, type GatewayUnderTest } from '../testing/gateway-under-test';
+import { HOST_ID, ScriptedController } from '../testing/scripted-controller';
+
+interface Item {
+  id: string;
+  state: string;
+}
+
+describeWithNats('the past over REST', () => {
+  let server: NatsServer;
+  let nc: NatsConnection;
+  let gateway: GatewayUnderTest;
+  /** Instants between the steps of the story: nothing yet; one runs; three run; the first is gone. */
+  const at: number[] = [];
+  const ids: string[] = [];
+
+  beforeAll(async () => {
+    server = await startNatsServer();
+    nc = await connectNats({ servers: server.url, name: 'scripted-controller' });
+    await ScriptedController.start(nc);
+    gateway = await gatewayUnderTest(server.url);
+    await mark();
+    await create('first', 'red');
+    await mark();
+    await create('second', 'blue');
+    await create('third', 'red');
+    await mark();
+    expect((await gateway.request(`/v1/microvms/${ids[0]}?wait=deleted`, { method: 'DELETE' })).status).toBe(200);
+    await mark();
+  });
+  afterAll(async () => {
+    await gateway?.close();
+    await nc?.close();
+    await server?.stop();
+  });
+
+  /** An instant that no record has. */
+  async function mark(): Promise<void> {
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    at.push(Date.now());
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+
+  async function create(name: string, tenant: string): Promise<void> {
+    const body = { image: 'canary', memoryMiB: 32, name, tenant };
+    const { status, json } = await gateway.request('/v1/microvms?wait=running', { method: 'POST', body });
+    expect(status).toBe(201);
+    ids.push((json as Item).id);
+  }
+
+  const shown = async (query: string): Promise<string[]> => {
+    const { status, json } = await gateway.request(`/v1/fleet?${query}`);
+    expect(status).toBe(200);
+    return (json as { items: Item[] }).items.map(({ id, state }) => `${ids.indexOf(id)} ${state}`);
+  };
+
+  it('shows the fleet as it was', async () => {
+    expect(await shown(`at=${at[0]}`)).toEqual([]);
+    expect(await shown(`at=${at[1]}`)).toEqual(['0 running']);
+    expect(await shown(`at=${new Date(at[2]!).toISOString()}`)).toEqual(['0 running', '1 running', '2 running']);
+    expect(await shown(`at=${at[3]}`)).toEqual(['1 running', '2 running']);
+    expect(await shown(`at=${at[3]}&state=deleted`)).toEqual(['0 deleted']);
+    expect(await shown('')).toEqual(['1 running', '2 running']);
+    const { json } = await gateway.request(`/v1/fleet?at=${at[2]}&limit=2`);
+    expect(json).toMatchObject({ at: new Date(at[2]!).toISOString(), states: { running: 3 }, compactedBefore: null });
+    expect((json as { hosts: Item[] }).hosts.map(({ id, state }) => [id, state])).toEqual([[HOST_ID, 'ready']]);
+  });
+
+  it('has the filters and the pages of the list', async () => {
+    expect(await shown(`at=${at[2]}&tenant=red`)).toEqual(['0 running', '2 running']);
+    expect(await shown(`at=${at[2]}&name=second`)).toEqual(['1 running']);
+    expect(await shown(`at=${at[2]}&state=paused`)).toEqual([]);
+    const first = await gateway.request(`/v1/fleet?at=${at[2]}&limit=2`);
+    const { nextCursor } = first.json as { nextCursor: string };
+    expect(nextCursor).toBe(ids[1]);
+    expect(await shown(`at=${at[2]}&limit=2&cursor=${nextCursor}`)).toEqual(['2 running']);
+  });
+
+  it('tells what became of the fleet between two instants', async () => {
+    const { json } = await gateway.request(`/v1/fleet/diff?from=${at[1]}&to=${at[3]}`);
+    expect(json).toMatchObject({
+      sums: { appeared: 2, changed: 0, ended: 1, cameAndWent: 0, unchanged: 0 },
+      states: { from: { running: 1 }, to: { running: 2 } },
+      items: [
+        { id: ids[0], name: 'first', change: 'ended', from: { state: 'running', hostId: HOST_ID, epoch: 1 }, to: null },
+        { id: ids[1], change: 'appeared', from: null, to: { state: 'running' } },
+        { id: ids[2], change: 'appeared' },
+      ],
+      hosts: [],
+      nextCursor: null,
+    });
+    const whole = await gateway.request(`/v1/fleet/diff?from=${at[0]}&limit=2`);
+    expect(whole.json).toMatchObject({ sums: { appeared: 2, cameAndWent: 1 }, nextCursor: ids[1] });
+    const rest = await gateway.request(`/v1/fleet/diff?from=${at[0]}&limit=2&cursor=${ids[1]}`);
+    expect((rest.json as { items: Item[] }).items.map(({ id }) => id)).toEqual([ids[2]]);
+  });
+
+  it('tells who shared a host with a tenant, when and for how long', async () => {
+    const { json } = await gateway.request(`/v1/coresidency?tenant=blue&from=${at[0]}&to=${at[3]}`);
+    const [host, ...others] = (json as { hosts: { hostId: string; spans: { from: number; to: number }[] }[] }).hosts;
+    expect(others).toEqual([]);
+    expect(host).toMatchObject({
+      hostId: HOST_ID,
+      own: [ids[1]],
+      others: [{ tenant: 'red', microvms: [{ id: ids[0] }, { id: ids[2] }] }],
+    });
+    const spans = (host as unknown as { others: { microvms: { spans: { from: number; to: number }[] }[] }[] })
+      .others[0]!;
+    const [first, third] = spans.microvms.map((one) => one.spans[0]!);
+    expect(first!.from).toBeGreaterThan(at[1]!); // since the second was placed
+    expect(first!.to).toBeLessThan(at[3]!); // until the first was erased
+    expect(third!.to).toBe(at[3]); // still there
+    expect((await gateway.request(`/v1/coresidency?tenant=blue&from=${at[0]}&to=${at[1]}`)).json).toMatchObject({
+      hosts: [],
+      unknown: 0,
+    });
+  });
+
+  it.each([
+    ['/v1/fleet?at=yesterday', 422, 'query.at'],
+    ['/v1/fleet?at=2031-01-01T00:00:00Z', 422, 'at'],
+    ['/v1/fleet?at=2001-01-01T00:00:00Z', 422, 'at'],
+    ['/v1/fleet/diff', 422, 'query.from'],
+    ['/v1/fleet/diff?from=2', 422, 'from'],
+    ['/v1/coresidency?from=2', 422, 'query.tenant'],
+    ['/v1/coresidency?tenant=blue&from=9&to=3', 422, 'from'],
+  ])('answers %s clearly', async (path, status, field) => {
+    const { status: got, json } = await gateway.request(path);
+    expect([got, (json as { errors: { path: string }[] }).errors[0]!.path]).toEqual([status, field]);
+  });
+});
