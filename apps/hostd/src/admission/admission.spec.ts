@@ -1,6 +1,8 @@
 import fc from 'fast-check';
 import { promisable, type Capacity } from '#density';
-import { Admission } from './admission';
+import { SHARED, type Coresidency } from '#protocol';
+import { mayShare } from '#scheduling';
+import { Admission, type Grant } from './admission';
 
 const capacity: Capacity = {
   slots: 5,
@@ -10,22 +12,26 @@ const capacity: Capacity = {
   overcommit: { cpu: 4, memory: 1.5 },
 };
 
+const grant = (vcpus: number, memoryMiB: number, tenant = 'a', coresidency: Coresidency = SHARED): Grant => ({
+  ...{ vcpus, memoryMiB, tenant, coresidency },
+});
+
 describe('admission', () => {
   it('refuses with numbers', () => {
     const admission = new Admission(capacity);
-    expect(admission.request('a', { vcpus: 8, memoryMiB: 1_100 })).toEqual({ admitted: true });
-    expect(admission.request('b', { vcpus: 1, memoryMiB: 1 })).toEqual({
+    expect(admission.request('a', grant(8, 1_100))).toEqual({ admitted: true });
+    expect(admission.request('b', grant(1, 1))).toEqual({
       admitted: false,
       reason: 'not enough vCPUs: 8 + 1 vCPUs would exceed 8 (2 CPUs x overcommit 4)',
     });
     admission.release('a');
-    admission.request('a', { vcpus: 1, memoryMiB: 1_100 });
-    expect(admission.request('b', { vcpus: 1, memoryMiB: 101 })).toEqual({
+    admission.request('a', grant(1, 1_100));
+    expect(admission.request('b', grant(1, 101))).toEqual({
       admitted: false,
       reason: 'not enough memory: 1100 + 101 MiB would exceed 1200 MiB ((1000 - 200) MiB x overcommit 1.5)',
     });
-    for (const key of ['b', 'c', 'd', 'e']) admission.request(key, { vcpus: 1, memoryMiB: 1 });
-    expect(admission.request('f', { vcpus: 1, memoryMiB: 1 })).toEqual({
+    for (const key of ['b', 'c', 'd', 'e']) admission.request(key, grant(1, 1));
+    expect(admission.request('f', grant(1, 1))).toEqual({
       admitted: false,
       reason: 'no slot free: 5 of 5 slots are in use',
     });
@@ -33,8 +39,8 @@ describe('admission', () => {
 
   it('grants a key once', () => {
     const admission = new Admission(capacity);
-    admission.request('a', { vcpus: 3, memoryMiB: 10 });
-    expect(admission.request('a', { vcpus: 3, memoryMiB: 10 })).toEqual({ admitted: true });
+    admission.request('a', grant(3, 10));
+    expect(admission.request('a', grant(3, 10))).toEqual({ admitted: true });
     expect(admission.commitment()).toEqual({ vcpus: 3, memoryMiB: 10 });
   });
 
@@ -60,7 +66,9 @@ describe('admission', () => {
             admission.count < capacity.slots &&
             before.vcpus + demand.vcpus <= most.vcpus &&
             before.memoryMiB + demand.memoryMiB <= most.memoryMiB;
-          expect(admission.request(key, demand).admitted).toBe(held.has(key) || fits);
+          expect(admission.request(key, { ...demand, tenant: 'a', coresidency: SHARED }).admitted).toBe(
+            held.has(key) || fits,
+          );
           if (fits) held.add(key);
           const after = admission.commitment();
           expect(after.vcpus).toBeLessThanOrEqual(most.vcpus);
@@ -68,6 +76,52 @@ describe('admission', () => {
           expect(admission.count).toBeLessThanOrEqual(capacity.slots);
         }
       }),
+    );
+  });
+
+  it('refuses who may not share the host, naming nobody', () => {
+    const admission = new Admission(capacity);
+    const apart: Coresidency = { mode: 'shared', neverWith: ['rival'] };
+    expect(admission.request('1', grant(1, 1, 'acme', apart)).admitted).toBe(true);
+    expect(admission.request('2', grant(1, 1, 'third')).admitted).toBe(true);
+    const refused = admission.request('3', grant(1, 1, 'rival'));
+    expect(refused).toEqual({
+      admitted: false,
+      reason: 'co-residency: this host has microVMs of tenants that may not share it with this one',
+    });
+    const dedicated: Coresidency = { mode: 'dedicated', neverWith: [] };
+    expect(admission.request('4', grant(1, 1, 'fourth', dedicated)).admitted).toBe(false);
+    admission.release('1');
+    expect(admission.request('3', grant(1, 1, 'rival')).admitted).toBe(true);
+  });
+
+  it('never mixes tenants of whom one objects, whoever comes and goes in whatever order', () => {
+    const tenant = fc.constantFrom('a', 'b', 'c', 'd');
+    const coresidency: fc.Arbitrary<Coresidency> = fc.record({
+      mode: fc.constantFrom('shared' as const, 'shared' as const, 'dedicated' as const),
+      neverWith: fc.array(tenant, { maxLength: 2 }),
+    });
+    const step = fc.record({ key: fc.integer({ min: 0, max: 7 }), leaves: fc.boolean(), tenant, coresidency });
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 40 }), (steps) => {
+        const admission = new Admission({ ...capacity, slots: 8, memoryMiB: 10_000 });
+        const here = new Map<number, Grant>();
+        for (const { key, leaves, tenant, coresidency } of steps) {
+          if (leaves) {
+            admission.release(String(key));
+            here.delete(key);
+          } else if (!here.has(key)) {
+            const asked = grant(1, 1, tenant, coresidency);
+            const fits = [...here.values()].every((other) => mayShare(other, asked));
+            expect(admission.request(String(key), asked).admitted).toBe(fits);
+            if (fits) here.set(key, asked);
+          }
+          for (const one of here.values()) for (const other of here.values()) expect(mayShare(one, other)).toBe(true);
+        }
+        const counted = admission.occupants().reduce((sum, { count }) => sum + count, 0);
+        expect(counted).toBe(here.size);
+      }),
+      { numRuns: 300 },
     );
   });
 });

@@ -1,13 +1,19 @@
 import { promisable, type Capacity, type Demand } from '#density';
+import { Occupants, type CountedOccupant, type Occupant } from '#scheduling';
+
+/** What one microVM is granted, and whose it is. */
+export type Grant = Demand & Occupant;
 
 export type Admitted = { admitted: true } | { admitted: false; reason: string };
 
 /**
  * What this host has promised. Granting is one synchronous step over everything granted and not given back, launches in flight
- * included, so that no two commands can be granted the same slot. The overcommit limits are enforced here and nowhere else.
+ * included, so that no two commands can be granted the same slot, and no two tenants a host that they may not share. The overcommit
+ * limits are enforced here and nowhere else.
  */
 export class Admission {
-  readonly #granted = new Map<string, Demand>();
+  readonly #granted = new Map<string, Grant>();
+  readonly #occupants = new Occupants();
   /** Sum over #granted; whole numbers, so adding and taking away leaves no dirt. */
   readonly #sum: Demand = { vcpus: 0, memoryMiB: 0 };
 
@@ -21,9 +27,18 @@ export class Admission {
     return { ...this.#sum };
   }
 
+  /** Whose microVMs hold something here. */
+  occupants(): readonly CountedOccupant[] {
+    return [...this.#occupants.entries()];
+  }
+
   /** Grants a slot, vCPUs and memory under this key, or says with numbers what is missing. Granting a key again changes nothing. */
-  request(key: string, demand: Demand): Admitted {
+  request(key: string, demand: Grant): Admitted {
     if (this.#granted.has(key)) return { admitted: true };
+    // No names: a tenant does not learn whom it is kept apart from.
+    if (!this.#occupants.accepts(demand)) {
+      return refusal('co-residency: this host has microVMs of tenants that may not share it with this one');
+    }
     const { capacity } = this;
     if (this.count >= capacity.slots) {
       return refusal(`no slot free: ${this.count} of ${capacity.slots} slots are in use`);
@@ -47,9 +62,10 @@ export class Admission {
   }
 
   /** Counts what the journal says was granted before: it runs, whatever the limits say now. */
-  restore(key: string, demand: Demand): void {
+  restore(key: string, demand: Grant): void {
     this.release(key);
     this.#granted.set(key, demand);
+    this.#occupants.add(demand);
     this.#sum.vcpus += demand.vcpus;
     this.#sum.memoryMiB += demand.memoryMiB;
   }
@@ -59,6 +75,7 @@ export class Admission {
     const demand = this.#granted.get(key);
     if (!demand) return;
     this.#granted.delete(key);
+    this.#occupants.remove(demand);
     this.#sum.vcpus -= demand.vcpus;
     this.#sum.memoryMiB -= demand.memoryMiB;
   }

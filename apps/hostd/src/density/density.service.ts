@@ -1,7 +1,7 @@
 import { Inject, Injectable, type OnApplicationBootstrap } from '@nestjs/common';
 import { BusClient } from '#bus';
 import { densityReportOf } from '#density';
-import { densityReport, microvmSamples, type MicrovmSample } from '#protocol';
+import { densityReport, groupsOf, microvmSamples, SHARED, type MicrovmSample, type Occupancy } from '#protocol';
 import { HostAgent } from '../host-agent';
 import type { SamplerRound } from './sampler-messages';
 
@@ -20,6 +20,24 @@ export class DensityService implements OnApplicationBootstrap {
     this.agent.density.listen((round) => this.#publish(round));
   }
 
+  #occupancy(): Occupancy {
+    const { admission, chronicle, imageCache, manager } = this.agent;
+    const groups = new Map<string, number>();
+    for (const { phase, spec } of chronicle.state.incarnations.values()) {
+      if (phase === 'ended' || !spec.placement) continue;
+      for (const group of groupsOf(spec)) groups.set(group, (groups.get(group) ?? 0) + 1);
+    }
+    return {
+      tenants: admission.occupants().map(({ tenant, count, coresidency }) => ({
+        ...{ tenant, microvms: count },
+        ...(coresidency === SHARED ? {} : { coresidency }),
+      })),
+      groups: [...groups].map(([group, microvms]) => ({ group, microvms })),
+      images: imageCache.complete(),
+      answered: manager.takeAnswered(),
+    };
+  }
+
   #publish(round: SamplerRound): void {
     const { agent, bus } = this;
     if (bus.connection.isClosed() || bus.connection.isDraining()) return;
@@ -34,7 +52,7 @@ export class DensityService implements OnApplicationBootstrap {
       host: round.host,
       samplingCpuMs: round.cpuMs,
     });
-    bus.publish(densityReport(agent.hostId), report);
+    bus.publish(densityReport(agent.hostId), { ...report, occupancy: this.#occupancy() });
     for (let i = 0; i < round.samples.length; i += CHUNK) {
       const samples: MicrovmSample[] = round.samples.slice(i, i + CHUNK);
       bus.publish(microvmSamples(agent.hostId), { hostId: agent.hostId, at: report.at, samples });

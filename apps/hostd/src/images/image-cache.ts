@@ -85,6 +85,14 @@ export class ImageCache {
     }
   }
 
+  /** Digests of the images that were used since the start and are all here. */
+  complete(): string[] {
+    const isHere = (digest: string): boolean => this.#blobs.has(digest);
+    return [...this.#named]
+      .filter(([digest, blobs]) => isHere(digest) && blobs.every(isHere))
+      .map(([digest]) => digest);
+  }
+
   /** The manifest of an image, if it is here; asks nobody. */
   async peek(digest: string): Promise<ImageManifest | undefined> {
     if (!this.#blobs.has(digest)) return undefined;

@@ -1,5 +1,5 @@
 import type { VmmIdentity } from '#microvm';
-import type { Exit, HostFact, MicrovmSpec } from '#protocol';
+import type { Coresidency, Exit, HostFact, MicrovmSpec } from '#protocol';
 import type { Expiry } from '../microvms/expiry';
 
 /** A command that waits to be done on an incarnation that is here. */
@@ -16,6 +16,8 @@ export interface IncarnationRecord {
   microvmId: string;
   epoch: number;
   spec: MicrovmSpec;
+  /** Of its tenant when it was admitted; absent: it shares with everybody. */
+  coresidency?: Coresidency;
   phase: Phase;
   /** Wall clock, ms. */
   receivedAt: number;
@@ -61,6 +63,7 @@ export type Change =
   | (OfIncarnation & {
       type: 'admitted';
       spec: MicrovmSpec;
+      coresidency?: Coresidency;
       slot?: number;
       receivedAt: number;
       admittedAt: number;

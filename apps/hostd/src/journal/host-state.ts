@@ -62,11 +62,12 @@ function foldSnapshot(state: HostState, snapshot: NonNullable<HostRecord['snapsh
 function foldChange(state: HostState, change: Change): void {
   const { microvmId, epoch } = change;
   if (change.type === 'admitted') {
-    const { spec, slot, receivedAt, admittedAt, expiry } = change;
+    const { spec, coresidency, slot, receivedAt, admittedAt, expiry } = change;
     state.incarnations.set(microvmId, {
       microvmId,
       epoch,
       spec,
+      ...(coresidency === undefined ? {} : { coresidency }),
       ...(slot === undefined ? {} : { slot }),
       phase: 'admitted',
       receivedAt,

@@ -622,6 +622,29 @@ describe('microVMs of a host', () => {
     });
   });
 
+  it('keeps tenants apart who may not share a host, also after a restart and with a record of the one that has ended', async () => {
+    const startOf = (id: string, tenant: string, neverWith: string[] = []): HostCommand =>
+      ({
+        ...start(id),
+        spec: { ...spec(), tenant },
+        ...(neverWith.length > 0 ? { coresidency: { mode: 'shared', neverWith } } : {}),
+      }) as HostCommand;
+    await agent.manager.command(startOf(vm, 'acme', ['rival']));
+    await at(vm, 'running');
+    const other = idOf(2);
+    const refused = { accepted: false, reason: expect.stringContaining('co-residency') as string };
+    expect(await agent.manager.command(startOf(other, 'rival'))).toEqual(refused);
+    expect(agent.manager.takeAnswered()).toEqual([vm, other]);
+    await restart();
+    expect(await agent.manager.command(startOf(other, 'rival'))).toEqual(refused);
+    expect(await agent.manager.command(startOf(idOf(3), 'third'))).toEqual({ accepted: true });
+    await agent.manager.command(stop(vm, 0));
+    await at(vm, 'ended');
+    await restart();
+    expect(await agent.manager.command(startOf(other, 'rival'))).toEqual({ accepted: true });
+    expect(agent.manager.takeAnswered()).toEqual([other]);
+  });
+
   const startImage = (image: string): HostCommand =>
     ({ ...start(vm), spec: { ...spec(), image, network: 'none' } }) as HostCommand;
 

@@ -1,5 +1,6 @@
 import { KeyedQueue, Pacer } from '#concurrency';
-import { OperationError, stopTimeoutMs, wantedDevices } from '#protocol';
+import { OperationError, SHARED, stopTimeoutMs, wantedDevices } from '#protocol';
+import type { Grant } from '../admission/admission';
 import type { IdleCandidate } from '../idle/idle-watch';
 import { keepsDisks } from '../disks/disk-plan';
 import type { Answer, IncarnationRecord, PendingCommand } from '../journal/host-record';
@@ -21,6 +22,9 @@ export interface InventoryItem {
 /** How many VMMs are taken over at once after a restart. */
 const ADOPTIONS_AT_ONCE = 64;
 
+/** More answered starts are not remembered for a report; whoever counts on them waits until they are stale. */
+const ANSWERED_KEPT = 8_192;
+
 const ACCEPTED: Answer = { accepted: true };
 
 /**
@@ -31,6 +35,8 @@ const ACCEPTED: Answer = { accepted: true };
 export class MicrovmManager {
   readonly #live = new Map<string, LiveIncarnation>();
   readonly #queue = new KeyedQueue();
+  /** microVMs whose start was granted or refused, not reported yet. */
+  readonly #answered = new Set<string>();
   #ended = 0;
   #draining = false;
 
@@ -40,6 +46,13 @@ export class MicrovmManager {
     private readonly leaseHeld: () => boolean,
   ) {
     for (const { phase } of context.chronicle.state.incarnations.values()) if (phase === 'ended') this.#ended++;
+  }
+
+  /** microVMs whose start was granted or refused since this was asked last. */
+  takeAnswered(): string[] {
+    const answered = [...this.#answered];
+    this.#answered.clear();
+    return answered;
   }
 
   /** VMMs that exist, or are about to. */
@@ -75,7 +88,7 @@ export class MicrovmManager {
       case 'refuse':
         return chronicle.accept(commandId, { accepted: false, reason: verdict.reason });
       case 'admit':
-        return this.#admit(command as StartCommand, receivedAt);
+        return this.#noteAnswered(microvmId, this.#admit(command as StartCommand, receivedAt));
       case 'ended':
         return chronicle.accept(kept(command), ACCEPTED, {
           facts: [facts.exited(verdict.incarnation, verdict.incarnation.exit!)],
@@ -123,9 +136,15 @@ export class MicrovmManager {
     return isToldAlready ? ACCEPTED : chronicle.accept(undefined, ACCEPTED, { facts: [fact] });
   }
 
+  #noteAnswered(microvmId: string, answer: Answer): Answer {
+    if (this.#answered.size >= ANSWERED_KEPT) this.#answered.clear();
+    this.#answered.add(microvmId);
+    return answer;
+  }
+
   #admit(command: StartCommand, receivedAt: number): Answer {
     const { chronicle, admission, images, clock, folders, slots } = this.context;
-    const { commandId, microvmId, epoch, spec, expiresAt } = command;
+    const { commandId, microvmId, epoch, spec, coresidency, expiresAt } = command;
     if (this.#draining)
       throw new OperationError('unavailable', 'this host agent is shutting down; ask again in a moment');
     if (!this.leaseHeld()) {
@@ -138,7 +157,7 @@ export class MicrovmManager {
     if (noRoom !== undefined) return chronicle.refuseForRoom(commandId, noRoom);
     const refused = images.refuses(spec);
     if (refused !== undefined) return chronicle.accept(commandId, { accepted: false, reason: refused });
-    const granted = admission.request(microvmId, spec);
+    const granted = admission.request(microvmId, grantOf(command));
     if (!granted.admitted) return chronicle.accept(commandId, { accepted: false, reason: granted.reason });
     const taken = slots.take(wantedDevices(spec).network);
     if ('refused' in taken) {
@@ -151,6 +170,7 @@ export class MicrovmManager {
       type: 'admitted' as const,
       ...{ microvmId, epoch, spec, slot, receivedAt },
       admittedAt: clock.now(),
+      ...(coresidency === undefined ? {} : { coresidency }),
       ...(expiresAt === undefined ? {} : { expiry: expiryAt(expiresAt, this.context.moment()) }),
     };
     try {
@@ -300,8 +320,9 @@ export class MicrovmManager {
     const records = [...chronicle.state.incarnations.values()];
     const alive = records.filter(({ phase }) => phase !== 'ended');
     // All places first: nothing may be granted that is taken.
-    for (const { microvmId, spec, slot } of alive) {
-      admission.restore(microvmId, spec);
+    for (const record of alive) {
+      const { microvmId, spec, slot } = record;
+      admission.restore(microvmId, grantOf(record));
       if (slot !== undefined) slots.restore(slot, wantedDevices(spec).network);
     }
     const pacer = new Pacer(ADOPTIONS_AT_ONCE);
@@ -371,6 +392,12 @@ export class MicrovmManager {
 
 function mayStartElsewhere({ spec }: IncarnationRecord): boolean {
   return spec.onHostLoss === 'reschedule';
+}
+
+/** What an incarnation holds while it lives. */
+function grantOf({ spec, coresidency = SHARED }: Pick<IncarnationRecord, 'spec' | 'coresidency'>): Grant {
+  const { vcpus, memoryMiB, tenant } = spec;
+  return { vcpus, memoryMiB, tenant, coresidency };
 }
 
 /** Under which id an answer is kept: a question is answered anew each time. */
