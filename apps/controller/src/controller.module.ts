@@ -7,6 +7,10 @@ import { EffectRunner } from './effects/effect-runner';
 import { HostCommandEffect } from './effects/host-command.effect';
 import { PlaceEffect } from './effects/place.effect';
 import { PlacementAnswers } from './effects/placement-answers';
+import { GroupHistories } from './groups/group-histories';
+import { GroupMembers } from './groups/group-members';
+import { GroupReconciler } from './groups/group-reconciler';
+import { GroupController } from './groups/group.controller';
 import { HostHistories } from './histories/host-histories';
 import { MicrovmHistories } from './histories/microvm-histories';
 import { FactRecorder } from './hosts/fact-recorder';
@@ -31,11 +35,14 @@ export interface ControllerOptions {
 
 /** Decides: folds histories, runs the machines, writes events, performs effects. */
 @Module({
-  controllers: [MicrovmController, HostController, HostFacingController],
+  controllers: [MicrovmController, GroupController, HostController, HostFacingController],
   providers: [
     Partitions,
     MicrovmHistories,
     HostHistories,
+    GroupHistories,
+    GroupMembers,
+    GroupReconciler,
     HostLeases,
     HostRegistration,
     FactRecorder,

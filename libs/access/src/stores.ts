@@ -34,6 +34,8 @@ const objects = ({ name }: { name: string }, ...writers: Service[]): Store => ({
 export const STORES: readonly Store[] = [
   stream(protocol.MICROVM_STREAM, 'controller'),
   stream(protocol.HOST_STREAM, 'controller'),
+  stream(protocol.GROUP_STREAM, 'controller'),
+  stream(protocol.GROUP_STREAM, 'controller'),
   // Controllers throw away what is older than retention says.
   stream(protocol.RECEIPT_STREAM, 'placement', 'controller'),
   stream(protocol.AUDIT_STREAM, 'controller', 'gateway'),

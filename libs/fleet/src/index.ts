@@ -1,6 +1,12 @@
 export { FleetIndex, type MicrovmFilter } from './fleet-index';
 export type { FleetChange, FleetView } from './fleet-view';
-export { openHostJournal, openMicrovmJournal, openReceiptJournal, type OnUnreadable } from './journals';
+export {
+  openGroupJournal,
+  openHostJournal,
+  openMicrovmJournal,
+  openReceiptJournal,
+  type OnUnreadable,
+} from './journals';
 export { openFleetView, type FleetViewOptions } from './open-fleet-view';
 export type { FleetDiff } from './past/fleet-diff';
 export { FleetPast, type PastOptions } from './past/fleet-past';

@@ -1,7 +1,16 @@
 import type { NatsConnection } from 'nats';
 import { Journal, type UnreadableMessage } from '#journal';
 import { storedMicrovmRecordOf, type StoredMicrovmRecord } from './past/stored-record';
-import { HOST_STREAM, HostRecord, MICROVM_STREAM, MicrovmRecord, RECEIPT_STREAM, ReceiptMessage } from '#protocol';
+import {
+  GROUP_STREAM,
+  GroupRecord,
+  HOST_STREAM,
+  HostRecord,
+  MICROVM_STREAM,
+  MicrovmRecord,
+  RECEIPT_STREAM,
+  ReceiptMessage,
+} from '#protocol';
 
 /** Told of messages on a history's subject that are no records. They are skipped: one stray message must not stop a fleet. */
 export type OnUnreadable = (message: UnreadableMessage) => void;
@@ -47,6 +56,17 @@ export function openHostJournal(nc: NatsConnection, onUnreadable: OnUnreadable):
     subjects: [...HOST_STREAM.subjects],
     immutable: false,
     decode: (json) => HostRecord.parse(json),
+    onUnreadable,
+  });
+}
+
+/** The histories of all groups. */
+export function openGroupJournal(nc: NatsConnection, onUnreadable: OnUnreadable): Promise<Journal<GroupRecord>> {
+  return Journal.open(nc, {
+    stream: GROUP_STREAM.name,
+    subjects: [...GROUP_STREAM.subjects],
+    immutable: false,
+    decode: (json) => GroupRecord.parse(json),
     onUnreadable,
   });
 }

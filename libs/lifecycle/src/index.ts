@@ -1,3 +1,7 @@
+export * from './group/group.decider';
+export * from './group/group.life';
+export * from './group/group.limits';
+export * from './group/group.plan';
 export * from './host/host.fold';
 export * from './host/host.machine';
 export * from './microvm/microvm.context';

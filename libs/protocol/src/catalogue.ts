@@ -1,3 +1,5 @@
+import * as controllerOperations from './controller-operations';
+import * as groupOperations from './group-operations';
 import * as hostOperations from './host-operations';
 import * as imageOperations from './image-operations';
 import type { Operation } from './operation';
@@ -14,6 +16,7 @@ function operationsOf(module: Record<string, unknown>): Operation[] {
 /** What operators and their programs may send. */
 export const OPERATOR_OPERATIONS: readonly Operation[] = [
   ...operationsOf(operatorOperations),
+  ...operationsOf(groupOperations),
   ...operationsOf(imageOperations),
 ];
 /** What controllers, placement and hosts send each other. */

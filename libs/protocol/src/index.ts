@@ -5,6 +5,8 @@ export * from './density';
 export * from './drain';
 export * from './errors';
 export * from './fleet-history';
+export * from './group-operations';
+export * from './groups';
 export * from './host';
 export * from './host-operations';
 export * from './ids';

@@ -12,9 +12,9 @@ import { Coresidency } from './tenants';
 import { Tuning } from './tuning';
 
 /** Name of a retried command: the same id is done once and answered with the same outcome. */
-const CommandId = z.string().regex(/^[\x21-\x7e]{1,128}$/, 'must be 1..128 visible ASCII characters');
+export const CommandId = z.string().regex(/^[\x21-\x7e]{1,128}$/, 'must be 1..128 visible ASCII characters');
 /** Who asks, for the history; the gateway fills it from the token. */
-const By = z.string().min(1).max(128);
+export const By = z.string().min(1).max(128);
 
 const Reply = z.strictObject({ microvm: Microvm });
 const command = <S extends z.ZodRawShape>(name: string, summary: string, extra: S) =>

@@ -3,6 +3,7 @@ import { partitionOf } from './ids';
 /** JetStream streams and the subjects they hold. */
 export const MICROVM_STREAM = { name: 'MICROVM_HISTORY', subjects: ['volley.history.microvm.>'] } as const;
 export const HOST_STREAM = { name: 'HOST_HISTORY', subjects: ['volley.history.host.>'] } as const;
+export const GROUP_STREAM = { name: 'GROUP_HISTORY', subjects: ['volley.history.group.>'] } as const;
 export const RECEIPT_STREAM = { name: 'RECEIPTS', subjects: ['volley.receipts.>'] } as const;
 
 /** KV bucket: name of a controller -> its lease. */
@@ -12,6 +13,7 @@ export const CONTROLLER_BUCKET = { name: 'controllers' } as const;
 export const IDEMPOTENCY_BUCKET = { name: 'idempotency', ttlMs: 24 * 3_600_000 } as const;
 
 export const microvmHistory = (id: string): string => `volley.history.microvm.${partitionOf(id)}.${id}`;
+export const groupHistory = (id: string): string => `volley.history.group.${partitionOf(id)}.${id}`;
 export const hostHistory = (hostId: string): string => `volley.history.host.${hostId}`;
 /** What one process of the placement service decided. */
 export const receiptsBy = (instance: string): string => `volley.receipts.${instance}`;
