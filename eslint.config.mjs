@@ -14,7 +14,7 @@ const foldersOf = (parent) =>
 /** Do nothing but compute: no I/O, no clock, no randomness. */
 const PURE_LIBS = ['access', 'lifecycle', 'protocol', 'scheduling'];
 /** Hold a NATS connection in their hands; everyone else talks through them. */
-const NATS_LIBS = ['bus', 'journal', 'fleet', 'images', 'tenancy', 'chaos', 'partitions'];
+const NATS_LIBS = ['bus', 'journal', 'fleet', 'images', 'tenancy', 'chaos', 'keys', 'partitions'];
 
 const TESTS = ['**/*.spec.ts', '**/*.spec.tsx', '**/*.fixtures.ts', '**/testing/**', 'test/**'];
 const libFiles = (names) => names.map((name) => `libs/${name}/**/*.ts`);

@@ -72,12 +72,12 @@ describeUnless(obstacle, 'up --emulated', () => {
   it('shows the secrets to nobody', () => {
     expect(statSync(join(fleet.data, 'emulated')).mode & 0o777).toBe(0o700);
     expect(readdirSync(join(fleet.data, 'emulated')).sort()).toEqual(['disk.ext4', 'plan.json']);
-    const token = readFileSync(join(fleet.data, 'nats.token'), 'utf8').trim();
+    const seed = readFileSync(join(fleet.data, `keys/host-${hostId}.nk`), 'utf8').trim();
     for (const pid of qemu()) {
-      expect(readFileSync(`/proc/${pid}/cmdline`, 'latin1')).not.toContain(token);
-      expect(readFileSync(`/proc/${pid}/environ`, 'latin1')).not.toContain(token);
+      expect(readFileSync(`/proc/${pid}/cmdline`, 'latin1')).not.toContain(seed);
+      expect(readFileSync(`/proc/${pid}/environ`, 'latin1')).not.toContain(seed);
     }
-    expect(readFileSync(join(fleet.data, 'logs/emulated-host.log'), 'latin1')).not.toContain(token);
+    expect(readFileSync(join(fleet.data, 'logs/emulated-host.log'), 'latin1')).not.toContain(seed);
   });
 
   it('runs a canary there, which is stopped, and started again', async () => {

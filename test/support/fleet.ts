@@ -3,7 +3,9 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { connect, type NatsConnection } from 'nats';
+import type { NatsConnection } from 'nats';
+import { nameOf, type Party } from '#access';
+import { connectNats } from '#bus';
 import { scanVmms, type FoundVmm } from '#chaos';
 import type { Microvm, MicrovmSpecInput, MicrovmStateName } from '#protocol';
 
@@ -12,12 +14,18 @@ const ROOT = join(__dirname, '../..');
 
 export type ProcessName =
   | 'nats-server'
+  | `nats-server-${1 | 2 | 3}`
   | 'volley-controller'
   | 'volley-controller-2'
   | 'volley-placement'
   | 'volley-images'
   | 'volley-hostd'
   | 'volley-gateway';
+
+interface Settings {
+  natsPort: number;
+  cluster?: { ports: number[] };
+}
 
 interface Status {
   url: string;
@@ -164,11 +172,17 @@ export class Fleet {
     return scanVmms(runDir);
   }
 
-  /** A plain NATS connection to the fleet's own server. */
-  nats(): Promise<NatsConnection> {
-    const { natsPort } = JSON.parse(readFileSync(join(this.data, 'settings.json'), 'utf8')) as { natsPort: number };
-    const token = readFileSync(join(this.data, 'nats.token'), 'utf8').trim();
-    return connect({ servers: `127.0.0.1:${natsPort}`, token });
+  /** A NATS connection to the fleet's own server, with the key of a party. */
+  nats(party: Party = 'auditor'): Promise<NatsConnection> {
+    const { natsPort, cluster } = JSON.parse(readFileSync(join(this.data, 'settings.json'), 'utf8')) as Settings;
+    const keys = join(this.data, 'keys');
+    return connectNats({
+      servers: (cluster?.ports ?? [natsPort]).map((port) => `nats://127.0.0.1:${port}`),
+      name: 'test',
+      party,
+      nkeyFile: join(keys, `${nameOf(party)}.nk`),
+      ...(cluster ? { caFile: join(keys, 'tls/ca.pem') } : {}),
+    });
   }
 
   /** The ends of all logs, for a failing test. */

@@ -20,6 +20,7 @@ import { addFuzzCommand } from './fuzz/fuzz.command';
 import { addImageCommand } from './images/image.command';
 import { addDoctorCommand } from './doctor/doctor.command';
 import { repositoryRoot } from './repository-root';
+import { addKeysCommand } from './keys/keys.command';
 import { addConsoleCommand } from './sessions/console.command';
 import { addCpCommand } from './sessions/cp.command';
 import { addExecCommand } from './sessions/exec.command';
@@ -53,6 +54,7 @@ Exit codes: ${Object.entries(ExitCode)
     );
   addUpCommand(program);
   addDownCommand(program);
+  addKeysCommand(program);
   addStatusCommand(program);
   addRunCommand(program);
   addPsCommand(program);

@@ -19,13 +19,13 @@ const Config = z.object({
 });
 const { id, logLevel, nats } = orExit('controller', () => {
   const config = readConfig(Config);
-  return { id: config.controllerId, logLevel: config.logLevel, nats: natsOptions(config) };
+  return { id: config.controllerId, logLevel: config.logLevel, nats: natsOptions(config, 'controller') };
 });
 
 void bootService({
   name: 'controller',
   module: ControllerModule.of({ id }),
   nats,
-  bus: { values: { hostId: ANY } },
+  bus: { values: { hostId: ANY, controllerId: id } },
   logLevel,
 });

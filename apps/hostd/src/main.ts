@@ -23,7 +23,7 @@ async function main(): Promise<void> {
   await bootService({
     name: `hostd ${agent.hostId}`,
     module: () => HostdModule.of(agent),
-    nats,
+    nats: { ...nats, party: { hostId: agent.hostId } },
     bus: { values: { hostId: agent.hostId } },
     logLevel: config.logLevel,
   });

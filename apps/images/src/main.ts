@@ -5,7 +5,7 @@ import { ImagesModule } from './images.module';
 
 const { config, nats } = orExit('images', () => {
   const config = readConfig(ImagesConfig);
-  return { config, nats: natsOptions(config) };
+  return { config, nats: natsOptions(config, 'images') };
 });
 
 void bootService({

@@ -18,14 +18,23 @@ const INTERNAL: readonly Conversation[] = [
   { operation: protocol.heartbeat, callers: ['host'], answerers: ['controller'] },
   { operation: protocol.reportFact, callers: ['host'], answerers: ['controller'] },
   { operation: protocol.readBlob, callers: ['host'], answerers: ['images'] },
+  { operation: protocol.createAtOwner, callers: ['controller'], answerers: ['controller'] },
+  { operation: protocol.startAtOwner, callers: ['controller'], answerers: ['controller'] },
   { operation: protocol.placeMicrovm, callers: ['controller'], answerers: ['placement'] },
+  { operation: protocol.announceView, callers: ['auditor'], answerers: ['controller', 'gateway'] },
+  { operation: protocol.readView, callers: ['auditor'], answerers: ['controller', 'gateway'] },
 ];
 
 /** What operators may ask for: by NATS, or by REST from the gateway. Answered by the service whose queue group it has. */
 const OPERATORS: readonly Conversation[] = OPERATOR_OPERATIONS.map((operation) => ({
   operation,
   // A controller previews drains.
-  callers: ['operator', 'auditor', 'gateway', ...(operation === protocol.dryRunPlacement ? ['controller' as const] : [])],
+  callers: [
+    'operator',
+    'auditor',
+    'gateway',
+    ...(operation === protocol.dryRunPlacement ? ['controller' as const] : []),
+  ],
   answerers: [operation.queue as PartyKind],
 }));
 
@@ -51,6 +60,7 @@ export const BROADCASTS: readonly Broadcast[] = [
     senders: ['host'],
     listeners: ['placement', 'gateway', 'operator', 'auditor'],
   },
+  { subject: protocol.placementAnswers('*'), senders: ['placement'], listeners: ['controller'] },
   { subject: protocol.placementAnswers('*'), senders: ['placement'], listeners: ['controller'] },
   { subject: protocol.sessionToGuest(HOST, '*'), senders: ['gateway'], listeners: ['host'] },
   { subject: protocol.sessionToClient(HOST, '*'), senders: ['host'], listeners: ['gateway'] },

@@ -27,7 +27,7 @@ function within(subject: string, pattern: string): boolean {
 }
 const mayPublish = (party: Party, subject: string) => permissionsOf(party).publish.some((one) => within(subject, one));
 const mayHear = (party: Party, subject: string) => permissionsOf(party).subscribe.some((one) => within(subject, one));
-const of = (subject: string, hostId: string) => subject.replaceAll('{hostId}', hostId);
+const of = (subject: string, hostId: string) => subject.replaceAll('{hostId}', hostId).replace(/\{\w+\}/g, 'c1');
 
 describe('the catalogue', () => {
   it.each([...OPERATOR_OPERATIONS, ...INTERNAL_OPERATIONS].map((operation) => [operation.subject, operation] as const))(
@@ -62,6 +62,7 @@ describe('a host', () => {
     for (const { subject, senders, listeners } of BROADCASTS) {
       expect(mayPublish(HOST, of(subject, 'h1'))).toBe(senders.includes('host'));
       expect(mayHear(HOST, of(subject, 'h1'))).toBe(listeners.includes('host'));
+      if (!subject.includes('{hostId}')) continue;
       expect(mayPublish(HOST, of(subject, 'h2')) || mayHear(HOST, of(subject, 'h2'))).toBe(false);
     }
   });
@@ -93,7 +94,7 @@ describe('everybody', () => {
     expect(mayWrite).toEqual(SERVICES.filter((service) => store.writers.includes(service)));
     for (const verb of ['UPDATE', 'PURGE', 'MSG.DELETE']) {
       const may = EVERYBODY.filter((party) => mayPublish(party, `$JS.API.STREAM.${verb}.${store.stream}`));
-      expect(may).toEqual(mayWrite);
+      expect(may).toEqual(SERVICES.filter((service) => store.managers.includes(service)));
     }
     expect(EVERYBODY.filter((party) => mayPublish(party, `$JS.API.STREAM.DELETE.${store.stream}`))).toEqual([]);
   });

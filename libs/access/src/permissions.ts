@@ -17,9 +17,9 @@ export interface Permissions {
  */
 export function permissionsOf(party: Party): Permissions {
   const kind = kindOf(party);
-  // A host stands for itself, everybody else deals with any host.
-  const hostId = typeof party === 'string' ? '*' : party.hostId;
-  const own = (subject: string): string => subject.replaceAll('{hostId}', hostId);
+  // A host stands for itself, everybody else deals with any host, and any replica of a service.
+  const own = (subject: string): string =>
+    subject.replace(/\{(\w+)\}/g, (_, name) => (name === 'hostId' && typeof party !== 'string' ? party.hostId : '*'));
   const asked = CONVERSATIONS.filter(({ callers }) => callers.includes(kind));
   const answered = CONVERSATIONS.filter(({ answerers }) => answerers.includes(kind));
   const sent = BROADCASTS.filter(({ senders }) => senders.includes(kind));
@@ -42,11 +42,12 @@ export function permissionsOf(party: Party): Permissions {
 function storedBy(party: Party): string[] {
   const service = SERVICES.find((one) => one === party);
   if (!service && party !== 'auditor') return [];
-  const writes = STORES.filter(({ writers }) => writers.includes(service as Service));
+  const written = STORES.filter(({ writers }) => writers.includes(service as Service));
+  const managed = STORES.filter(({ managers }) => managers.includes(service as Service));
   return [
     JETSTREAM_INFO,
     ...STORES.flatMap(({ stream }) => readingSubjects(stream)),
-    ...writes.flatMap(({ stream }) => managingSubjects(stream)),
-    ...writes.flatMap(({ subjects }) => subjects),
+    ...managed.flatMap(({ stream }) => managingSubjects(stream)),
+    ...written.flatMap(({ subjects }) => subjects),
   ];
 }

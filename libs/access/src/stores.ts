@@ -9,6 +9,8 @@ export interface Store {
   /** Subjects by which it is written. */
   subjects: readonly string[];
   writers: readonly Service[];
+  /** Who changes its settings and throws messages away. */
+  managers: readonly Service[];
 }
 
 const stream = ({ name, subjects }: { name: string; subjects: readonly string[] }, ...writers: Service[]): Store => ({
@@ -16,18 +18,21 @@ const stream = ({ name, subjects }: { name: string; subjects: readonly string[] 
   kind: 'stream',
   subjects,
   writers,
+  managers: writers,
 });
 const keyValue = ({ name }: { name: string }, ...writers: Service[]): Store => ({
   stream: `KV_${name}`,
   kind: 'keyValue',
   subjects: [`$KV.${name}.>`],
   writers,
+  managers: writers,
 });
 const objects = ({ name }: { name: string }, ...writers: Service[]): Store => ({
   stream: `OBJ_${name}`,
   kind: 'objects',
   subjects: [`$O.${name}.>`],
   writers,
+  managers: writers,
 });
 
 /** A stream or bucket of the protocol that is missing here can be opened by nobody. */
@@ -37,7 +42,7 @@ export const STORES: readonly Store[] = [
   stream(protocol.GROUP_STREAM, 'controller'),
   stream(protocol.GROUP_STREAM, 'controller'),
   // Controllers throw away what is older than retention says.
-  stream(protocol.RECEIPT_STREAM, 'placement', 'controller'),
+  { ...stream(protocol.RECEIPT_STREAM, 'placement'), managers: ['placement', 'controller'] },
   stream(protocol.AUDIT_STREAM, 'controller', 'gateway'),
   keyValue(protocol.CONTROLLER_BUCKET, 'controller'),
   keyValue(protocol.RETENTION_BUCKET, 'controller'),

@@ -91,23 +91,32 @@ export class FleetBus extends Server implements CustomTransportStrategy {
 
   async #subscribeAll(): Promise<void> {
     const { connection, values } = this.#options;
+    let refused: Error | undefined;
     for (const { template, handler, how } of this.#handlers) {
       const queue = 'operation' in how ? how.operation.queue : how.listen.queue;
       const run = this.#run(template, handler);
-      const callback = 'operation' in how ? this.#requests(how.operation, run) : this.#events(how.listen, run);
+      const handle = 'operation' in how ? this.#requests(how.operation, run) : this.#events(how.listen, run);
       const subject = subscriptionFor(template, values);
+      const callback = (error: Error | null, msg: Msg): void => {
+        if (!error) return handle(msg);
+        refused ??= error;
+        this.#options.logger.error({ err: error, subject }, 'subscription failed');
+      };
       this.#subscriptions.push(connection.subscribe(subject, { ...(queue ? { queue } : {}), callback }));
     }
     await connection.flush(); // the server knows them all before anybody is told that we are ready
+    if (refused) throw new Error('NATS does not let this service serve all that it should', { cause: refused });
   }
 
   #requests(operation: Operation, run: Run) {
-    return (error: Error | null, msg: Msg): void => {
-      if (error) return this.#options.logger.error({ err: error, subject: operation.subject }, 'subscription failed');
+    return (msg: Msg): void => {
       // Else whoever asks could have us, who may write histories, write there.
       if (msg.reply && !msg.reply.startsWith(INBOXES)) {
         const { subject, reply } = msg;
-        return this.#options.logger.warn({ event: 'forgedReply', subject, reply }, 'a request wants its answer elsewhere');
+        return this.#options.logger.warn(
+          { event: 'forgedReply', subject, reply },
+          'a request wants its answer elsewhere',
+        );
       }
       if (this.#inFlight.size >= this.#options.maxInFlight) {
         return this.#turnAway(msg, operation);
@@ -133,8 +142,7 @@ export class FleetBus extends Server implements CustomTransportStrategy {
   }
 
   #events(listen: ListenOptions, run: Run) {
-    return (error: Error | null, msg: Msg): void => {
-      if (error) return this.#options.logger.error({ err: error }, 'subscription failed');
+    return (msg: Msg): void => {
       this.#track(this.#hear(listen, run, msg));
     };
   }

@@ -1,5 +1,8 @@
-import { connect, type NatsConnection, type ServerInfo } from 'nats';
+import { connect, nkeyAuthenticator, type NatsConnection, type ServerInfo } from 'nats';
 import type { Logger } from 'pino';
+import { inboxOf, type Party } from '#access';
+import { setTraits } from '#journal';
+import { readNkey } from '#keys';
 import { ReconnectDelay } from './reconnect-delay';
 
 export interface ConnectOptions {
@@ -8,6 +11,14 @@ export interface ConnectOptions {
   /** Who we are, as the server's connection list shows it. */
   name: string;
   token?: string;
+  /** File with the seed of an nkey, read again whenever we connect: a key that was replaced meanwhile is found. */
+  nkeyFile?: string;
+  /** Whose inboxes to use; with a key, those of others are closed. Default: inboxes that anybody may listen on who has no rights of its own. */
+  party?: Party;
+  /** Connects by TLS alone, to servers whose certificate is of this authority. */
+  caFile?: string;
+  /** On how many servers this fleet's streams and buckets are kept. Default 1. */
+  replicas?: number;
   user?: string;
   password?: string;
   /** Called with the server's greeting; throws when the server will not do. Default: {@link requireServerVersion} 2.9.0. */
@@ -25,12 +36,16 @@ export async function connectNats(options: ConnectOptions): Promise<NatsConnecti
   const { logger } = options;
   const waiting = setInterval(() => logger?.warn({ servers: options.servers }, 'waiting for NATS'), 5_000);
   const delay = new ReconnectDelay([options.servers].flat().length);
+  const inboxes = options.party === undefined ? {} : { inboxPrefix: inboxOf(options.party) };
   let nc: NatsConnection;
   try {
     nc = await connect({
       servers: options.servers,
       name: options.name,
       ...(options.token === undefined ? {} : { token: options.token }),
+      ...(options.nkeyFile === undefined ? {} : { authenticator: nkeyAuthenticator(seedIn(options.nkeyFile)) }),
+      ...(options.caFile === undefined ? {} : { tls: { caFile: options.caFile } }),
+      ...inboxes,
       ...(options.user === undefined ? {} : { user: options.user }),
       ...(options.password === undefined ? {} : { pass: options.password }),
       maxReconnectAttempts: -1,
@@ -44,6 +59,7 @@ export async function connectNats(options: ConnectOptions): Promise<NatsConnecti
   } finally {
     clearInterval(waiting);
   }
+  setTraits(nc, { ...inboxes, replicas: options.replicas ?? 1 });
   try {
     if (nc.info) (options.checkServer ?? requireServerVersion('2.9.0'))(nc.info);
   } catch (error) {
@@ -52,6 +68,19 @@ export async function connectNats(options: ConnectOptions): Promise<NatsConnecti
   }
   if (logger) void logStatus(nc, logger);
   return nc;
+}
+
+/** Gives the seed in the file; the one before while the file cannot be read. */
+function seedIn(file: string): () => Uint8Array {
+  let seed = new TextEncoder().encode(readNkey(file).seed);
+  return () => {
+    try {
+      seed = new TextEncoder().encode(readNkey(file).seed);
+    } catch {
+      // being replaced this moment, or gone: what was good when we began may still be
+    }
+    return seed;
+  };
 }
 
 /** A check for {@link ConnectOptions.checkServer}: the server is at least of this version. */

@@ -1,5 +1,6 @@
-import { readFileSync } from 'node:fs';
 import { z } from 'zod';
+import type { Party } from '#access';
+import { readNkey, readSecretFile, SecretFileError } from '#keys';
 import { ConfigError } from './config';
 import type { ConnectOptions } from './nats-connection';
 
@@ -7,20 +8,33 @@ import type { ConnectOptions } from './nats-connection';
 export const natsSettings = {
   /** One or more servers of a cluster, separated by commas. */
   natsUrl: z.string().min(1).default('nats://127.0.0.1:4222'),
-  /** File with the token that the server asks for. */
+  /** File with the seed of this service's own nkey; readable by its owner alone. */
+  natsNkeyFile: z.string().optional(),
+  /** File with the token of a server that knows no keys. */
   natsTokenFile: z.string().optional(),
+  /** File with the certificate of the authority that the servers' certificates are of; given, nothing but TLS will do. */
+  natsCaFile: z.string().optional(),
+  /** On how many servers each stream and bucket is kept. The same for all services. */
+  natsReplicas: z.coerce.number().int().min(1).max(5).default(1),
 };
 
-/** Throws ConfigError when the token file cannot be read. */
-export function natsOptions(settings: {
-  natsUrl: string;
-  natsTokenFile?: string | undefined;
-}): Pick<ConnectOptions, 'servers' | 'token'> {
-  const servers = settings.natsUrl.split(',');
-  if (settings.natsTokenFile === undefined) return { servers };
+export type NatsSettings = z.output<z.ZodObject<typeof natsSettings>>;
+
+/** @throws ConfigError when a file cannot be read, is readable by others, or does not hold what it should. */
+export function natsOptions(settings: NatsSettings, party?: Party): Omit<ConnectOptions, 'name' | 'logger'> {
+  const { natsUrl, natsNkeyFile, natsTokenFile, natsCaFile, natsReplicas } = settings;
   try {
-    return { servers, token: readFileSync(settings.natsTokenFile, 'utf8').trim() };
+    if (natsNkeyFile !== undefined) readNkey(natsNkeyFile);
+    return {
+      servers: natsUrl.split(','),
+      replicas: natsReplicas,
+      ...(party === undefined ? {} : { party }),
+      ...(natsNkeyFile === undefined ? {} : { nkeyFile: natsNkeyFile }),
+      ...(natsTokenFile === undefined ? {} : { token: readSecretFile(natsTokenFile) }),
+      ...(natsCaFile === undefined ? {} : { caFile: natsCaFile }),
+    };
   } catch (error) {
-    throw new ConfigError(`the NATS token file cannot be read: ${(error as Error).message}`);
+    if (!(error instanceof SecretFileError)) throw error;
+    throw new ConfigError(`NATS: ${error.message}`);
   }
 }

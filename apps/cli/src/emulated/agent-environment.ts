@@ -2,14 +2,17 @@ import { THIS_MACHINE } from '#emulated-host';
 
 export interface AgentEnvironmentOptions {
   hostId: string;
-  natsPort: number;
+  natsPorts: readonly number[];
+  /** The servers show certificates of the authority that lies in `/etc/volley` as {@link NATS_CA}. */
+  natsTls: boolean;
   memoryMiB: number;
   /** Ratios that admission on the emulated host enforces. */
   overcommit: { cpu: number; memory: number };
 }
 
-/** The name under which the emulated host keeps the token of NATS, in `/etc/volley`. */
-export const NATS_TOKEN = 'nats.token';
+/** The names under which the emulated host keeps its key for NATS, and the authority of the servers, in `/etc/volley`. */
+export const NATS_NKEY = 'nats.nk';
+export const NATS_CA = 'nats-ca.pem';
 
 /** Settings of the agent that begin with this in the environment of `up` are meant for the emulated host alone. */
 const OWN = 'VOLLEY_EMULATED_';
@@ -21,15 +24,16 @@ const BOOT_DEADLINE_MS = 300_000;
 
 /** What the agent on an emulated host is told: as any agent, with deadlines for a machine that is 10 to 20 times slower. */
 export function agentEnvironment(
-  { hostId, natsPort, memoryMiB, overcommit }: AgentEnvironmentOptions,
+  { hostId, natsPorts, natsTls, memoryMiB, overcommit }: AgentEnvironmentOptions,
   given: Readonly<Record<string, string | undefined>>,
 ): Record<string, string> {
   const environment: Record<string, string> = {
     NODE_ENV: 'production',
     VOLLEY_HOST_ID: hostId,
     VOLLEY_HOST_DIR: '/var/lib/volley/host',
-    VOLLEY_NATS_URL: `nats://${THIS_MACHINE}:${natsPort}`,
-    VOLLEY_NATS_TOKEN_FILE: `/etc/volley/${NATS_TOKEN}`,
+    VOLLEY_NATS_URL: natsPorts.map((port) => `nats://${THIS_MACHINE}:${port}`).join(','),
+    VOLLEY_NATS_NKEY_FILE: `/etc/volley/${NATS_NKEY}`,
+    ...(natsTls ? { VOLLEY_NATS_CA_FILE: `/etc/volley/${NATS_CA}` } : {}),
     VOLLEY_LABELS: 'emulated=true',
     VOLLEY_SLOTS: String(Math.max(4, Math.floor(memoryMiB / MEMORY_PER_SLOT_MIB))),
     VOLLEY_OVERCOMMIT_CPU: String(overcommit.cpu),

@@ -1,8 +1,9 @@
 import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { AgentHost } from '#emulated-host';
+import { KeyRing } from '../keys/key-ring';
 import { DataFolder } from '../supervisor/data-folder';
-import { agentEnvironment, NATS_TOKEN } from './agent-environment';
+import { agentEnvironment, NATS_CA, NATS_NKEY } from './agent-environment';
 import { readEmulatedPlan } from './emulated-plan';
 import { STOP_HOST_MS } from './stop-deadline';
 
@@ -11,13 +12,13 @@ const BOOT_MS = 300_000;
 
 /**
  * The process that is the emulated host to its supervisor: its output is the host's console, and SIGTERM powers the host
- * off. `main.js --data DIR --host-id ID --nats-port PORT --shell SOCKET --overcommit-cpu R --overcommit-memory R`.
+ * off. `main.js --data DIR --host-id ID --nats-ports PORT,PORT [--nats-ca FILE] --shell SOCKET --overcommit-cpu R --overcommit-memory R`.
  */
 async function main(): Promise<void> {
   const text = { type: 'string' } as const;
   const { values } = parseArgs({
     options: {
-      ...{ data: text, 'host-id': text, 'nats-port': text, shell: text },
+      ...{ data: text, 'host-id': text, 'nats-ports': text, 'nats-ca': text, shell: text },
       ...{ 'overcommit-cpu': text, 'overcommit-memory': text },
     },
     strict: true,
@@ -41,13 +42,17 @@ async function main(): Promise<void> {
     environment: agentEnvironment(
       {
         hostId,
-        natsPort: Number(wanted('nats-port')),
+        natsPorts: wanted('nats-ports').split(',').map(Number),
+        natsTls: values['nats-ca'] !== undefined,
         memoryMiB: plan.memoryMiB,
         overcommit: { cpu: Number(wanted('overcommit-cpu')), memory: Number(wanted('overcommit-memory')) },
       },
       process.env,
     ),
-    secrets: { [NATS_TOKEN]: readFileSync(folder.natsTokenFile, 'utf8') },
+    secrets: {
+      [NATS_NKEY]: readFileSync(KeyRing.open(folder.keys).seedFile({ hostId }), 'utf8'),
+      ...(values['nats-ca'] === undefined ? {} : { [NATS_CA]: readFileSync(values['nats-ca'], 'utf8') }),
+    },
     shellSocket: wanted('shell'),
   });
   host.emulation.onConsole((part) => process.stdout.write(part.replaceAll('\r', '')));

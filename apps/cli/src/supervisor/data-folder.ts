@@ -54,11 +54,17 @@ export class DataFolder {
   get images(): string {
     return join(this.path, 'images');
   }
-  get natsConfigFile(): string {
-    return join(this.path, 'nats.conf');
+  /** Of one server, or of the server of this number in a cluster. */
+  natsConfigFile(number?: number): string {
+    return join(this.path, number === undefined ? 'nats.conf' : `nats-${number}.conf`);
   }
-  get natsTokenFile(): string {
-    return join(this.path, 'nats.token');
+  /** The nkeys of the services and hosts. */
+  get keys(): string {
+    return join(this.path, 'keys');
+  }
+  /** The authority and the certificates of a cluster. */
+  get tls(): string {
+    return join(this.keys, 'tls');
   }
   get operatorTokenFile(): string {
     return join(this.path, 'operator.token');

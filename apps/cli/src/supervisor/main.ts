@@ -1,6 +1,8 @@
 import { parseArgs } from 'node:util';
 import { repositoryRoot } from '../repository-root';
 import { urlOf } from '../rest/url-of';
+import { KeyRing } from '../keys/key-ring';
+import { reloadNats } from '../keys/reload-nats';
 import { DataFolder } from './data-folder';
 import { IN_USE } from './exit-code';
 import { settingsOf } from './settings';
@@ -8,13 +10,16 @@ import { Supervisor } from './supervisor';
 import { FolderInUseError } from './supervisor-lock';
 import { DEFAULT_OVERCOMMIT, volleyProcesses } from './volley-processes';
 
-/** The supervisor's own process: `main.js --data DIR --host HOST --port PORT [--overcommit-cpu R] [--overcommit-memory R] [--controllers N] [--emulated]`, started by `volley up`, stopped by SIGTERM. */
+const PRUNE_KEYS_MS = 30_000;
+
+/** The supervisor's own process: `main.js --data DIR --host HOST --port PORT [--overcommit-cpu R] [--overcommit-memory R] [--controllers N] [--cluster] [--emulated]`, started by `volley up`, stopped by SIGTERM. */
 async function main(): Promise<void> {
   const { values } = parseArgs({
     options: {
       data: { type: 'string' },
       host: { type: 'string' },
       port: { type: 'string' },
+      cluster: { type: 'boolean', default: false },
       emulated: { type: 'boolean', default: false },
       'overcommit-cpu': { type: 'string', default: String(DEFAULT_OVERCOMMIT.cpu) },
       'overcommit-memory': { type: 'string', default: String(DEFAULT_OVERCOMMIT.memory) },
@@ -36,7 +41,7 @@ async function main(): Promise<void> {
     processes: async () =>
       volleyProcesses({
         folder,
-        settings: await settingsOf(folder),
+        settings: await settingsOf(folder, { cluster: values.cluster }),
         listen,
         overcommit,
         controllers: Number(values.controllers),
@@ -53,6 +58,15 @@ async function main(): Promise<void> {
   }
   process.on('SIGHUP', () => {}); // the terminal that started it may close
   await supervisor.start();
+  setInterval(() => pruneKeys(folder), PRUNE_KEYS_MS);
+}
+
+/** Keys that were replaced are let in no more when their time is over. */
+function pruneKeys(folder: DataFolder): void {
+  const ring = KeyRing.open(folder.keys);
+  if (ring.prune(Date.now()) === 0) return;
+  ring.save();
+  note(`${reloadNats(folder)} nats-server know that a replaced key is over`);
 }
 
 function note(text: string): void {

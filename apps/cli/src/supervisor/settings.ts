@@ -9,7 +9,10 @@ import { rememberOwner, sweepRunDirs } from './run-dirs';
 
 /** What a data folder keeps the same from one `up` to the next. */
 export interface Settings {
+  /** Of the nats-server, or the first of a cluster. */
   natsPort: number;
+  /** Of the servers of a cluster: where clients connect, and where the servers find each other. Absent: one server. */
+  cluster?: { ports: number[]; routePorts: number[] };
   hostId: string;
   /** Of the emulated host that `up --emulated` adds. */
   emulatedHostId: string;
@@ -17,8 +20,16 @@ export interface Settings {
   runDir: string;
 }
 
-export async function settingsOf(folder: DataFolder): Promise<Settings> {
+const CLUSTER_SERVERS = 3;
+
+/**
+ * Reads what the folder keeps, or makes it up for a new folder. Ports that others have taken meanwhile are replaced.
+ *
+ * @throws CliError when a folder with one server is asked to have a cluster, or something of this machine is missing.
+ */
+export async function settingsOf(folder: DataFolder, { cluster = false } = {}): Promise<Settings> {
   const stored = readSettings(folder);
+  requireClusterable(folder, stored, cluster);
   const runDir =
     stored?.runDir ?? join(memoryFolder(), createHash('sha256').update(folder.path).digest('hex').slice(0, 16));
   mkdirSync(runDir, { recursive: true, mode: 0o700 });
@@ -27,17 +38,41 @@ export async function settingsOf(folder: DataFolder): Promise<Settings> {
   }
   rememberOwner(runDir, folder.path);
   sweepRunDirs(dirname(runDir));
-  const natsPort = (stored && (await freePort('127.0.0.1', stored.natsPort))) ?? (await freePort('127.0.0.1'));
-  if (natsPort === undefined) throw new CliError('no free port on 127.0.0.1 for nats-server');
+  const inCluster = stored ? stored.cluster !== undefined : cluster;
+  const servers = inCluster ? CLUSTER_SERVERS : 1;
+  const ports = await portsFor(servers, stored?.cluster?.ports ?? (stored ? [stored.natsPort] : []));
+  const routePorts = inCluster ? await portsFor(servers, stored?.cluster?.routePorts ?? [], ports) : [];
   const hostId = stored?.hostId ?? newHostId();
   const settings: Settings = {
-    natsPort,
+    natsPort: ports[0]!,
+    ...(inCluster ? { cluster: { ports, routePorts } } : {}),
     hostId,
     emulatedHostId: stored?.emulatedHostId ?? `emulated-${hostId}`,
     runDir,
   };
   writeWhole(folder.settingsFile, `${JSON.stringify(settings, null, 2)}\n`);
   return settings;
+}
+
+/** @throws CliError when histories lie on one server and a cluster is asked for. */
+export function requireClusterable(folder: DataFolder, stored: Settings | undefined, cluster: boolean): void {
+  if (!cluster || !stored || stored.cluster) return;
+  throw new CliError(
+    `${folder.path} keeps its histories on one nats-server, and is not made a cluster; for a fleet on a cluster take another folder: ` +
+      './volley up --cluster --data DIR',
+  );
+}
+
+/** The wanted ports where nobody has taken them, others where somebody has. */
+async function portsFor(count: number, wanted: readonly number[], taken: readonly number[] = []): Promise<number[]> {
+  const ports: number[] = [];
+  while (ports.length < count) {
+    const before = wanted[ports.length];
+    const port = (before && (await freePort('127.0.0.1', before))) || (await freePort('127.0.0.1'));
+    if (port === undefined) throw new CliError('no free port on 127.0.0.1 for nats-server');
+    if (!ports.includes(port) && !taken.includes(port)) ports.push(port);
+  }
+  return ports;
 }
 
 export function readSettings(folder: DataFolder): Settings | undefined {

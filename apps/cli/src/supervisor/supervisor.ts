@@ -1,3 +1,4 @@
+import { NATS_SERVER } from '../keys/reload-nats';
 import type { DataFolder } from './data-folder';
 import { rotateLog } from './log-file';
 import { MARK, markedProcesses, markOf } from './marked-processes';
@@ -113,8 +114,8 @@ export async function endMarked(
 ): Promise<number> {
   const left = markedProcesses(folder.path);
   // nats-server last: the others want to say goodbye.
-  const servers = left.filter(({ name }) => name === 'nats-server');
-  const services = left.filter(({ name }) => name !== 'nats-server');
+  const servers = left.filter(({ name }) => name.startsWith(NATS_SERVER));
+  const services = left.filter(({ name }) => !name.startsWith(NATS_SERVER));
   for (const some of [services, servers]) {
     await Promise.all(
       some.map(async (one) => {

@@ -1,15 +1,14 @@
-import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { PARTIES, type Party, type Service } from '#access';
 import { STOP_HOST_MS } from '../emulated/stop-deadline';
-import { type DataFolder, secretIn, writeWhole } from './data-folder';
-import { natsConfig } from './nats-config';
+import { KeyRing } from '../keys/key-ring';
+import { type DataFolder, secretIn } from './data-folder';
+import { natsProcesses } from './nats-processes';
 import type { ProcessSpec } from './process-spec';
 import type { Settings } from './settings';
-import { tcpReady } from './tcp-ready';
 
 /** A little more than the 15 s in which a service drains. */
 const SERVICE_STOP_MS = 16_000;
-const NATS_STOP_MS = 10_000;
 
 /** The supervised process that is the emulated host. */
 export const EMULATED_HOST = 'emulated-host';
@@ -49,24 +48,30 @@ export function volleyProcesses({
   emulated = false,
   root,
 }: VolleyProcessesOptions): ProcessSpec[][] {
-  const token = secretIn(folder.natsTokenFile);
   secretIn(folder.operatorTokenFile);
-  writeWhole(folder.natsConfigFile, natsConfig({ port: settings.natsPort, token, storeDir: folder.nats }));
+  const ring = KeyRing.open(folder.keys);
+  const hosts: Party[] = [{ hostId: settings.hostId }, ...(emulated ? [{ hostId: settings.emulatedHostId }] : [])];
+  ring.prune(Date.now());
+  for (const party of [...PARTIES, ...hosts]) ring.add(party, Date.now());
+  ring.save();
 
   const inherited = Object.fromEntries(
     Object.entries(process.env).filter((entry): entry is [string, string] => entry[1] !== undefined),
   );
+  const nats = natsProcesses(folder, settings, ring, inherited);
   const common = {
     ...inherited,
     NODE_ENV: 'production',
-    VOLLEY_NATS_URL: `nats://127.0.0.1:${settings.natsPort}`,
-    VOLLEY_NATS_TOKEN_FILE: folder.natsTokenFile,
+    VOLLEY_NATS_URL: nats.ports.map((port) => `nats://127.0.0.1:${port}`).join(','),
+    // Each stream and bucket on every server.
+    VOLLEY_NATS_REPLICAS: String(nats.ports.length),
+    ...(nats.caFile === undefined ? {} : { VOLLEY_NATS_CA_FILE: nats.caFile }),
   };
-  const service = (app: string, env: Record<string, string>, name = `volley-${app}`): ProcessSpec => ({
+  const service = (app: Service | 'hostd', env: Record<string, string>, name = `volley-${app}`): ProcessSpec => ({
     name,
     command: process.execPath,
     args: ['--enable-source-maps', join(root, 'dist', 'apps', app, 'src', 'main.js')],
-    env: { ...common, ...env },
+    env: { ...common, VOLLEY_NATS_NKEY_FILE: ring.seedFile(app === 'hostd' ? hosts[0]! : app), ...env },
     stopDeadlineMs: SERVICE_STOP_MS,
   });
   // Last, so that it stops first: those who want to hear from it are still there.
@@ -75,7 +80,8 @@ export function volleyProcesses({
     command: process.execPath,
     args: [
       ...['--enable-source-maps', join(root, 'dist', 'apps', 'cli', 'src', 'emulated', 'main.js')],
-      ...['--data', folder.path, '--host-id', settings.emulatedHostId, '--nats-port', String(settings.natsPort)],
+      ...['--data', folder.path, '--host-id', settings.emulatedHostId, '--nats-ports', nats.ports.join(',')],
+      ...(nats.caFile === undefined ? [] : ['--nats-ca', nats.caFile]),
       ...['--shell', emulatedShell(settings)],
       ...['--overcommit-cpu', String(overcommit.cpu), '--overcommit-memory', String(overcommit.memory)],
     ],
@@ -83,16 +89,7 @@ export function volleyProcesses({
     stopDeadlineMs: STOP_HOST_MS + 2_000,
   };
   return [
-    [
-      {
-        name: 'nats-server',
-        command: natsServer(),
-        args: ['-c', folder.natsConfigFile],
-        env: inherited,
-        ready: (signal) => tcpReady('127.0.0.1', settings.natsPort, signal),
-        stopDeadlineMs: NATS_STOP_MS,
-      },
-    ],
+    nats.processes,
     [
       ...Array.from({ length: controllers }, (_, i) => {
         const number = i === 0 ? '' : `-${i + 1}`;
@@ -125,13 +122,4 @@ export function volleyProcesses({
 /** A shell of the emulated host, for who may enter the run folder. Sockets must have short paths. */
 export function emulatedShell(settings: Settings): string {
   return join(settings.runDir, 'emulated-shell');
-}
-
-/** Debian puts it where only root's PATH leads. */
-function natsServer(): string {
-  const chosen = process.env['VOLLEY_NATS_SERVER'];
-  if (chosen) return chosen;
-  return (
-    ['/usr/sbin/nats-server', '/usr/local/bin/nats-server', '/usr/bin/nats-server'].find(existsSync) ?? 'nats-server'
-  );
 }

@@ -30,13 +30,15 @@ export interface Wanted {
   listen: ListenAddress;
   overcommit: Overcommit;
   controllers: number;
+  /** Three nats-servers. A folder that has them keeps them. */
+  cluster: boolean;
   emulated: boolean;
 }
 
 /** Starts a supervisor in a session of its own, so that it outlives this program and its terminal. */
 export function launchSupervisor(
   folder: DataFolder,
-  { listen, overcommit, controllers, emulated }: Wanted,
+  { listen, overcommit, controllers, cluster, emulated }: Wanted,
 ): ChildProcess {
   const main = join(repositoryRoot(), 'dist', 'apps', 'cli', 'src', 'supervisor', 'main.js');
   rotateLog(folder.logFile(SUPERVISOR));
@@ -54,6 +56,7 @@ export function launchSupervisor(
     ];
     args.push('--overcommit-cpu', String(overcommit.cpu), '--overcommit-memory', String(overcommit.memory));
     args.push('--controllers', String(controllers));
+    if (cluster) args.push('--cluster');
     if (emulated) args.push('--emulated');
     return spawn(process.execPath, args, { stdio: ['ignore', log, log], detached: true, cwd: '/' });
   } finally {

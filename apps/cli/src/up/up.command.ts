@@ -21,7 +21,7 @@ import { FolderInUseError, SupervisorLock } from '../supervisor/supervisor-lock'
 import { readState } from '../supervisor/supervisor-state';
 import { markedProcesses } from '../supervisor/marked-processes';
 import { vmmProcesses } from '../supervisor/vmm-processes';
-import { readSettings } from '../supervisor/settings';
+import { readSettings, requireClusterable } from '../supervisor/settings';
 import { DEFAULT_OVERCOMMIT, EMULATED_HOST } from '../supervisor/volley-processes';
 import { firstLight, untilHostReady, type FirstLight } from './first-light';
 import { availableAt, parseListen } from './listen-address';
@@ -45,6 +45,7 @@ interface UpOptions {
   overcommitCpu: number;
   overcommitMemory: number;
   controllers: number;
+  cluster?: boolean;
   timeout: number;
 }
 
@@ -72,6 +73,7 @@ export function addUpCommand(program: Command): void {
       ratioOption,
       environmentRatio('MEMORY') ?? DEFAULT_OVERCOMMIT.memory,
     )
+    .option('--cluster', 'three nats-servers with TLS, and everything stored on each; for a new data folder')
     .option('--controllers <n>', 'replicas of the controller, which share the fleet', wholeNumber(1, 9), 1)
     .option('--emulated', 'add a host in software emulation: stock Linux and OCI images, slowly, on any machine')
     .option('--emulated-memory <MiB>', 'memory of the emulated host', memoryOption, 3_072)
@@ -100,6 +102,7 @@ class InterruptedError extends CliError {}
 
 async function bringUp(folder: DataFolder, out: Output, options: UpOptions): Promise<void> {
   const startedMs = performance.now();
+  requireClusterable(folder, readSettings(folder), options.cluster ?? false);
   await endLeftovers(folder, out);
   if (options.emulated) {
     const sizes = { memoryMiB: options.emulatedMemory, cpus: options.emulatedCpus };
@@ -111,8 +114,8 @@ async function bringUp(folder: DataFolder, out: Output, options: UpOptions): Pro
   const kvm = kvmAccess(thisHost(folder.path));
   const logFrom = sizeOf(folder.logFile('supervisor'));
   const overcommit = { cpu: options.overcommitCpu, memory: options.overcommitMemory };
-  const { controllers, emulated = false } = options;
-  const child = launchSupervisor(folder, { listen, overcommit, controllers, emulated });
+  const { controllers, cluster = false, emulated = false } = options;
+  const child = launchSupervisor(folder, { listen, overcommit, controllers, cluster, emulated });
   child.unref();
   const supervisor = child.pid === undefined ? undefined : identify(child.pid);
   const url = urlOf(listen);
@@ -224,6 +227,7 @@ async function tellThatItIsUp(
   await untilReady(folder, client, options.timeout);
   if (out.json) return out.document({ url, tokenFile: folder.operatorTokenFile, data: folder.path, alreadyUp: true });
   out.line(`It is already up: supervisor pid ${living.pid}, REST ${url}, token in ${folder.operatorTokenFile}`);
+  requireClusterable(folder, readSettings(folder), options.cluster ?? false);
   if (options.emulated && !readState(folder)?.processes.some(({ name }) => name === EMULATED_HOST)) {
     out.note('It has no emulated host; to add one: ./volley down --keep-microvms && ./volley up --emulated');
   }

@@ -3,7 +3,9 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { connect, type NatsConnection } from 'nats';
+import { connect, nkeyAuthenticator, type NatsConnection } from 'nats';
+import { inboxOf, nameOf, type Party } from '#access';
+import { readNkey } from '#keys';
 import { ClockShim, clockShimMissing } from '../clock/clock-shim';
 import type { HostPlace } from '../host/scan-belongings';
 import { scanVmms, stillRuns, type FoundVmm } from '../invariants/scan-vmms';
@@ -142,7 +144,8 @@ export class ChaosFleet {
   async nats(): Promise<NatsConnection> {
     this.#nats ??= await connect({
       servers: `127.0.0.1:${this.#settings().natsPort}`,
-      token: readFileSync(join(this.data, 'nats.token'), 'utf8').trim(),
+      authenticator: nkeyAuthenticator(Buffer.from(readNkey(this.#keyFile('auditor')).seed)),
+      inboxPrefix: inboxOf('auditor'),
       maxReconnectAttempts: -1,
       reconnectTimeWait: 100,
     });
@@ -196,11 +199,13 @@ export class ChaosFleet {
     if (tightDiskMissing() === undefined) this.#disk = mountTightDisk(hostDir, SECOND_DISK_BYTES);
     const agent = this.processes().get('volley-hostd');
     if (agent === undefined) throw new Error('volley-hostd does not run');
+    const second = { hostId: `${hostId}-second` };
+    await this.#volley('keys', 'add', nameOf(second));
     this.#second = new SecondHost({
       program: join(this.options.root, 'dist/apps/hostd/src/main.js'),
-      env: environmentOf(agent),
+      env: { ...environmentOf(agent), VOLLEY_NATS_NKEY_FILE: this.#keyFile(second) },
       folder: this.data,
-      place: { hostId: `${hostId}-second`, hostDir, runDir: `${runDir}-second` },
+      place: { ...second, hostDir, runDir: `${runDir}-second` },
       natsPort: this.proxy.port,
       mark: `${this.data}#${SECOND_HOSTD}`,
     });
@@ -221,6 +226,10 @@ export class ChaosFleet {
       },
       timeout: COMMAND_MS,
     });
+  }
+
+  #keyFile(party: Party): string {
+    return join(this.data, 'keys', `${nameOf(party)}.nk`);
   }
 
   #state(): SupervisorState {

@@ -1,0 +1,2 @@
+export { makeNkey, readNkey, type Nkey } from './nkey';
+export { readSecretFile, SecretFileError } from './secret-file';
