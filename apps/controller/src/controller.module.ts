@@ -18,6 +18,7 @@ import { HostFacingController } from './hosts/host-facing.controller';
 import { HostLeases } from './hosts/host-leases';
 import { HostRegistration } from './hosts/host-registration';
 import { CreateMicrovm } from './operator/create-microvm';
+import { CreatePressure } from './operator/create-pressure';
 import { HostController } from './operator/host.controller';
 import { IdempotencyKeys } from './operator/idempotency-keys';
 import { ImageCatalogue } from './operator/image-catalogue';
@@ -26,6 +27,7 @@ import { TuneMicrovm } from './operator/tune-microvm';
 import { Partitions, REPLICA_ID } from './partitions/partitions';
 import { CoresidencyRules } from './tenants/coresidency-rules';
 import { QuotaGate } from './tenants/quota-gate';
+import { TenantOwner } from './tenants/tenant-owner';
 import { Tenants } from './tenants/tenants';
 
 export interface ControllerOptions {
@@ -55,11 +57,13 @@ export interface ControllerOptions {
     PlacesElsewhere,
     PreviewDrain,
     CreateMicrovm,
+    CreatePressure,
     TuneMicrovm,
     IdempotencyKeys,
     ImageCatalogue,
     Tenants,
     QuotaGate,
+    TenantOwner,
     CoresidencyRules,
   ],
 })

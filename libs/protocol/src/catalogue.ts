@@ -5,6 +5,7 @@ import * as imageOperations from './image-operations';
 import type { Operation } from './operation';
 import * as operatorOperations from './operator-operations';
 import * as sessions from './session';
+import * as viewOperations from './view-operations';
 
 function operationsOf(module: Record<string, unknown>): Operation[] {
   return Object.values(module).filter(
@@ -20,4 +21,9 @@ export const OPERATOR_OPERATIONS: readonly Operation[] = [
   ...operationsOf(imageOperations),
 ];
 /** What controllers, placement and hosts send each other. */
-export const INTERNAL_OPERATIONS: readonly Operation[] = [...operationsOf(hostOperations), ...operationsOf(sessions)];
+export const INTERNAL_OPERATIONS: readonly Operation[] = [
+  ...operationsOf(controllerOperations),
+  ...operationsOf(hostOperations),
+  ...operationsOf(sessions),
+  ...operationsOf(viewOperations),
+];

@@ -1,5 +1,6 @@
 export * from './audit';
 export * from './catalogue';
+export * from './controller-operations';
 export * from './cron';
 export * from './density';
 export * from './drain';
@@ -26,4 +27,5 @@ export * from './session-message';
 export * from './subjects';
 export * from './tenants';
 export * from './tuning';
+export * from './view-operations';
 export * from './wanted-devices';

@@ -7,6 +7,7 @@ import type { z } from 'zod';
 import { MicrovmHistories } from '../histories/microvm-histories';
 import { QuotaGate } from '../tenants/quota-gate';
 import { askedBy } from './asked-by';
+import { CreatePressure } from './create-pressure';
 import { IdempotencyKeys } from './idempotency-keys';
 import { ImageCatalogue } from './image-catalogue';
 import { pinImage } from './pin-image';
@@ -22,6 +23,7 @@ export class CreateMicrovm {
     private readonly keys: IdempotencyKeys,
     private readonly images: ImageCatalogue,
     private readonly quotas: QuotaGate,
+    private readonly pressure: CreatePressure,
   ) {}
 
   async execute({
@@ -49,7 +51,9 @@ export class CreateMicrovm {
             [{ type: 'requested', spec, requestedAt: requested, specHash: hash }, { type: 'placementStarted' }],
             occasion,
           );
-    const { life, appended } = await this.quotas.create(id, spec, () => this.histories.decide(id, who, birth, true));
+    const { life, appended } = await this.pressure.pass(spec.tenant, () =>
+      this.quotas.create(id, spec, () => this.histories.decide(id, who, birth, true)),
+    );
     if (!life) throw new OperationError('internal', `microVM ${id} was not born`);
     if (microvmContext(life).specHash !== hash) {
       throw new OperationError('conflict', `microVM ${id} exists with another spec; choose another id`);

@@ -2,8 +2,16 @@ import { Controller } from '@nestjs/common';
 import type { z } from 'zod';
 import { Handles } from '#bus';
 import { wallClockMs } from '#journal';
-import { decideCommand, foldMicrovmRecord, viewMicrovm, type MicrovmCommand, type MicrovmLife } from '#lifecycle';
 import {
+  decideCommand,
+  foldMicrovmRecord,
+  microvmContext,
+  viewMicrovm,
+  type MicrovmCommand,
+  type MicrovmLife,
+} from '#lifecycle';
+import {
+  createAtOwner,
   createMicrovm,
   deleteMicrovm,
   getMicrovm,
@@ -14,6 +22,7 @@ import {
   pauseMicrovm,
   protectMicrovm,
   resumeMicrovm,
+  startAtOwner,
   startMicrovm,
   stopMicrovm,
   tuneMicrovm,
@@ -23,6 +32,7 @@ import {
 } from '#protocol';
 import { MicrovmHistories } from '../histories/microvm-histories';
 import { QuotaGate } from '../tenants/quota-gate';
+import { TenantOwner } from '../tenants/tenant-owner';
 import { askedBy } from './asked-by';
 import { CreateMicrovm } from './create-microvm';
 import { TuneMicrovm } from './tune-microvm';
@@ -38,11 +48,18 @@ export class MicrovmController {
     private readonly createMicrovm: CreateMicrovm,
     private readonly tuneMicrovm: TuneMicrovm,
     private readonly quotas: QuotaGate,
+    private readonly owner: TenantOwner,
   ) {}
 
   @Handles(createMicrovm)
   create(request: RequestTo<typeof createMicrovm>) {
-    return this.createMicrovm.execute(request);
+    const { tenant } = request.spec;
+    return this.owner.decide(tenant, createAtOwner, request, () => this.createMicrovm.execute(request));
+  }
+
+  @Handles(createAtOwner)
+  createHere(request: RequestTo<typeof createAtOwner>) {
+    return this.owner.decideHanded(request.spec.tenant, () => this.createMicrovm.execute(request));
   }
 
   @Handles(pauseMicrovm)
@@ -61,8 +78,14 @@ export class MicrovmController {
   }
 
   @Handles(startMicrovm)
-  start(request: RequestTo<typeof startMicrovm>) {
-    return this.quotas.start(request.id, () => this.#command(request, { type: 'start', requestedAt: wallClockMs() }));
+  async start(request: RequestTo<typeof startMicrovm>) {
+    const tenant = await this.#tenantOf(request.id);
+    return this.owner.decide(tenant, startAtOwner, request, () => this.#start(request));
+  }
+
+  @Handles(startAtOwner)
+  async startHere(request: RequestTo<typeof startAtOwner>) {
+    return this.owner.decideHanded(await this.#tenantOf(request.id), () => this.#start(request));
   }
 
   @Handles(killMicrovm)
@@ -118,6 +141,14 @@ export class MicrovmController {
     }
     const microvm: Microvm | null = life && viewMicrovm(life);
     return { id, entries, microvm };
+  }
+
+  #start(request: RequestTo<typeof startMicrovm>) {
+    return this.quotas.start(request.id, () => this.#command(request, { type: 'start', requestedAt: wallClockMs() }));
+  }
+
+  async #tenantOf(id: string): Promise<string> {
+    return microvmContext(await this.#find(id)).spec.tenant;
   }
 
   async #command(
