@@ -66,6 +66,8 @@ const OWN_REASONS: readonly string[] = [
   'its time to live is over',
   'stopped before it was placed',
   'not stopped in time, killing it',
+  'stopped by its schedule',
+  'stopped by its schedule before it was placed',
 ];
 const HOST_FAILED = 'its host could not go on with it';
 
@@ -74,6 +76,7 @@ export const EVENT_FIELDS: Partial<Record<MicrovmEventType, readonly string[]>> 
   requested: ['spec', 'requestedAt', 'specHash'],
   placed: ['hostId', 'epoch', 'receiptId', 'decidedAt'],
   placementStarted: [],
+  placementWaits: ['receiptId'],
   placementFailed: ['receiptId', 'final'],
   pauseRequested: [],
   resumeRequested: [],
@@ -99,6 +102,7 @@ export const EVENT_FIELDS: Partial<Record<MicrovmEventType, readonly string[]>> 
 };
 /** What stands for the words of placement or of a host. */
 const EVENT_REASONS: Partial<Record<MicrovmEventType, string>> = {
+  placementWaits: 'no host can take it now',
   placementFailed: 'no host could take it',
   hostGone: 'its host is gone',
   refused: 'the host did not take it',
@@ -231,7 +235,7 @@ function reasonOf({ state, reason, exit }: Microvm): string | null {
     case 'unreachable':
       return 'its host does not answer';
     case 'failed':
-      return 'no host could take it or go on with it';
+      return exit ? ownExit(exit).message : 'no host could take it';
     default:
       return 'its host has not done what was asked yet';
   }
