@@ -1,7 +1,7 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { Token } from '#protocol';
 import type { Audience, Principal } from '#tenancy';
-import { BOOTSTRAP, type Principals } from '../tenancy/principals';
+import type { Principals } from '../tenancy/principals';
 import { unauthorized } from './problem';
 
 export interface AuthenticationOptions {
@@ -74,6 +74,3 @@ function neededFor(request: FastifyRequest, metricsOpen: boolean): Audience | 'a
   if (access === 'metrics') return metricsOpen ? 'nothing' : 'fleet';
   return access === 'open' ? 'nothing' : access;
 }
-
-/** Who the history says it was when the token of the token file was used. */
-export const OPERATOR = BOOTSTRAP.name;
