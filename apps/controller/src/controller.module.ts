@@ -1,4 +1,6 @@
 import { Module, type DynamicModule } from '@nestjs/common';
+import { NAMED_VIEW, ViewController } from '#fleet';
+import { FoldedView } from './audit/folded-view';
 import { DrainRunner } from './drain/drain-runner';
 import { PlacesElsewhere } from './drain/places-elsewhere';
 import { PreviewDrain } from './drain/preview-drain';
@@ -37,7 +39,7 @@ export interface ControllerOptions {
 
 /** Decides: folds histories, runs the machines, writes events, performs effects. */
 @Module({
-  controllers: [MicrovmController, GroupController, HostController, HostFacingController],
+  controllers: [MicrovmController, GroupController, HostController, HostFacingController, ViewController],
   providers: [
     Partitions,
     MicrovmHistories,
@@ -65,6 +67,7 @@ export interface ControllerOptions {
     QuotaGate,
     TenantOwner,
     CoresidencyRules,
+    { provide: NAMED_VIEW, useClass: FoldedView },
   ],
 })
 export class ControllerModule {

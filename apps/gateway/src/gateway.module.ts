@@ -1,6 +1,17 @@
+import { hostname } from 'node:os';
 import { Module, type DynamicModule } from '@nestjs/common';
 import type { ServiceContext } from '#bus';
-import { FleetPast, openFleetView, openHostJournal, openMicrovmJournal, RetentionMark } from '#fleet';
+import {
+  FleetPast,
+  NAMED_VIEW,
+  openFleetView,
+  openHostJournal,
+  openMicrovmJournal,
+  RetentionMark,
+  ViewController,
+  type FleetView,
+  type NamedView,
+} from '#fleet';
 import { ImageDirectory, UploadStore } from '#images';
 import { AuditLog, AuditReader, TenantDirectory, TokenDirectory } from '#tenancy';
 import { AuditController } from './audit/audit.controller';
@@ -89,6 +100,7 @@ export class GatewayModule {
         PastController,
         DensityController,
         TenantsController,
+        ViewController,
         TokensController,
         AuditController,
         EventsController,
@@ -103,6 +115,7 @@ export class GatewayModule {
         { provide: JournalPages, useValue: new JournalPages(microvms, hosts) },
         { provide: FleetPast, useValue: past },
         { provide: RetentionMark, useValue: retention },
+        { provide: NAMED_VIEW, useValue: namedView(fleet) },
         { provide: ConsoleFiles, useValue: new ConsoleFiles(options.consoleDir) },
         { provide: GatewayMetrics, useValue: options.metrics },
         { provide: ImageDirectory, useValue: images },
@@ -123,4 +136,12 @@ export class GatewayModule {
       ],
     };
   }
+}
+
+/** No two gateways of a fleet share a host name and a process id at a time. */
+function namedView(view: FleetView): NamedView {
+  const instance = `gateway-${hostname()
+    .replace(/[^a-zA-Z0-9_-]/g, '-')
+    .slice(0, 80)}-${process.pid}`;
+  return { instance, service: 'gateway', view };
 }

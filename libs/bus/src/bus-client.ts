@@ -99,6 +99,26 @@ export class BusClient {
     return this.#decodeReply(operation, subject, data);
   }
 
+  /**
+   * Calls an operation that any number of services answer, each for itself, and gathers the replies that come within `forMs`. An
+   * error reply, or one that is not what the operation promises, rejects as in {@link call}. Nobody there: none.
+   */
+  async callAll<O extends Operation>(operation: O, request: RequestOf<O>, forMs: number): Promise<ReplyOf<O>[]> {
+    const subject = subjectFor(operation.subject);
+    const options = { strategy: 'timer', maxWait: forMs } as const;
+    const replies: ReplyOf<O>[] = [];
+    try {
+      for await (const { data } of await this.connection.requestMany(subject, JSON.stringify(request), options)) {
+        replies.push(this.#decodeReply(operation, subject, data));
+      }
+    } catch (error) {
+      if (findCause(error, errors.NoRespondersError)) return [];
+      if (error instanceof OperationError) throw error;
+      throw callError(subject, forMs, error);
+    }
+    return replies;
+  }
+
   /** Publishes JSON, to whoever listens. Nothing is guaranteed. */
   publish(subject: string, message: unknown): void {
     this.connection.publish(subject, JSON.stringify(message));

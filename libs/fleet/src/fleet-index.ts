@@ -57,6 +57,11 @@ export class FleetIndex {
     return counts;
   }
 
+  /** Living microVMs in order of their ids, from the first one after `cursor`. */
+  *livesAfter(cursor: string | undefined): Generator<MicrovmLife> {
+    for (const id of this.#living.after(cursor)) yield this.#lives.get(id)!;
+  }
+
   /** Living microVMs in no particular order. */
   values(): IterableIterator<MicrovmLife> {
     return this.#lives.values();
@@ -74,7 +79,7 @@ export class FleetIndex {
 
   *#candidates(filter: MicrovmFilter): Generator<MicrovmLife> {
     if (!filter.state?.includes('deleted')) {
-      for (const id of this.#living.after(filter.cursor)) yield this.#lives.get(id)!;
+      yield* this.livesAfter(filter.cursor);
       return;
     }
     const all = [...this.#lives.values(), ...this.#tombstones.values()].sort((a, b) => (a.id < b.id ? -1 : 1));

@@ -1,5 +1,6 @@
 import type { Host, HostRecord, Microvm, MicrovmRecord } from '#protocol';
 import type { MicrovmFilter } from './fleet-index';
+import type { LiveView } from './replay/live-view';
 
 /** One change of the fleet, as told to listeners in order of sequence. */
 export type FleetChange =
@@ -10,7 +11,7 @@ export type FleetChange =
  * The fleet folded from its histories, in memory: what a reader sees. Every process that needs it folds it for itself
  * from the same records, so it can be thrown away and rebuilt.
  */
-export interface FleetView {
+export interface FleetView extends LiveView {
   /** Deleted microVMs are kept out of lists but found by id while their tombstone is in memory. */
   microvm(id: string): Microvm | undefined;
   list(filter: MicrovmFilter): { items: Microvm[]; nextCursor: string | null };

@@ -12,3 +12,12 @@ export type { FleetDiff } from './past/fleet-diff';
 export { FleetPast, type PastOptions } from './past/fleet-past';
 export { FleetPicture } from './past/fleet-picture';
 export { RetentionMark } from './retention/retention-mark';
+export {
+  auditReplay,
+  type AuditOptions,
+  type ComparedView,
+  type Difference,
+  type ReplayReport,
+} from './replay/audit-replay';
+export { hostsAfter, type AnyLife, type LiveView } from './replay/live-view';
+export { NAMED_VIEW, ViewController, type NamedView } from './replay/view.controller';

@@ -8,9 +8,10 @@ import {
   viewMicrovm,
   type HostLife,
 } from '#lifecycle';
-import type { Host, HostRecord, Microvm, MicrovmRecord } from '#protocol';
+import type { Host, HostRecord, Microvm, MicrovmRecord, ViewKind } from '#protocol';
 import { FleetIndex, type MicrovmFilter } from './fleet-index';
 import type { FleetChange, FleetView } from './fleet-view';
+import { hostsAfter, type AnyLife } from './replay/live-view';
 import { openHostJournal, openMicrovmJournal, type OnUnreadable } from './journals';
 
 export interface FleetViewOptions {
@@ -60,6 +61,14 @@ class FoldedFleetView implements FleetView {
 
   get position(): number {
     return this.#microvmFollower.position;
+  }
+
+  positionOf(kind: ViewKind): number {
+    return (kind === 'microvm' ? this.#microvmFollower : this.#hostFollower).position;
+  }
+
+  livesAfter(kind: ViewKind, cursor: string | undefined): Iterable<AnyLife> {
+    return kind === 'microvm' ? this.#index.livesAfter(cursor) : hostsAfter(this.#hosts.values(), cursor);
   }
 
   microvm(id: string): Microvm | undefined {

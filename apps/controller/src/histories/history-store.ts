@@ -75,6 +75,11 @@ export class HistoryStore<Life extends Folded, Record extends Recorded> {
     this.#follower?.close();
   }
 
+  /** Every record up to this sequence is folded in. */
+  get position(): number {
+    return this.#follower?.position ?? 0;
+  }
+
   /** The life of `id`, from memory or else from its history. Null: it was never born. */
   async find(id: string): Promise<Life | null> {
     return this.options.lives.get(id) ?? (await this.#load(id)).life;

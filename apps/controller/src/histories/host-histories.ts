@@ -46,6 +46,10 @@ export class HostHistories implements OnModuleInit, OnModuleDestroy {
     this.#store.close();
   }
 
+  get position(): number {
+    return this.#store.position;
+  }
+
   listen(listener: Listener): void {
     this.#listeners.push(listener);
   }

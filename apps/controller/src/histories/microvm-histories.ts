@@ -62,6 +62,10 @@ export class MicrovmHistories implements OnModuleInit, OnModuleDestroy {
     this.#store.close();
   }
 
+  get position(): number {
+    return this.#store.position;
+  }
+
   listen(listener: Listener): void {
     this.#listeners.push(listener);
   }
