@@ -40,10 +40,10 @@ export function clock(at: number | string): string {
   return `${day} ${time}.${String(date.getMilliseconds()).padStart(3, '0')}`;
 }
 
-const UNIT_MS: Record<string, number> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 };
+const UNIT_MS: Record<string, number> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 
-/** Reads `500ms`, `20s`, `2m`, `1h` or a bare number of seconds; undefined when it is none of them. */
+/** Reads `500ms`, `20s`, `2m`, `1h`, `30d` or a bare number of seconds; undefined when it is none of them. */
 export function parseDuration(text: string): number | undefined {
-  const match = /^(\d+(?:\.\d+)?)(ms|s|m|h)?$/.exec(text);
+  const match = /^(\d+(?:\.\d+)?)(ms|s|m|h|d)?$/.exec(text);
   return match ? Math.round(Number(match[1]) * UNIT_MS[match[2] ?? 's']!) : undefined;
 }

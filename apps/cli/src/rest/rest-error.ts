@@ -37,7 +37,9 @@ function exitCodeOf(status: number): number {
       return ExitCode.usage;
     case 404:
       return ExitCode.notFound;
+    case 403:
     case 409:
+    case 429:
       return ExitCode.refused;
     case 503:
       return ExitCode.notUp;
