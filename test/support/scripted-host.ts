@@ -20,6 +20,12 @@ type Fact = RequestOf<typeof reportFact>['fact'];
 /** What a scripted host says to a command. `silent`: nothing at all, as a host cut off would. */
 export type Script = (command: Command, host: ScriptedHost) => 'obey' | 'silent' | { refuse: string };
 
+export interface ScriptedHostOptions {
+  /** Default 10,000. */
+  slots?: number;
+  labels?: Record<string, string>;
+}
+
 /**
  * A host that speaks the real protocol and runs nothing: obeys at once, unless its script says otherwise. For tests of the control
  * plane alone.
@@ -28,6 +34,8 @@ export class ScriptedHost {
   readonly commands: Command[] = [];
   readonly held = new Map<string, { epoch: number; as: 'starting' | 'running' | 'paused' | 'ended' }>();
   script: Script = () => 'obey';
+  /** Most microVMs it takes. */
+  slots: number;
   #factNumber = 0;
   #timers: NodeJS.Timeout[] = [];
   #subscription: Subscription | undefined;
@@ -36,11 +44,14 @@ export class ScriptedHost {
     readonly id: string,
     private readonly nats: NatsConnection,
     readonly bus: BusClient,
-  ) {}
+    private readonly options: ScriptedHostOptions,
+  ) {
+    this.slots = options.slots ?? 10_000;
+  }
 
-  static async start(url: string, id: string): Promise<ScriptedHost> {
+  static async start(url: string, id: string, options: ScriptedHostOptions = {}): Promise<ScriptedHost> {
     const nats = await connectNats({ servers: url, name: `scripted-${id}` });
-    const host = new ScriptedHost(id, nats, new BusClient(nats, pino({ level: 'silent' })));
+    const host = new ScriptedHost(id, nats, new BusClient(nats, pino({ level: 'silent' })), options);
     await host.connect();
     return host;
   }
@@ -94,11 +105,18 @@ export class ScriptedHost {
   #take(command: Command): { accepted: boolean; reason?: string } | undefined {
     this.commands.push(command);
     const verdict = this.script(command, this);
+    if (command.type === 'start' && verdict === 'obey' && this.#alive >= this.slots) {
+      return { accepted: false, reason: 'no slot is free' };
+    }
     if (verdict === 'silent') return undefined;
     if (verdict !== 'obey') return { accepted: false, reason: verdict.refuse };
     // What it cannot tell because the test is over is nobody's business.
     this.obey(command).catch(() => undefined);
     return { accepted: true };
+  }
+
+  get #alive(): number {
+    return [...this.held.values()].filter(({ as }) => as !== 'ended').length;
   }
 
   /** Does what the command asks and tells. */
@@ -136,6 +154,8 @@ export class ScriptedHost {
         if (held) held.as = 'ended';
         await tell({ type: 'exited', ...here, exit: { reason: 'requested', message: 'stopped', at: now } });
         return;
+      case 'expire':
+        return; // it lets nothing expire
       case 'erase':
         this.held.delete(microvmId);
         await tell({ type: 'erased', ...here });
@@ -170,27 +190,29 @@ export class ScriptedHost {
       cpus: 64,
       memoryMiB: 1_000_000,
       reserveMiB: 0,
-      slots: 10_000,
+      slots: this.slots,
       overcommit: { cpu: 100, memory: 1 },
       images: ['canary'],
-      labels: {},
+      labels: this.options.labels ?? {},
     };
   }
 
   #report(): void {
+    const alive = this.#alive;
     const report: DensityReport = {
       hostId: this.id,
       at: Date.now(),
-      microvms: this.held.size,
-      slots: { total: 10_000, used: this.held.size },
+      microvms: alive,
+      slots: { total: this.slots, used: alive },
       capacity: { cpus: 64, memoryMiB: 1_000_000, reserveMiB: 0 },
       commitment: { vcpus: 0, memoryMiB: 0 },
       used: { cpuCores: 0, memoryMiB: 0, privateMiB: 0, overheadMiB: 0, hostMemoryMiB: 0 },
       overcommit: { cpu: 0, memory: 0, cpuLimit: 100, memoryLimit: 1 },
-      headroom: { vcpus: 6_400, memoryMiB: 1_000_000, slots: 10_000 - this.held.size, microvms: 10_000 },
+      headroom: { vcpus: 6_400, memoryMiB: 1_000_000, slots: Math.max(0, this.slots - alive), microvms: 10_000 },
       vcpuWaitPercent: { p50: 0, p99: 0 },
       pressure: { cpuSome: 0, memorySome: 0, memoryFull: 0, ioSome: 0 },
       samplingCpuMs: 0,
+      occupancy: { tenants: [], groups: [], images: [], answered: [...this.held.keys()] },
     };
     this.bus.publish(densityReport(this.id), report);
   }

@@ -156,6 +156,8 @@ export const placeMicrovm = operation({
     spec: MicrovmSpec,
     excluded: z.array(HostId),
     /** Of its tenant. Absent: it shares with everybody. */
+    /** For how long the place is kept unless its host has answered for it before, ms. Absent: as long as a start takes. */
+    keepMs: z.int().positive().max(900_000).optional(),
     coresidency: Coresidency.optional(),
     /** While no host can take it, it waits its turn until then, if it is asked for again now and then. Absent: it does not wait. */
     waitUntil: Instant.optional(),

@@ -2,7 +2,7 @@ import { Inject, Injectable, type OnApplicationBootstrap, type OnModuleDestroy }
 import type { Logger } from 'pino';
 import { LOGGER } from '#bus';
 import { DeadlineQueue } from '#journal';
-import { hostContext, hostState, microvmContext, type HostLife, type MicrovmLife } from '#lifecycle';
+import { hostContext, hostState, MICROVM_LIMITS, microvmContext, type HostLife, type MicrovmLife } from '#lifecycle';
 import { partitionOf, type Cause, type Drain, type DrainProgress, type HostEvent, type MicrovmEvent } from '#protocol';
 import { HostHistories } from '../histories/host-histories';
 import { MicrovmHistories } from '../histories/microvm-histories';
@@ -14,6 +14,8 @@ import { DRY_RUN_MOST, PlacesElsewhere } from './places-elsewhere';
 const GATHER_MS = 20;
 /** When room is looked for again where there was none, ms. */
 const ROOM_RETRY_MS = 2_000;
+/** How long a place is kept beyond the time in which the guest may power off, ms: until its host has answered for the start. */
+const START_MS = MICROVM_LIMITS.stopGrace + MICROVM_LIMITS.placementDeadline;
 /** How often progress is recorded at most, ms. */
 const PROGRESS_MS = 1_000;
 
@@ -134,7 +136,7 @@ export class DrainRunner implements OnApplicationBootstrap, OnModuleDestroy {
     const found = await this.places.lookFor(movable, hostId);
     const next = movable.filter((_, i) => found[i]?.hostId != null).slice(0, most);
     const moves = next.map(async (life) => {
-      const { hostId: to, receiptId } = await this.places.keep(life, hostId);
+      const { hostId: to, receiptId } = await this.places.keep(life, hostId, graceMs + START_MS);
       if (to === null || !this.#isDraining(hostId)) return false;
       return this.#order(life, 'move', { type: 'moveRequested', to, receiptId, graceMs });
     });

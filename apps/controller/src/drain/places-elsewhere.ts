@@ -35,11 +35,15 @@ export class PlacesElsewhere {
   }
 
   /**
-   * Chooses a place and keeps it for its next incarnation; the receipt is stored.
+   * Chooses a place and keeps it for its next incarnation, for so many ms; the receipt is stored.
    *
    * @throws OperationError as {@link lookFor}.
    */
-  async keep(life: MicrovmLife, awayFrom: string): Promise<{ hostId: string | null; receiptId: string }> {
+  async keep(
+    life: MicrovmLife,
+    awayFrom: string,
+    forMs: number,
+  ): Promise<{ hostId: string | null; receiptId: string }> {
     const { spec, epoch } = microvmContext(life);
     const { receipt } = await this.bus.call(placeMicrovm, {
       microvmId: life.id,
@@ -49,6 +53,7 @@ export class PlacesElsewhere {
       spec,
       excluded: [awayFrom],
       coresidency: this.rules.of(spec.tenant),
+      keepMs: forMs,
     });
     return { hostId: receipt.hostId, receiptId: receipt.id };
   }

@@ -58,7 +58,7 @@ export class DecidePlacement implements OnModuleInit, OnModuleDestroy {
       const reason = 'waits its turn behind others of its tenant, whom no host can take yet';
       return this.#wait(request, asked, Promise.resolve({ id: '', hostId: null, reason, at: wallClockMs() }));
     }
-    const made = this.#decider.decide(asked);
+    const made = this.#decider.decide(asked, request.keepMs);
     if (made.hostId === null && mayWait && !made.hopeless) return this.#wait(request, asked, made.stored);
     return { receipt: await this.#remember(decisionId, made), waiting: false };
   }

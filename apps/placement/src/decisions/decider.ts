@@ -30,15 +30,15 @@ export class Decider {
     return { table: this.book.table, demand, at: Math.round(this.now()) };
   }
 
-  /** Chooses a host and takes the placement off it, in one synchronous step: the next decision sees it. */
-  decide({ demand, ...asked }: Asked): Made {
+  /** Chooses a host and takes the placement off it, for `keepMs` or until it is seen there, in one synchronous step: the next decision sees it. */
+  decide({ demand, ...asked }: Asked, keepMs?: number): Made {
     this.log.catchUp();
     const occasion = this.occasionOf(demand);
     const { at } = occasion;
     const seed = randomInt(SEEDS - 1);
     const { hostId } = chooseHost(occasion, seed);
     const { reason, hopeless } = hostId === null ? explainNone(occasion) : { reason: '', hopeless: false };
-    if (hostId !== null) this.book.place(hostId, asked.microvmId, demand, at);
+    if (hostId !== null) this.book.place(hostId, asked.microvmId, demand, at, keepMs);
     const step: DecideStep = { do: 'decide', ...asked, at, seed, hostId, demand };
     const stored = this.log.append(step).then((id): Decision => ({ id, hostId, reason, at }));
     return { hostId, hopeless, stored };

@@ -8,6 +8,8 @@ interface InFlight {
   demand: Demand;
   /** When it was placed, ms since 1970. */
   at: number;
+  /** For how long it is kept unless its host answers for it before, ms. */
+  keepMs?: number | undefined;
 }
 
 interface Known {
@@ -85,9 +87,9 @@ export class HostBook {
   }
 
   /** Takes a placement off its host until the host's reports contain it. */
-  place(hostId: string, microvmId: string, demand: Demand, at: number): void {
+  place(hostId: string, microvmId: string, demand: Demand, at: number, keepMs?: number): void {
     this.table.debit(hostId, demand);
-    this.#known.get(hostId)?.inFlight.push({ microvmId, demand, at });
+    this.#known.get(hostId)?.inFlight.push({ microvmId, demand, at, keepMs });
   }
 
   /** The latest reports of hosts that are there. */
@@ -124,9 +126,9 @@ export class HostBook {
 
 function stillInFlight(inFlight: InFlight[], { occupancy }: DensityReport, now: number): InFlight[] {
   if (inFlight.length === 0) return inFlight;
-  if (!occupancy) return inFlight.filter(({ at }) => now - at < UNNAMED_MS);
+  if (!occupancy) return inFlight.filter(({ at, keepMs = UNNAMED_MS }) => now - at < keepMs);
   const answered = new Set(occupancy.answered);
-  return inFlight.filter(({ microvmId, at }) => !answered.has(microvmId) && now - at < IN_FLIGHT_MS);
+  return inFlight.filter(({ microvmId, at, keepMs = IN_FLIGHT_MS }) => !answered.has(microvmId) && now - at < keepMs);
 }
 
 function rowOf({ life, report, reportedAt, inFlight }: Known): HostRow {
