@@ -31,6 +31,7 @@ import { CoresidencyRules } from './tenants/coresidency-rules';
 import { QuotaGate } from './tenants/quota-gate';
 import { TenantOwner } from './tenants/tenant-owner';
 import { Tenants } from './tenants/tenants';
+import { VitalsController } from './vitals/vitals.controller';
 
 export interface ControllerOptions {
   /** Name of this controller among its replicas. */
@@ -39,7 +40,14 @@ export interface ControllerOptions {
 
 /** Decides: folds histories, runs the machines, writes events, performs effects. */
 @Module({
-  controllers: [MicrovmController, GroupController, HostController, HostFacingController, ViewController],
+  controllers: [
+    MicrovmController,
+    GroupController,
+    HostController,
+    HostFacingController,
+    ViewController,
+    VitalsController,
+  ],
   providers: [
     Partitions,
     MicrovmHistories,

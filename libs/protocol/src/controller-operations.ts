@@ -1,3 +1,4 @@
+import { z } from 'zod';
 import { operation, type Operation } from './operation';
 import { createMicrovm, startMicrovm } from './operator-operations';
 
@@ -24,3 +25,20 @@ export const startAtOwner = withOwner(
   'start',
   'A start of a microVM of a tenant with quotas, handed to the controller that counts them.',
 );
+
+export const controllerVitals = operation({
+  subject: 'volley.v1.controllers.{controllerId}.vitals',
+  /** collect: garbage is collected before, so that what is counted is held; takes tenths of a second, in which nothing else happens. */
+  request: z.strictObject({ collect: z.boolean().default(false) }),
+  reply: z.strictObject({
+    id: z.string(),
+    /** Partitions whose effects, timers and leases are this controller's. */
+    partitions: z.int(),
+    /** Living microVMs that it holds folded. */
+    microvms: z.int(),
+    heapUsedBytes: z.int(),
+    residentBytes: z.int(),
+  }),
+  deadlineMs: 10_000,
+  summary: 'What one controller looks after, and the memory it takes.',
+});

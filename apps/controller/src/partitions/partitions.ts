@@ -59,6 +59,11 @@ export class Partitions implements OnModuleInit, OnApplicationBootstrap, OnModul
     await this.#leases.leave();
   }
 
+  /** How many are ours. */
+  get owned(): number {
+    return this.#leases.holds ? this.#owned.size : 0;
+  }
+
   /** Whether the subject of this id (a microVM, a host, a group, a tenant) is ours. */
   owns(id: string): boolean {
     return this.#leases.holds && this.#owned.has(partitionOf(id));

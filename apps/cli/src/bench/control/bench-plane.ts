@@ -1,0 +1,130 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { CliError } from '../../errors';
+import { repositoryRoot } from '../../repository-root';
+import { freePort } from '../../supervisor/free-port';
+import { tcpReady } from '../../supervisor/tcp-ready';
+
+const READY_MS = 60_000;
+const LOG_LINES = 20;
+
+/** One process of the plane under measurement. */
+export interface BenchProcess {
+  readonly name: string;
+  readonly child: ChildProcess;
+}
+
+/** A control plane of its own for measurements: nats-server, controllers, placement and a swarm of hosts, without keys, on the loopback. */
+export class BenchPlane {
+  readonly #folder = mkdtempSync(join(tmpdir(), 'volley-bench-'));
+  readonly #processes = new Map<string, BenchProcess>();
+  #port = 0;
+
+  get url(): string {
+    return `nats://127.0.0.1:${this.#port}`;
+  }
+
+  async start(options: { controllers: number; hosts: number; vcpusPerCpu: number }): Promise<void> {
+    const port = await freePort('127.0.0.1');
+    if (port === undefined) throw new CliError('no free port on 127.0.0.1 for nats-server');
+    this.#port = port;
+    const config = join(this.#folder, 'nats.conf');
+    const store = JSON.stringify(join(this.#folder, 'store'));
+    writeFileSync(
+      config,
+      `host: 127.0.0.1\nport: ${port}\nping_interval: "2s"\nping_max: 2\njetstream { store_dir: ${store} }\n`,
+    );
+    this.#launch('nats-server', 'nats-server', ['-c', config], {});
+    await tcpReady('127.0.0.1', port, AbortSignal.timeout(READY_MS));
+    const service = (name: string, env: Record<string, string> = {}): Promise<void> => this.#service(name, name, env);
+    await Promise.all([
+      service('placement'),
+      ...this.controllers(options.controllers).map((name) =>
+        this.#service(name, 'controller', { VOLLEY_CONTROLLER_ID: name }),
+      ),
+    ]);
+    const swarm = join(__dirname, 'swarm-process.js');
+    await this.#ready(
+      this.#launch(
+        'swarm',
+        process.execPath,
+        [swarm, this.url, String(options.hosts), String(options.vcpusPerCpu)],
+        {},
+      ),
+      'is ready',
+    );
+  }
+
+  controllers(count: number): string[] {
+    return Array.from({ length: count }, (_, i) => `bench-controller-${i + 1}`);
+  }
+
+  /** SIGKILL; resolves when it is gone. */
+  async kill9(name: string): Promise<void> {
+    const { child } = this.#processes.get(name)!;
+    this.#processes.delete(name);
+    const gone = once(child, 'exit');
+    child.kill('SIGKILL');
+    await gone;
+  }
+
+  async restart(name: string): Promise<void> {
+    await this.#service(name, 'controller', { VOLLEY_CONTROLLER_ID: name });
+  }
+
+  /** CPU time used so far by each process, in ms, as the kernel counts it. */
+  pids(): Record<string, number> {
+    return Object.fromEntries([...this.#processes.values()].map(({ name, child }) => [name, child.pid!]));
+  }
+
+  async stop(): Promise<void> {
+    for (const name of [...this.#processes.keys()].reverse()) await this.kill9(name).catch(() => undefined);
+    rmSync(this.#folder, { recursive: true, force: true });
+  }
+
+  #service(name: string, app: string, env: Record<string, string>): Promise<void> {
+    const main = join(repositoryRoot(), 'dist', 'apps', app, 'src', 'main.js');
+    return this.#ready(
+      this.#launch(name, process.execPath, [main], { VOLLEY_NATS_URL: this.url, VOLLEY_LOG_LEVEL: 'info', ...env }),
+      'is ready',
+    );
+  }
+
+  #launch(name: string, command: string, args: string[], env: Record<string, string>): BenchProcess {
+    const child = spawn(command, args, {
+      env: { PATH: process.env['PATH'], NODE_ENV: 'production', ...env },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    child.stderr!.resume();
+    child.stdout!.resume();
+    const killAtExit = (): void => void child.kill('SIGKILL');
+    process.once('exit', killAtExit);
+    child.once('exit', () => process.removeListener('exit', killAtExit));
+    const launched = { name, child };
+    this.#processes.set(name, launched);
+    return launched;
+  }
+
+  async #ready({ name, child }: BenchProcess, word: string): Promise<void> {
+    const lines: string[] = [];
+    await new Promise<void>((resolve, reject) => {
+      const fail = (why: string): void =>
+        reject(new CliError(`${name} ${why}:\n${lines.slice(-LOG_LINES).join('\n')}`));
+      const timer = setTimeout(() => fail(`was not ready within ${READY_MS / 1_000} s`), READY_MS);
+      const hear = (chunk: Buffer): void => {
+        lines.push(chunk.toString().trimEnd());
+        if (!chunk.includes(word)) return;
+        clearTimeout(timer);
+        child.stdout!.off('data', hear);
+        child.stdout!.resume();
+        resolve();
+      };
+      child.stdout!.on('data', hear);
+      child.stderr!.on('data', (chunk: Buffer) => lines.push(chunk.toString().trimEnd()));
+      child.once('exit', (code, signal) => fail(`ended with ${code ?? signal}`));
+    });
+  }
+}
