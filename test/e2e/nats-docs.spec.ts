@@ -1,5 +1,6 @@
-import { spawnSync } from 'node:child_process';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { execFileSync, spawnSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { INTERNAL_OPERATIONS, OPERATOR_OPERATIONS } from '#protocol';
 import { describeWithNats, startNatsServer, type NatsServer } from '../support/nats-server';
@@ -19,29 +20,35 @@ describe('docs/nats.md', () => {
 });
 
 describeWithNats('docs/examples/nats-request.sh', () => {
-  const token = 'secret-for-this-test';
   let server: NatsServer;
+  let keys: string;
   let controller: ServiceProcess;
 
   beforeAll(async () => {
-    server = await startNatsServer({ config: `authorization { token: "${token}" }` });
-    const tokenFile = join(server.storeDir, '../nats.token');
-    writeFileSync(tokenFile, `${token}\n`, { mode: 0o600 });
+    keys = mkdtempSync(join(tmpdir(), 'volley-keys-'));
+    volleyKeys('add', 'controller', 'operator');
+    server = await startNatsServer({ config: readFileSync(join(keys, 'users.conf'), 'utf8') });
     controller = await ServiceProcess.start('controller', {
       VOLLEY_NATS_URL: server.url,
-      VOLLEY_NATS_TOKEN_FILE: tokenFile,
+      VOLLEY_NATS_NKEY_FILE: join(keys, 'controller.nk'),
     });
   });
 
   afterAll(async () => {
     await controller?.kill('SIGTERM');
     await server?.stop();
+    rmSync(keys, { recursive: true });
   });
 
-  function request(subject: string, body: string, withToken = token) {
+  function volleyKeys(...words: string[]): void {
+    const main = join(ROOT, 'dist/apps/cli/src/main.js');
+    execFileSync(process.execPath, [main, 'keys', ...words, '--keys', keys], { stdio: 'pipe', timeout: 20_000 });
+  }
+
+  function request(subject: string, body: string, seedFile = join(keys, 'operator.nk')) {
     const address = server.url.replace('nats://', '');
     const script = join(ROOT, 'docs/examples/nats-request.sh');
-    const { stdout, stderr, status } = spawnSync(script, [address, withToken, subject, body], {
+    const { stdout, stderr, status } = spawnSync(script, [address, seedFile, subject, body], {
       timeout: 20_000,
       encoding: 'utf8',
     });
@@ -73,8 +80,10 @@ describeWithNats('docs/examples/nats-request.sh', () => {
     expect(request('volley.v1.microvm.list', '{}').status).toBe(0);
   });
 
-  it('says when nobody answers or the token is wrong', () => {
-    expect(request('volley.v1.nobody', '{}')).toMatchObject({ status: 2 });
-    expect(request('volley.v1.microvm.list', '{}', 'wrong').stderr).toContain('Authorization Violation');
+  it('says when nobody answers, something is not allowed, or the key is not good', () => {
+    expect(request('volley.v1.image.list', '{}').stderr).toContain('nobody answers');
+    expect(request('volley.v1.hosts.h1.command', '{}').stderr).toContain('Permissions Violation');
+    volleyKeys('rotate', 'operator'); // nats-server has not heard of it
+    expect(request('volley.v1.microvm.list', '{}').stderr).toContain('Authorization Violation');
   });
 });

@@ -20,6 +20,7 @@ const INTERNAL: readonly Conversation[] = [
   { operation: protocol.readBlob, callers: ['host'], answerers: ['images'] },
   { operation: protocol.createAtOwner, callers: ['controller'], answerers: ['controller'] },
   { operation: protocol.startAtOwner, callers: ['controller'], answerers: ['controller'] },
+  { operation: protocol.controllerVitals, callers: ['auditor'], answerers: ['controller'] },
   { operation: protocol.placeMicrovm, callers: ['controller'], answerers: ['placement'] },
   { operation: protocol.announceView, callers: ['auditor'], answerers: ['controller', 'gateway'] },
   { operation: protocol.readView, callers: ['auditor'], answerers: ['controller', 'gateway'] },
