@@ -140,16 +140,21 @@ export class ChaosFleet {
     return { status: response.status, body: (isJson ? JSON.parse(text) : text) as T };
   }
 
-  /** A connection of our own to its NATS server, which outlives restarts of the server. */
+  /** The connection by which checkers read: it outlives restarts of the server, and may change nothing. */
   async nats(): Promise<NatsConnection> {
-    this.#nats ??= await connect({
+    this.#nats ??= await this.connectAs('auditor');
+    return this.#nats;
+  }
+
+  /** A connection with the rights of another one, for planting what that one would never do. The caller closes it. */
+  connectAs(party: Party): Promise<NatsConnection> {
+    return connect({
       servers: `127.0.0.1:${this.#settings().natsPort}`,
-      authenticator: nkeyAuthenticator(Buffer.from(readNkey(this.#keyFile('auditor')).seed)),
-      inboxPrefix: inboxOf('auditor'),
+      authenticator: nkeyAuthenticator(Buffer.from(readNkey(this.#keyFile(party)).seed)),
+      inboxPrefix: inboxOf(party),
       maxReconnectAttempts: -1,
       reconnectTimeWait: 100,
     });
-    return this.#nats;
   }
 
   /** Stops everything, and removes the folder unless it is to be looked at. */

@@ -44,6 +44,13 @@ export function readJournal(path: string): { records: JournalRecord[]; damagedIn
   return { records, damagedInside };
 }
 
+/** A record as it lies in the file: for planting one. */
+export function journalLine(record: JournalRecord): string {
+  const text = Buffer.from(JSON.stringify(record), 'utf8');
+  const head = [text.length, crc32(text)].map((value) => value.toString(16).padStart(8, '0'));
+  return `${head.join(' ')} ${text.toString('utf8')}\n`;
+}
+
 function recordOf(line: string): JournalRecord | undefined {
   const [, length, sum, text] = /^([0-9a-f]{8}) ([0-9a-f]{8}) (\{.*\})$/.exec(line) ?? [];
   if (text === undefined) return undefined;

@@ -3,13 +3,20 @@ import type { Belongings } from '../host/scan-belongings';
 import type { FoundVmm } from './scan-vmms';
 import type { Violation } from './violation';
 
+export interface AgentOnHost {
+  hostId: string;
+  /** Of its process. */
+  pid: number;
+  /** How many it offers. */
+  slots: number;
+}
+
 /**
- * S3: every process, cgroup, run folder, disk and lock that a host holds belongs to a record of its journal; and the other way round,
+ * S3: every process, cgroup, tap, run folder, disk and lock that a host holds belongs to a record of its journal; and the other way round,
  * what the journal says is alive has its process.
  */
 export function checkBelongings(
-  hostId: string,
-  agentPid: number,
+  { hostId, pid: agentPid, slots }: AgentOnHost,
   books: HostBooks,
   vmms: readonly FoundVmm[],
   held: Belongings,
@@ -41,6 +48,8 @@ export function checkBelongings(
       report(microvmId, `run folder ${folder} has no record`);
   }
   for (const microvmId of held.disks) if (!books.incarnations.has(microvmId)) report(microvmId, 'disks have no record');
+  for (const slot of held.taps)
+    if (slot >= slots) report(`slot ${slot}`, 'a tap is there for a slot that is not offered');
   if (held.locks !== 1) report(hostId, `${held.locks} processes hold the lock of its folder`);
   return violations;
 }

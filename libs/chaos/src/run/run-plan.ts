@@ -24,6 +24,8 @@ export interface RunPlan {
   faults: PlannedFault[];
   /** Of the commands that churn. */
   churn: SeededRandom;
+  /** Mean pause of a client between two of them, ms. */
+  churnEveryMs: number;
 }
 
 export interface PlanOptions {
@@ -36,6 +38,8 @@ export interface PlanOptions {
 
 /** Faults strike within this time, ms. */
 const STRIKE_WITHIN_MS = 2_500;
+/** From a storm to hardly any: where operators leave microVMs alone, faults find them running. */
+const CHURN_EVERY_MS = [70, 400, 2_000];
 
 export function planRun(seed: number, { microvms, kinds = Object.keys(FAULTS), fleet }: PlanOptions): RunPlan {
   const random = new SeededRandom(seed);
@@ -48,6 +52,7 @@ export function planRun(seed: number, { microvms, kinds = Object.keys(FAULTS), f
     faults: faults.sort((a, b) => a.atMs - b.atMs),
     microvms: Array.from({ length: microvms }, (_, n) => planMicrovm(random, `${fleet}-${seed}-${n}`)),
     churn: new SeededRandom(random.int(0, 2 ** 31)),
+    churnEveryMs: random.pick(CHURN_EVERY_MS),
   };
 }
 
@@ -66,8 +71,9 @@ function planMicrovm(random: SeededRandom, key: string): PlannedMicrovm {
   const kind = random.next();
   // One that looks whether its disk holds anything of others, and leaves something for them to find.
   if (kind < 0.2) {
+    const onHostLoss = 'keep'; // elsewhere, or here again, it would find its own
     const cmdline = `zeros=0,0,${DISK_KIB} write=0,0,${DISK_KIB},${random.int(1, 1_000_000)}`;
-    return { key, once: true, spec: { ...common, cmdline, disks: [{ sizeMiB: 1 }] } };
+    return { key, once: true, spec: { ...common, onHostLoss, cmdline, disks: [{ sizeMiB: 1 }] } };
   }
   if (kind < 0.4) return { key, once: false, spec: { ...common, cmdline: random.pick(ENDERS) } };
   const restartPolicy = random.pick(['never', 'on-failure', 'always']);

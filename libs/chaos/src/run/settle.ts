@@ -2,7 +2,7 @@ import type { ChaosFleet } from '../fleet/chaos-fleet';
 import { SECOND_HOSTD } from '../fleet/chaos-fleet';
 import { sleep } from '../fleet/wait';
 import { HostBooks } from '../host/host-books';
-import { readJournal } from '../host/read-journal';
+import { readJournal, type JournalRecord } from '../host/read-journal';
 import { scanBelongings, type HostPlace } from '../host/scan-belongings';
 import { checkBelongings } from '../invariants/check-belongings';
 import { checkConsoles } from '../invariants/check-consoles';
@@ -60,7 +60,8 @@ function failure(error: unknown): Verdict {
   };
 }
 
-async function look(fleet: ChaosFleet, { accepted, telling, since }: Expected): Promise<Verdict> {
+/** Everything that is wrong at this moment. */
+export async function look(fleet: ChaosFleet, { accepted, telling, since }: Expected): Promise<Verdict> {
   const nats = await fleet.nats();
   const records = await readHistories(nats, 'MICROVM_HISTORY', since + 1);
   const { violations, endings } = checkHistories(records);
@@ -93,7 +94,7 @@ async function consoles(fleet: ChaosFleet, ids: readonly string[]): Promise<Map<
 }
 
 /** By what the hosts said of themselves when they registered last. */
-async function limitsOf(fleet: ChaosFleet): Promise<Map<string, HostLimits>> {
+export async function limitsOf(fleet: ChaosFleet): Promise<Map<string, HostLimits>> {
   interface HostRecord extends StoredRecord {
     record: StoredRecord['record'] & { hostId: string; events: { type: string; description?: HostLimits }[] };
   }
@@ -108,13 +109,22 @@ function checkHost(fleet: ChaosFleet, place: HostPlace, limits: HostLimits | und
   const agent = fleet.processes().get(hostDir === fleet.second.place.hostDir ? SECOND_HOSTD : 'volley-hostd');
   if (agent === undefined || !limits)
     return [{ rule: 'L1', subject: hostId, detail: 'its agent is down, or was never heard' }];
+  const { records, violations } = checkJournalOf(place, limits);
+  const books = new HostBooks();
+  for (const record of records) books.apply(record);
+  const vmms = fleet.vmms().filter((vmm) => vmm.runDirectory === runDir);
+  const onHost = { hostId, pid: agent, slots: limits.slots };
+  return [...violations, ...checkBelongings(onHost, books, vmms, scanBelongings(place))];
+}
+
+/** The journal of a host by itself, whether or not its agent runs. */
+export function checkJournalOf(
+  { hostId, hostDir }: HostPlace,
+  limits: HostLimits,
+): { records: JournalRecord[]; violations: Violation[] } {
   const { records, damagedInside } = readJournal(join(hostDir, 'journal'));
   const violations = checkJournal(hostId, records, limits);
   if (damagedInside > 0)
     violations.push({ rule: 'S3', subject: hostId, detail: `${damagedInside} damaged records inside its journal` });
-  const books = new HostBooks();
-  for (const record of records) books.apply(record);
-  const vmms = fleet.vmms().filter((vmm) => vmm.runDirectory === runDir);
-  violations.push(...checkBelongings(hostId, agent, books, vmms, scanBelongings(place)));
-  return violations;
+  return { records, violations };
 }

@@ -30,14 +30,14 @@ export class Workload {
 
   /** Creates the first half, then churns while the second half is created. Resolves when the churn has begun. */
   async start(): Promise<void> {
-    const { microvms, churn } = this.plan;
+    const { microvms, churn, churnEveryMs } = this.plan;
     const half = Math.ceil(microvms.length / 2);
     await Promise.all(microvms.slice(0, half).map((planned) => this.#create(planned)));
     this.#creating = (async () => {
       for (const planned of microvms.slice(half)) await this.#create(planned);
     })();
     this.#creating.catch(() => undefined); // told by stop
-    this.#churning = Array.from({ length: CHURNERS }, () => this.#churn(churn));
+    this.#churning = Array.from({ length: CHURNERS }, () => this.#churn(churn, churnEveryMs));
   }
 
   /** No more commands; resolves when every create was answered. */
@@ -73,8 +73,9 @@ export class Workload {
     return true;
   }
 
-  async #churn(random: SeededRandom): Promise<void> {
+  async #churn(random: SeededRandom, everyMs: number): Promise<void> {
     while (!this.#over) {
+      await sleep(random.int(everyMs / 4, 2 * everyMs));
       const [id, planned] = random.pick([...this.accepted]);
       const command = random.chance(1 / DELETES) ? 'delete' : random.pick(COMMANDS);
       if (command !== 'start' || !planned.once) {
@@ -85,7 +86,6 @@ export class Workload {
             : this.fleet.rest('POST', `/v1/microvms/${id}/${command}`, {});
         await done.catch(() => undefined);
       }
-      await sleep(random.int(20, 120));
     }
   }
 }
