@@ -3,6 +3,7 @@ import type { HistoryEntry, Microvm, TuningRecord } from '#protocol';
 import { clock, duration } from '../output/quantities';
 import { printable, table } from '../output/table';
 import { toldTuning } from '../output/told-tuning';
+import { instant } from '../past/instant';
 import { resolveId } from '../rest/resolve-id';
 import { contextOf } from './context';
 
@@ -20,7 +21,9 @@ export function addHistoryCommand(program: Command): void {
     .action(async (name: string, { at }: { at?: string }, command: Command) => {
       const { client, out } = contextOf(command);
       const id = await resolveId(client, name);
-      const history = await client.get<History>(`/v1/microvms/${id}/history`, { query: { at: instant(at) } });
+      const history = await client.get<History>(`/v1/microvms/${id}/history`, {
+        query: { at: at === undefined ? undefined : instant(at) },
+      });
       if (out.json) return out.document(history);
       out.line(
         table(
@@ -51,13 +54,6 @@ export function addHistoryCommand(program: Command): void {
           : `At ${at} it did not exist yet.`,
       );
     });
-}
-
-/** A time without a zone is meant as on the clock of whoever types it. */
-function instant(text: string | undefined): string | undefined {
-  if (text === undefined || /^\d+(\.\d+)?$/.test(text) || /(Z|[+-]\d\d:\d\d)$/.test(text)) return text;
-  const parsed = new Date(text);
-  return Number.isNaN(parsed.getTime()) ? text : parsed.toISOString();
 }
 
 /** An event in a few words: its type and the fields that tell people something. */

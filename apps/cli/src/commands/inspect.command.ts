@@ -3,6 +3,7 @@ import type { Microvm } from '#protocol';
 import { clock, duration, mebibytes } from '../output/quantities';
 import type { Output } from '../output/output';
 import { printable, table } from '../output/table';
+import { instant, INSTANT_HELP } from '../past/instant';
 import { resolveId } from '../rest/resolve-id';
 import { contextOf } from './context';
 import { START_PHASES, START_SPANS, spent } from './microvm-timings';
@@ -11,10 +12,14 @@ export function addInspectCommand(program: Command): void {
   program
     .command('inspect <id...>')
     .description('show everything about a microVM: its state, why, and how long each step of its start took')
-    .action(async (names: string[], _options: object, command: Command) => {
+    .option('--at <time>', `as it was at an instant: ${INSTANT_HELP}`)
+    .action(async (names: string[], { at }: { at?: string }, command: Command) => {
       const { client, out } = contextOf(command);
       const microvms: Microvm[] = [];
-      for (const name of names) microvms.push(await client.get(`/v1/microvms/${await resolveId(client, name)}`));
+      const query = { at: at === undefined ? undefined : instant(at) };
+      for (const name of names) {
+        microvms.push(await client.get(`/v1/microvms/${await resolveId(client, name)}`, { query }));
+      }
       if (out.json) out.document(microvms.length === 1 ? microvms[0] : microvms);
       else {
         microvms.forEach((microvm, i) => {

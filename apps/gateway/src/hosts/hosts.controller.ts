@@ -1,5 +1,6 @@
 import { Controller, Inject } from '@nestjs/common';
 import { BusClient } from '#bus';
+import { FleetPast } from '#fleet';
 import {
   OperationError,
   cancelDrain,
@@ -28,6 +29,7 @@ export class HostsController {
   constructor(
     @Inject(BusClient) private readonly bus: BusClient,
     @Inject(FLEET) private readonly fleet: Fleet,
+    @Inject(FleetPast) private readonly past: FleetPast,
   ) {}
 
   @Serves(routes.listHostsRoute)
@@ -36,7 +38,8 @@ export class HostsController {
   }
 
   @Serves(routes.getHostRoute)
-  get(@Input(routes.getHostRoute) { params }: InputOf<typeof routes.getHostRoute>): Host {
+  get(@Input(routes.getHostRoute) { params, query }: InputOf<typeof routes.getHostRoute>): Host | Promise<Host> {
+    if (query.at !== undefined) return this.past.hostAt(params.id, query.at);
     const host = this.fleet.host(params.id);
     if (!host) throw new OperationError('notFound', `No host ${params.id} ever registered; GET /v1/hosts lists them.`);
     return host;

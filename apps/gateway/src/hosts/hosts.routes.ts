@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { AWAY, CONFLICT, INVALID, MALFORMED, NOT_FOUND, REFUSALS } from '../http/common-responses';
 import { count, duration } from '../http/query-types';
 import { route } from '../http/route';
-import { EmptyBody, IdempotencyHeaders } from '../microvms/microvms.schemas';
+import { AtQuery, EmptyBody, IdempotencyHeaders } from '../microvms/microvms.schemas';
 
 const shared = { tag: 'hosts', access: 'operator' } as const;
 export const HostParams = z.strictObject({ id: HostId.describe('Id of the host.') });
@@ -24,8 +24,9 @@ export const getHostRoute = route({
   name: 'getHost',
   method: 'GET',
   path: '/v1/hosts/{id}',
-  summary: 'Read one host',
+  summary: 'Read one host, as it is or as it was',
   params: HostParams,
+  query: AtQuery,
   responses: { 200: { description: 'The host.', schema: Host }, ...REFUSALS, ...NOT_FOUND, ...INVALID },
 });
 

@@ -1,6 +1,7 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { Controller, Inject, Req, Res } from '@nestjs/common';
 import { BusClient } from '#bus';
+import { FleetPast } from '#fleet';
 import { wallClockMs } from '#journal';
 import {
   createMicrovm,
@@ -21,10 +22,10 @@ import {
 } from '#protocol';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { FLEET, seen, type Fleet } from '../fleet/fleet';
-import { invalid } from '../http/invalid';
 import { prefersJson } from '../http/prefers-json';
 import { Input, Serves, type InputOf } from '../http/route';
 import { requireOwn, VisibleFleet } from '../tenancy/visible-fleet';
+import { filterOf } from './list-filter';
 import { MicrovmWaiter, newer } from './microvm-waiter';
 import * as routes from './microvms.routes';
 import { DEFAULT_WAIT_MS } from './microvms.schemas';
@@ -47,6 +48,7 @@ export class MicrovmsController {
     @Inject(BusClient) private readonly bus: BusClient,
     @Inject(FLEET) private readonly fleet: Fleet,
     @Inject(VisibleFleet) private readonly visible: VisibleFleet,
+    @Inject(FleetPast) private readonly past: FleetPast,
     @Inject(MicrovmWaiter) private readonly waiter: MicrovmWaiter,
   ) {}
 
@@ -77,13 +79,14 @@ export class MicrovmsController {
 
   @Serves(routes.listRoute)
   list(@Input(routes.listRoute) { who, query }: InputOf<typeof routes.listRoute>) {
-    const { state, host: hostId, tenant, image, name, label, limit, cursor } = query;
-    return this.visible.list(who, { state, hostId, tenant, image, name, labels: labelsOf(label), limit, cursor });
+    return this.visible.list(who, filterOf(query));
   }
 
   @Serves(routes.getRoute)
-  async get(@Input(routes.getRoute) { who, params }: InputOf<typeof routes.getRoute>): Promise<Microvm> {
-    return this.visible.shown(who, await this.visible.find(who, params.id));
+  async get(@Input(routes.getRoute) { who, params, query }: InputOf<typeof routes.getRoute>): Promise<Microvm> {
+    if (query.at === undefined) return this.visible.shown(who, await this.visible.find(who, params.id));
+    await this.visible.check(who, params.id);
+    return this.visible.shown(who, await this.past.microvmAt(params.id, query.at));
   }
 
   @Serves(routes.pauseRoute)
@@ -218,16 +221,4 @@ export class MicrovmsController {
     if (reached) reply.status(reachedStatus);
     return microvm;
   }
-}
-
-function labelsOf(pairs: string[] | undefined): Record<string, string> | undefined {
-  if (pairs === undefined) return undefined;
-  const labels = new Map<string, string>();
-  for (const pair of pairs) {
-    const equals = pair.indexOf('=');
-    const key = pair.slice(0, equals);
-    if (labels.has(key)) throw invalid([{ path: 'query.label', message: `${key} is given twice` }]);
-    labels.set(key, pair.slice(equals + 1));
-  }
-  return Object.fromEntries(labels);
 }

@@ -2,6 +2,7 @@ import { Microvm, MicrovmSpec, placementOf, Tuning, type MicrovmStateName } from
 import { AWAY, CONFLICT, INVALID, MALFORMED, NOT_FOUND, REFUSALS } from '../http/common-responses';
 import { route } from '../http/route';
 import {
+  AtQuery,
   EmptyBody,
   History,
   HistoryQuery,
@@ -64,7 +65,8 @@ export const getRoute = route({
   name: 'getMicrovm',
   method: 'GET',
   path: '/v1/microvms/{id}',
-  summary: 'Read one microVM, deleted ones included',
+  summary: 'Read one microVM, deleted ones included, as it is or as it was',
+  query: AtQuery,
   responses: { 200: { description: 'The microVM.', schema: Microvm }, ...REFUSALS, ...NOT_FOUND, ...INVALID, ...AWAY },
 });
 

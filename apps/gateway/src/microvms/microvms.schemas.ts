@@ -61,6 +61,11 @@ export const MicrovmList = z.strictObject({
   nextCursor: z.string().nullable(),
 });
 
+/** Query of what can also be read as it was. */
+export const AtQuery = z.strictObject({
+  at: InstantText.optional().describe('As it was at this instant: ISO 8601 with a zone, or ms since 1970.'),
+});
+
 export const HistoryQuery = z.strictObject({
   at: InstantText.optional().describe(
     'Only what had happened by then, and the microVM as it was: ISO 8601 with a zone, or ms since 1970.',

@@ -3,11 +3,6 @@ import { z } from 'zod';
 import { count, InstantText } from '../http/query-types';
 import { ListQuery } from '../microvms/microvms.schemas';
 
-/** Query of what can also be read as it was. */
-export const AtQuery = z.strictObject({
-  at: InstantText.optional().describe('As it was at this instant: ISO 8601 with a zone, or ms since 1970.'),
-});
-
 export const FleetQuery = ListQuery.extend({
   at: InstantText.optional().describe('The fleet as it was at this instant; absent: as it is now.'),
 });

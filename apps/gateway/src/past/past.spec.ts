@@ -69,6 +69,19 @@ describeWithNats('the past over REST', () => {
     expect((json as { hosts: Item[] }).hosts.map(({ id, state }) => [id, state])).toEqual([[HOST_ID, 'ready']]);
   });
 
+  it('shows one microVM and one host as they were', async () => {
+    const then = (await gateway.request(`/v1/microvms/${ids[0]}?at=${at[2]}`)).json as Item;
+    expect(then).toMatchObject({ id: ids[0], state: 'running' });
+    expect((await gateway.request(`/v1/microvms/${ids[0]}?at=${at[3]}`)).json).toMatchObject({ state: 'deleted' });
+    const unborn = await gateway.request(`/v1/microvms/${ids[0]}?at=${at[0]}`);
+    expect([unborn.status, (unborn.json as { detail: string }).detail]).toEqual([
+      404,
+      expect.stringContaining('did not exist yet') as string,
+    ]);
+    expect((await gateway.request(`/v1/hosts/${HOST_ID}?at=${at[0]}`)).json).toMatchObject({ state: 'ready' });
+    expect((await gateway.request(`/v1/hosts/${HOST_ID}?at=2001-01-01T00:00:00Z`)).status).toBe(404);
+  });
+
   it('has the filters and the pages of the list', async () => {
     expect(await shown(`at=${at[2]}&tenant=red`)).toEqual(['0 running', '2 running']);
     expect(await shown(`at=${at[2]}&name=second`)).toEqual(['1 running']);
