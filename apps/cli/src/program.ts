@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { ExitCode } from './exit-code';
 import { addDensityCommand } from './commands/density.command';
 import { addEventsCommand } from './commands/events.command';
+import { addGroupCommand } from './commands/group.command';
 import { addHistoryCommand } from './commands/history.command';
 import { addHostsCommand } from './commands/hosts.command';
 import { addInspectCommand } from './commands/inspect.command';
@@ -73,6 +74,7 @@ Exit codes: ${Object.entries(ExitCode)
   addConsoleCommand(program);
   addLifecycleCommands(program);
   addProtectCommand(program);
+  addGroupCommand(program);
   addTuneCommands(program);
   addImageCommand(program);
   addPlacementCommand(program);

@@ -23,6 +23,7 @@ import { ChangeLog } from './events/change-log';
 import { EventsController } from './events/events.controller';
 import { JournalPages } from './events/history-pages';
 import { FLEET } from './fleet/fleet';
+import { GroupsController } from './groups/groups.controller';
 import { HealthController } from './health/health.controller';
 import { Readiness } from './health/readiness';
 import { HostsController } from './hosts/hosts.controller';
@@ -94,6 +95,7 @@ export class GatewayModule {
       module: GatewayModule,
       controllers: [
         MicrovmsController,
+        GroupsController,
         SessionsController,
         ImagesController,
         HostsController,

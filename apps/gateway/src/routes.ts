@@ -2,6 +2,7 @@ import * as audit from './audit/audit.routes';
 import * as console from './console/console.routes';
 import * as density from './density/density.routes';
 import * as events from './events/events.routes';
+import * as groups from './groups/groups.routes';
 import * as health from './health/health.routes';
 import * as hosts from './hosts/hosts.routes';
 import type { RouteDefinition } from './http/route';
@@ -30,6 +31,13 @@ export const ROUTES: readonly RouteDefinition[] = [
   microvms.historyRoute,
   microvms.placementRoute,
   microvms.logRoute,
+  groups.createGroupRoute,
+  groups.listGroupsRoute,
+  groups.getGroupRoute,
+  groups.scaleGroupRoute,
+  groups.replaceGroupRoute,
+  groups.groupHistoryRoute,
+  groups.deleteGroupRoute,
   sessions.runRoute,
   sessions.execRoute,
   sessions.consoleSocketRoute,

@@ -112,7 +112,7 @@ export const stopRoute = route({
 
 export const protectionRoute = route({
   ...one,
-  name: 'protectMicrovm',
+  name: 'setMicrovmProtection',
   method: 'POST',
   path: '/v1/microvms/{id}/protection',
   summary: 'Protect it from being deleted, or lift that protection',

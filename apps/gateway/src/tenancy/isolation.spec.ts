@@ -25,7 +25,7 @@ const NOBODY = '01hzzzzzzzzzzzzzzzzzzzzzzz';
 const BODIES: Record<string, unknown> = {
   runInMicrovm: { command: ['echo', 'hello'] },
   tuneMicrovm: { kind: 'ctrlAltDel' },
-  protectMicrovm: { enabled: true },
+  setMicrovmProtection: { enabled: true },
 };
 const QUERIES: Record<string, string> = { getFilesOfMicrovm: '?path=/x', putFilesOfMicrovm: '?path=/x' };
 /** Words of hosts and of the other tenant that the tenant under test must never read. */
@@ -214,6 +214,25 @@ describeWithNats('tenants', () => {
       ).toEqual([]);
       expect((await as('admin', '/v1/tokens?tenant=rival')).status).toBe(403);
     },
+    createGroup: async () => {
+      const make = (tenant: string) => {
+        const body = { name: 'x', replicas: 1, spec: { image: 'canary', tenant } };
+        return as('user', '/v1/groups', { method: 'POST', body });
+      };
+      const [one, other] = [await make('rival'), await make('unheard-of')];
+      expect([one.status, other.status]).toEqual([403, 403]);
+      expect(one.text).toBe(other.text);
+    },
+    listGroups: async () => {
+      await theirGroup();
+      expect((await as('reader', '/v1/groups')).json).toEqual({ items: [] });
+      expect((await as('reader', '/v1/groups?tenant=rival')).status).toBe(403);
+    },
+    getGroup: () => groupAttack('GET', ''),
+    getGroupHistory: () => groupAttack('GET', '/history'),
+    scaleGroup: () => groupAttack('POST', '/scale', { replicas: 0 }),
+    replaceGroupSpec: () => groupAttack('PUT', '/spec', { spec: { image: 'canary' } }),
+    deleteGroup: () => groupAttack('DELETE', ''),
     revokeToken: () => tokenAttack('DELETE', ''),
     rotateToken: () => tokenAttack('POST', '/rotate'),
     // Not kept: it holds what the tenant said itself.
@@ -231,6 +250,24 @@ describeWithNats('tenants', () => {
     listImages: async () => expect((await as('reader', '/v1/images')).status).toBe(200),
     getImage: async () => expect((await as('reader', '/v1/images/nothing')).status).toBe(404),
   };
+
+  const theirGroup = (): Promise<Answer> => {
+    const spec = { image: 'canary', tenant: 'rival', labels: { team: 'secret-label' } };
+    return operator('/v1/groups', { method: 'POST', body: { name: 'secret-name', replicas: 2, spec } });
+  };
+
+  async function groupAttack(method: string, below: string, body?: object): Promise<void> {
+    const before = (await theirGroup()).text;
+    const [one, other] = await Promise.all(
+      ['rival_secret-name', 'rival_nobody'].map(async (id) => {
+        const given = body === undefined ? {} : { body };
+        return plain(await as('user', `/v1/groups/${id}${below}`, { method, ...given }), id);
+      }),
+    );
+    expect(one!.status).toBe(404);
+    expect(one).toEqual(other);
+    expect((await theirGroup()).text).toBe(before);
+  }
 
   async function tokenAttack(method: string, below: string): Promise<void> {
     const [one, other] = await Promise.all(

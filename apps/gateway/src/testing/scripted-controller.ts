@@ -57,6 +57,8 @@ import {
   type Tuning,
 } from '#protocol';
 
+import { ScriptedGroups } from './scripted-groups';
+
 export const HOST_ID = 'host-a';
 
 /** What a host makes of an order. hang: nothing is ever heard of it. */
@@ -79,6 +81,7 @@ export class ScriptedController {
   readonly requests: { subject: string; request: Record<string, unknown> }[] = [];
   /** By subject: answers instead of the usual handler. Never resolving means silence. */
   readonly instead = new Map<string, (request: never) => unknown>();
+  readonly groups = new ScriptedGroups();
   readonly #lives = new Map<string, MicrovmLife>();
   readonly #keys = new Map<string, { id: string; spec: string }>();
   readonly #subscriptions: Subscription[] = [];
@@ -130,6 +133,7 @@ export class ScriptedController {
     this.#answer(tuneMicrovm, ({ id, tuning }) => this.#tune(id, tuning));
     this.#answer(microvmHistoryOf, (request) => this.#history(request));
     this.#answer(placementOf, () => ({ receipts: [] }));
+    this.groups.answer((operation, handler) => this.#answer(operation, handler));
     this.#answer(fleetDensity, () => density());
     this.#answer(listHosts, () => ({ items: this.#host ? [viewHost(this.#host)] : [] }));
     for (const [operation, type] of [
