@@ -34,7 +34,7 @@ export class ScriptedHost {
   readonly commands: Command[] = [];
   readonly held = new Map<string, { epoch: number; as: 'starting' | 'running' | 'paused' | 'ended' }>();
   script: Script = () => 'obey';
-  /** Most microVMs it takes. */
+  /** Most microVMs it takes at the moment. */
   slots: number;
   #factNumber = 0;
   #timers: NodeJS.Timeout[] = [];
@@ -190,7 +190,7 @@ export class ScriptedHost {
       cpus: 64,
       memoryMiB: 1_000_000,
       reserveMiB: 0,
-      slots: this.slots,
+      slots: 10_000,
       overcommit: { cpu: 100, memory: 1 },
       images: ['canary'],
       labels: this.options.labels ?? {},

@@ -28,7 +28,8 @@ export class Receipts implements OnModuleInit {
   /** Oldest first; `only`: this one, if it is one of them. */
   async of(microvmId: string, only?: string): Promise<Receipt[]> {
     const { entries } = await this.#histories.read(microvmHistory(microvmId));
-    const ids = entries.flatMap(({ record }) => record.events.flatMap(receiptIdIn));
+    // A place that is kept for a move is in its history twice: when it was chosen, and when it is taken.
+    const ids = [...new Set(entries.flatMap(({ record }) => record.events.flatMap(receiptIdIn)))];
     return this.#reader.read(only === undefined ? ids : ids.filter((id) => id === only));
   }
 }
