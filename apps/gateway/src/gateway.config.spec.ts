@@ -7,6 +7,7 @@ describe('GatewayConfig', () => {
   it('fills in what is not said', () => {
     expect(read({ VOLLEY_TOKEN_FILE: '/t' })).toEqual({
       natsUrl: 'nats://127.0.0.1:4222',
+      natsReplicas: 1,
       listen: { host: '127.0.0.1', port: 7400 },
       tokenFile: '/t',
       consoleDir: 'dist/console',

@@ -17,6 +17,9 @@ export const GatewayConfig = z.object({
   listen: Listen.prefault('127.0.0.1:7400'),
   /** File with the operator token; readable by its owner alone. */
   tokenFile: z.string({ error: 'is needed: the file that holds the operator token' }).min(1),
+  /** Certificate (PEM, with those of intermediate authorities) and key of REST; absent: REST is not encrypted. */
+  tlsCertFile: z.string().min(1).optional(),
+  tlsKeyFile: z.string().min(1).optional(),
   /** The built console page. */
   consoleDir: z.string().min(1).default('dist/console'),
   /** Largest file that may be uploaded, in MiB. */

@@ -8,6 +8,7 @@ import { acceptJsonOnly, BODY_LIMIT } from './http/body-parser';
 import { requirePrincipal } from './http/authentication';
 import { answerClientError } from './http/client-errors';
 import { problemOf } from './http/problem';
+import type { TlsFiles } from './http/tls-files';
 import { pathOf, ProblemFilter, PROBLEM_TYPE } from './http/problem.filter';
 import type { GatewayMetrics } from './metrics/gateway-metrics';
 import { ROUTES } from './routes';
@@ -23,13 +24,14 @@ class GatewayAdapter extends FastifyAdapter {
   override registerParserMiddleware(): void {}
 }
 
-/** Fastify with bounds on everything a client sends. */
-export function gatewayAdapter(): FastifyAdapter {
+/** Fastify with bounds on everything a client sends; encrypted when there is something to encrypt with. */
+export function gatewayAdapter(tls?: TlsFiles): FastifyAdapter {
+  const server = { headersTimeout: 30_000 };
   return new GatewayAdapter({
+    ...(tls ? { https: { ...tls, ...server } } : { http: server }),
     bodyLimit: BODY_LIMIT,
     // How long a request may take to arrive: a file that is uploaded. What is no file has less, and answers may take longer.
     requestTimeout: UPLOAD_MS,
-    http: { headersTimeout: 30_000 },
     keepAliveTimeout: 60_000,
     routerOptions: { maxParamLength: 512 },
     // Requests on open connections are still answered while we leave, and their connections closed with the answer.

@@ -1,12 +1,14 @@
-import { spawn, type ChildProcess } from 'node:child_process';
+import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { Agent, request } from 'node:http';
+import { request as secureRequest } from 'node:https';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { connectNats } from '#bus';
 import type { NatsConnection } from 'nats';
+import { WebSocket } from 'ws';
 import { describeWithNats, startNatsServer, type NatsServer } from '../../../test/support/nats-server';
 import { ask, TOKEN } from './testing/gateway-under-test';
 import { ScriptedController } from './testing/scripted-controller';
@@ -109,6 +111,7 @@ describeWithNats('volley-gateway, the process', () => {
 
   it.each([
     ['no token file', { VOLLEY_TOKEN_FILE: '/nowhere/operator.token' }, /cannot read the operator token/],
+    ['half of a certificate', { VOLLEY_TLS_CERT_FILE: '/c' }, /only one is given/],
     ['a wrong address', { VOLLEY_LISTEN: 'everywhere' }, /VOLLEY_LISTEN: must be HOST:PORT/],
   ])('does not start with %s, and says so', async (_, env, message) => {
     const child = launch(env);
@@ -117,6 +120,44 @@ describeWithNats('volley-gateway, the process', () => {
     expect(await once(child, 'close')).toEqual([2, null]);
     expect(text).toMatch(message);
     expect(text).not.toMatch(/\n\s+at /); // no stack for an operator
+  });
+
+  it('serves REST and WebSockets by TLS when it has a certificate, and not in the clear', async () => {
+    const [cert, key] = [join(folder, 'rest.pem'), join(folder, 'rest.key')];
+    const words = 'req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=rest';
+    execFileSync(
+      'openssl',
+      [...words.split(' '), '-addext', 'subjectAltName=IP:127.0.0.1', '-keyout', key, '-out', cert],
+      {
+        stdio: 'ignore',
+      },
+    );
+    const child = launch({ VOLLEY_TLS_CERT_FILE: cert, VOLLEY_TLS_KEY_FILE: key });
+    const url = await ready(child);
+    expect(url).toMatch(/^https:/);
+    const ca = await readFile(cert);
+    const status = await new Promise<number | undefined>((resolve, reject) => {
+      const asked = secureRequest(`${url}/readyz`, { ca }, (response) => resolve(response.resume().statusCode));
+      asked.once('error', reject).end();
+    });
+    expect(status).toBe(200);
+    const socket = new WebSocket(`${url.replace('https', 'wss')}/v1/microvms/none/console`, ['volley.v1'], { ca });
+    const refused = await new Promise<number | undefined>((resolve, reject) => {
+      socket.once('unexpected-response', (_, response) => resolve(response.statusCode));
+      socket.once('error', reject);
+    });
+    socket.on('error', () => undefined).terminate();
+    expect(refused).toBe(401);
+    await expect(ask(`${url.replace('https', 'http')}/readyz`, { token: null })).rejects.toThrow();
+    child.kill('SIGTERM');
+    expect(await once(child, 'exit')).toEqual([0, null]);
+
+    await chmod(key, 0o640);
+    const loose = launch({ VOLLEY_TLS_CERT_FILE: cert, VOLLEY_TLS_KEY_FILE: key });
+    let text = '';
+    loose.stderr!.setEncoding('utf8').on('data', (chunk: string) => (text += chunk));
+    expect(await once(loose, 'close')).toEqual([2, null]);
+    expect(text).toContain(`chmod 600 ${key}`);
   });
 
   it('does not start with a token that others can read', async () => {

@@ -1,6 +1,7 @@
 import 'reflect-metadata';
 import { once } from 'node:events';
 import type { Server as HttpServer } from 'node:http';
+import { Server as TlsServer } from 'node:tls';
 import { Module, type DynamicModule, type INestApplication, type INestMicroservice, type Type } from '@nestjs/common';
 import { NestFactory, type AbstractHttpAdapter } from '@nestjs/core';
 import pino, { type Logger } from 'pino';
@@ -143,7 +144,9 @@ class Service {
     await app.init();
     await app.startAllMicroservices();
     await app.listen(http.port, http.host);
-    return [app, await app.getUrl()];
+    // Nest knows of TLS only where it has set it up itself.
+    const url = await app.getUrl();
+    return [app, app.getHttpServer() instanceof TlsServer ? url.replace(/^http:/, 'https:') : url];
   }
 
   #nestOptions() {

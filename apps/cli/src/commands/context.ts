@@ -7,6 +7,7 @@ import { targetOf } from '../rest/target';
 export interface GlobalOptions {
   url?: string;
   tokenFile?: string;
+  caFile?: string;
   data: string;
   json?: boolean;
 }

@@ -12,6 +12,8 @@ export interface Exchange {
   /** ms until the headers of the answer must be there. */
   deadlineMs: number;
   signal?: AbortSignal;
+  /** Authorities to believe in place of those that the system knows, PEM. */
+  ca?: string;
 }
 
 /** Thrown when no answer came in time. */
@@ -36,11 +38,13 @@ export function exchange({
   content,
   deadlineMs,
   signal,
+  ca,
 }: Exchange): Promise<IncomingMessage> {
   const secure = url.protocol === 'https:';
   const agent = secure ? (httpsAgent ??= new HttpsAgent(agentOptions)) : (httpAgent ??= new HttpAgent(agentOptions));
-  const options: RequestOptions = {
+  const options: RequestOptions & { ca?: string } = {
     method,
+    ...(ca === undefined ? {} : { ca }),
     agent,
     headers: {
       ...headers,

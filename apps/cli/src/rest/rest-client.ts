@@ -61,12 +61,16 @@ export class RestClient {
   }
 
   /** Where and how a WebSocket of this API is opened. */
-  webSocket(path: string, query: Record<string, string>): { url: string; headers: Record<string, string> } {
+  webSocket(
+    path: string,
+    query: Record<string, string>,
+  ): { url: string; headers: Record<string, string>; ca?: string | undefined } {
     const url = new URL(path, this.target.url);
     url.protocol = url.protocol === 'https:' ? 'wss:' : 'ws:';
     for (const [name, value] of Object.entries(query)) url.searchParams.set(name, value);
     const token = this.target.token();
-    return { url: url.href, headers: token === undefined ? {} : { authorization: `Bearer ${token}` } };
+    const headers: Record<string, string> = token === undefined ? {} : { authorization: `Bearer ${token}` };
+    return { url: url.href, headers, ca: this.target.ca };
   }
 
   async json<T>(method: string, path: string, options: RequestOptions): Promise<T> {
@@ -132,6 +136,7 @@ export class RestClient {
         ...(options.body === undefined ? {} : { body: JSON.stringify(options.body) }),
         ...(options.content === undefined ? {} : { content: options.content }),
         ...(options.signal ? { signal: options.signal } : {}),
+        ...(this.target.ca === undefined ? {} : { ca: this.target.ca }),
       });
     } catch (error) {
       throw this.unreachable(error);

@@ -8,11 +8,14 @@ import { readState } from '../supervisor/supervisor-state';
 export interface Target {
   readonly url: string;
   token(): string | undefined;
+  /** Certificates (PEM) of the authorities to believe; undefined: those that the system knows. */
+  readonly ca?: string | undefined;
 }
 
 export interface TargetOptions {
   url?: string | undefined;
   tokenFile?: string | undefined;
+  caFile?: string | undefined;
   data: string;
 }
 
@@ -37,7 +40,20 @@ export function targetOf(options: TargetOptions, env: NodeJS.ProcessEnv = proces
   const isLocal = given === undefined || given === local;
   const file = named ?? (isLocal ? folder.operatorTokenFile : undefined);
   let token: string | undefined;
-  return { url, token: () => (file === undefined ? undefined : (token ??= tokenIn(file, named !== undefined))) };
+  return {
+    url,
+    token: () => (file === undefined ? undefined : (token ??= tokenIn(file, named !== undefined))),
+    ca: authorities(options.caFile ?? env['VOLLEY_CA_FILE']),
+  };
+}
+
+function authorities(file: string | undefined): string | undefined {
+  if (file === undefined) return undefined;
+  try {
+    return readFileSync(file, 'utf8');
+  } catch (error) {
+    throw new CliError(`cannot read the certificates: ${(error as Error).message}`, ExitCode.usage);
+  }
 }
 
 function tokenIn(file: string, mustExist: boolean): string | undefined {

@@ -15,10 +15,11 @@ export async function openWebSocket(
   path: string,
   query: Record<string, string> = {},
 ): Promise<WebSocket> {
-  const { url, headers } = client.webSocket(path, query);
+  const { url, headers, ca } = client.webSocket(path, query);
   const ws = await import('ws'); // only here: other commands start faster without
   const socket = new ws.WebSocket(url, ['volley.v1'], {
     headers,
+    ca,
     handshakeTimeout: HANDSHAKE_MS,
     perMessageDeflate: false,
   });
