@@ -2,6 +2,7 @@ import { Command } from 'commander';
 import { join } from 'node:path';
 import { ExitCode } from './exit-code';
 import { addDensityCommand } from './commands/density.command';
+import { addDrainCommand } from './commands/drain.command';
 import { addEventsCommand } from './commands/events.command';
 import { addGroupCommand } from './commands/group.command';
 import { addHistoryCommand } from './commands/history.command';
@@ -84,6 +85,7 @@ Exit codes: ${Object.entries(ExitCode)
   addTenantCommand(program);
   addTokenCommand(program);
   const audit = program.command('audit').description('who did or tried what, and whether the histories bear it out');
+  addDrainCommand(program);
   addAuditList(audit);
   addAuditReplay(audit);
   addDoctorCommand(program);
