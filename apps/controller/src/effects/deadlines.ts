@@ -1,14 +1,16 @@
 import { Inject, Injectable, type OnModuleDestroy } from '@nestjs/common';
 import type { Logger } from 'pino';
 import { LOGGER } from '#bus';
-import { DeadlineQueue } from '#journal';
-import { decideEvents, type MicrovmLife } from '#lifecycle';
+import { DeadlineQueue, steadyClock, steadyDue } from '#journal';
+import { decideEvents, type MicrovmLife, type Timer } from '#lifecycle';
 import { partitionOf } from '#protocol';
 import { MicrovmHistories } from '../histories/microvm-histories';
 import { Partitions } from '../partitions/partitions';
 
 /** What a failed firing waits before it is tried again, ms. */
 const RETRY_MS = 1_000;
+/** Timers that mean an hour of the day. All others mean a length of time, which steps of the wall clock do not change. */
+const BY_WALL_CLOCK: ReadonlySet<string> = new Set(['scheduledStart', 'scheduledStop']);
 
 /**
  * The timers of our partitions' microVMs. They are durable without being stored: each is a function of the history that armed it, so
@@ -16,8 +18,10 @@ const RETRY_MS = 1_000;
  */
 @Injectable()
 export class Deadlines implements OnModuleDestroy {
-  readonly #queue = new DeadlineQueue<string>({ due: (key, atMs) => void this.#fire(key, atMs) });
-  readonly #armed = new Map<string, readonly string[]>();
+  readonly #waits = new DeadlineQueue<string>({ due: (key) => void this.#fire(key), clock: steadyClock });
+  readonly #hours = new DeadlineQueue<string>({ due: (key) => void this.#fire(key) });
+  /** microVM -> its timers that were set. */
+  readonly #armed = new Map<string, MicrovmLife['timers']>();
 
   constructor(
     private readonly histories: MicrovmHistories,
@@ -40,32 +44,41 @@ export class Deadlines implements OnModuleDestroy {
   }
 
   onModuleDestroy(): void {
-    this.#queue.stop();
+    this.#waits.stop();
+    this.#hours.stop();
   }
 
   #disarm(id: string): void {
-    for (const timer of this.#armed.get(id) ?? []) this.#queue.clear(`${id} ${timer}`);
+    for (const { name } of this.#armed.get(id) ?? []) this.#clear(`${id} ${name}`);
     this.#armed.delete(id);
   }
 
-  #arm(life: MicrovmLife): void {
-    for (const timer of this.#armed.get(life.id) ?? []) {
-      if (!life.timers.has(timer)) this.#queue.clear(`${life.id} ${timer}`);
-    }
-    if (life.timers.size === 0) {
-      this.#armed.delete(life.id);
+  #arm({ id, timers }: MicrovmLife): void {
+    const before = this.#armed.get(id);
+    for (const { name } of before ?? []) if (!timers.has(name)) this.#clear(`${id} ${name}`);
+    if (timers.size === 0) {
+      this.#armed.delete(id);
       return;
     }
-    this.#armed.set(life.id, [...life.timers.keys()]);
-    for (const { name, dueAt } of life.timers.values()) {
-      const key = `${life.id} ${name}`;
-      if (this.#queue.get(key) !== dueAt) this.#queue.set(key, dueAt);
-    }
+    this.#armed.set(id, timers);
+    for (const timer of timers)
+      if (before?.get(timer.name)?.dueAt !== timer.dueAt) this.#set(`${id} ${timer.name}`, timer);
   }
 
-  async #fire(key: string, atMs: number): Promise<void> {
+  #set(key: string, timer: Timer): void {
+    if (BY_WALL_CLOCK.has(timer.name)) this.#hours.set(key, timer.dueAt);
+    else this.#waits.set(key, steadyDue(timer));
+  }
+
+  #clear(key: string): void {
+    this.#waits.clear(key);
+    this.#hours.clear(key);
+  }
+
+  async #fire(key: string): Promise<void> {
     const [id, timer] = key.split(' ') as [string, string];
-    if (!this.partitions.owns(id)) return; // the owner has it in its own queue
+    const atMs = this.#armed.get(id)?.get(timer)?.dueAt;
+    if (atMs === undefined || !this.partitions.owns(id)) return; // the owner has it in its own queue
     const who = { commandId: `timer.${timer}.${Math.round(atMs)}`, cause: { kind: 'timer' as const, by: timer } };
     try {
       const { decision, life } = await this.histories.decide(id, who, (life, occasion) => {
@@ -76,11 +89,12 @@ export class Deadlines implements OnModuleDestroy {
       // Nothing changed: set again meanwhile, or a review, which comes again after the same time.
       const armed = life?.timers.get(timer);
       if (decision.kind !== 'record' && armed) {
-        this.#queue.set(key, armed.dueAt > atMs ? armed.dueAt : Date.now() + armed.delayMs);
+        if (armed.dueAt > atMs) this.#set(key, armed);
+        else this.#waits.set(key, steadyClock.now() + armed.delayMs);
       }
     } catch (error) {
       this.logger.warn({ err: error, microvmId: id, timer }, 'a deadline could not be recorded yet');
-      this.#queue.set(key, Date.now() + RETRY_MS);
+      this.#waits.set(key, steadyClock.now() + RETRY_MS);
     }
   }
 }

@@ -1,4 +1,4 @@
-import { Inject, Injectable, type OnModuleDestroy, type OnModuleInit } from '@nestjs/common';
+import { Inject, Injectable, Optional, type OnModuleDestroy, type OnModuleInit } from '@nestjs/common';
 import type { NatsConnection } from 'nats';
 import type { Logger } from 'pino';
 import { LOGGER, NATS } from '#bus';
@@ -6,6 +6,7 @@ import { openHostJournal } from '#fleet';
 import { wallClockMs } from '#journal';
 import { decideHostEvents, foldHostRecord, type HostDecision, type HostEffect, type HostLife } from '#lifecycle';
 import { hostHistory, type Cause, type HostEvent, type HostRecord } from '#protocol';
+import { Partitions } from '../partitions/partitions';
 import { HistoryStore, type Outcome } from './history-store';
 
 interface Listener {
@@ -23,6 +24,7 @@ export class HostHistories implements OnModuleInit, OnModuleDestroy {
   constructor(
     @Inject(NATS) private readonly nats: NatsConnection,
     @Inject(LOGGER) private readonly logger: Logger,
+    @Optional() private readonly partitions?: Partitions,
   ) {}
 
   async onModuleInit(): Promise<void> {
@@ -69,7 +71,7 @@ export class HostHistories implements OnModuleInit, OnModuleDestroy {
     events: HostEvent[],
   ): Promise<Outcome<HostLife, HostDecision>> {
     const outcome = await this.#store.decide(hostId, (life) =>
-      decideHostEvents(life, events, { hostId, ...who, at: wallClockMs() }),
+      decideHostEvents(life, events, { hostId, ...who, at: wallClockMs(), machine: this.partitions?.machine }),
     );
     const { decision, life, appended } = outcome;
     if (life && decision.kind === 'record' && appended && decision.advance.effects.length > 0) {

@@ -1,4 +1,4 @@
-import { Inject, Injectable, type OnModuleDestroy, type OnModuleInit } from '@nestjs/common';
+import { Inject, Injectable, Optional, type OnModuleDestroy, type OnModuleInit } from '@nestjs/common';
 import type { NatsConnection } from 'nats';
 import type { Logger } from 'pino';
 import { LOGGER, NATS } from '#bus';
@@ -13,6 +13,7 @@ import {
   type Occasion,
 } from '#lifecycle';
 import { microvmHistory, type Cause, type MicrovmEvent, type MicrovmRecord } from '#protocol';
+import { Partitions } from '../partitions/partitions';
 import { HistoryStore, type Outcome } from './history-store';
 
 export type MicrovmOutcome = Outcome<MicrovmLife, Decision>;
@@ -35,6 +36,7 @@ export class MicrovmHistories implements OnModuleInit, OnModuleDestroy {
   constructor(
     @Inject(NATS) private readonly nats: NatsConnection,
     @Inject(LOGGER) private readonly logger: Logger,
+    @Optional() private readonly partitions?: Partitions,
   ) {}
 
   async onModuleInit(): Promise<void> {
@@ -96,7 +98,7 @@ export class MicrovmHistories implements OnModuleInit, OnModuleDestroy {
   ): Promise<MicrovmOutcome> {
     const outcome = await this.#store.decide(
       id,
-      (life) => decider(life, { microvmId: id, ...who, at: wallClockMs() }),
+      (life) => decider(life, { microvmId: id, ...who, at: wallClockMs(), machine: this.partitions?.machine }),
       newborn,
     );
     const { decision, life, appended } = outcome;

@@ -2,7 +2,7 @@ import { Inject, Injectable, type OnApplicationBootstrap, type OnModuleDestroy }
 import type { NatsConnection } from 'nats';
 import type { Logger } from 'pino';
 import { LOGGER, NATS } from '#bus';
-import { ConnectionWatch, DeadlineQueue } from '#journal';
+import { ConnectionWatch, DeadlineQueue, steadyClock, steadyDue } from '#journal';
 import { HOST_LIMITS, hostState, isPresent, microvmContext, type HostLife } from '#lifecycle';
 import { partitionOf } from '#protocol';
 import { HostHistories } from '../histories/host-histories';
@@ -18,8 +18,14 @@ const TAKE_OVER_GRACE_MS = 2 * HOST_LIMITS.heartbeat;
  */
 @Injectable()
 export class HostLeases implements OnApplicationBootstrap, OnModuleDestroy {
-  readonly #leases = new DeadlineQueue<string>({ due: (hostId) => void this.#leaseEnded(hostId) });
-  readonly #deadlines = new DeadlineQueue<string>({ due: (key, atMs) => void this.#deadlinePassed(key, atMs) });
+  readonly #leases = new DeadlineQueue<string>({
+    due: (hostId) => void this.#leaseEnded(hostId),
+    clock: steadyClock,
+  });
+  readonly #deadlines = new DeadlineQueue<string>({
+    due: (key) => void this.#deadlinePassed(key),
+    clock: steadyClock,
+  });
   readonly #watch: ConnectionWatch;
   #offReconnect = (): void => {};
 
@@ -59,7 +65,7 @@ export class HostLeases implements OnApplicationBootstrap, OnModuleDestroy {
   /** A host was heard. */
   heard(hostId: string): void {
     const life = this.hosts.get(hostId);
-    if (life && isLeased(life)) this.#leases.set(hostId, Date.now() + HOST_LIMITS.lease);
+    if (life && isLeased(life)) this.#leases.set(hostId, steadyClock.now() + HOST_LIMITS.lease);
   }
 
   #renewAll(): void {
@@ -69,7 +75,7 @@ export class HostLeases implements OnApplicationBootstrap, OnModuleDestroy {
   #takeOver(life: HostLife): void {
     this.#arm(life);
     if (isLeased(life)) {
-      this.#leases.set(life.id, Math.max(this.#leases.get(life.id) ?? 0, Date.now() + TAKE_OVER_GRACE_MS));
+      this.#leases.set(life.id, Math.max(this.#leases.get(life.id) ?? 0, steadyClock.now() + TAKE_OVER_GRACE_MS));
     }
     // Whoever owned it before may have ended between the host's record and those of its microVMs.
     if (hostState(life) === 'unreachable') this.#tellMicrovms(life.id, 'hostLost');
@@ -77,7 +83,7 @@ export class HostLeases implements OnApplicationBootstrap, OnModuleDestroy {
   }
 
   #arm(life: HostLife): void {
-    for (const { name, dueAt } of life.timers.values()) this.#deadlines.set(`${life.id} ${name}`, dueAt);
+    for (const timer of life.timers) this.#deadlines.set(`${life.id} ${timer.name}`, steadyDue(timer));
     for (const name of ['joinDeadline', 'lostAfter']) {
       if (!life.timers.has(name)) this.#deadlines.clear(`${life.id} ${name}`);
     }
@@ -92,10 +98,11 @@ export class HostLeases implements OnApplicationBootstrap, OnModuleDestroy {
     await this.#record(hostId, `lease.${Date.now()}`, 'lease', { type: 'leaseExpired' }, () => this.heard(hostId));
   }
 
-  async #deadlinePassed(key: string, atMs: number): Promise<void> {
+  async #deadlinePassed(key: string): Promise<void> {
     const [hostId, timer] = key.split(' ') as [string, string];
-    if (!this.partitions.owns(hostId)) return;
-    const again = (): void => this.#deadlines.set(key, Date.now() + 1_000);
+    const atMs = this.hosts.get(hostId)?.timers.get(timer)?.dueAt;
+    if (atMs === undefined || !this.partitions.owns(hostId)) return;
+    const again = (): void => this.#deadlines.set(key, steadyClock.now() + 1_000);
     await this.#record(hostId, `timer.${timer}.${Math.round(atMs)}`, timer, { type: 'deadlinePassed', timer }, again);
   }
 

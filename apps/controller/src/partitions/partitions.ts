@@ -32,6 +32,7 @@ export class Partitions implements OnModuleInit, OnApplicationBootstrap, OnModul
   #leases!: ReplicaLeases;
   #owners: readonly (string | undefined)[] = [];
   #owned: ReadonlySet<number> = new Set();
+  #machine = MICROVM_MACHINE_VERSION;
   readonly #listeners: ((change: PartitionChange) => void)[] = [];
 
   constructor(
@@ -59,6 +60,11 @@ export class Partitions implements OnModuleInit, OnApplicationBootstrap, OnModul
     await this.#leases.leave();
   }
 
+  /** Oldest machine among the replicas, as far as was last known: what is newer must not be written yet, for one of them could not read it. */
+  get machine(): number {
+    return this.#machine;
+  }
+
   /** How many are ours. */
   get owned(): number {
     return this.#leases.holds ? this.#owned.size : 0;
@@ -74,11 +80,6 @@ export class Partitions implements OnModuleInit, OnApplicationBootstrap, OnModul
     return this.#leases.holds ? this.#owners[partitionOf(id)] : undefined;
   }
 
-  /** Oldest machine among the replicas: what is newer must not be written yet, for one of them could not read it. */
-  get machine(): number {
-    return Math.min(MICROVM_MACHINE_VERSION, ...this.#leases.members.map(({ machine }) => machine));
-  }
-
   /** Called in the order of registration, after `owns` has changed. */
   onChange(listener: (change: PartitionChange) => void): void {
     this.#listeners.push(listener);
@@ -86,6 +87,9 @@ export class Partitions implements OnModuleInit, OnApplicationBootstrap, OnModul
 
   #share(): void {
     const members = this.#leases.members.map(({ id }) => id);
+    if (members.length > 0) {
+      this.#machine = Math.min(MICROVM_MACHINE_VERSION, ...this.#leases.members.map(({ machine }) => machine));
+    }
     this.#owners = partitionOwners(members, PARTITIONS);
     const before = this.#owned;
     this.#owned = new Set(this.#owners.flatMap((owner, partition) => (owner === this.id ? [partition] : [])));

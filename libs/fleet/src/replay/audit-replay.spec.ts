@@ -6,7 +6,7 @@ import { pino } from 'pino';
 import { BusClient, connectNats, FleetBus } from '#bus';
 import { microvmHistory, type MicrovmRecord } from '#protocol';
 import type { Journal } from '#journal';
-import { decideEvents, foldMicrovmRecord, type MicrovmLife } from '#lifecycle';
+import { decideEvents, foldMicrovmRecord, type MicrovmLife, Timers } from '#lifecycle';
 import { describeWithNats, startNatsServer, type NatsServer } from '../../../../test/support/nats-server';
 import type { FleetView } from '../fleet-view';
 import { openMicrovmJournal } from '../journals';
@@ -105,7 +105,7 @@ describeWithNats('auditReplay', () => {
     await serve(
       'spoilt',
       spoilt((life) => {
-        if (life.id === victims[0]!.id) return { ...life, timers: new Map() };
+        if (life.id === victims[0]!.id) return { ...life, timers: Timers.NONE };
         if (life.id === victims[1]!.id) return { ...life, enteredAt: life.enteredAt + 1 };
         return life;
       }),
@@ -122,7 +122,7 @@ describeWithNats('auditReplay', () => {
   });
 
   it('finds a life that a process lacks, one that it has too many, and one that it did not carry on', async () => {
-    const running = living().filter(({ snapshot }) => snapshot.value === 'running');
+    const running = living().filter(({ state }) => state === 'running');
     const [lacking, stale] = running as [MicrovmLife, MicrovmLife];
     const { entries } = await journal.read(microvmHistory(stale.id));
     const before = entries
@@ -150,7 +150,7 @@ describeWithNats('auditReplay', () => {
 
   it('finds a record that the machine would not have written', async () => {
     await serve('one', view);
-    const victim = living().find(({ snapshot }) => snapshot.value === 'running')!;
+    const victim = living().find(({ state }) => state === 'running')!;
     const occasion = {
       microvmId: victim.id,
       commandId: 'forged',

@@ -82,7 +82,7 @@ function nextEvent(
     guestRunAt: at,
     guestBootedAt: at,
   };
-  const timer = pick([...life.timers.keys(), 'none']);
+  const timer = pick([...[...life.timers].map(({ name }) => name), 'none']);
   return pick<MicrovmEvent>([
     { type: 'placed', hostId: pick(hosts), epoch: epoch + 1, receiptId: 'r', decidedAt: at },
     { type: 'placed', hostId: pick(hosts), epoch: epoch + 1, receiptId: 'r', decidedAt: at },

@@ -1,7 +1,6 @@
 import type { Cause, Host, HostEvent, HostRecord, HostStateName } from '#protocol';
 import { EventRefusedError, IllegalHistoryError } from '../support/errors';
 import { advance, beginLife, type Advance, type Life } from '../support/life';
-import { stateOf } from '../support/step';
 import { HOST_MACHINE_VERSION, hostMachine, type HostContext, type HostEffect } from './host.machine';
 
 /** The folded history of one host. */
@@ -10,15 +9,20 @@ export interface HostLife extends Life<HostEffect> {
   readonly revision: number;
 }
 
-export const hostState = (life: Life<HostEffect>): HostStateName => stateOf<HostStateName>(life.snapshot);
-export const hostContext = (life: Life<HostEffect>): HostContext => life.snapshot.context as HostContext;
+export const hostState = (life: Life<HostEffect>): HostStateName => life.state as HostStateName;
+export const hostContext = (life: Life<HostEffect>): HostContext => life.context as HostContext;
 
-function applyHostEvents(life: HostLife | null, events: readonly HostEvent[], at: number): Advance<HostEffect> {
-  if (life) return advance(hostMachine, life, events, at);
+function applyHostEvents(
+  life: HostLife | null,
+  events: readonly HostEvent[],
+  at: number,
+  machine = HOST_MACHINE_VERSION,
+): Advance<HostEffect> {
+  if (life) return advance(hostMachine, life, events, { at, machine });
   const [birth, ...rest] = events;
   if (birth?.type !== 'registered') throw new EventRefusedError(birth?.type ?? 'nothing', 'nothing');
   const born = beginLife<HostEffect>(hostMachine, birth, at);
-  return { ...advance(hostMachine, born.life, rest, at), changed: true };
+  return { ...advance(hostMachine, born.life, rest, { at, machine }), changed: true };
 }
 
 export type HostDecision =
@@ -26,22 +30,42 @@ export type HostDecision =
   | { kind: 'nothing' }
   | { kind: 'refused'; state: HostStateName | null };
 
-/** Decides events of a host, all or none. */
+export interface HostOccasion {
+  hostId: string;
+  commandId: string;
+  cause: Cause;
+  at: number;
+  /** Version of the machine to accept by: the oldest among the controllers. Default: this one's. */
+  machine?: number | undefined;
+}
+
+/** Added after version 1. */
+const EVENTS: Partial<Record<HostEvent['type'], number>> = {
+  drainRequested: 2,
+  drainCancelled: 2,
+  drainProgressed: 2,
+  drainCompleted: 2,
+  drainReopened: 2,
+};
+
+/** Decides events of a host, all or none. Refused: also what a controller of an older version could not read. */
 export function decideHostEvents(
   life: HostLife | null,
   events: HostEvent[],
-  occasion: { hostId: string; commandId: string; cause: Cause; at: number },
+  { machine = HOST_MACHINE_VERSION, ...occasion }: HostOccasion,
 ): HostDecision {
+  const added = events.some(({ type }) => (EVENTS[type] ?? 1) > machine);
+  if (added) return { kind: 'refused', state: life ? hostState(life) : null };
   let next: Advance<HostEffect>;
   try {
-    next = applyHostEvents(life, events, occasion.at);
+    next = applyHostEvents(life, events, occasion.at, machine);
   } catch (error) {
     if (error instanceof EventRefusedError) return { kind: 'refused', state: life ? hostState(life) : null };
     throw error;
   }
   if (!next.changed) return { kind: 'nothing' };
   const record: HostRecord = {
-    machine: HOST_MACHINE_VERSION,
+    machine,
     ...occasion,
     from: life ? hostState(life) : null,
     to: hostState(next.life),
@@ -53,7 +77,7 @@ export function decideHostEvents(
 /** Folds one stored record. Throws {@link IllegalHistoryError} when the machine would not have accepted it. */
 export function foldHostRecord(life: HostLife | null, record: HostRecord, sequence: number): HostLife {
   try {
-    const { life: next } = applyHostEvents(life, record.events, record.at);
+    const { life: next } = applyHostEvents(life, record.events, record.at, record.machine);
     if (hostState(next) !== record.to) throw new EventRefusedError(`a record to ${record.to}`, hostState(next));
     return { ...next, id: record.hostId, revision: sequence };
   } catch (error) {

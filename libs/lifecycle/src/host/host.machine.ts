@@ -1,8 +1,9 @@
 import { assign, setup } from 'xstate';
 import type { Drain, DrainProgress, HostDescription, HostEvent, HostStateName } from '#protocol';
-import type { Timed } from '../microvm/microvm.machine';
+import type { Accepted } from '../microvm/microvm.machine';
 
-export const HOST_MACHINE_VERSION = 1;
+/** As for microVMs: see MICROVM_MACHINE_VERSION. */
+export const HOST_MACHINE_VERSION = 2;
 
 /** Bounds of a host's life, in ms. */
 export const HOST_LIMITS = {
@@ -34,7 +35,11 @@ export const isPresent = (state: HostStateName): boolean =>
 export type HostEffect = { type: 'tellHostLost' } | { type: 'tellHostGone' };
 
 const machineSetup = setup({
-  types: { context: {} as HostContext, events: {} as Timed<HostEvent>, input: {} as { description: HostDescription } },
+  types: {
+    context: {} as HostContext,
+    events: {} as Accepted<HostEvent>,
+    input: {} as { description: HostDescription },
+  },
   actions: {
     tellHostLost: () => {},
     tellHostGone: () => {},

@@ -40,7 +40,7 @@ describe('a compacted history', () => {
       updatedAt: new Date(T0 + 4).toISOString(),
       revision: 5,
     });
-    expect([life.timers.size, life.outstanding.length, life.snapshot.status]).toEqual([0, 0, 'done']);
+    expect([life.timers.size, life.outstanding.length, life.isOver]).toEqual([0, 0, true]);
   });
 
   it('folds to the same for a reader that was overtaken anywhere on its way', () => {

@@ -1,8 +1,8 @@
 import { MicrovmSpec, timeOfId, type MicrovmRecord, type MicrovmStateName } from '#protocol';
 import type { Life } from '../support/life';
+import { Timers } from '../support/timers';
 import { initialContext } from './microvm.context';
 import type { MicrovmEffect } from './microvm.effects';
-import { microvmMachine } from './microvm.machine';
 
 /** What a microVM was is gone with its history; no tenant has this name, so it shows to operators only. */
 const FORGOTTEN: MicrovmSpec = { ...MicrovmSpec.parse({ image: 'unknown' }), tenant: '' };
@@ -23,8 +23,10 @@ export function compactedLife(record: MicrovmRecord): Life<MicrovmEffect> {
     reason: 'deleted long ago; what came before is no longer on record',
   };
   return {
-    snapshot: microvmMachine.resolveState({ value: 'deleted', context }),
-    timers: new Map(),
+    state: 'deleted',
+    context,
+    isOver: true,
+    timers: Timers.NONE,
     outstanding: [],
     createdAt,
     updatedAt: record.at,

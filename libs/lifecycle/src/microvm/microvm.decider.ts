@@ -3,7 +3,7 @@ import { EventRefusedError } from '../support/errors';
 import type { Advance } from '../support/life';
 import { applyMicrovmEvents, microvmContext, microvmState, type MicrovmLife } from './microvm.fold';
 import type { MicrovmEffect } from './microvm.effects';
-import { MICROVM_MACHINE_VERSION } from './microvm.machine';
+import { MICROVM_MACHINE_VERSION, oldestReader } from './microvm.versions';
 
 /** What an operator may ask of an existing microVM. */
 export type MicrovmCommand =
@@ -52,6 +52,8 @@ const EVENT_OF: {
   protect: ({ enabled }) => ({ type: 'protectionSet', enabled }),
 };
 
+const UPGRADING =
+  'a controller of an older version still takes part, which could not read it; finish the upgrade first';
 const PROTECTED = 'it is protected from deletion; lift the protection first (volley protect ID off)';
 
 /** Who decides when: everything about a record that is not its events. */
@@ -60,6 +62,8 @@ export interface Occasion {
   commandId: string;
   cause: Cause;
   at: number;
+  /** Version of the machine to accept by: the oldest among the controllers. Default: this one's. */
+  machine?: number | undefined;
 }
 
 /** Decides an operator's command. */
@@ -75,23 +79,24 @@ export function decideCommand(life: MicrovmLife, command: MicrovmCommand, occasi
 
 /** Decides events: a birth, a reply of the placement, a fact of a host, a timer. All of them or none. */
 export function decideEvents(life: MicrovmLife | null, events: MicrovmEvent[], occasion: Occasion): Decision {
+  const { machine = MICROVM_MACHINE_VERSION } = occasion;
+  const state = life ? microvmState(life) : 'deleted';
+  if (oldestReader(events) > machine) return { kind: 'refused', state, reason: UPGRADING };
   let advance: Advance<MicrovmEffect>;
   try {
-    advance = applyMicrovmEvents(life, events, occasion.at);
+    advance = applyMicrovmEvents(life, events, occasion.at, machine);
   } catch (error) {
-    if (error instanceof EventRefusedError) {
-      return { kind: 'refused', state: life ? microvmState(life) : 'deleted' };
-    }
+    if (error instanceof EventRefusedError) return { kind: 'refused', state };
     throw error;
   }
   if (!advance.changed) {
     return advance.effects.length > 0 ? { kind: 'effects', effects: advance.effects } : { kind: 'nothing' };
   }
   const record: MicrovmRecord = {
-    machine: MICROVM_MACHINE_VERSION,
     ...occasion,
-    from: life ? microvmState(life) : null,
-    to: microvmState({ ...advance.life }),
+    machine,
+    from: life ? state : null,
+    to: microvmState(advance.life),
     events,
   };
   return { kind: 'record', record, advance };

@@ -1,11 +1,11 @@
 import type { Microvm, MicrovmEvent, MicrovmRecord, MicrovmStateName } from '#protocol';
 import { EventRefusedError, IllegalHistoryError } from '../support/errors';
 import { advance, beginLife, type Advance, type Life } from '../support/life';
-import { stateOf } from '../support/step';
 import { compactedLife, endsCompacted } from './microvm.compacted';
 import type { MicrovmContext } from './microvm.context';
 import type { MicrovmEffect } from './microvm.effects';
 import { microvmMachine } from './microvm.machine';
+import { MICROVM_MACHINE_VERSION } from './microvm.versions';
 
 /** The folded history of one microVM. */
 export interface MicrovmLife extends Life<MicrovmEffect> {
@@ -14,20 +14,21 @@ export interface MicrovmLife extends Life<MicrovmEffect> {
   readonly revision: number;
 }
 
-export const microvmState = (life: Life<MicrovmEffect>): MicrovmStateName => stateOf<MicrovmStateName>(life.snapshot);
-export const microvmContext = (life: Life<MicrovmEffect>): MicrovmContext => life.snapshot.context as MicrovmContext;
+export const microvmState = (life: Life<MicrovmEffect>): MicrovmStateName => life.state as MicrovmStateName;
+export const microvmContext = (life: Life<MicrovmEffect>): MicrovmContext => life.context as MicrovmContext;
 
-/** Applies the events of one record, accepted or proposed, to a life (null: not born yet). Throws {@link EventRefusedError}. */
+/** Applies the events of one record, accepted or proposed by a version of the machine, to a life (null: not born yet). Throws {@link EventRefusedError}. */
 export function applyMicrovmEvents(
   life: MicrovmLife | null,
   events: readonly MicrovmEvent[],
   at: number,
+  machine = MICROVM_MACHINE_VERSION,
 ): Advance<MicrovmEffect> {
-  if (life) return advance(microvmMachine, life, events, at);
+  if (life) return advance(microvmMachine, life, events, { at, machine });
   const [birth, ...rest] = events;
   if (birth?.type !== 'requested') throw new EventRefusedError(birth?.type ?? 'nothing', 'nothing');
   const born = beginLife<MicrovmEffect>(microvmMachine, { ...birth, at }, at);
-  const grown = advance<MicrovmEffect>(microvmMachine, born.life, rest, at);
+  const grown = advance<MicrovmEffect>(microvmMachine, born.life, rest, { at, machine });
   return { life: grown.life, effects: [...born.effects, ...grown.effects], changed: true };
 }
 
@@ -40,7 +41,7 @@ export function foldMicrovmRecord(life: MicrovmLife | null, record: MicrovmRecor
   }
   let next;
   try {
-    next = applyMicrovmEvents(life, record.events, record.at).life;
+    next = applyMicrovmEvents(life, record.events, record.at, record.machine).life;
   } catch (error) {
     if (error instanceof EventRefusedError) {
       throw new IllegalHistoryError(`${record.microvmId} #${sequence}: ${error.message}`);

@@ -6,12 +6,9 @@ import { withTuning } from './microvm.tuning';
 import { askAgainAfter, MICROVM_LIMITS, placementBackoff, restartBackoff } from './microvm.limits';
 import { expiryOf, isGoodRun, msUntilScheduledStart, msUntilScheduledStop } from './microvm.policies';
 
-/** Raised whenever a change makes old histories fold differently; records carry the version that accepted them. */
-export const MICROVM_MACHINE_VERSION = 1;
-
-/** An event as the machine sees it: with the time of its record. */
-export type Timed<E> = E & { at: number };
-type MachineEvent = Timed<MicrovmEvent>;
+/** An event as the machine sees it: with the time of its record, and the version of the machine that accepted it. */
+export type Accepted<E> = E & { at: number; machine: number };
+type MachineEvent = Accepted<MicrovmEvent>;
 type Context = MicrovmContext;
 type Incarnated = { hostId: string; epoch: number };
 
@@ -54,9 +51,9 @@ function waitUntilOf({ spec, timings, placingSince = 0 }: Context): number {
   return Math.max(timings.acceptedAt, placingSince) + waitMs;
 }
 
-/** Restarts in a row before this end. */
-function restartsBefore(context: Context, at: number): number {
-  return isGoodRun(context, at) ? 0 : context.restarts;
+/** Restarts in a row before this end; version 1 counted them from the last start that was asked for. */
+function restartsBefore(context: Context, { at, machine }: MachineEvent): number {
+  return machine >= 2 && isGoodRun(context, at) ? 0 : context.restarts;
 }
 
 const machineSetup = setup({
@@ -137,7 +134,7 @@ const machineSetup = setup({
       event.type === 'tuned' ? { tuned: withTuning(context.tuned, event.tuning), tunedAt: event.at } : {},
     ),
     waitForRestart: assign(({ context, event }) => {
-      const before = restartsBefore(context, event.at);
+      const before = restartsBefore(context, event);
       return {
         waitMs: restartBackoff(before),
         restarts: before + 1,
@@ -249,7 +246,7 @@ const machineSetup = setup({
       event.epoch === context.epoch &&
       event.hostId === context.hostId,
     attemptsLeft: ({ context }) => context.attempts < MICROVM_LIMITS.placementAttempts,
-    noPlaceInTime: ({ event }) => event.type === 'placementFailed' && event.final,
+    noPlaceInTime: ({ event }) => event.type === 'placementFailed' && event.final && event.machine >= 2,
     mayBePlacedLater: ({ context, event }) =>
       context.attempts < MICROVM_LIMITS.placementAttempts && !(event.type === 'placementFailed' && event.final),
     refusedAndAttemptsLeft: ({ context, event }) =>
@@ -261,7 +258,7 @@ const machineSetup = setup({
     restartsUsedUp: ({ context, event }) =>
       wantsRestart(context, event) &&
       context.spec.maxRestarts !== undefined &&
-      restartsBefore(context, event.at) >= context.spec.maxRestarts,
+      restartsBefore(context, event) >= context.spec.maxRestarts,
     expired: ({ context, event }) =>
       event.type === 'exited' &&
       event.epoch === context.epoch &&
@@ -282,7 +279,8 @@ const machineSetup = setup({
       (event.type === 'absent' || (event.type === 'exited' && WITH_ITS_HOST.includes(event.exit.reason))) &&
       event.epoch === context.epoch &&
       event.hostId === context.hostId &&
-      context.spec.onHostLoss === 'reschedule',
+      context.spec.onHostLoss === 'reschedule' &&
+      event.machine >= 2,
     neverPlaced: ({ context }) => context.hostId === null,
     movesWhenLost: ({ context }) => context.leaseEnded && context.spec.onHostLoss === 'reschedule',
   },

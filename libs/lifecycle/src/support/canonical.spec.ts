@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { live, liveUntilRunning, EVENTS } from '../microvm/microvm.fixtures';
 import { canonicalJson, canonicalLife } from './canonical';
+import { Timers } from './timers';
 
 describe('canonicalJson', () => {
   it('is one text for equal values, whatever the order of their keys', () => {
@@ -24,7 +25,7 @@ describe('canonicalLife', () => {
     expect(canonicalLife(liveUntilRunning())).toBe(canonicalLife(running));
     const others = [
       { ...running, revision: 5 },
-      { ...running, timers: new Map() },
+      { ...running, timers: Timers.NONE },
       { ...running, enteredAt: 1 },
       liveUntilRunning({ name: 'other' }),
       live([EVENTS.exited('panic')], running),

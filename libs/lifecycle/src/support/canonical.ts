@@ -1,5 +1,4 @@
 import type { Life } from './life';
-import { stateOf } from './step';
 
 /** JSON with sorted keys and without what is undefined: one text for equal values, however they came about. */
 export function canonicalJson(value: unknown): string {
@@ -14,13 +13,13 @@ export function canonicalJson(value: unknown): string {
 
 /** All that folding a history has given: two processes that hold equal lives would also act alike from here on. */
 export function canonicalLife(life: Life<unknown> & { readonly id: string; readonly revision: number }): string {
-  const { id, revision, snapshot, timers, outstanding, createdAt, updatedAt, enteredAt } = life;
+  const { id, revision, state, context, timers, outstanding, createdAt, updatedAt, enteredAt } = life;
   return canonicalJson({
     id,
     revision,
-    state: stateOf(snapshot),
-    context: snapshot.context as unknown,
-    timers: Object.fromEntries(timers),
+    state,
+    context,
+    timers: Object.fromEntries([...timers].map((timer) => [timer.name, timer])),
     outstanding,
     createdAt,
     updatedAt,

@@ -1,20 +1,11 @@
-import type { AnyMachineSnapshot, AnyStateMachine } from 'xstate';
+import type { AnyStateMachine } from 'xstate';
 import { EventRefusedError } from './errors';
-import { begin, stateOf, step, type Step } from './step';
-
-/** A timer of the machine: durable because it is a function of the history that armed it. */
-export interface Timer {
-  /** Name as in the machine's `delays`, also its name in the history. */
-  name: string;
-  /** ms since 1970. */
-  dueAt: number;
-  delayMs: number;
-}
+import { begin, step, type Moment, type Step } from './step';
+import { Timers, type Timer } from './timers';
 
 /** A machine's life up to now: what folding its history gives. Immutable. */
-export interface Life<Effect> {
-  readonly snapshot: AnyMachineSnapshot;
-  readonly timers: ReadonlyMap<string, Timer>;
+export interface Life<Effect> extends Moment {
+  readonly timers: Timers;
   /** Effects of the entry into the current state. While that state waits for somebody, they may have to be done again. */
   readonly outstanding: readonly Effect[];
   readonly createdAt: number;
@@ -31,17 +22,26 @@ export interface Advance<Effect> {
   changed: boolean;
 }
 
+/** When an event happened, and the version of the machine that accepted it. */
+export interface Acceptance {
+  at: number;
+  machine: number;
+}
+
 interface HistoryEvent {
   type: string;
   timer?: string;
 }
 
+/** Most lives wait for nobody most of the time; they share this. */
+const NOTHING: readonly never[] = [];
+
 /** Starts a life from the machine's input. */
 export function beginLife<Effect>(machine: AnyStateMachine, input: unknown, at: number): Advance<Effect> {
-  const first = begin<Effect>(machine, input);
+  const { moment, ...first } = begin<Effect>(machine, input);
   const life: Life<Effect> = {
-    snapshot: first.snapshot,
-    timers: setTimers(new Map(), first, at),
+    ...moment,
+    timers: setTimers(Timers.NONE, first, at),
     outstanding: first.effects,
     createdAt: at,
     updatedAt: at,
@@ -55,37 +55,35 @@ export function advance<Effect>(
   machine: AnyStateMachine,
   life: Life<Effect>,
   events: readonly HistoryEvent[],
-  at: number,
+  acceptance: Acceptance,
 ): Advance<Effect> {
+  const { at } = acceptance;
   const effects: Effect[] = [];
-  let { snapshot, timers, outstanding, enteredAt } = life;
+  let moment: Moment = life;
+  let { timers, outstanding, enteredAt } = life;
   let changed = false;
   for (const event of events) {
-    const machineEvent = toMachineEvent(machine, snapshot, timers, event, at);
-    // xstate's own `can` still answers for the machine as a whole when it has ended.
-    if (!machineEvent || snapshot.status === 'done' || !snapshot.can(machineEvent)) {
-      throw new EventRefusedError(event.type, stateOf(snapshot));
-    }
-    const taken = step<Effect>(machine, snapshot, machineEvent);
-    const entered = taken.armed.length > 0 || taken.snapshot.value !== snapshot.value;
-    changed ||= entered || taken.snapshot.context !== snapshot.context;
+    const machineEvent = toMachineEvent(machine, moment, timers, event, acceptance);
+    const taken = machineEvent && step<Effect>(machine, moment, machineEvent);
+    if (!taken) throw new EventRefusedError(event.type, moment.state);
+    const entered = taken.armed.length > 0 || taken.moment.state !== moment.state;
+    changed ||= entered || taken.moment.context !== moment.context;
     effects.push(...taken.effects);
     timers = setTimers(timers, taken, at);
     if (entered) {
-      outstanding = taken.effects;
+      outstanding = taken.effects.length === 0 ? NOTHING : taken.effects;
       enteredAt = at;
     }
-    snapshot = taken.snapshot;
+    moment = taken.moment;
   }
-  if (snapshot.status === 'done') {
-    timers = new Map();
-    outstanding = [];
-  }
+  const { state, context, isOver } = moment;
   return {
     life: {
-      snapshot,
-      timers,
-      outstanding,
+      state,
+      context,
+      isOver,
+      timers: isOver ? Timers.NONE : timers,
+      outstanding: isOver ? NOTHING : outstanding,
       createdAt: life.createdAt,
       updatedAt: changed ? at : life.updatedAt,
       enteredAt,
@@ -98,33 +96,29 @@ export function advance<Effect>(
 /** xstate names the event of a delayed transition `xstate.after.<delay>.<id of the state>`; histories hold the delay's name only. */
 function toMachineEvent(
   machine: AnyStateMachine,
-  snapshot: AnyMachineSnapshot,
-  timers: ReadonlyMap<string, Timer>,
+  { state }: Moment,
+  timers: Timers,
   event: HistoryEvent,
-  at: number,
-): { type: string; at: number } | undefined {
-  if (event.type !== 'deadlinePassed') return { ...event, at };
+  acceptance: Acceptance,
+): { type: string } | undefined {
+  const accepted = { at: acceptance.at, machine: acceptance.machine };
+  if (event.type !== 'deadlinePassed') return { ...event, ...accepted };
   if (event.timer === undefined || !timers.has(event.timer)) return undefined;
-  const state = stateOf<string>(snapshot);
   const ofState = `xstate.after.${event.timer}.${machine.id}.${state}`;
   const ofRoot = `xstate.after.${event.timer}.${machine.id}`;
   const own = machine.root.states[state]?.after.some((transition) => transition.eventType === ofState);
-  return { type: own ? ofState : ofRoot, at };
+  return { type: own ? ofState : ofRoot, ...accepted };
 }
 
-function setTimers<Effect>(
-  timers: ReadonlyMap<string, Timer>,
-  taken: Step<Effect>,
-  at: number,
-): ReadonlyMap<string, Timer> {
+function setTimers<Effect>(timers: Timers, taken: Pick<Step<Effect>, 'armed' | 'cancelled'>, at: number): Timers {
   if (taken.armed.length === 0 && taken.cancelled.length === 0) return timers;
-  const next = new Map(timers);
-  for (const event of taken.cancelled) next.delete(nameOf(event));
-  for (const { timer, delayMs } of taken.armed) {
-    const name = nameOf(timer);
-    next.set(name, { name, dueAt: at + delayMs, delayMs });
-  }
-  return next;
+  const armed: Timer[] = taken.armed.map(({ timer, delayMs }) => ({
+    name: nameOf(timer),
+    dueAt: at + delayMs,
+    delayMs,
+  }));
+  const gone = new Set([...taken.cancelled.map(nameOf), ...armed.map(({ name }) => name)]);
+  return Timers.of([...[...timers].filter(({ name }) => !gone.has(name)), ...armed]);
 }
 
 function nameOf(timerEvent: string): string {

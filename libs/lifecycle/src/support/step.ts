@@ -1,8 +1,16 @@
-import { initialTransition, transition, type AnyMachineSnapshot, type AnyStateMachine } from 'xstate';
+import { createActor, type AnyActorScope, type AnyMachineSnapshot, type AnyStateMachine } from 'xstate';
 
-/** What one transition asks for besides the next snapshot. */
+/** A machine between two events: all that tells one moment of its life from another. Our machines are flat and start no actors. */
+export interface Moment {
+  readonly state: string;
+  readonly context: unknown;
+  /** In its final state: nothing is accepted any more. */
+  readonly isOver: boolean;
+}
+
+/** What one transition asks for besides the next moment. */
 export interface Step<Effect> {
-  snapshot: AnyMachineSnapshot;
+  moment: Moment;
   effects: Effect[];
   /** Timers to set: event type that the machine expects back, and the delay in ms. */
   armed: { timer: string; delayMs: number }[];
@@ -17,18 +25,62 @@ interface ExecutableAction {
 
 /** First step of a machine's life. */
 export function begin<Effect>(machine: AnyStateMachine, input: unknown): Step<Effect> {
-  const [snapshot, actions] = initialTransition(machine, input);
-  return sort(snapshot, actions as ExecutableAction[]);
+  const actions: ExecutableAction[] = [];
+  const scope = scopeOf(machine, actions);
+  return sort(machine.getInitialSnapshot(scope, input as never) as AnyMachineSnapshot, actions);
 }
 
-/** One event through the pure transition function. */
+/** One event through the machine's pure transition function; undefined when the moment's state does not accept it. */
 export function step<Effect>(
   machine: AnyStateMachine,
-  snapshot: AnyMachineSnapshot,
+  moment: Moment,
   event: { type: string },
-): Step<Effect> {
-  const [next, actions] = transition(machine, snapshot, event);
-  return sort(next, actions as ExecutableAction[]);
+): Step<Effect> | undefined {
+  const snapshot = snapshotOf(machine, moment);
+  // xstate's own `can` still answers for the machine as a whole when it has ended.
+  if (moment.isOver || !snapshot.can(event)) return undefined;
+  const actions: ExecutableAction[] = [];
+  return sort(machine.transition(snapshot, event, scopeOf(machine, actions)) as AnyMachineSnapshot, actions);
+}
+
+const scopes = new WeakMap<AnyStateMachine, AnyActorScope>();
+
+/**
+ * What a machine's `transition` is called with (xstate's ActorScope): an actor that is never started, so that all it does is hand over
+ * its actions. xstate's `transition()` makes one for every call, which costs more than the transition.
+ */
+function scopeOf(machine: AnyStateMachine, actions: ExecutableAction[]): AnyActorScope {
+  let scope = scopes.get(machine);
+  if (!scope) {
+    const self = createActor(machine);
+    const nothing = (): void => {};
+    scope = {
+      self,
+      id: '',
+      sessionId: '',
+      system: self.system,
+      logger: nothing,
+      defer: nothing,
+      emit: nothing,
+      stopChild: nothing,
+      actionExecutor: nothing,
+    };
+    scopes.set(machine, scope);
+  }
+  scope.actionExecutor = (action) => void actions.push(action as ExecutableAction);
+  return scope;
+}
+
+const templates = new WeakMap<AnyStateMachine, Map<string, AnyMachineSnapshot>>();
+
+/** Snapshots of one state differ in their context alone, and take ten times the memory: they are made for the moment of a transition. */
+function snapshotOf(machine: AnyStateMachine, { state, context }: Moment): AnyMachineSnapshot {
+  let ofMachine = templates.get(machine);
+  if (!ofMachine) templates.set(machine, (ofMachine = new Map()));
+  let template = ofMachine.get(state);
+  if (!template)
+    ofMachine.set(state, (template = machine.resolveState({ value: state, context }) as AnyMachineSnapshot));
+  return { ...template, context: context as never };
 }
 
 function sort<Effect>(snapshot: AnyMachineSnapshot, actions: ExecutableAction[]): Step<Effect> {
@@ -46,10 +98,10 @@ function sort<Effect>(snapshot: AnyMachineSnapshot, actions: ExecutableAction[])
       effects.push({ type: action.type, ...(action.params as object | undefined) } as Effect);
     }
   }
-  return { snapshot, effects, armed, cancelled };
-}
-
-/** The single active state of a flat machine. */
-export function stateOf<Name extends string>(snapshot: AnyMachineSnapshot): Name {
-  return snapshot.value as Name;
+  const moment = {
+    state: snapshot.value as string,
+    context: snapshot.context as unknown,
+    isOver: snapshot.status === 'done',
+  };
+  return { moment, effects, armed, cancelled };
 }
