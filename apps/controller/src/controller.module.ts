@@ -28,6 +28,7 @@ import { MicrovmController } from './operator/microvm.controller';
 import { TuneMicrovm } from './operator/tune-microvm';
 import { Partitions, REPLICA_ID } from './partitions/partitions';
 import { CoresidencyRules } from './tenants/coresidency-rules';
+import { Retention, RETENTION_DAYS } from './retention/retention';
 import { QuotaGate } from './tenants/quota-gate';
 import { TenantOwner } from './tenants/tenant-owner';
 import { Tenants } from './tenants/tenants';
@@ -37,6 +38,8 @@ export interface ControllerOptions {
   /** Name of this controller among its replicas. */
   id: string;
 }
+  /** After how many days histories of deleted microVMs are compacted. Absent: never. */
+  retentionDays?: number | undefined;
 
 /** Decides: folds histories, runs the machines, writes events, performs effects. */
 @Module({
@@ -77,9 +80,16 @@ export interface ControllerOptions {
     CoresidencyRules,
     { provide: NAMED_VIEW, useClass: FoldedView },
   ],
+    Retention,
 })
 export class ControllerModule {
-  static of({ id }: ControllerOptions): DynamicModule {
-    return { module: ControllerModule, providers: [{ provide: REPLICA_ID, useValue: id }] };
+  static of({ id, retentionDays }: ControllerOptions): DynamicModule {
+    return {
+      module: ControllerModule,
+      providers: [
+        { provide: REPLICA_ID, useValue: id },
+        { provide: RETENTION_DAYS, useValue: retentionDays ?? null },
+      ],
+    };
   }
 }

@@ -15,16 +15,23 @@ const Config = z.object({
         .replace(/[^a-zA-Z0-9_-]/g, '-')
         .slice(0, 50)}-${process.pid}`,
     ),
+  /** Histories of microVMs deleted longer ago than so many days are compacted to their end. Absent: everything is kept. */
+  retentionDays: z.coerce.number().positive().optional(),
   logLevel: z.string().default('info'),
 });
-const { id, logLevel, nats } = orExit('controller', () => {
+const { id, retentionDays, logLevel, nats } = orExit('controller', () => {
   const config = readConfig(Config);
-  return { id: config.controllerId, logLevel: config.logLevel, nats: natsOptions(config, 'controller') };
+  return {
+    id: config.controllerId,
+    retentionDays: config.retentionDays,
+    logLevel: config.logLevel,
+    nats: natsOptions(config, 'controller'),
+  };
 });
 
 void bootService({
   name: 'controller',
-  module: ControllerModule.of({ id }),
+  module: ControllerModule.of({ id, retentionDays }),
   nats,
   bus: { values: { hostId: ANY, controllerId: id } },
   logLevel,

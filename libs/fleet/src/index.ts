@@ -4,6 +4,7 @@ export {
   openGroupJournal,
   openHostJournal,
   openMicrovmJournal,
+  openStoredMicrovms,
   openReceiptJournal,
   type OnUnreadable,
 } from './journals';
@@ -11,6 +12,7 @@ export { openFleetView, type FleetViewOptions } from './open-fleet-view';
 export type { FleetDiff } from './past/fleet-diff';
 export { FleetPast, type PastOptions } from './past/fleet-past';
 export { FleetPicture } from './past/fleet-picture';
+export { compactExpired } from './retention/compact-expired';
 export { RetentionMark } from './retention/retention-mark';
 export {
   auditReplay,
