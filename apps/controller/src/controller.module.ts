@@ -4,6 +4,7 @@ import { FoldedView } from './audit/folded-view';
 import { DrainRunner } from './drain/drain-runner';
 import { PlacesElsewhere } from './drain/places-elsewhere';
 import { PreviewDrain } from './drain/preview-drain';
+import { SecurityAudit } from './audit/security-audit';
 import { Deadlines } from './effects/deadlines';
 import { EffectRunner } from './effects/effect-runner';
 import { HostCommandEffect } from './effects/host-command.effect';
@@ -76,6 +77,7 @@ export interface ControllerOptions {
     ImageCatalogue,
     Tenants,
     QuotaGate,
+    SecurityAudit,
     TenantOwner,
     CoresidencyRules,
     { provide: NAMED_VIEW, useClass: FoldedView },

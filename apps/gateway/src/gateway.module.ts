@@ -13,7 +13,7 @@ import {
   type NamedView,
 } from '#fleet';
 import { ImageDirectory, UploadStore } from '#images';
-import { AuditLog, AuditReader, TenantDirectory, TokenDirectory } from '#tenancy';
+import { AliasKey, AuditLog, AuditReader, TenantDirectory, TokenDirectory } from '#tenancy';
 import { AuditController } from './audit/audit.controller';
 import { AuditTrail } from './audit/audit-trail';
 import { ConsoleFiles } from './console/console-files';
@@ -69,7 +69,7 @@ export class GatewayModule {
     logger.info({ position: fleet.position, ms: Math.round(performance.now() - startedMs) }, 'the fleet is folded');
     const unreadable = (bucket: string) => (key: string, error: unknown) =>
       logger.error({ bucket, key, err: error }, 'an entry is none; it counts as absent');
-    const [microvms, hosts, images, uploads, tenants, tokens, auditLog, auditReader] = await Promise.all([
+    const [microvms, hosts, images, uploads, tenants, tokens, aliases, auditLog, auditReader] = await Promise.all([
       openMicrovmJournal(nats, ({ subject, sequence, error }) => skip(subject, sequence, error)),
       openHostJournal(nats, ({ subject, sequence, error }) => skip(subject, sequence, error)),
       ImageDirectory.open(nats, {
@@ -78,6 +78,7 @@ export class GatewayModule {
       UploadStore.open(nats),
       TenantDirectory.open(nats, unreadable('tenants')),
       TokenDirectory.open(nats, unreadable('tokens')),
+      AliasKey.open(nats),
       AuditLog.open(nats, {
         service: 'gateway',
         onDropped: (count, reason) => {
@@ -125,6 +126,7 @@ export class GatewayModule {
         { provide: OperatorToken, useValue: options.token },
         { provide: TenantDirectory, useValue: tenants },
         { provide: TokenDirectory, useValue: tokens },
+        { provide: AliasKey, useValue: aliases },
         { provide: AuditLog, useValue: auditLog },
         { provide: AuditReader, useValue: auditReader },
         { provide: MAX_UPLOAD_BYTES, useValue: options.maxUploadBytes ?? MAX_UPLOAD },

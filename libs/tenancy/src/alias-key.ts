@@ -1,8 +1,9 @@
 import { createHmac, randomBytes } from 'node:crypto';
-import type { KV } from '@nats-io/kv';
-import { OperationError } from '#protocol';
+import type { NatsConnection } from 'nats';
+import { openKeyValue } from '#journal';
+import { OperationError, TENANT_BUCKET } from '#protocol';
 
-/** No tenant can be called this. */
+/** Beside the tenants; no tenant can be called this. */
 const KEY = 'ALIAS_KEY';
 const LETTERS = '0123456789abcdefghjkmnpqrstvwxyz';
 
@@ -14,8 +15,9 @@ export class AliasKey {
   private constructor(private readonly secret: Buffer) {}
 
   /** The fleet's key: the first who asks makes it, and it stays. @throws OperationError `unavailable` */
-  static async in(bucket: KV): Promise<AliasKey> {
+  static async open(nc: NatsConnection): Promise<AliasKey> {
     try {
+      const bucket = await openKeyValue(nc, TENANT_BUCKET);
       const stored = await bucket.get(KEY);
       if (stored?.operation === 'PUT') return new AliasKey(Buffer.from(stored.value));
       const secret = randomBytes(32);

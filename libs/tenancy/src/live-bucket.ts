@@ -41,7 +41,7 @@ export class LiveBucket<T> {
 
   private constructor(
     private readonly nc: NatsConnection,
-    readonly bucket: KV,
+    private readonly bucket: KV,
     private readonly watch: ConnectionWatch,
     private readonly options: LiveBucketOptions<T>,
   ) {

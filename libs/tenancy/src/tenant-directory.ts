@@ -1,18 +1,13 @@
 import type { NatsConnection } from 'nats';
 import { wallClockMs } from '#journal';
 import { SHARED, Tenant, TENANT_BUCKET, TenantId, type Coresidency } from '#protocol';
-import { AliasKey } from './alias-key';
 import { LiveBucket } from './live-bucket';
 
 export type TenantSettings = Pick<Tenant, 'quotas' | 'coresidency' | 'requestsPerSecond'>;
 
 /** Who owns microVMs, within which bounds: a KV bucket, held in memory. */
 export class TenantDirectory {
-  private constructor(
-    private readonly tenants: LiveBucket<Tenant>,
-    /** Makes the names under which tenants know hosts. */
-    readonly aliasKey: AliasKey,
-  ) {}
+  private constructor(private readonly tenants: LiveBucket<Tenant>) {}
 
   /** @throws OperationError `unavailable` */
   static async open(
@@ -25,7 +20,7 @@ export class TenantDirectory {
       holds: (key) => TenantId.safeParse(key).success,
       onUnreadable,
     });
-    return new TenantDirectory(tenants, await AliasKey.in(tenants.bucket));
+    return new TenantDirectory(tenants);
   }
 
   get(id: string): Tenant | undefined {

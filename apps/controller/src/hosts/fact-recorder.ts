@@ -1,5 +1,7 @@
 import { Injectable } from '@nestjs/common';
+import { microvmContext } from '#lifecycle';
 import type { MicrovmEvent, ReplyOf, RequestOf, reportFact } from '#protocol';
+import { SecurityAudit } from '../audit/security-audit';
 import { EffectRunner } from '../effects/effect-runner';
 import { MicrovmHistories } from '../histories/microvm-histories';
 import { erase, mayNotLive } from './unwanted-incarnation';
@@ -13,6 +15,7 @@ export class FactRecorder {
   constructor(
     private readonly microvms: MicrovmHistories,
     private readonly effects: EffectRunner,
+    private readonly audit: SecurityAudit,
   ) {}
 
   async report({ factId, microvmId, fact }: RequestOf<typeof reportFact>): Promise<ReplyOf<typeof reportFact>> {
@@ -23,6 +26,8 @@ export class FactRecorder {
       [fact as MicrovmEvent],
     );
     if (decision.kind === 'record') return { recorded: true };
+    const current = life ? microvmContext(life).epoch : 0;
+    if (epoch < current) this.audit.staleEpoch({ hostId, epoch, type: fact.type }, microvmId, current);
     // An incarnation that the history has left behind or ended lives on: fence it.
     if (life && ALIVE.includes(fact.type) && mayNotLive(life, hostId, epoch))
       this.effects.perform(life, [erase(hostId, epoch)]);

@@ -1,9 +1,9 @@
-import { Controller, Inject } from '@nestjs/common';
-import type { Logger } from 'pino';
+import { Controller } from '@nestjs/common';
 import type { z } from 'zod';
-import { Handles, LOGGER, UNANSWERED, type BusContext } from '#bus';
+import { Handles, UNANSWERED, type BusContext } from '#bus';
 import { HOST_LIMITS, hostState, isPresent } from '#lifecycle';
 import { heartbeat, OperationError, registerHost, reportFact, type HostFact } from '#protocol';
+import { SecurityAudit } from '../audit/security-audit';
 import { HostHistories } from '../histories/host-histories';
 import { Partitions } from '../partitions/partitions';
 import { FactRecorder } from './fact-recorder';
@@ -22,7 +22,7 @@ export class HostFacingController {
     private readonly registration: HostRegistration,
     private readonly facts: FactRecorder,
     private readonly partitions: Partitions,
-    @Inject(LOGGER) private readonly logger: Logger,
+    private readonly audit: SecurityAudit,
   ) {}
 
   @Handles(registerHost)
@@ -53,10 +53,7 @@ export class HostFacingController {
   #requireOwn({ values, subject }: BusContext, claimedHostId: string): void {
     const { hostId } = values;
     if (hostId === claimedHostId) return;
-    this.logger.warn(
-      { event: 'forgedFact', hostId, claimedHostId, subject },
-      'a host spoke in the name of another one',
-    );
+    this.audit.forgedFact(hostId ?? '', claimedHostId, subject);
     throw new OperationError('forbidden', `host ${hostId} may not speak for host ${claimedHostId}`);
   }
 }

@@ -30,6 +30,7 @@ import {
   type Microvm,
   type Operation,
 } from '#protocol';
+import { SecurityAudit } from '../audit/security-audit';
 import { MicrovmHistories } from '../histories/microvm-histories';
 import { QuotaGate } from '../tenants/quota-gate';
 import { TenantOwner } from '../tenants/tenant-owner';
@@ -48,6 +49,7 @@ export class MicrovmController {
     private readonly createMicrovm: CreateMicrovm,
     private readonly tuneMicrovm: TuneMicrovm,
     private readonly quotas: QuotaGate,
+    private readonly audit: SecurityAudit,
     private readonly owner: TenantOwner,
   ) {}
 
@@ -156,7 +158,8 @@ export class MicrovmController {
     command: MicrovmCommand,
   ) {
     const { id } = request;
-    const { decision, life } = await this.histories.decide(id, askedBy(request), (life, occasion) => {
+    const who = askedBy(request);
+    const { decision, life, appended } = await this.histories.decide(id, who, (life, occasion) => {
       if (!life) throw unknownMicrovm(id);
       return decideCommand(life, command, occasion);
     });
@@ -164,6 +167,7 @@ export class MicrovmController {
       const why = decision.reason ?? `it cannot ${command.type} now`;
       throw new OperationError('conflict', `microVM ${id} is ${decision.state}: ${why}`);
     }
+    if (decision.kind === 'record' && !appended) this.audit.replayedCommand(id, who.commandId, who.cause.by);
     return { microvm: viewMicrovm(life!) };
   }
 

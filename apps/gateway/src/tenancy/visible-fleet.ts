@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { Inject, Injectable } from '@nestjs/common';
 import { BusClient } from '#bus';
 import { getMicrovm, OperationError, sortableId, type Microvm } from '#protocol';
-import { sees, TenantDirectory, TokenDirectory, type Principal } from '#tenancy';
+import { AliasKey, sees, TokenDirectory, type Principal } from '#tenancy';
 import type { MicrovmFilter } from '#fleet';
 import { FLEET, type Fleet } from '../fleet/fleet';
 import { TenantView } from './tenant-view';
@@ -19,7 +19,7 @@ export class VisibleFleet {
   constructor(
     @Inject(FLEET) private readonly fleet: Fleet,
     @Inject(BusClient) private readonly bus: BusClient,
-    @Inject(TenantDirectory) private readonly tenants: TenantDirectory,
+    @Inject(AliasKey) private readonly aliases: AliasKey,
     @Inject(TokenDirectory) private readonly tokens: TokenDirectory,
   ) {}
 
@@ -30,7 +30,7 @@ export class VisibleFleet {
     if (!view) {
       view = new TenantView(tenant, {
         isHost: (word) => this.fleet.host(word) !== undefined,
-        aliasOf: (hostId) => this.tenants.aliasKey.aliasOf(tenant, hostId),
+        aliasOf: (hostId) => this.aliases.aliasOf(tenant, hostId),
         isOwnName: (name) => this.tokens.list().some((token) => token.tenant === tenant && token.name === name),
       });
       this.#views.set(tenant, view);
@@ -87,7 +87,7 @@ export class VisibleFleet {
 
   /** Null: this tenant knows no host by this name. */
   #hostCalled(alias: string, tenant: string): string | null {
-    const host = this.fleet.hosts().find(({ id }) => this.tenants.aliasKey.aliasOf(tenant, id) === alias);
+    const host = this.fleet.hosts().find(({ id }) => this.aliases.aliasOf(tenant, id) === alias);
     return host?.id ?? null;
   }
 
