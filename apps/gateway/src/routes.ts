@@ -64,6 +64,7 @@ export const ROUTES: readonly RouteDefinition[] = [
   past.coresidencyRoute,
   events.eventsRoute,
   tenants.listTenantsRoute,
+  past.retentionRoute,
   tenants.getTenantRoute,
   tenants.putTenantRoute,
   tenants.deleteTenantRoute,

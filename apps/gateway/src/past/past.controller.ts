@@ -1,5 +1,6 @@
 import { Controller, Inject, Res } from '@nestjs/common';
 import { FleetPast, RetentionMark } from '#fleet';
+import type { Retention } from '#protocol';
 import type { FastifyReply } from 'fastify';
 import { FLEET, type Fleet } from '../fleet/fleet';
 import { Input, Serves, type InputOf } from '../http/route';
@@ -63,6 +64,11 @@ export class PastController {
     const { tenant, from, to = Date.now() } = query;
     const found = await this.past.coresidency(tenant, { from, to }, goneSignal(reply));
     return { tenant, from: iso(from), to: iso(to), ...found };
+  }
+
+  @Serves(routes.retentionRoute)
+  kept(@Input(routes.retentionRoute) _input: unknown): Promise<Retention> {
+    return this.retention.read();
   }
 
   /** Until when deleted microVMs may be missing from the picture of an instant; null: all are there. */

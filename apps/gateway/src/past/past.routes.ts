@@ -1,3 +1,4 @@
+import { Retention } from '#protocol';
 import { INVALID, AWAY, CONFLICT, REFUSALS } from '../http/common-responses';
 import { route } from '../http/route';
 import { CoresidencyAnswer, CoresidencyQuery, DiffQuery, FleetAt, FleetDiffAnswer, FleetQuery } from './past.schemas';
@@ -48,4 +49,12 @@ export const coresidencyRoute = route({
     ...INVALID,
     ...AWAY,
   },
+});
+
+export const retentionRoute = route({
+  ...shared,
+  name: 'getRetention',
+  path: '/v1/retention',
+  summary: 'How long histories are kept, and what has been compacted',
+  responses: { 200: { description: 'How it stands.', schema: Retention }, ...REFUSALS, ...INVALID, ...AWAY },
 });

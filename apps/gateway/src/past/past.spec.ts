@@ -1,4 +1,5 @@
 import { connectNats } from '#bus';
+import { RetentionMark } from '#fleet';
 import type { NatsConnection } from 'nats';
 import { describeWithNats, startNatsServer, type NatsServer } from '../../../../test/support/nats-server';
 import { gatewayUnderTest, type GatewayUnderTest } from '../testing/gateway-under-test';
@@ -130,6 +131,18 @@ describeWithNats('the past over REST', () => {
       hosts: [],
       unknown: 0,
     });
+  });
+
+  it('says how long histories are kept, and what may be missing', async () => {
+    const kept = { days: null, compactedBefore: null, ranAt: null };
+    expect((await gateway.request('/v1/retention')).json).toEqual(kept);
+    const mark = await RetentionMark.open(nc);
+    await mark.note({ days: 1, compactedBefore: at[2]! });
+    expect((await gateway.request('/v1/retention')).json).toEqual({ ...kept, days: 1, compactedBefore: at[2] });
+    const compactedBefore = new Date(at[2]!).toISOString();
+    expect((await gateway.request(`/v1/fleet?at=${at[1]}`)).json).toMatchObject({ compactedBefore });
+    expect((await gateway.request(`/v1/fleet?at=${at[3]}`)).json).toMatchObject({ compactedBefore: null });
+    expect((await gateway.request(`/v1/fleet/diff?from=${at[1]}`)).json).toMatchObject({ compactedBefore });
   });
 
   it.each([
