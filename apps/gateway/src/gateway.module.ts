@@ -34,6 +34,7 @@ import { MicrovmWaiter } from './microvms/microvm-waiter';
 import { MicrovmsController } from './microvms/microvms.controller';
 import { PastController } from './past/past.controller';
 import { OpenApiController } from './openapi/openapi.controller';
+import { PlacementController } from './placement/placement.controller';
 import { SessionOpener } from './sessions/session-opener';
 import { SessionSockets } from './sessions/session-sockets';
 import { OperatorToken } from './operator-token';
@@ -101,9 +102,10 @@ export class GatewayModule {
         ImagesController,
         HostsController,
         PastController,
+        ViewController,
+        PlacementController,
         DensityController,
         TenantsController,
-        ViewController,
         TokensController,
         AuditController,
         EventsController,
@@ -116,9 +118,9 @@ export class GatewayModule {
         { provide: FLEET, useValue: fleet },
         { provide: ChangeLog, useValue: new ChangeLog(fleet) },
         { provide: JournalPages, useValue: new JournalPages(microvms, hosts) },
+        { provide: NAMED_VIEW, useValue: namedView(fleet) },
         { provide: FleetPast, useValue: past },
         { provide: RetentionMark, useValue: retention },
-        { provide: NAMED_VIEW, useValue: namedView(fleet) },
         { provide: ConsoleFiles, useValue: new ConsoleFiles(options.consoleDir) },
         { provide: GatewayMetrics, useValue: options.metrics },
         { provide: ImageDirectory, useValue: images },

@@ -1,4 +1,4 @@
-import { passesAll, type Occasion } from './filters';
+import { filtersFor, passesAll, type Occasion } from './filters';
 import { scoreHost, totalScore, type Score } from './scores';
 import { seededNumbers } from './seeded-numbers';
 
@@ -29,6 +29,7 @@ export interface Choice {
  */
 export function chooseHost(occasion: Occasion, seed: number): Choice {
   const { table, demand } = occasion;
+  const filters = filtersFor(demand);
   const random = seededNumbers(seed);
   const drawing = table.drawing();
   const wanted = demand.spread.length > 0 ? SPREAD_SAMPLE : SAMPLE;
@@ -38,7 +39,7 @@ export function chooseHost(occasion: Occasion, seed: number): Choice {
     const pick = Math.floor(random() * left);
     const host = table.rows[drawing[pick]!]!;
     drawing[pick] = drawing[left - 1]!;
-    if (!passesAll(host, occasion)) continue;
+    if (!passesAll(host, occasion, filters)) continue;
     const scores = scoreHost(host, demand);
     const one = { hostId: host.hostId, scores, total: totalScore(scores) };
     compared.push(one);

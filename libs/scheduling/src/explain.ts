@@ -1,4 +1,4 @@
-import { FILTERS, passesAll, type Filter, type Occasion } from './filters';
+import { FILTERS, filtersFor, passesAll, type Filter, type Occasion } from './filters';
 import type { Choice } from './choose-host';
 import type { HostRow } from './host-table';
 import type { Score } from './scores';
@@ -22,18 +22,22 @@ export interface NoHost {
 export function explainNone(occasion: Occasion): NoHost {
   const { rows } = occasion.table;
   if (rows.length === 0) return { reason: 'no host has registered', hopeless: false };
-  const counts = FILTERS.map(() => 0);
+  // On a full fleet every decision comes here, so it makes no garbage either.
+  const filters = filtersFor(occasion.demand);
+  const counts = new Uint32Array(filters.length);
   let hopeless = 0;
   for (const host of rows) {
     let lasting = false;
-    FILTERS.forEach((filter, i) => {
-      if (filter.passes(host, occasion)) return;
+    for (let i = 0; i < filters.length; i++) {
+      const filter = filters[i]!;
+      if (filter.passes(host, occasion)) continue;
       counts[i]!++;
       lasting ||= filter.lasting === true;
-    });
+    }
     if (lasting) hopeless++;
   }
-  const failed = FILTERS.map((filter, i) => ({ filter, count: counts[i]! }))
+  const failed = filters
+    .map((filter, i) => ({ filter, count: counts[i]! }))
     .filter(({ count }) => count > 0)
     .sort((a, b) => b.count - a.count || Number(b.filter.lasting ?? false) - Number(a.filter.lasting ?? false));
   const most = failed[0]!.filter;
@@ -50,7 +54,8 @@ export function explainNone(occasion: Occasion): NoHost {
 export function reasonOf(occasion: Occasion, { hostId, compared }: Choice): string {
   if (hostId === null) return explainNone(occasion).reason;
   const { rows } = occasion.table;
-  const eligible = rows.reduce((count, host) => count + (passesAll(host, occasion) ? 1 : 0), 0);
+  const filters = filtersFor(occasion.demand);
+  const eligible = rows.reduce((count, host) => count + (passesAll(host, occasion, filters) ? 1 : 0), 0);
   return `best of ${compared.length} sampled from ${eligible} eligible of ${rows.length} hosts`;
 }
 
@@ -70,5 +75,7 @@ export function verdictOn(host: HostRow, occasion: Occasion, choice: Choice): Ho
 }
 
 function resultOf(filter: Filter, host: HostRow, occasion: Occasion) {
-  return { name: filter.name, passed: filter.passes(host, occasion), detail: filter.detail(host, occasion) };
+  const { name } = filter;
+  if (filter.concerns?.(occasion.demand) === false) return { name, passed: true, detail: 'not asked' };
+  return { name, passed: filter.passes(host, occasion), detail: filter.detail(host, occasion) };
 }

@@ -16,6 +16,8 @@ export interface Filter {
   name: string;
   /** Waiting does not help: what the host is and what is asked for do not go together. */
   lasting?: true;
+  /** Whether it can refuse a host at all; absent: always. */
+  concerns?(demand: Demand): boolean;
   passes(host: HostRow, occasion: Occasion): boolean;
   /** The numbers behind the verdict, for the receipt. */
   detail(host: HostRow, occasion: Occasion): string;
@@ -53,6 +55,7 @@ export const FILTERS: readonly Filter[] = [
   },
   {
     name: 'notExcluded',
+    concerns: ({ excluded }) => excluded.length > 0,
     passes: ({ hostId }, { demand }) => !demand.excluded.includes(hostId),
     detail: ({ hostId }, { demand }) => (demand.excluded.includes(hostId) ? 'excluded' : 'not excluded'),
   },
@@ -86,8 +89,9 @@ export const FILTERS: readonly Filter[] = [
   {
     name: 'network',
     lasting: true,
-    passes: ({ network }, { demand }) => network || !demand.network,
-    detail: ({ network }, { demand }) => (!demand.network ? 'not asked' : network ? 'available' : 'not available'),
+    concerns: ({ network }) => network,
+    passes: ({ network }) => network,
+    detail: ({ network }) => (network ? 'available' : 'not available'),
     remedy: 'volley hosts --json says what its network lacks',
   },
   {
@@ -100,6 +104,7 @@ export const FILTERS: readonly Filter[] = [
   {
     name: 'hostLabels',
     lasting: true,
+    concerns: ({ hostLabels }) => Object.keys(hostLabels).length > 0,
     passes: ({ labels }, { demand }) => {
       for (const key in demand.hostLabels) if (labels[key] !== demand.hostLabels[key]) return false;
       return true;
@@ -107,7 +112,7 @@ export const FILTERS: readonly Filter[] = [
     detail: ({ labels }, { demand }) =>
       Object.keys(demand.hostLabels)
         .map((key) => (labels[key] === undefined ? `no ${key}` : `${key}=${labels[key]}`))
-        .join(', ') || 'none asked',
+        .join(', '),
     remedy: 'give hosts the labels (VOLLEY_LABELS) or ask for others',
   },
   {
@@ -119,20 +124,27 @@ export const FILTERS: readonly Filter[] = [
   },
   {
     name: 'affinity',
+    concerns: ({ affinity }) => affinity.length > 0,
     passes: ({ groups }, { table, demand }) =>
       demand.affinity.every((group) => groups.has(group) || !isAnywhere(table, group)),
     detail: ({ groups }, { demand }) => counts(groups, demand.affinity),
   },
   {
     name: 'antiAffinity',
+    concerns: ({ antiAffinity }) => antiAffinity.length > 0,
     passes: ({ groups }, { demand }) => !demand.antiAffinity.some((group) => groups.has(group)),
     detail: ({ groups }, { demand }) => counts(groups, demand.antiAffinity),
     remedy: 'add a host, or keep fewer of them apart',
   },
 ];
 
-export function passesAll(host: HostRow, occasion: Occasion): boolean {
-  for (const filter of FILTERS) if (!filter.passes(host, occasion)) return false;
+/** Those that can refuse a host this demand. */
+export function filtersFor(demand: Demand): readonly Filter[] {
+  return FILTERS.filter(({ concerns }) => concerns === undefined || concerns(demand));
+}
+
+export function passesAll(host: HostRow, occasion: Occasion, filters = filtersFor(occasion.demand)): boolean {
+  for (let i = 0; i < filters.length; i++) if (!filters[i]!.passes(host, occasion)) return false;
   return true;
 }
 
@@ -142,10 +154,7 @@ function isAnywhere({ rows }: HostTable, group: string): boolean {
 
 /** Of a group's name the reader needs the label; the tenant is the receipt's. */
 function counts(groups: ReadonlyMap<string, number>, asked: readonly string[]): string {
-  return (
-    asked.map((group) => `${groups.get(group) ?? 0} with ${group.slice(group.indexOf(' ') + 1)}`).join(', ') ||
-    'not asked'
-  );
+  return asked.map((group) => `${groups.get(group) ?? 0} with ${group.slice(group.indexOf(' ') + 1)}`).join(', ');
 }
 
 function round(value: number): number {

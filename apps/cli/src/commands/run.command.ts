@@ -19,8 +19,9 @@ import {
   type ForwardOption,
   type IdleOption,
 } from './option-types';
+import { addPlacementOptions, placementOf, type PlacementOptions } from './placement-options';
 
-interface RunOptions {
+interface RunOptions extends PlacementOptions {
   name?: string;
   vcpus?: number;
   memory?: number;
@@ -36,6 +37,7 @@ interface RunOptions {
   startAt?: string;
   stopAt?: string;
   protect?: boolean;
+  waitCapacity?: number;
   wait?: string;
   timeout: number;
   idempotencyKey?: string;
@@ -54,8 +56,7 @@ interface RunOptions {
 }
 
 export function addRunCommand(program: Command): void {
-  program
-    .command('run <image> [command...]')
+  addPlacementOptions(program.command('run <image> [command...]'))
     .description('create a microVM and start it; after --, what it runs instead of what its image says')
     .option('--name <name>', 'a name for people')
     .option('--vcpus <n>', 'virtual CPUs (default 1)', wholeNumber(0))
@@ -71,6 +72,11 @@ export function addRunCommand(program: Command): void {
     .option('--idle-stop <duration[:percent]>', 'stop it when nobody used it so long', idleOption)
     .option('--start-at <cron>', "start it then, in UTC, such as '0 8 * * mon-fri'")
     .option('--stop-at <cron>', 'stop it then')
+    .option(
+      '--wait-capacity <duration>',
+      'how long it may wait for a host that can take it (default 30s)',
+      durationOption,
+    )
     .option('--protect', 'refuse to delete it until that is lifted')
     .option('--entrypoint <program>', 'what runs, instead of what the image says; an empty one: the command alone')
     .option('-e, --env <name=value>', 'added to the environment; may be repeated', variableOption)
@@ -112,6 +118,8 @@ export function addRunCommand(program: Command): void {
             ? undefined
             : { start: options.startAt, stop: options.stopAt },
         deleteProtection: options.protect,
+        placement: placementOf(options),
+        waitSeconds: seconds(options.waitCapacity),
         entrypoint:
           options.entrypoint === undefined ? undefined : options.entrypoint === '' ? [] : [options.entrypoint],
         command: words.length === 0 ? undefined : words,

@@ -25,6 +25,7 @@ import {
   createMicrovm,
   deleteMicrovm,
   drainHost,
+  dryRunPlacement,
   fleetDensity,
   getMicrovm,
   hostHistory,
@@ -133,6 +134,7 @@ export class ScriptedController {
     this.#answer(tuneMicrovm, ({ id, tuning }) => this.#tune(id, tuning));
     this.#answer(microvmHistoryOf, (request) => this.#history(request));
     this.#answer(placementOf, () => ({ receipts: [] }));
+    this.#answer(dryRunPlacement, () => ({ receipts: [] }));
     this.groups.answer((operation, handler) => this.#answer(operation, handler));
     this.#answer(fleetDensity, () => density());
     this.#answer(listHosts, () => ({ items: this.#host ? [viewHost(this.#host)] : [] }));

@@ -1,5 +1,5 @@
 import { KeyedQueue, Pacer } from '#concurrency';
-import { OperationError, SHARED, stopTimeoutMs, wantedDevices } from '#protocol';
+import { OperationError, SHARED, stopTimeoutMs, wantedDevices, type Coresidency } from '#protocol';
 import type { Grant } from '../admission/admission';
 import type { IdleCandidate } from '../idle/idle-watch';
 import { keepsDisks } from '../disks/disk-plan';
@@ -395,7 +395,10 @@ function mayStartElsewhere({ spec }: IncarnationRecord): boolean {
 }
 
 /** What an incarnation holds while it lives. */
-function grantOf({ spec, coresidency = SHARED }: Pick<IncarnationRecord, 'spec' | 'coresidency'>): Grant {
+function grantOf({
+  spec,
+  coresidency = SHARED,
+}: Pick<IncarnationRecord, 'spec'> & { coresidency?: Coresidency | undefined }): Grant {
   const { vcpus, memoryMiB, tenant } = spec;
   return { vcpus, memoryMiB, tenant, coresidency };
 }

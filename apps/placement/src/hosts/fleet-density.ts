@@ -9,7 +9,8 @@ export function sumDensity(hosts: DensityReport[], at: number): FleetDensity {
   const memoryMiB = sum((r) => r.capacity.memoryMiB - r.capacity.reserveMiB);
   return {
     at,
-    hosts,
+    // Who is where is not density.
+    hosts: hosts.map(({ occupancy: _, ...density }) => density),
     fleet: {
       microvms: sum((r) => r.microvms),
       slots: { total: sum((r) => r.slots.total), used: sum((r) => r.slots.used) },

@@ -1,0 +1,24 @@
+import { Controller, Inject } from '@nestjs/common';
+import { BusClient } from '#bus';
+import { dryRunPlacement } from '#protocol';
+import { TenantDirectory } from '#tenancy';
+import { Input, Serves, type InputOf } from '../http/route';
+import { dryRunRoute } from './placement.routes';
+
+/** Placement over REST. */
+@Controller()
+export class PlacementController {
+  constructor(
+    @Inject(BusClient) private readonly bus: BusClient,
+    @Inject(TenantDirectory) private readonly tenants: TenantDirectory,
+  ) {}
+
+  @Serves(dryRunRoute)
+  dryRun(@Input(dryRunRoute) { body }: InputOf<typeof dryRunRoute>) {
+    const placements = body.placements.map(({ coresidency, ...placement }) => ({
+      ...placement,
+      coresidency: coresidency ?? this.tenants.coresidencyOf(placement.spec.tenant),
+    }));
+    return this.bus.call(dryRunPlacement, { ...body, placements });
+  }
+}
