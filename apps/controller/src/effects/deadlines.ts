@@ -1,16 +1,30 @@
 import { Inject, Injectable, type OnModuleDestroy } from '@nestjs/common';
 import type { Logger } from 'pino';
 import { LOGGER } from '#bus';
-import { DeadlineQueue, steadyClock, steadyDue } from '#journal';
-import { decideEvents, type MicrovmLife, type Timer } from '#lifecycle';
-import { partitionOf } from '#protocol';
-import { MicrovmHistories } from '../histories/microvm-histories';
+import { DeadlineQueue, steadyClock, steadyDue, systemClock, type Clock } from '#journal';
+import { decideEvents, type MicrovmLife, type Timer, type Timers } from '#lifecycle';
+import { OperationError, partitionOf } from '#protocol';
+import { MicrovmHistories, type MicrovmOutcome } from '../histories/microvm-histories';
 import { Partitions } from '../partitions/partitions';
+import { QuotaGate } from '../tenants/quota-gate';
 
 /** What a failed firing waits before it is tried again, ms. */
 const RETRY_MS = 1_000;
+/** The same for a start that its tenant has no room for. */
+const REFUSED_MS = 30_000;
+/** Timers that start a microVM. */
+const STARTS: ReadonlySet<string> = new Set(['scheduledStart']);
 /** Timers that mean an hour of the day. All others mean a length of time, which steps of the wall clock do not change. */
 const BY_WALL_CLOCK: ReadonlySet<string> = new Set(['scheduledStart', 'scheduledStop']);
+
+/** Timers that go by one clock. The queue holds one entry for each microVM, for the one that is due first. */
+interface Kind {
+  readonly includes: (timer: Timer) => boolean;
+  readonly clock: Clock;
+  /** On that clock. */
+  readonly dueAt: (timer: Timer) => number;
+  readonly queue: DeadlineQueue<string>;
+}
 
 /**
  * The timers of our partitions' microVMs. They are durable without being stored: each is a function of the history that armed it, so
@@ -18,14 +32,21 @@ const BY_WALL_CLOCK: ReadonlySet<string> = new Set(['scheduledStart', 'scheduled
  */
 @Injectable()
 export class Deadlines implements OnModuleDestroy {
-  readonly #waits = new DeadlineQueue<string>({ due: (key) => void this.#fire(key), clock: steadyClock });
-  readonly #hours = new DeadlineQueue<string>({ due: (key) => void this.#fire(key) });
-  /** microVM -> its timers that were set. */
-  readonly #armed = new Map<string, MicrovmLife['timers']>();
+  readonly #kinds: readonly Kind[] = [
+    this.#kind((timer) => !BY_WALL_CLOCK.has(timer.name), steadyClock, steadyDue),
+    this.#kind(
+      (timer) => BY_WALL_CLOCK.has(timer.name),
+      systemClock,
+      ({ dueAt }) => dueAt,
+    ),
+  ];
+  /** microVM -> the timers that it is in the queues with. */
+  readonly #armed = new Map<string, Timers>();
 
   constructor(
     private readonly histories: MicrovmHistories,
     private readonly partitions: Partitions,
+    private readonly quotas: QuotaGate,
     @Inject(LOGGER) private readonly logger: Logger,
   ) {
     histories.listen({
@@ -44,57 +65,80 @@ export class Deadlines implements OnModuleDestroy {
   }
 
   onModuleDestroy(): void {
-    this.#waits.stop();
-    this.#hours.stop();
+    for (const { queue } of this.#kinds) queue.stop();
+  }
+
+  #kind(includes: Kind['includes'], clock: Clock, dueAt: Kind['dueAt']): Kind {
+    const queue = new DeadlineQueue<string>({ due: (id) => void this.#fire(id, kind), clock });
+    const kind: Kind = { includes, clock, dueAt, queue };
+    return kind;
   }
 
   #disarm(id: string): void {
-    for (const { name } of this.#armed.get(id) ?? []) this.#clear(`${id} ${name}`);
+    for (const { queue } of this.#kinds) queue.clear(id);
     this.#armed.delete(id);
   }
 
   #arm({ id, timers }: MicrovmLife): void {
-    const before = this.#armed.get(id);
-    for (const { name } of before ?? []) if (!timers.has(name)) this.#clear(`${id} ${name}`);
-    if (timers.size === 0) {
-      this.#armed.delete(id);
-      return;
-    }
+    // The same timers: what is left of them is not measured anew, for the wall clock may have been put since.
+    if (this.#armed.get(id) === timers) return;
+    this.#disarm(id);
+    if (timers.size === 0) return;
     this.#armed.set(id, timers);
-    for (const timer of timers)
-      if (before?.get(timer.name)?.dueAt !== timer.dueAt) this.#set(`${id} ${timer.name}`, timer);
-  }
-
-  #set(key: string, timer: Timer): void {
-    if (BY_WALL_CLOCK.has(timer.name)) this.#hours.set(key, timer.dueAt);
-    else this.#waits.set(key, steadyDue(timer));
-  }
-
-  #clear(key: string): void {
-    this.#waits.clear(key);
-    this.#hours.clear(key);
-  }
-
-  async #fire(key: string): Promise<void> {
-    const [id, timer] = key.split(' ') as [string, string];
-    const atMs = this.#armed.get(id)?.get(timer)?.dueAt;
-    if (atMs === undefined || !this.partitions.owns(id)) return; // the owner has it in its own queue
-    const who = { commandId: `timer.${timer}.${Math.round(atMs)}`, cause: { kind: 'timer' as const, by: timer } };
-    try {
-      const { decision, life } = await this.histories.decide(id, who, (life, occasion) => {
-        // Set again meanwhile, by a record that another replica wrote.
-        if (life && (life.timers.get(timer)?.dueAt ?? 0) > atMs) return { kind: 'nothing' };
-        return decideEvents(life, [{ type: 'deadlinePassed', timer }], occasion);
-      });
-      // Nothing changed: set again meanwhile, or a review, which comes again after the same time.
-      const armed = life?.timers.get(timer);
-      if (decision.kind !== 'record' && armed) {
-        if (armed.dueAt > atMs) this.#set(key, armed);
-        else this.#waits.set(key, steadyClock.now() + armed.delayMs);
-      }
-    } catch (error) {
-      this.logger.warn({ err: error, microvmId: id, timer }, 'a deadline could not be recorded yet');
-      this.#waits.set(key, steadyClock.now() + RETRY_MS);
+    for (const kind of this.#kinds) {
+      const [first] = inOrder(timers, kind);
+      if (first) kind.queue.set(id, kind.dueAt(first));
     }
   }
+
+  /**
+   * Lets everything of this kind pass that is due, until one of it changes the microVM and its timers with it. Those that change
+   * nothing stay armed, and must not keep the later ones from passing.
+   */
+  async #fire(id: string, kind: Kind): Promise<void> {
+    const timers = this.#armed.get(id);
+    if (!timers || !this.partitions.owns(id)) return; // the owner has it in its own queue
+    let againAt = Infinity;
+    for (const [i, timer] of inOrder(timers, kind).entries()) {
+      // It woke for the first; by the clock as it is now that may even lie ahead.
+      if (i > 0 && kind.dueAt(timer) > kind.clock.now()) {
+        againAt = Math.min(againAt, kind.dueAt(timer));
+        break;
+      }
+      const againMs = await this.#pass(id, timer);
+      if (againMs === undefined || this.#armed.get(id) !== timers) return;
+      againAt = Math.min(againAt, kind.clock.now() + againMs);
+    }
+    if (againAt < Infinity) kind.queue.set(id, againAt);
+  }
+
+  /** Gives after how long it passes again, in ms; undefined: the microVM has changed, and its timers are set anew. */
+  async #pass(id: string, { name, dueAt, delayMs }: Timer): Promise<number | undefined> {
+    const who = { commandId: `timer.${name}.${Math.round(dueAt)}`, cause: { kind: 'timer' as const, by: name } };
+    const record = (): Promise<MicrovmOutcome> =>
+      this.histories.decide(id, who, (life, occasion) => {
+        // Set again meanwhile, by a record that another replica wrote.
+        if (life && (life.timers.get(name)?.dueAt ?? 0) > dueAt) return { kind: 'nothing' };
+        return decideEvents(life, [{ type: 'deadlinePassed', timer: name }], occasion);
+      });
+    try {
+      const { decision, life } = await (STARTS.has(name) ? this.quotas.start(id, record) : record());
+      if (decision.kind === 'record' || !life) return undefined;
+      const armed = life.timers.get(name);
+      if (!armed || armed.dueAt > dueAt) {
+        this.#arm(life);
+        return undefined;
+      }
+      // Nothing changed: a review, or something stands against it. It passes again after the same time.
+      return delayMs;
+    } catch (error) {
+      this.logger.warn({ err: error, microvmId: id, timer: name }, 'a deadline could not be recorded yet');
+      return error instanceof OperationError && error.code === 'refused' ? REFUSED_MS : RETRY_MS;
+    }
+  }
+}
+
+/** The timers of one kind, those due first in front. */
+function inOrder(timers: Timers, { includes }: Kind): Timer[] {
+  return [...timers].filter(includes).sort((a, b) => a.dueAt - b.dueAt);
 }
