@@ -72,7 +72,7 @@ export class LiveFleet {
   async #readEverything(signal: AbortSignal): Promise<void> {
     this.store.beginReading();
     try {
-      const hosts = this.client.hosts(signal).then((items) => items.forEach((host) => this.store.putHost(host)));
+      const hosts = this.#readHosts(signal);
       for await (const page of this.client.microvms(signal)) for (const microvm of page) this.store.putMicrovm(microvm);
       await hosts;
       signal.throwIfAborted();
@@ -81,6 +81,15 @@ export class LiveFleet {
       this.store.abandonReading();
       if (error instanceof Problem && error.status === 401) this.onUnauthorized(error);
       throw error;
+    }
+  }
+
+  /** Hosts are not for tenants, who see their microVMs without them. */
+  async #readHosts(signal: AbortSignal): Promise<void> {
+    try {
+      for (const host of await this.client.hosts(signal)) this.store.putHost(host);
+    } catch (error) {
+      if (!isForbidden(error)) throw error;
     }
   }
 
@@ -119,12 +128,20 @@ export class LiveFleet {
         } catch (error) {
           if (signal.aborted) return;
           if (error instanceof Problem && error.status === 401) return this.onUnauthorized(error);
+          if (isForbidden(error)) {
+            this.densityProblem = 'shown to operators only';
+            return;
+          }
           this.densityProblem = error instanceof Error ? error.message : String(error);
         }
       }
       await wait(DENSITY_EVERY_MS, signal);
     }
   }
+}
+
+function isForbidden(error: unknown): boolean {
+  return error instanceof Problem && error.status === 403;
 }
 
 export function wait(ms: number, signal: AbortSignal): Promise<void> {

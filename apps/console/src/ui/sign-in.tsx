@@ -10,7 +10,7 @@ interface Props {
   onSignIn(token: string): void;
 }
 
-/** Asks for the operator token and tries it before it is kept. */
+/** Asks for a token, an operator's or a tenant's, and tries it before it is kept. */
 export function SignIn({ base, notice, onSignIn }: Props) {
   const [token, setToken] = useState('');
   const [error, setError] = useState(notice);
@@ -37,13 +37,13 @@ export function SignIn({ base, notice, onSignIn }: Props) {
     setBusy(true);
     setError(null);
     try {
-      await new Client(base, trimmed).hosts();
+      await new Client(base, trimmed).microvms().next(); // what every role may read
       onSignIn(trimmed);
     } catch (problem) {
       const refused = problem instanceof Problem && problem.status === 401;
       setError(
         refused
-          ? 'This is not the operator token of this fleet (401). Compare it with the file named below.'
+          ? 'This is not a token of this fleet, or not any more (401). Compare it with the file named below.'
           : `${problem instanceof Problem ? problem.title : 'It did not work'}: ${(problem as Error).message}`,
       );
       setBusy(false);

@@ -158,6 +158,11 @@ describeWithNats('tokens', () => {
     const messages: Buffer[] = [];
     socket.on('message', (data: Buffer) => messages.push(data));
     await once(socket, 'message');
+    const begun = await audited(`token=${token.id}&about=${id}`, 2);
+    expect(begun.map(({ route, status }) => [route, status])).toEqual([
+      ['/v1/microvms', 201],
+      ['/v1/microvms/{id}/console', 101],
+    ]);
     const closed = once(socket, 'close');
     await revoke(token.id);
     await Promise.all([stream.ended, closed]);
