@@ -17,11 +17,13 @@ import {
   protectMicrovm,
   replaceGroupSpec,
   scaleGroup,
+  SHARED,
   type Group,
   type GroupCreate,
   type Microvm,
   type RequestOf,
 } from '#protocol';
+import { TenantDirectory } from '#tenancy';
 import { until } from '../support/fleet';
 import { describeWithNats, startNatsServer, type NatsServer } from '../support/nats-server';
 import { ScriptedHost } from '../support/scripted-host';
@@ -215,6 +217,27 @@ describeWithNats('groups', () => {
     expect(await labelled({ name })).toEqual([]);
     expect((await bus.call(listGroups, {})).items.map((group) => group.id)).not.toContain(id);
     await expect(bus.call(scaleGroup, { id, replicas: 1 })).rejects.toMatchObject({ code: 'notFound' });
+  });
+
+  it('wait for room in the quotas of their tenant, and say so', async () => {
+    const tenants = await TenantDirectory.open(nats);
+    const quota = (microvms: number) => tenants.put('narrow', { quotas: { microvms }, coresidency: SHARED });
+    await quota(2);
+    const { id } = await create(3, { spec: { ...spec(), tenant: 'narrow' } });
+    await until('one waits', async () => (await get(id)).members.some(({ reason }) => reason?.includes('quotas')));
+    await until('two run', async () => (await get(id)).counts.ready === 2);
+    const waiting = (await get(id)).members.find(({ state }) => state === 'coming');
+    expect(waiting?.reason).toContain('cannot create it yet: tenant narrow has no room left in its quotas');
+    await quota(3);
+    const members = await settled(id, 3);
+    expect(members.map((one) => one.id)).toContain(waiting!.microvmId);
+    // What was never made is given up without a trace of a run.
+    await quota(3);
+    await bus.call(scaleGroup, { id, replicas: 5 }, persist);
+    await until('two wait', async () => (await get(id)).members.filter(({ reason }) => reason !== null).length === 2);
+    await bus.call(scaleGroup, { id, replicas: 3 }, persist);
+    expect((await settled(id, 3)).map((one) => one.id).sort()).toEqual(members.map((one) => one.id).sort());
+    tenants.close();
   });
 
   it('are created once, and say what is wrong with a request', async () => {
