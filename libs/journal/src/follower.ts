@@ -13,6 +13,11 @@ export interface FollowOptions<Record> {
   /** First sequence wanted: one more than what the caller has already seen. Default 1. */
   fromSequence?: number;
   /**
+   * Whether a record is known already, for instance because this process wrote it: it then counts as seen without being read. Asked
+   * for every record, so it must cost less than reading one.
+   */
+  isKnown?: (subject: string, sequence: number) => boolean;
+  /**
    * Gets every record once, in order. Synchronous on purpose: when it returns, the record counts as seen. An exception from
    * it ends the follower (see `onFailure`), for a projection that skipped a record is wrong for ever.
    */
@@ -247,8 +252,10 @@ export class StreamFollower<Record> implements Follower {
       return this.#restart(`delivery ${delivery.deliverySequence} came after ${this.#delivered}`);
     }
     try {
-      const entry = this.deps.read(msg, delivery);
-      if (entry) this.options.onRecord(entry);
+      if (!this.options.isKnown?.(msg.subject, delivery.streamSequence)) {
+        const entry = this.deps.read(msg, delivery);
+        if (entry) this.options.onRecord(entry);
+      }
     } catch (error) {
       return this.#fail(error instanceof Error ? error : new Error(String(error)));
     }

@@ -215,7 +215,7 @@ export class Journal<Record> {
   async lastOf(subject: string): Promise<JournalEntry<Record> | undefined> {
     const stored = await this.#lastMessage(subject);
     if (!stored) return undefined;
-    return this.#decode(subject, stored.seq, timestampToMs(stored.timestamp), stored.data, stored.header);
+    return this.#decode(subject, stored.seq, timestampToMs(stored.timestamp), stored.data, () => stored.header);
   }
 
   /**
@@ -228,7 +228,8 @@ export class Journal<Record> {
       this.jsm.streams.getMessage(this.stream, { seq: sequence }),
     );
     if (!stored) return undefined;
-    return this.#decode(stored.subject, stored.seq, timestampToMs(stored.timestamp), stored.data, stored.header).record;
+    return this.#decode(stored.subject, stored.seq, timestampToMs(stored.timestamp), stored.data, () => stored.header)
+      .record;
   }
 
   /** The sequence to expect when appending to a subject; 0 when it has no message. */
@@ -363,7 +364,7 @@ export class Journal<Record> {
   #entry(msg: Msg, delivery: Delivery): JournalEntry<Record> | undefined {
     const { streamSequence, timeMs } = delivery;
     try {
-      return this.#decode(msg.subject, streamSequence, timeMs, msg.data, msg.headers);
+      return this.#decode(msg.subject, streamSequence, timeMs, msg.data, () => msg.headers);
     } catch (error) {
       if (!(error instanceof UnreadableRecordError) || !this.options.onUnreadable) throw error;
       this.options.onUnreadable({ subject: msg.subject, sequence: streamSequence, timeMs, error: error.cause });
@@ -376,7 +377,7 @@ export class Journal<Record> {
     sequence: number,
     timeMs: number,
     data: Uint8Array,
-    headers?: MsgHdrs,
+    headers: () => MsgHdrs | undefined,
   ): JournalEntry<Record> {
     let record: Record;
     try {
@@ -385,7 +386,16 @@ export class Journal<Record> {
     } catch (cause) {
       throw new UnreadableRecordError(subject, sequence, { cause });
     }
-    return { subject, sequence, timeMs, record, commandId: commandIdOf(subject, headers) };
+    return {
+      subject,
+      sequence,
+      timeMs,
+      record,
+      // Headers are parsed when they are asked for, and hardly anybody asks.
+      get commandId() {
+        return commandIdOf(subject, headers());
+      },
+    };
   }
 
   #retry<T>(what: string, attempt: () => Promise<T>): Promise<T> {

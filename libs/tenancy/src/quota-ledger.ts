@@ -14,11 +14,14 @@ export interface Demand {
   readonly memoryMiB: number;
 }
 
+const MOST_SIZES = 10_000;
 const NOTHING: Demand = { microvms: 0, vcpus: 0, memoryMiB: 0 };
 
 /** What every tenant holds, microVM by microVM. Saying the same of a microVM again changes nothing, so nothing is counted twice. */
 export class QuotaLedger {
   readonly #holdings = new Map<string, Holding>();
+  /** One object for each size that a tenant has: fleets hold many microVMs of few sizes. */
+  readonly #sizes = new Map<string, Holding>();
   readonly #sums = new Map<string, Demand>();
 
   get(microvmId: string): Holding | undefined {
@@ -33,12 +36,21 @@ export class QuotaLedger {
       this.#holdings.delete(microvmId);
       return;
     }
-    this.#holdings.set(microvmId, holding);
+    this.#holdings.set(microvmId, this.#shared(holding));
     this.#add(holding, 1);
   }
 
   sum(tenant: string): Demand {
     return this.#sums.get(tenant) ?? NOTHING;
+  }
+
+  #shared(holding: Holding): Holding {
+    const size = `${holding.tenant} ${holding.vcpus} ${holding.memoryMiB}`;
+    const known = this.#sizes.get(size);
+    if (known) return known;
+    if (this.#sizes.size >= MOST_SIZES) this.#sizes.clear();
+    this.#sizes.set(size, holding);
+    return holding;
   }
 
   #add({ tenant, vcpus, memoryMiB }: Holding, sign: 1 | -1): void {

@@ -57,6 +57,11 @@ export class HistoryStore<Life extends Folded, Record extends Recorded> {
     const { journal, idOf } = this.options;
     this.#follower = journal.follow({
       onFailure,
+      // Most are our own.
+      isKnown: (subject, sequence) => {
+        const life = this.options.lives.get(subject.slice(subject.lastIndexOf('.') + 1));
+        return life !== undefined && life.revision >= sequence;
+      },
       onRecord: ({ record, sequence }) => {
         const id = idOf(record);
         const life = this.options.lives.get(id);

@@ -63,6 +63,9 @@ export interface MicrovmInput {
   at: number;
 }
 
+/** Shared by all contexts: most microVMs have none of these for all their lives. */
+export const NONE: readonly never[] = [];
+
 export function initialContext(input: MicrovmInput): MicrovmContext {
   return {
     spec: input.spec,
@@ -72,7 +75,7 @@ export function initialContext(input: MicrovmInput): MicrovmContext {
     pid: null,
     network: null,
     attempts: 0,
-    excluded: [],
+    excluded: NONE,
     restarts: 0,
     waitMs: 1_000,
     stopTimeoutMs: 0,
@@ -80,7 +83,7 @@ export function initialContext(input: MicrovmInput): MicrovmContext {
     leaseEnded: false,
     reason: null,
     exit: null,
-    tuned: [],
+    tuned: NONE,
     tunedAt: 0,
     timings: { requestedAt: input.requestedAt, acceptedAt: input.at },
     ...(input.spec.deleteProtection ? { protected: true } : {}),

@@ -1,6 +1,6 @@
 import { assign, setup } from 'xstate';
 import { stopTimeoutMs, type Exit, type MicrovmEvent } from '#protocol';
-import { initialContext, type MicrovmContext, type MicrovmInput } from './microvm.context';
+import { initialContext, NONE, type MicrovmContext, type MicrovmInput } from './microvm.context';
 import type { MicrovmEffect } from './microvm.effects';
 import { withTuning } from './microvm.tuning';
 import { askAgainAfter, MICROVM_LIMITS, placementBackoff, restartBackoff } from './microvm.limits';
@@ -76,7 +76,7 @@ const machineSetup = setup({
     beginRound: assign(({ context, event }) => ({
       attempts: 1,
       restarts: 0,
-      excluded: [],
+      excluded: NONE,
       exit: null,
       reason: null,
       // Born and asked for are one; a start by an operator or a schedule is asked for anew.
@@ -104,7 +104,7 @@ const machineSetup = setup({
         pid: null,
         network: null,
         leaseEnded: false,
-        tuned: [],
+        tuned: NONE,
         reason: null,
         timings: { requestedAt, acceptedAt, placedAt: event.decidedAt },
       };
@@ -139,7 +139,7 @@ const machineSetup = setup({
         waitMs: restartBackoff(before),
         restarts: before + 1,
         attempts: 0,
-        excluded: [],
+        excluded: NONE,
         timings: { requestedAt: event.at, acceptedAt: event.at },
       };
     }),
@@ -151,7 +151,7 @@ const machineSetup = setup({
       waitMs: placementBackoff(context.attempts),
       reason: event.type === 'placementFailed' ? event.reason : 'the placement service did not answer in time',
       // Whoever refused may have room by the next try.
-      excluded: [],
+      excluded: NONE,
     })),
     excludeHost: assign(({ context, event }) =>
       event.type === 'refused'
@@ -165,7 +165,7 @@ const machineSetup = setup({
     })),
     placeAnew: assign(({ event }) => ({
       attempts: 1,
-      excluded: [],
+      excluded: NONE,
       timings: { requestedAt: event.at, acceptedAt: event.at },
     })),
     rememberMove: assign(({ context, event }) =>
