@@ -2,6 +2,7 @@ import type { NatsConnection, Subscription } from 'nats';
 import { pino } from 'pino';
 import { BusClient, connectNats } from '#bus';
 import {
+  Coresidency,
   densityReport,
   heartbeat,
   hostCommand,
@@ -11,6 +12,7 @@ import {
   type DensityReport,
   type HostDescription,
   type MicrovmEvent,
+  type Occupancy,
   type RequestOf,
 } from '#protocol';
 
@@ -37,6 +39,9 @@ export class ScriptedHost {
   /** Most microVMs it takes at the moment. */
   slots: number;
   #factNumber = 0;
+  readonly #starts: Extract<Command, { type: 'start' }>[] = [];
+  /** microVMs whose start came since the last report. */
+  readonly #answered: string[] = [];
   #timers: NodeJS.Timeout[] = [];
   #subscription: Subscription | undefined;
 
@@ -104,6 +109,10 @@ export class ScriptedHost {
 
   #take(command: Command): { accepted: boolean; reason?: string } | undefined {
     this.commands.push(command);
+    if (command.type === 'start') {
+      this.#starts.push(command);
+      this.#answered.push(command.microvmId);
+    }
     const verdict = this.script(command, this);
     if (command.type === 'start' && verdict === 'obey' && this.#alive >= this.slots) {
       return { accepted: false, reason: 'no slot is free' };
@@ -197,6 +206,20 @@ export class ScriptedHost {
     };
   }
 
+  #occupancy(): Occupancy {
+    const here = this.#starts.filter(({ microvmId, epoch }) => this.held.get(microvmId)?.epoch === epoch);
+    return {
+      tenants: here.map(({ spec, coresidency }) => ({
+        tenant: spec.tenant ?? 'default',
+        microvms: 1,
+        coresidency: Coresidency.parse(coresidency ?? {}),
+      })),
+      groups: [],
+      images: [],
+      answered: this.#answered.splice(0),
+    };
+  }
+
   #report(): void {
     const alive = this.#alive;
     const report: DensityReport = {
@@ -212,7 +235,7 @@ export class ScriptedHost {
       vcpuWaitPercent: { p50: 0, p99: 0 },
       pressure: { cpuSome: 0, memorySome: 0, memoryFull: 0, ioSome: 0 },
       samplingCpuMs: 0,
-      occupancy: { tenants: [], groups: [], images: [], answered: [...this.held.keys()] },
+      occupancy: this.#occupancy(),
     };
     this.bus.publish(densityReport(this.id), report);
   }
