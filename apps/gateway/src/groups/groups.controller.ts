@@ -16,6 +16,7 @@ import {
 import { sees, type Principal } from '#tenancy';
 import type { FastifyReply } from 'fastify';
 import { Input, Serves, type InputOf } from '../http/route';
+import { ownSpec } from '../tenancy/own-spec';
 import { requireOwn } from '../tenancy/visible-fleet';
 import { groupEntryForTenant, groupForTenant } from './group-view';
 import * as routes from './groups.routes';
@@ -25,6 +26,8 @@ const REPEAT = { repeatAfterMs: 1_000 };
 type CommandInput = Pick<InputOf<typeof routes.deleteGroupRoute>, 'who' | 'params' | 'headers'>;
 /** What a command to a group is made from; all of them are answered with the group. */
 type Command = typeof deleteGroup;
+
+type SentSpec = { spec?: { tenant?: string } } | undefined;
 
 /** Groups over REST. */
 @Controller()
@@ -36,9 +39,7 @@ export class GroupsController {
     @Input(routes.createGroupRoute) { who, body, headers }: InputOf<typeof routes.createGroupRoute>,
     @Res({ passthrough: true }) reply: FastifyReply,
   ): Promise<Group> {
-    // As it was sent: what the schema puts where nothing is given names nobody.
-    requireOwn(who, (reply.request.body as { spec?: { tenant?: string } } | undefined)?.spec?.tenant);
-    const spec = { ...body.spec, tenant: who.tenant ?? body.spec.tenant };
+    const spec = ownSpec(who, body.spec, (reply.request.body as SentSpec)?.spec);
     const { group, created } = await this.bus.call(
       createGroup,
       { ...body, spec, ...askedBy({ who, headers }) },
@@ -72,11 +73,11 @@ export class GroupsController {
     @Res({ passthrough: true }) reply: FastifyReply,
   ): Promise<Group> {
     const { who, params, body } = input;
-    const named = (reply.request.body as { spec?: { tenant?: string } } | undefined)?.spec?.tenant;
-    requireOwn(who, named);
+    const sent = (reply.request.body as SentSpec)?.spec;
     // A group does not change hands: who says nothing means its owner.
-    const tenant = named ?? tenantOf(params.id);
-    return this.#command(replaceGroupSpec as unknown as Command, input, { ...body, spec: { ...body.spec, tenant } });
+    const tenant = sent?.tenant ?? tenantOf(params.id);
+    const spec = ownSpec(who, { ...body.spec, tenant }, sent);
+    return this.#command(replaceGroupSpec as unknown as Command, input, { ...body, spec });
   }
 
   @Serves(routes.deleteGroupRoute)

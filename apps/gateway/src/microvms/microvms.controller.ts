@@ -24,7 +24,8 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import { FLEET, seen, type Fleet } from '../fleet/fleet';
 import { prefersJson } from '../http/prefers-json';
 import { Input, Serves, type InputOf } from '../http/route';
-import { requireOwn, VisibleFleet } from '../tenancy/visible-fleet';
+import { ownSpec } from '../tenancy/own-spec';
+import { VisibleFleet } from '../tenancy/visible-fleet';
 import { filterOf } from './list-filter';
 import { MicrovmWaiter, newer } from './microvm-waiter';
 import * as routes from './microvms.routes';
@@ -58,14 +59,11 @@ export class MicrovmsController {
     @Res({ passthrough: true }) reply: FastifyReply,
   ): Promise<Microvm> {
     const requestedAt = wallClockMs() - reply.elapsedTime;
-    const tenant = who.tenant ?? body.tenant;
-    // As it was sent: what the schema puts where nothing is given names nobody.
-    requireOwn(who, (reply.request.body as { tenant?: string } | undefined)?.tenant);
     const key = headers['idempotency-key'];
     const { microvm } = await this.bus.call(
       createMicrovm,
       {
-        spec: { ...body, tenant },
+        spec: ownSpec(who, body, reply.request.body as { tenant?: string } | undefined),
         id: sortableId(Math.floor(requestedAt), randomBytes(10)),
         by: who.name,
         requestedAt,

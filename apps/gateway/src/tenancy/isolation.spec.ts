@@ -135,6 +135,10 @@ describeWithNats('tenants', () => {
       expect(refusals[0]!.text).toBe(refusals[1]!.text);
       const made = await as('user', '/v1/microvms', { method: 'POST', body: { image: 'canary' } });
       expect(made.json.tenant).toBe('acme');
+      const heavy = (cpuWeight: number) =>
+        as('user', '/v1/microvms', { method: 'POST', body: { image: 'canary', vcpus: 2, limits: { cpuWeight } } });
+      expect((await heavy(201)).status).toBe(403);
+      expect((await heavy(200)).status).toBe(202);
     },
     listMicrovms: async () => {
       const list = async (query: string) => as('reader', `/v1/microvms${query}`);
