@@ -8,6 +8,7 @@ export {
   openReceiptJournal,
   type OnUnreadable,
 } from './journals';
+export { NewerMachineError } from './newer-machine-error';
 export { openFleetView, type FleetViewOptions } from './open-fleet-view';
 export type { FleetDiff } from './past/fleet-diff';
 export { FleetPast, type PastOptions } from './past/fleet-past';

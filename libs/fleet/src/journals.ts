@@ -1,5 +1,7 @@
 import type { NatsConnection } from 'nats';
 import { Journal, type UnreadableMessage } from '#journal';
+import { HOST_MACHINE_VERSION, MICROVM_MACHINE_VERSION } from '#lifecycle';
+import { NewerMachineError } from './newer-machine-error';
 import { storedMicrovmRecordOf, type StoredMicrovmRecord } from './past/stored-record';
 import {
   GROUP_STREAM,
@@ -39,9 +41,24 @@ function openMicrovms<R>(
     stream: MICROVM_STREAM.name,
     subjects: [...MICROVM_STREAM.subjects],
     immutable: false,
-    decode,
-    onUnreadable,
+    decode: (json, subject) => decode(readable(json, subject, MICROVM_MACHINE_VERSION)),
+    onUnreadable: butNotNewer(onUnreadable),
   });
+}
+
+/** @throws NewerMachineError when a newer machine wrote it than this program knows. */
+function readable(json: unknown, subject: string, known: number): unknown {
+  const machine = (json as { machine?: unknown } | null)?.machine;
+  if (typeof machine === 'number' && machine > known) throw new NewerMachineError(subject, machine, known);
+  return json;
+}
+
+/** What cannot be read because it is newer is not skipped: it ends the reader. */
+function butNotNewer(onUnreadable: OnUnreadable): OnUnreadable {
+  return (message) => {
+    if (message.error instanceof NewerMachineError) throw message.error;
+    onUnreadable(message);
+  };
 }
 
 /** A record of a microVM's history. @throws ZodError when it is none */
@@ -55,8 +72,8 @@ export function openHostJournal(nc: NatsConnection, onUnreadable: OnUnreadable):
     stream: HOST_STREAM.name,
     subjects: [...HOST_STREAM.subjects],
     immutable: false,
-    decode: (json) => HostRecord.parse(json),
-    onUnreadable,
+    decode: (json, subject) => HostRecord.parse(readable(json, subject, HOST_MACHINE_VERSION)),
+    onUnreadable: butNotNewer(onUnreadable),
   });
 }
 
