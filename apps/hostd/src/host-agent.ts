@@ -6,7 +6,7 @@ import { WallClock } from '#journal';
 import { createMicrovmDriver, type MicrovmDriver } from '#microvm';
 import { parseImageReference, type HostDescription } from '#protocol';
 import { Admission } from './admission/admission';
-import { Lease } from './controller-link/lease';
+import { Lease, leaseFileIn } from './controller-link/lease';
 import { DensityWatch } from './density/density-watch';
 import type { AgentConfig } from './host/agent-config';
 import { capacityOf, describeHost, linuxGuests } from './host/host-description';
@@ -80,6 +80,11 @@ export class HostAgent {
     return this.parts.places.slots;
   }
 
+  /** Where the folders of incarnations and the lease lie. */
+  get runRoot(): string {
+    return this.parts.folders.root;
+  }
+
   get hostId(): string {
     return this.description.hostId;
   }
@@ -147,7 +152,7 @@ export class HostAgent {
     const density = new DensityWatch({ config, log });
     let fenced: Promise<unknown> = Promise.resolve();
     const lease = new Lease({
-      path: join(folders.root, 'lease'),
+      path: leaseFileIn(folders.root),
       bootId: boot,
       onEnd: () => {
         const ends = manager.fence();

@@ -2,6 +2,7 @@ import 'reflect-metadata';
 import pino from 'pino';
 import { bootService, natsOptions, orExit, readConfig } from '#bus';
 import { AgentConfig } from './host/agent-config';
+import { startFence } from './fence/start-fence';
 import { HostAgent } from './host-agent';
 import { HostdModule } from './hostd.module';
 
@@ -20,6 +21,7 @@ async function main(): Promise<void> {
     log.fatal({ err: error }, `could not start: ${error.message}`);
     process.exit(1);
   });
+  startFence(agent.runRoot, log);
   await bootService({
     name: `hostd ${agent.hostId}`,
     module: () => HostdModule.of(agent),

@@ -1,4 +1,5 @@
 import { readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 
 /** Longest delay that a timer takes. */
 const TIMER_MAX_MS = 2 ** 31 - 1;
@@ -26,7 +27,7 @@ export class Lease {
 
   constructor(private readonly options: LeaseOptions) {
     this.#nowMs = options.nowMs ?? (() => Number(process.hrtime.bigint()) / 1e6);
-    this.#until = this.#load();
+    this.#until = leaseEnd(options.path, options.bootId);
   }
 
   /** Begins to watch: whoever is told of the end must be ready by now. */
@@ -64,19 +65,22 @@ export class Lease {
     this.#timer.unref();
   }
 
-  /** No file, another boot, or rubbish: no lease. */
-  #load(): number {
-    try {
-      const { bootId, untilMs } = JSON.parse(readFileSync(this.options.path, 'utf8')) as Record<string, unknown>;
-      return bootId === this.options.bootId && typeof untilMs === 'number' ? untilMs : -Infinity;
-    } catch {
-      return -Infinity;
-    }
-  }
-
   #store(): void {
     const { path, bootId } = this.options;
     writeFileSync(`${path}.new`, JSON.stringify({ bootId, untilMs: this.#until }), { mode: 0o600 });
     renameSync(`${path}.new`, path);
+  }
+}
+
+/** The file of an agent's lease, below its run folders. */
+export const leaseFileIn = (root: string): string => join(root, 'lease');
+
+/** Until when the lease in this file holds, ms on the monotonic clock. No file, another boot, or rubbish: no lease. */
+export function leaseEnd(path: string, boot: string): number {
+  try {
+    const { bootId, untilMs } = JSON.parse(readFileSync(path, 'utf8')) as Record<string, unknown>;
+    return bootId === boot && typeof untilMs === 'number' ? untilMs : -Infinity;
+  } catch {
+    return -Infinity;
   }
 }

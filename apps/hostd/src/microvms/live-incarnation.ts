@@ -131,7 +131,7 @@ export class LiveIncarnation {
     let oomKills: number | undefined;
     try {
       oomKills = prepared.limit();
-      const launching = prepared.launch(folders.create(microvmId, epoch));
+      const launching = prepared.launch(folders.create(microvmId, epoch, this.record.spec));
       const late = await within(launching, limits.bootMs, 'late');
       if (late === 'late') {
         // It may still come to be, so it is not over: it is ended as soon as it is there.

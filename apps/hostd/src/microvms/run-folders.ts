@@ -1,7 +1,18 @@
 import { createHash } from 'node:crypto';
-import { accessSync, constants, mkdirSync, readdirSync, realpathSync, rmSync, statfsSync } from 'node:fs';
+import {
+  accessSync,
+  constants,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  realpathSync,
+  rmSync,
+  statfsSync,
+  writeFileSync,
+} from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import type { MicrovmSpec } from '#protocol';
 
 const TMPFS_MAGIC = 0x01021994;
 
@@ -33,6 +44,14 @@ export function digestOf(dataDirectory: string): string {
   return createHash('sha256').update(realpathSync(dataDirectory)).digest('hex').slice(0, 12);
 }
 
+/** File in the folder of an incarnation that may run elsewhere once the lease of this host is over; for who must end it then. */
+const MAY_MOVE = 'may-move';
+
+/** Whether an incarnation must not outlive the lease, by its folder. */
+export function mayMove(folder: string): boolean {
+  return existsSync(join(folder, MAY_MOVE));
+}
+
 /** A folder for each incarnation, with its page file and control socket, on tmpfs: gone after a reboot, as its VMM is. */
 export class RunFolders {
   constructor(readonly root: string) {
@@ -44,7 +63,7 @@ export class RunFolders {
   }
 
   /** Makes an empty folder, clearing away what an interrupted start may have left. The caller knows that nothing runs in it. */
-  create(microvmId: string, epoch: number): string {
+  create(microvmId: string, epoch: number, spec: Pick<MicrovmSpec, 'onHostLoss'>): string {
     const path = this.pathOf(microvmId, epoch);
     try {
       mkdirSync(path, { mode: 0o700 });
@@ -53,6 +72,7 @@ export class RunFolders {
       rmSync(path, { recursive: true, force: true });
       mkdirSync(path, { mode: 0o700 });
     }
+    if (spec.onHostLoss === 'reschedule') writeFileSync(join(path, MAY_MOVE), '', { mode: 0o600 });
     return path;
   }
 
