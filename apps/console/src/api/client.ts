@@ -2,7 +2,7 @@ import type { FleetDensity, HistoryEntry, Host, Microvm, MicrovmSpecInput, Recei
 import { Problem, problemOf } from './problem';
 
 export type MicrovmVerb = 'start' | 'pause' | 'resume' | 'stop' | 'kill' | 'delete';
-export type HostVerb = 'cordon' | 'uncordon' | 'retire';
+export type HostVerb = 'cordon' | 'uncordon' | 'retire' | 'cancelDrain';
 
 /** A piece of a serial console: bytes `from`..`to` of everything the guest ever wrote. */
 export interface LogPiece {
@@ -79,7 +79,8 @@ export class Client {
   }
 
   async hostCommand(id: string, verb: HostVerb): Promise<Host> {
-    return this.#send('POST', `v1/hosts/${encodeURIComponent(id)}/${verb}`);
+    const path = `v1/hosts/${encodeURIComponent(id)}`;
+    return verb === 'cancelDrain' ? this.#send('DELETE', `${path}/drain`) : this.#send('POST', `${path}/${verb}`);
   }
 
   /** Opens the stream of changes. Throws {@link Problem} when it is refused. */

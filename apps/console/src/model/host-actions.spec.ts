@@ -12,4 +12,8 @@ it('offers for a host what its machine accepts', () => {
   }
   expect(hostVerbs('ready')).toEqual(['cordon']);
   expect(hostVerbs('cordoned')).toEqual(['uncordon']);
+  for (const state of ['draining', 'drained'] as const) {
+    expect(hostMachine.states[state]!.ownEvents).toContain('drainCancelled');
+    expect(hostVerbs(state)).toEqual(['cancelDrain']);
+  }
 });

@@ -8,6 +8,9 @@ export function hostVerbs(state: HostStateName): readonly HostVerb[] {
       return ['cordon'];
     case 'cordoned':
       return ['uncordon'];
+    case 'draining':
+    case 'drained':
+      return ['cancelDrain'];
     case 'joining':
       return ['cordon', 'retire'];
     // Whether they are cordoned is not part of the view; both are remembered for their return.

@@ -10,7 +10,15 @@ export interface MicrovmAction {
   from: readonly MicrovmStateName[];
 }
 
-const ALIVE: readonly MicrovmStateName[] = ['starting', 'running', 'pausing', 'paused', 'resuming', 'unreachable'];
+const ALIVE: readonly MicrovmStateName[] = [
+  'starting',
+  'running',
+  'pausing',
+  'paused',
+  'resuming',
+  'moving',
+  'unreachable',
+];
 const UNBORN: readonly MicrovmStateName[] = ['requested', 'placing'];
 
 export const MICROVM_ACTIONS: Readonly<Record<MicrovmVerb, MicrovmAction>> = {

@@ -21,6 +21,11 @@ export const MICROVM_STATE_LOOKS: Readonly<Record<MicrovmStateName, StateLook>> 
   pausing: { shape: 'arc', tone: 'rest', meaning: 'Its host was told to park its vCPUs.' },
   paused: { shape: 'bars', tone: 'rest', meaning: 'Its vCPUs are parked, its memory stays.' },
   resuming: { shape: 'arc', tone: 'rest', meaning: 'Its host was told to let its vCPUs go on.' },
+  moving: {
+    shape: 'arc',
+    tone: 'busy',
+    meaning: 'A place on another host is kept for it; its host was told to end it, then it starts there.',
+  },
   stopping: { shape: 'arc', tone: 'idle', meaning: 'Its host was told to end it.' },
   stopped: { shape: 'square', tone: 'idle', meaning: 'It ended in order; it can be started again.' },
   failed: {
@@ -42,20 +47,31 @@ export const ATTENTION: Readonly<Record<MicrovmStateName, number>> = {
   requested: 2,
   placing: 3,
   starting: 4,
-  stopping: 5,
-  deleting: 6,
-  pausing: 7,
-  resuming: 8,
-  paused: 9,
-  running: 10,
-  stopped: 11,
-  deleted: 12,
+  moving: 5,
+  stopping: 6,
+  deleting: 7,
+  pausing: 8,
+  resuming: 9,
+  paused: 10,
+  running: 11,
+  stopped: 12,
+  deleted: 13,
 };
 
 export const HOST_STATE_LOOKS: Readonly<Record<HostStateName, StateLook>> = {
   joining: { shape: 'arc', tone: 'busy', meaning: 'Registered; not yet compared with the histories.' },
   ready: { shape: 'disc', tone: 'good', meaning: 'Takes new microVMs.' },
   cordoned: { shape: 'lock', tone: 'rest', meaning: 'Keeps its microVMs, takes no new ones.' },
+  draining: {
+    shape: 'arc',
+    tone: 'busy',
+    meaning: 'Takes no new microVMs; those there are moved, stopped or waited for.',
+  },
+  drained: {
+    shape: 'square',
+    tone: 'idle',
+    meaning: 'Nothing runs there and nothing new comes, until the drain is cancelled.',
+  },
   unreachable: { shape: 'question', tone: 'doubt', meaning: 'Its lease has ended.' },
   lost: {
     shape: 'cross',

@@ -1,3 +1,4 @@
+import type { Host } from '#protocol';
 import { useState } from 'preact/hooks';
 import { hostRows, level, type HostRow } from '../model/fleet-summary';
 import type { FleetStore } from '../model/fleet.store';
@@ -15,7 +16,7 @@ interface Props {
   onFilter(host: string | null): void;
 }
 
-const LABELS = { cordon: 'Cordon', uncordon: 'Uncordon', retire: 'Retire' } as const;
+const LABELS = { cordon: 'Cordon', uncordon: 'Uncordon', retire: 'Retire', cancelDrain: 'Cancel drain' } as const;
 
 export function HostTable({ store, filteredTo, onFilter }: Props) {
   const rows = hostRows(store.hosts, store.density);
@@ -103,7 +104,10 @@ function Row({ row, filtered, onFilter }: { row: HostRow; filtered: boolean; onF
           {id}
         </button>
       </th>
-      <td>{host ? <HostState state={host.state} /> : <span class="muted">not registered</span>}</td>
+      <td>
+        {host ? <HostState state={host.state} /> : <span class="muted">not registered</span>}
+        {host?.drain && <DrainProgress drain={host.drain} />}
+      </td>
       <td>
         {kvm ? (
           kvm.available ? (
@@ -139,6 +143,19 @@ function Row({ row, filtered, onFilter }: { row: HostRow; filtered: boolean; onF
           ))}
       </td>
     </tr>
+  );
+}
+
+/** How much of what was there is gone. */
+function DrainProgress({ drain: { progress } }: { drain: NonNullable<Host['drain']> }) {
+  const { total, moved, moving, waiting, stopped, failed } = progress;
+  if (total === 0) return null;
+  const title = `${moved} moved, ${stopped} stopped, ${failed} failed; ${moving} on their way, ${waiting} waiting`;
+  return (
+    <span class="muted" title={title}>
+      {' '}
+      {count(total - moving - waiting)} / {count(total)}
+    </span>
   );
 }
 

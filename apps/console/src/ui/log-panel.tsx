@@ -8,7 +8,7 @@ import { useConsole } from './console-context';
 const EVERY_MS = 1_000;
 /** A guest at rest writes nothing; it is still asked now and then, because its state may be seen late. */
 const RESTING_EVERY_MS = 5_000;
-const ACTIVE: readonly Microvm['state'][] = ['starting', 'running', 'pausing', 'resuming', 'stopping'];
+const ACTIVE: readonly Microvm['state'][] = ['starting', 'running', 'pausing', 'resuming', 'moving', 'stopping'];
 
 function whyEmpty({ state, hostId }: Microvm): string {
   if (state === 'deleted') return 'Removed with the microVM.';

@@ -11,6 +11,7 @@ const STRIP: readonly (readonly MicrovmStateName[])[] = [
   ['starting'],
   ['running'],
   ['pausing', 'paused', 'resuming'],
+  ['moving'],
   ['unreachable'],
   ['stopping'],
   ['stopped', 'failed'],
