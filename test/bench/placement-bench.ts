@@ -61,6 +61,7 @@ async function startPlacement(url: string): Promise<ChildProcess> {
 }
 
 async function main(): Promise<void> {
+  process.once('SIGTERM', () => process.exit(1)); // and what it has started with it
   const server = await startNatsServer();
   const nats = await connectNats({ servers: server.url, name: 'bench' });
   const bus = new BusClient(nats, pino({ level: 'silent' }));

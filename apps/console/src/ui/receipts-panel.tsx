@@ -102,6 +102,7 @@ function HostVerdicts({ receipt }: { receipt: Receipt }) {
           Show all {hosts.length} hosts
         </button>
       )}
+      {receipt.omitted > 0 && <p class="muted">and {plural(receipt.omitted, 'more host')}</p>}
     </div>
   );
 }
