@@ -225,6 +225,76 @@ describeWithNats('Journal', () => {
     });
   });
 
+  describe('scan', () => {
+    async function filled(count: number) {
+      const it = await journal();
+      for (let i = 0; i < count; i += 100) {
+        await Promise.all(
+          Array.from({ length: 100 }, (_, n) =>
+            it.journal.append(n % 2 ? it.a : it.b, { text: 'x' }, { commandId: `${i + n}`, expectedSequence: 'any' }),
+          ),
+        );
+      }
+      return it.journal;
+    }
+    const upTo = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, i) => from + i);
+
+    it('reads everything in order, from where it is told, over many batches', async () => {
+      const it = await filled(1_100);
+      const seen: number[] = [];
+      const onRecord = ({ sequence }: { sequence: number }): void => void seen.push(sequence);
+      expect(await it.scan({ onRecord, deadlineMs: 10_000 })).toBe(1_100);
+      expect(seen).toEqual(upTo(1, 1_100));
+      seen.length = 0;
+      expect(await it.scan({ fromSequence: 1_099, onRecord, deadlineMs: 10_000 })).toBe(1_100);
+      expect(seen).toEqual([1_099, 1_100]);
+      expect(await it.scan({ fromSequence: 1_101, onRecord, deadlineMs: 10_000 })).toBe(1_100);
+      expect(await (await journal()).journal.scan({ onRecord, deadlineMs: 10_000 })).toBe(0);
+      expect(seen).toHaveLength(2);
+    });
+
+    it('ends when enough was seen, when it is told to, and when its reader fails', async () => {
+      const it = await filled(600);
+      let seen = 0;
+      expect(await it.scan({ onRecord: () => (++seen === 300 ? 'enough' : undefined), deadlineMs: 10_000 })).toBe(299);
+      const gone = new AbortController();
+      const reading = it.scan({
+        onRecord: () => gone.abort(new Error('gone')),
+        deadlineMs: 10_000,
+        signal: gone.signal,
+      });
+      await expect(reading).rejects.toThrow('gone');
+      const fails = (): never => {
+        throw new RangeError('no');
+      };
+      await expect(it.scan({ onRecord: fails, deadlineMs: 10_000 })).rejects.toThrow(RangeError);
+    });
+
+    it('goes on where it was when the server is killed under it', async () => {
+      const own = await startNatsServer();
+      const connection = await connect({ servers: own.url, maxReconnectAttempts: -1, reconnectTimeWait: 50 });
+      const it = await Journal.open<Note>(connection, { stream: 'SCAN', subjects: ['scan.>'] });
+      for (let i = 0; i < 10; i++) {
+        await Promise.all(
+          Array.from({ length: 100 }, (_, n) =>
+            it.append(`scan.${n}`, { text: 'x' }, { commandId: `${i}.${n}`, expectedSequence: 'any' }),
+          ),
+        );
+      }
+      const seen: number[] = [];
+      let restarted: Promise<void> | undefined;
+      const onRecord = ({ sequence }: { sequence: number }): void => {
+        seen.push(sequence);
+        if (sequence === 400) restarted = own.restart();
+      };
+      expect(await it.scan({ onRecord, deadlineMs: 20_000 })).toBe(1_000);
+      await restarted;
+      expect(seen).toEqual(upTo(1, 1_000));
+      await connection.close();
+      await own.stop();
+    });
+  });
+
   describe('compact and trim', () => {
     it('keeps the last record of a subject and the sequence that its next append has to expect', async () => {
       const { journal: it, a, b } = await journal({ immutable: false });

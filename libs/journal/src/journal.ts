@@ -29,6 +29,7 @@ import {
   UnreadableRecordError,
 } from './journal-errors';
 import { retry, RETRY_DELAY_MS } from './retry';
+import { scanStream } from './stream-scan';
 import { ensureStream, streamConfig, type StreamOptions } from './stream-config';
 
 export interface JournalOptions<Record> extends StreamOptions {
@@ -56,6 +57,15 @@ export interface Appended {
   readonly sequence: number;
   /** True when this command's record was there already: `sequence` is its place. */
   readonly duplicate: boolean;
+}
+
+export interface ScanOptions<Record> {
+  /** Default 1. */
+  fromSequence?: number;
+  /** Gets every record once, in order; `enough` ends the reading. */
+  onRecord: (entry: JournalEntry<Record>) => 'enough' | void;
+  deadlineMs: number;
+  signal?: AbortSignal | undefined;
 }
 
 /** All that is on record of one subject. */
@@ -281,6 +291,40 @@ export class Journal<Record> {
       const { messages, first_ts } = (await this.jsm.streams.info(this.stream)).state;
       return messages === 0 ? undefined : timestampToMs(first_ts);
     });
+  }
+
+  /**
+   * Reads the records of all subjects in their order, from a sequence on and up to where the journal ended when the reading began, or
+   * until `onRecord` has seen enough. Others have a turn between batches; for who reads a long journal while it serves. Resolves with the
+   * last sequence that was looked at. An exception of `onRecord` ends the reading and rejects.
+   *
+   * @throws UnreadableRecordError; JournalUnavailableError when it is not done within `deadlineMs`; the signal's reason.
+   */
+  async scan(options: ScanOptions<Record>): Promise<number> {
+    const { fromSequence = 1, onRecord, deadlineMs, signal } = options;
+    const end = await this.lastSequence();
+    let position = fromSequence - 1;
+    let failure: { error: unknown } | undefined;
+    const read = (msg: Msg, delivery: Delivery): 'enough' | void => {
+      if (signal?.aborted || delivery.streamSequence > end) return 'enough';
+      try {
+        const entry = this.#entry(msg, delivery);
+        if (entry && onRecord(entry) === 'enough') return 'enough';
+      } catch (error) {
+        failure = { error };
+        return 'enough';
+      }
+      position = delivery.streamSequence;
+      return position === end ? 'enough' : undefined;
+    };
+    signal?.throwIfAborted();
+    if (position < end) {
+      const attempt = () => scanStream(this.nc, this.jsm, this.stream, position + 1, read);
+      await retry(this.nc, deadlineMs, `read ${this.stream}`, attempt, this.#watch);
+    }
+    signal?.throwIfAborted();
+    if (failure) throw failure.error;
+    return Math.max(position, fromSequence - 1);
   }
 
   /** Follows the journal: first what is there, then what comes, each record once and in order, whatever happens to the server. */

@@ -1,6 +1,6 @@
 import type { NatsConnection } from 'nats';
 import { Pacer } from '#concurrency';
-import { HistoryLostError, type Journal, type JournalEntry } from '#journal';
+import type { Journal, JournalEntry } from '#journal';
 import { coresidencyOf, foldHostRecord, viewHost, viewMicrovm, type HostLife, type MicrovmLife } from '#lifecycle';
 import {
   hostHistory,
@@ -17,7 +17,6 @@ import { diffPictures, type FleetDiff } from './fleet-diff';
 import { FleetPicture } from './fleet-picture';
 import { HostsAt } from './hosts-at';
 import { MicrovmsAt, type MicrovmsAtOptions } from './microvms-at';
-import { readJournal } from './read-journal';
 import { StaysIn } from './stays-in';
 import type { StoredMicrovmRecord } from './stored-record';
 
@@ -124,7 +123,7 @@ export class FleetPast {
     if (window.from >= window.to) throw invalidAt('from', 'must be before `to`');
     return this.#inTurn(signal, async () => {
       const stays = new StaysIn(window);
-      await readJournal(this.microvms, {
+      await this.microvms.scan({
         deadlineMs: READ_DEADLINE_MS,
         signal,
         onRecord: ({ record, timeMs }) => {
@@ -183,15 +182,7 @@ export class FleetPast {
     options: PastOptions & { base?: FleetPicture; onCameAndWent?: MicrovmsAtOptions['onCameAndWent'] },
   ): Promise<FleetPicture> {
     const base = options.base ?? (options.ended ? undefined : this.#nearest(at));
-    let picture: FleetPicture;
-    try {
-      picture = await this.#replayFrom(base, at, options);
-    } catch (error) {
-      // What lies behind the picture was compacted since; beginning anew sees what is left. A diff needs its own beginning.
-      if (!(error instanceof HistoryLostError) || !base || options.base) throw error;
-      this.#kept = [];
-      picture = await this.#replayFrom(undefined, at, options);
-    }
+    const picture = await this.#replayFrom(base, at, options);
     if (!options.ended && !picture.isBlank && isSettled(at)) this.#keep(picture);
     return picture;
   }
@@ -205,7 +196,7 @@ export class FleetPast {
     const hosts = new HostsAt(at, base?.hostsPicture);
     const stop = new AbortController();
     const read = <R>(journal: Journal<R>, into: { take(entry: JournalEntry<R>): void }, fromSequence = 1) =>
-      readJournal(journal, {
+      journal.scan({
         fromSequence,
         deadlineMs: READ_DEADLINE_MS,
         signal: AbortSignal.any(signal ? [signal, stop.signal] : [stop.signal]),

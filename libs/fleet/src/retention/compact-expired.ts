@@ -1,6 +1,5 @@
 import type { Journal } from '#journal';
 import { microvmHistory } from '#protocol';
-import { readJournal } from '../past/read-journal';
 import type { StoredMicrovmRecord } from '../past/stored-record';
 import { ExpiredHistories } from './expired-histories';
 
@@ -23,7 +22,7 @@ const READ_DEADLINE_MS = 600_000;
  * Compacts histories to their last record, one after the other. Each is compacted at once or not at all, and what is compacted is not
  * found again; so it may end anywhere, by a crash too, and be begun anew by anybody. Tells how many it compacted.
  *
- * @throws JournalUnavailableError, OperationError `timeout`, HistoryLostError
+ * @throws JournalUnavailableError
  */
 export async function compactExpired(options: CompactOptions): Promise<number> {
   const { journal, mayGoOn, pause } = options;
@@ -45,7 +44,7 @@ async function findExpired(options: CompactOptions): Promise<{ found: string[]; 
   const { journal, endedBefore, batch = BATCH } = options;
   const expired = new ExpiredHistories(endedBefore);
   const found: string[] = [];
-  await readJournal(journal, {
+  await journal.scan({
     deadlineMs: READ_DEADLINE_MS,
     onRecord: ({ record }) => {
       const id = expired.take(record);
