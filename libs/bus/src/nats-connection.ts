@@ -1,9 +1,23 @@
-import { connect, nkeyAuthenticator, type NatsConnection, type ServerInfo } from 'nats';
+import type { ConnectionOptions } from 'node:tls';
+import {
+  AuthorizationError,
+  connect,
+  nkeyAuthenticator,
+  type NatsConnection,
+  type NodeConnectionOptions,
+  type ServerInfo,
+  type TlsOptions,
+} from 'nats';
 import type { Logger } from 'pino';
 import { inboxOf, type Party } from '#access';
 import { setTraits } from '#journal';
 import { readNkey } from '#keys';
+import { identityOf } from './server-identity';
 import { ReconnectDelay } from './reconnect-delay';
+
+/** Between attempts while no server can be reached, and between the lines of the log about it. */
+const RETRY_MS = 200;
+const TELL_EVERY_MS = 5_000;
 
 export interface ConnectOptions {
   /** One or more URLs, e.g. `nats://127.0.0.1:4222`. */
@@ -24,41 +38,36 @@ export interface ConnectOptions {
   /** Called with the server's greeting; throws when the server will not do. Default: {@link requireServerVersion} 2.9.0. */
   checkServer?: (server: ServerInfo) => void;
   logger?: Logger;
+  /** Gives up waiting for a server. */
+  signal?: AbortSignal;
 }
 
 /**
  * Connects, waiting for as long as it takes for the server to be there, and stays connected: it reconnects for ever, at once
  * and then five times a second. Wrong credentials end it.
  *
- * @throws Error when the credentials are refused or `checkServer` throws.
+ * @throws Error when the credentials are refused, `checkServer` throws or `signal` is aborted.
  */
 export async function connectNats(options: ConnectOptions): Promise<NatsConnection> {
   const { logger } = options;
-  const waiting = setInterval(() => logger?.warn({ servers: options.servers }, 'waiting for NATS'), 5_000);
   const delay = new ReconnectDelay([options.servers].flat().length);
   const inboxes = options.party === undefined ? {} : { inboxPrefix: inboxOf(options.party) };
-  let nc: NatsConnection;
-  try {
-    nc = await connect({
-      servers: options.servers,
-      name: options.name,
-      ...(options.token === undefined ? {} : { token: options.token }),
-      ...(options.nkeyFile === undefined ? {} : { authenticator: nkeyAuthenticator(seedIn(options.nkeyFile)) }),
-      ...(options.caFile === undefined ? {} : { tls: { caFile: options.caFile } }),
-      ...inboxes,
-      ...(options.user === undefined ? {} : { user: options.user }),
-      ...(options.password === undefined ? {} : { pass: options.password }),
-      maxReconnectAttempts: -1,
-      waitOnFirstConnect: true,
-      reconnectDelayHandler: () => delay.next(),
-      pingInterval: 10_000,
-      maxPingOut: 2,
-      timeout: 5_000,
-      noAsyncTraces: true, // a stack per request costs more than the request
-    });
-  } finally {
-    clearInterval(waiting);
-  }
+  const nc = await connectPatiently(options, {
+    servers: options.servers,
+    name: options.name,
+    ...(options.token === undefined ? {} : { token: options.token }),
+    ...(options.nkeyFile === undefined ? {} : { authenticator: nkeyAuthenticator(seedIn(options.nkeyFile)) }),
+    ...(options.caFile === undefined ? {} : { tls: tlsOptions(options.caFile, [options.servers].flat()) }),
+    ...inboxes,
+    ...(options.user === undefined ? {} : { user: options.user }),
+    ...(options.password === undefined ? {} : { pass: options.password }),
+    maxReconnectAttempts: -1,
+    reconnectDelayHandler: () => delay.next(),
+    pingInterval: 10_000,
+    maxPingOut: 2,
+    timeout: 5_000,
+    noAsyncTraces: true, // a stack per request costs more than the request
+  });
   setTraits(nc, { ...inboxes, replicas: options.replicas ?? 1 });
   try {
     if (nc.info) (options.checkServer ?? requireServerVersion('2.9.0'))(nc.info);
@@ -68,6 +77,40 @@ export async function connectNats(options: ConnectOptions): Promise<NatsConnecti
   }
   if (logger) void logStatus(nc, logger);
   return nc;
+}
+
+/** Not by the client's own waiting, which keeps to itself why it waits: a certificate that is not believed looks like a server that is away. */
+async function connectPatiently(
+  { servers, logger, signal }: ConnectOptions,
+  options: NodeConnectionOptions,
+): Promise<NatsConnection> {
+  for (let toldMs = -Infinity; ;) {
+    signal?.throwIfAborted();
+    try {
+      return await connect(options);
+    } catch (error) {
+      if (error instanceof AuthorizationError) throw error;
+      if (performance.now() - toldMs > TELL_EVERY_MS) {
+        logger?.warn({ servers, reason: reasonOf(error) }, 'waiting for NATS');
+        toldMs = performance.now();
+      }
+      await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+    }
+  }
+}
+
+/** The client says that it could not connect, its cause says why. */
+function reasonOf(error: unknown): string {
+  const { message, cause } = error as Error;
+  return cause instanceof Error && cause.message !== '' ? cause.message : message;
+}
+
+/** The client hands over to Node's TLS what it does not know itself. */
+function tlsOptions(
+  caFile: string,
+  servers: readonly string[],
+): TlsOptions & Pick<ConnectionOptions, 'checkServerIdentity'> {
+  return { caFile, checkServerIdentity: identityOf(servers) };
 }
 
 /** Gives the seed in the file; the one before while the file cannot be read. */
