@@ -1,7 +1,16 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { Logger } from 'pino';
 import { LOGGER, UNANSWERED } from '#bus';
-import { hostContext, hostState, HOST_LIMITS, isPresent, microvmContext, microvmState, type MicrovmLife } from '#lifecycle';
+import {
+  heartbeatMs,
+  HOST_LIMITS,
+  hostContext,
+  hostState,
+  isPresent,
+  microvmContext,
+  type MicrovmLife,
+  microvmState,
+} from '#lifecycle';
 import { OperationError, registerHost, type HostEvent, type ReplyOf, type RequestOf } from '#protocol';
 import { EffectRunner } from '../effects/effect-runner';
 import { HostHistories } from '../histories/host-histories';
@@ -68,7 +77,7 @@ export class HostRegistration {
     return {
       state: hostState(this.hosts.get(hostId)!),
       leaseMs: HOST_LIMITS.lease,
-      heartbeatMs: HOST_LIMITS.heartbeat,
+      heartbeatMs: heartbeatMs(this.hosts.all().length),
     };
   }
 

@@ -17,6 +17,11 @@ export const HOST_LIMITS = {
   review: 3_600_000,
 } as const;
 
+/** How often a host of a fleet of so many is to be heard, ms: three times a lease at least, and large fleets no more often than that. */
+export function heartbeatMs(hosts: number): number {
+  return hosts <= 250 ? HOST_LIMITS.heartbeat : HOST_LIMITS.lease / 3;
+}
+
 export interface HostContext {
   description: HostDescription | null;
   /** True when an operator keeps new microVMs away, also across a loss of connection and behind a drain. */
