@@ -159,6 +159,25 @@ describeWithNats('placement, with scripted hosts', () => {
     for (const id of ids) expect(started(id)).toHaveLength(1);
   });
 
+  it('is not disturbed by a second placement service that knows nothing of the first', async () => {
+    await Promise.all([room(a, 0), room(b, 0)]);
+    const second = await ServiceProcess.start('placement', { VOLLEY_NATS_URL: server.url });
+    try {
+      const ids = await Promise.all(Array.from({ length: 10 }, () => create({ waitSeconds: 120 })));
+      await Promise.all(ids.map(waits));
+      a.slots += 5;
+      b.slots += 5;
+      await Promise.all(ids.map(runs));
+      // Both may have chosen the same room; a host takes what it has room for, and the rest is chosen again.
+      for (const id of ids) expect([a, b].filter(({ held }) => held.get(id)?.as === 'running')).toHaveLength(1);
+      expect([a.held.size, b.held.size]).toEqual([5, 5]);
+      const { receipts } = await bus.call(placementOf, { microvmId: ids[0]! });
+      expect(receipts.at(-1)!.hostId).toBe(view.microvm(ids[0]!)!.hostId);
+    } finally {
+      await second.kill('SIGTERM');
+    }
+  });
+
   it('shows in a dry run what would happen, and changes nothing', async () => {
     await Promise.all([room(a, 2), room(b, 1)]);
     for (let twice = 0; twice < 2; twice++) {
