@@ -3,6 +3,7 @@ import type { FleetChange, FleetView } from '#fleet';
 import { HistoryLostError, type JournalEntry } from '#journal';
 import type { Microvm, MicrovmRecord } from '#protocol';
 import fc from 'fast-check';
+import type { TenantView } from '../tenancy/tenant-view';
 import { parseEvents } from '../testing/sse-client';
 import { ChangeLog } from './change-log';
 import { EventStream, type EventStreamOptions } from './event-stream';
@@ -103,6 +104,48 @@ function open(fleet: FakeFleet, out: FakeOutlet, options: Partial<EventStreamOpt
 const range = (from: number, to: number): number[] => Array.from({ length: to - from + 1 }, (_, i) => from + i);
 
 describe('EventStream', () => {
+  it('tells a tenant, live and replayed, what is its own, also of microVMs that nobody has in memory any more', async () => {
+    const fleet = new FakeFleet(0, 2);
+    for (const id of ['own', 'theirs', 'own', 'lost', 'theirs', 'own']) fleet.add(id);
+    const owners: Record<string, string> = { own: 'acme', theirs: 'rival' };
+    fleet.microvm = () => undefined as unknown as Microvm;
+    const asked: string[] = [];
+    const out = new FakeOutlet();
+    const { end, shutdown } = open(fleet, out, {
+      from: { microvm: 0, host: 0 },
+      view: {
+        tenant: 'acme',
+        microvm: (one: Microvm) => one,
+        record: (one: MicrovmRecord) => one,
+      } as unknown as TenantView,
+      ownerOf: (id) => {
+        asked.push(id);
+        return Promise.resolve(owners[id] ?? null);
+      },
+    });
+    await turns();
+    expect(out.sequences).toEqual([1, 3, 6]);
+    expect(new Set(asked)).toEqual(new Set(['own', 'theirs', 'lost']));
+    fleet.microvm = (id: string) => ({ id, tenant: owners[id] }) as Microvm;
+    for (const id of ['theirs', 'own']) fleet.add(id);
+    await turns();
+    expect(out.sequences).toEqual([1, 3, 6, 8]);
+    expect(out.text).not.toContain('theirs');
+    shutdown.abort();
+    expect(await end).toBe('shutdown');
+  });
+
+  it('ends when the token of its client does', async () => {
+    const fleet = new FakeFleet(0, 8);
+    const out = new FakeOutlet();
+    const token = new AbortController();
+    const { end } = open(fleet, out, { tokenEnd: token.signal });
+    token.abort();
+    expect(await end).toBe('token');
+    expect(out.state).toBe('ended');
+    expect(out.text).toContain(': the token has ended');
+  });
+
   it('tells what comes, and nothing of before', async () => {
     const fleet = new FakeFleet(5, 8);
     const out = new FakeOutlet();
