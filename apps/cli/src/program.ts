@@ -26,13 +26,12 @@ import { addKeysCommand } from './keys/keys.command';
 import { addConsoleCommand } from './sessions/console.command';
 import { addCpCommand } from './sessions/cp.command';
 import { addExecCommand } from './sessions/exec.command';
-import { addTestCommand } from './suites/test.command';
 import { addAuditReplay } from './past/audit-replay.command';
 import { addCoresidencyCommand } from './past/coresidency.command';
 import { addDiffCommand } from './past/diff.command';
+import { addFleetCommand } from './past/fleet.command';
 import { addRetentionCommand } from './past/retention.command';
 import { addTestCommand } from './suites/test.command';
-import { addFleetCommand } from './past/fleet.command';
 import { addAuditList } from './tenants/audit-list.command';
 import { addTenantCommand } from './tenants/tenant.command';
 import { addTokenCommand } from './tenants/token.command';
@@ -51,6 +50,10 @@ export function volleyProgram(): Command {
     )
     .option('--url <url>', 'REST API to talk to; else VOLLEY_URL, else that of the data folder')
     .option('--token-file <file>', 'file with the operator token; else VOLLEY_TOKEN_FILE, else that of the data folder')
+    .option(
+      '--ca-file <file>',
+      'authorities to believe when the URL is https; else VOLLEY_CA_FILE, else those of the system',
+    )
     .option('--json', 'print JSON')
     .configureHelp({ sortSubcommands: false, showGlobalOptions: true })
     .showHelpAfterError('(--help lists what there is)')
@@ -83,23 +86,20 @@ Exit codes: ${Object.entries(ExitCode)
   addPlacementCommand(program);
   addEventsCommand(program);
   addHostsCommand(program);
-  addDensityCommand(program);
-  addTenantCommand(program);
-  addTokenCommand(program);
-  const audit = program.command('audit').description('who did or tried what, and whether the histories bear it out');
   addDrainCommand(program);
+  addDensityCommand(program);
   addFleetCommand(program);
   addDiffCommand(program);
   addCoresidencyCommand(program);
   addRetentionCommand(program);
+  addTenantCommand(program);
+  addTokenCommand(program);
+  const audit = program.command('audit').description('who did or tried what, and whether the histories bear it out');
   addAuditList(audit);
   addAuditReplay(audit);
   addDoctorCommand(program);
   addBenchCommand(program);
   addMachinesCommand(program);
-  addFleetCommand(program);
-  addDiffCommand(program);
-  addCoresidencyCommand(program);
   addChaosCommand(program);
   addTestCommand(program);
   addFuzzCommand(program);

@@ -124,9 +124,6 @@ export const heartbeat = operation({
   summary: 'Renews the lease of a host.',
 });
 
-/** What one answer of {@link readBlob} holds at most, in bytes: half of the smallest payload that servers take by default. */
-export const BLOB_PART_BYTES = 256 * 1024;
-
 /**
  * host -> image service: the content of a blob, part by part. Hosts do not read the object store themselves: whoever may ask
  * JetStream for a message may have it sent to any subject, a history's too. `notFound`: there is no such blob, or no more of it.
@@ -156,11 +153,11 @@ export const placeMicrovm = operation({
     spec: MicrovmSpec,
     excluded: z.array(HostId),
     /** Of its tenant. Absent: it shares with everybody. */
-    /** For how long the place is kept unless its host has answered for it before, ms. Absent: as long as a start takes. */
-    keepMs: z.int().positive().max(900_000).optional(),
     coresidency: Coresidency.optional(),
     /** While no host can take it, it waits its turn until then, if it is asked for again now and then. Absent: it does not wait. */
     waitUntil: Instant.optional(),
+    /** For how long the place is kept unless its host has answered for it before, ms. Absent: as long as a start takes. */
+    keepMs: z.int().positive().max(900_000).optional(),
     /** Subject on which the decision is told when it had to wait (see {@link PlacementAnswer}). */
     answerTo: z.string().optional(),
   }),
