@@ -13,6 +13,7 @@ interface ChaosOptions {
   microvms: number;
   faults?: string;
   controllers?: number;
+  cluster?: boolean;
   list?: boolean;
 }
 
@@ -27,11 +28,12 @@ export function addChaosCommand(program: Command): void {
     .option('--microvms <n>', 'canaries of each run', wholeNumber(2, 1_000), 16)
     .option('--faults <names>', 'draw from these only, separated by commas')
     .option('--controllers <n>', 'replicas of the controller', wholeNumber(1, 9))
+    .option('--cluster', 'on a cluster of three nats-servers')
     .option('--list', 'say which faults there are')
     .action(async (options: ChaosOptions, command: Command) => {
       const out = outputOf(command);
       if (options.list) return Object.keys(FAULTS).forEach((name) => out.line(name));
-      const kinds = options.faults?.split(',');
+      const kinds = options.faults?.split(',') ?? (options.cluster ? Object.keys(FAULTS) : undefined);
       const unknown = kinds?.filter((name) => !(name in FAULTS)) ?? [];
       if (unknown.length > 0)
         throw new CliError(
@@ -42,7 +44,8 @@ export function addChaosCommand(program: Command): void {
       const seed = options.seed ?? Date.now() % 1_000_000;
       const done: CampaignRun[] = [];
       const root = repositoryRoot();
-      const up = controllers === undefined ? [] : ['--controllers', String(controllers)];
+      const replicas = controllers === undefined ? [] : ['--controllers', String(controllers)];
+      const up = [...replicas, ...(options.cluster ? ['--cluster'] : [])];
       for await (const run of campaign({ root, runs, seed, microvms, up, ...(kinds ? { kinds } : {}) })) {
         done.push(run);
         out.note(told(run));

@@ -2,7 +2,7 @@ import { SECOND_HOSTD } from '../fleet/chaos-fleet';
 import { clockJump } from './clock-faults';
 import { diskFull, powerLoss, tornTail } from './disk-faults';
 import type { FaultKind } from './fault';
-import { delay, disorder, partition } from './network-faults';
+import { delay, disorder, leaderLoss, partition } from './network-faults';
 import { freeze, freezeVmms, kill, killVmms } from './process-faults';
 
 /** Every fault that a run may draw, by the name under which it can be asked for. */
@@ -11,6 +11,7 @@ export const FAULTS: Readonly<Record<string, readonly FaultKind[]>> = {
   'kill-placement': [kill('volley-placement')],
   'kill-gateway': [kill('volley-gateway')],
   'kill-nats': [kill('nats-server')],
+  'leader-loss': [leaderLoss],
   'kill-hostd': [kill('volley-hostd'), kill(SECOND_HOSTD)],
   'kill-vmm': [killVmms],
   'freeze-controller': [freeze('volley-controller'), freeze('volley-controller-2')],

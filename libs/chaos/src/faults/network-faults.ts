@@ -1,3 +1,4 @@
+import { jetstreamManager } from '@nats-io/jetstream';
 import { sleep } from '../fleet/wait';
 import { duration, type FaultKind } from './fault';
 
@@ -47,6 +48,23 @@ export const delay: FaultKind = (random) => {
       await sleep(ms);
       proxy.heal();
       await sleep(delayMs);
+    },
+  };
+};
+
+/** In a cluster, ends or stops the server that leads the histories of microVMs: another one has to be chosen. */
+export const leaderLoss: FaultKind = (random) => {
+  const [signal, ms] = random.chance(0.5) ? (['SIGKILL', 0] as const) : (['SIGSTOP', duration(random, 0.3)] as const);
+  return {
+    name: signal === 'SIGKILL' ? 'kill the leader of the histories' : `freeze the leader of the histories for ${ms} ms`,
+    strike: async (fleet) => {
+      const { cluster } = await (await jetstreamManager(await fleet.nats())).streams.info('MICROVM_HISTORY');
+      const number = /-(\d+)$/.exec(cluster?.leader ?? '')?.[1];
+      if (number === undefined) return 'there is one nats-server only';
+      if (!fleet.signal(`nats-server-${number}`, signal)) return 'it was down';
+      if (signal === 'SIGKILL') return;
+      await sleep(ms);
+      fleet.signal(`nats-server-${number}`, 'SIGCONT');
     },
   };
 };

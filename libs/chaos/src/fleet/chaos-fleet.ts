@@ -41,6 +41,7 @@ export interface Answer<T> {
 interface Settings {
   hostId: string;
   natsPort: number;
+  cluster?: { ports: number[] };
   runDir: string;
 }
 
@@ -148,8 +149,10 @@ export class ChaosFleet {
 
   /** A connection with the rights of another one, for planting what that one would never do. The caller closes it. */
   connectAs(party: Party): Promise<NatsConnection> {
+    const { natsPort, cluster } = this.#settings();
     return connect({
-      servers: `127.0.0.1:${this.#settings().natsPort}`,
+      servers: (cluster?.ports ?? [natsPort]).map((port) => `127.0.0.1:${port}`),
+      ...(cluster ? { tls: { caFile: join(this.data, 'keys', 'tls', 'ca.pem') } } : {}),
       authenticator: nkeyAuthenticator(Buffer.from(readNkey(this.#keyFile(party)).seed)),
       inboxPrefix: inboxOf(party),
       maxReconnectAttempts: -1,

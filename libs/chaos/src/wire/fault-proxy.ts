@@ -18,6 +18,13 @@ export interface WayFaults {
 
 export type Way = 'toServer' | 'toClient';
 
+interface Pair {
+  client: Socket;
+  server: Socket;
+  /** The server's greeting was the last that could be read: what follows can be cut and delayed only. */
+  encrypted: boolean;
+}
+
 const NO_FAULTS: WayFaults = { cut: false, duplicate: 0, hold: 0, holdMs: 0, delayMs: 0 };
 
 /**
@@ -26,7 +33,7 @@ const NO_FAULTS: WayFaults = { cut: false, duplicate: 0, hold: 0, holdMs: 0, del
  */
 export class FaultProxy {
   readonly #faults: Record<Way, WayFaults> = { toServer: { ...NO_FAULTS }, toClient: { ...NO_FAULTS } };
-  readonly #pairs = new Set<{ client: Socket; server: Socket }>();
+  readonly #pairs = new Set<Pair>();
   /** Messages that were doubled or overtaken so far. */
   spoiled = 0;
 
@@ -78,10 +85,10 @@ export class FaultProxy {
 
   #join(client: Socket): void {
     const server = connect(this.target(), '127.0.0.1');
-    const pair = { client, server };
+    const pair: Pair = { client, server, encrypted: false };
     this.#pairs.add(pair);
-    this.#pass(client, server, 'toServer');
-    this.#pass(server, client, 'toClient');
+    this.#pass(pair, 'toServer');
+    this.#pass(pair, 'toClient');
     for (const socket of [client, server]) {
       socket.setNoDelay(true);
       // Its `close` follows, and takes the other with it.
@@ -95,7 +102,8 @@ export class FaultProxy {
     }
   }
 
-  #pass(from: Socket, to: Socket, way: Way): void {
+  #pass(pair: Pair, way: Way): void {
+    const [from, to] = way === 'toServer' ? [pair.client, pair.server] : [pair.server, pair.client];
     const frames = new NatsFrames();
     /** What must stay in order: a delay that ends must not let anything overtake what it still holds. */
     const line: { frame: NatsFrame; atMs: number }[] = [];
@@ -111,7 +119,11 @@ export class FaultProxy {
     from.on('data', (chunk: Buffer) => {
       if (this.#faults[way].cut) return;
       try {
-        for (const frame of frames.push(chunk)) this.#spoil(frame, way, inOrder, late);
+        if (pair.encrypted) return inOrder({ verb: 'TLS', payload: false, bytes: chunk });
+        for (const frame of frames.push(chunk)) {
+          pair.encrypted ||= frame.verb === 'INFO' && frame.bytes.includes('"tls_required":true');
+          this.#spoil(frame, way, inOrder, late);
+        }
       } catch (error) {
         from.destroy(error as Error);
       }
