@@ -28,8 +28,8 @@ import { ImageCatalogue } from './operator/image-catalogue';
 import { MicrovmController } from './operator/microvm.controller';
 import { TuneMicrovm } from './operator/tune-microvm';
 import { Partitions, REPLICA_ID } from './partitions/partitions';
-import { CoresidencyRules } from './tenants/coresidency-rules';
 import { Retention, RETENTION_DAYS } from './retention/retention';
+import { CoresidencyRules } from './tenants/coresidency-rules';
 import { QuotaGate } from './tenants/quota-gate';
 import { TenantOwner } from './tenants/tenant-owner';
 import { Tenants } from './tenants/tenants';
@@ -38,9 +38,9 @@ import { VitalsController } from './vitals/vitals.controller';
 export interface ControllerOptions {
   /** Name of this controller among its replicas. */
   id: string;
-}
   /** After how many days histories of deleted microVMs are compacted. Absent: never. */
   retentionDays?: number | undefined;
+}
 
 /** Decides: folds histories, runs the machines, writes events, performs effects. */
 @Module({
@@ -80,9 +80,9 @@ export interface ControllerOptions {
     SecurityAudit,
     TenantOwner,
     CoresidencyRules,
+    Retention,
     { provide: NAMED_VIEW, useClass: FoldedView },
   ],
-    Retention,
 })
 export class ControllerModule {
   static of({ id, retentionDays }: ControllerOptions): DynamicModule {

@@ -10,6 +10,7 @@ import * as images from './images/images.routes';
 import * as metrics from './metrics/metrics.routes';
 import * as microvms from './microvms/microvms.routes';
 import * as openapi from './openapi/openapi.routes';
+import * as placement from './placement/placement.routes';
 import * as past from './past/past.routes';
 import * as sessions from './sessions/sessions.routes';
 import * as tenants from './tenancy/tenants.routes';
@@ -58,13 +59,14 @@ export const ROUTES: readonly RouteDefinition[] = [
   hosts.drainPlanRoute,
   hosts.drainRoute,
   hosts.cancelDrainRoute,
+  placement.dryRunRoute,
   density.densityRoute,
   past.fleetRoute,
   past.fleetDiffRoute,
   past.coresidencyRoute,
+  past.retentionRoute,
   events.eventsRoute,
   tenants.listTenantsRoute,
-  past.retentionRoute,
   tenants.getTenantRoute,
   tenants.putTenantRoute,
   tenants.deleteTenantRoute,

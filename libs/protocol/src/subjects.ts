@@ -13,8 +13,8 @@ export const CONTROLLER_BUCKET = { name: 'controllers' } as const;
 export const IDEMPOTENCY_BUCKET = { name: 'idempotency', ttlMs: 24 * 3_600_000 } as const;
 
 export const microvmHistory = (id: string): string => `volley.history.microvm.${partitionOf(id)}.${id}`;
-export const groupHistory = (id: string): string => `volley.history.group.${partitionOf(id)}.${id}`;
 export const hostHistory = (hostId: string): string => `volley.history.host.${hostId}`;
+export const groupHistory = (id: string): string => `volley.history.group.${partitionOf(id)}.${id}`;
 /** What one process of the placement service decided. */
 export const receiptsBy = (instance: string): string => `volley.receipts.${instance}`;
 /** Where one controller hears of decisions that it did not wait for. Core NATS. */
@@ -34,11 +34,11 @@ export const UPLOAD_BUCKET = { name: 'uploads', ttlMs: 3_600_000 } as const;
 /** KV bucket: id of an import -> how it goes. Entries live a day. */
 export const IMAGE_JOB_BUCKET = { name: 'image-jobs', ttlMs: 24 * 3_600_000 } as const;
 
-/** KV bucket: tenant id -> Tenant. */
-export const TENANT_BUCKET = { name: 'tenants' } as const;
 /** KV bucket: what retention has taken away so far, under the one key `compacted`. */
 export const RETENTION_BUCKET = { name: 'retention' } as const;
 
+/** KV bucket: tenant id -> Tenant. */
+export const TENANT_BUCKET = { name: 'tenants' } as const;
 /** KV bucket: SHA-256 of a token's secret, in hex -> Token. */
 export const TOKEN_BUCKET = { name: 'tokens' } as const;
 
