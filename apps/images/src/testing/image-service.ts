@@ -58,7 +58,11 @@ export class ImageService {
     class Root {}
     this.#app = await NestFactory.createMicroservice(
       { module: Root, imports: [BusModule.forRoot(context), module] },
-      { strategy: new FleetBus({ connection: this.nc, logger, values: { hostId: ANY } }), logger: false, abortOnError: false },
+      {
+        strategy: new FleetBus({ connection: this.nc, logger, values: { hostId: ANY } }),
+        logger: false,
+        abortOnError: false,
+      },
     );
     await this.#app.listen();
   }
