@@ -15,5 +15,6 @@ export {
 } from './journal';
 export { type JournalEntry, type UnreadableMessage } from './journal-entry';
 export * from './journal-errors';
+export { LiveBucket, type LiveBucketOptions } from './live-bucket';
 export { type StreamOptions } from './stream-config';
 export { WallClock, wallClockMs } from './wall-clock';

@@ -1,7 +1,7 @@
 import type { NatsConnection } from 'nats';
-import { wallClockMs } from '#journal';
+import { wallClockMs, type LiveBucket } from '#journal';
 import { SHARED, Tenant, TENANT_BUCKET, TenantId, type Coresidency } from '#protocol';
-import { LiveBucket } from './live-bucket';
+import { openBucket, updateBucket } from './tenancy-bucket';
 
 export type TenantSettings = Pick<Tenant, 'quotas' | 'coresidency' | 'requestsPerSecond'>;
 
@@ -14,7 +14,7 @@ export class TenantDirectory {
     nc: NatsConnection,
     onUnreadable?: (key: string, error: unknown) => void,
   ): Promise<TenantDirectory> {
-    const tenants = await LiveBucket.open(nc, {
+    const tenants = await openBucket(nc, {
       name: TENANT_BUCKET.name,
       decode: (json) => Tenant.parse(json),
       holds: (key) => TenantId.safeParse(key).success,
@@ -35,7 +35,8 @@ export class TenantDirectory {
   async put(id: string, settings: TenantSettings): Promise<Tenant> {
     const at = wallClockMs();
     let tenant!: Tenant;
-    await this.tenants.update(
+    await updateBucket(
+      this.tenants,
       id,
       (now) => (tenant = { id, ...settings, createdAt: now?.createdAt ?? at, updatedAt: at }),
     );
@@ -45,7 +46,7 @@ export class TenantDirectory {
   /** Takes a tenant off the record. False: it was not there. @throws OperationError `unavailable` */
   async remove(id: string): Promise<boolean> {
     let wasThere = false;
-    await this.tenants.update(id, (now) => {
+    await updateBucket(this.tenants, id, (now) => {
       wasThere = now !== undefined;
       return undefined;
     });

@@ -1,8 +1,8 @@
 import { createHash, randomBytes } from 'node:crypto';
 import type { NatsConnection } from 'nats';
-import { wallClockMs } from '#journal';
+import { wallClockMs, type LiveBucket } from '#journal';
 import { OperationError, sortableId, Token, TOKEN_BUCKET, type Role } from '#protocol';
-import { LiveBucket } from './live-bucket';
+import { openBucket, updateBucket } from './tenancy-bucket';
 
 export interface TokenWish {
   name: string;
@@ -30,7 +30,7 @@ export class TokenDirectory {
   /** @throws OperationError `unavailable` */
   static async open(nc: NatsConnection, onUnreadable?: (key: string, error: unknown) => void): Promise<TokenDirectory> {
     return new TokenDirectory(
-      await LiveBucket.open(nc, {
+      await openBucket(nc, {
         name: TOKEN_BUCKET.name,
         decode: (json) => Token.parse(json),
         holds: (key) => /^[0-9a-f]{64}$/.test(key),
@@ -68,7 +68,7 @@ export class TokenDirectory {
     }
     const secret = `vly_${randomBytes(32).toString('base64url')}`;
     const token: Token = { id: sortableId(Math.floor(now), randomBytes(10)), ...wish, createdAt: now, revokedAt: null };
-    await this.tokens.update(keyOf(secret), () => token);
+    await updateBucket(this.tokens, keyOf(secret), () => token);
     const forgotten = new Set(dead.slice(0, Math.max(0, dead.length - MAX_DEAD_TOKENS)).map(({ id }) => id));
     await Promise.all([...forgotten].map((id) => this.#change(id, () => undefined)));
     return { token, secret };
@@ -113,7 +113,7 @@ export class TokenDirectory {
     const key = this.tokens.keyWhere((token) => token.id === id);
     if (key === undefined) return undefined;
     let changed: Token | undefined;
-    await this.tokens.update(key, (now) => (changed = now && change(now)));
+    await updateBucket(this.tokens, key, (now) => (changed = now && change(now)));
     return changed;
   }
 }

@@ -1,14 +1,16 @@
 import type { KV, KvEntry, KvWatchEntry } from '@nats-io/kv';
 import type { NatsConnection, QueuedIterator } from 'nats';
-import { ConnectionWatch, openKeyValue } from '#journal';
-import { OperationError } from '#protocol';
+import { openKeyValue } from './buckets';
+import { ConnectionWatch } from './connection-watch';
+import { JournalUnavailableError } from './journal-errors';
+import { SequenceWaiters } from './sequence-waiters';
 
 export interface LiveBucketOptions<T> {
   name: string;
   /** Makes a value of parsed JSON; throws when it is none. */
   decode: (json: unknown) => T;
-  /** Whether a key is one of those that are held; others are left alone. */
-  holds: (key: string) => boolean;
+  /** Whether a key is one of those that are held; others are left alone. Default: all are. */
+  holds?: (key: string) => boolean;
   /** Told of entries that are no values; they count as absent. */
   onUnreadable?: ((key: string, error: unknown) => void) | undefined;
 }
@@ -33,7 +35,7 @@ const WRONG_LAST_SEQUENCE = 10071;
 export class LiveBucket<T> {
   #held = new Map<string, Held<T>>();
   readonly #listeners = new Set<(key: string, value: T | undefined) => void>();
-  readonly #waiters = new Set<() => void>();
+  readonly #waiters = new SequenceWaiters();
   #position = 0;
   #entries: QueuedIterator<KvWatchEntry> | undefined;
   #closed = false;
@@ -51,19 +53,23 @@ export class LiveBucket<T> {
   /**
    * Opens the bucket, and makes it when it is not there. Resolves when it holds what is there now.
    *
-   * @throws OperationError `unavailable` when JetStream does not answer.
+   * @throws StreamConfigError, JournalUnavailableError; see {@link openKeyValue}. What NATS throws when it is lost meanwhile.
    */
   static async open<T>(nc: NatsConnection, options: LiveBucketOptions<T>): Promise<LiveBucket<T>> {
-    return tried(`the bucket ${options.name} cannot be opened`, async () => {
-      const bucket = await openKeyValue(nc, { name: options.name });
-      const live = new LiveBucket(nc, bucket, ConnectionWatch.of(nc), options);
-      await live.#follow();
-      return live;
-    });
+    const bucket = await openKeyValue(nc, { name: options.name });
+    const live = new LiveBucket(nc, bucket, ConnectionWatch.of(nc), options);
+    await live.#follow();
+    return live;
   }
 
   get(key: string): T | undefined {
     return this.#held.get(key)?.value;
+  }
+
+  /** As {@link get}, but asks the bucket: it may have been written just now. Throws what NATS throws. */
+  async find(key: string): Promise<T | undefined> {
+    const entry = await this.bucket.get(key);
+    return entry ? this.#read(entry)?.value?.value : undefined;
   }
 
   *values(): Generator<T> {
@@ -86,21 +92,26 @@ export class LiveBucket<T> {
    * Writes what `change` makes of the value that is there; undefined removes it. Of several writers at once each sees the
    * others' changes: who comes late decides again. Resolves when the change is seen here.
    *
-   * @throws OperationError `unavailable`; what `change` throws.
+   * Throws what NATS and `change` throw.
    */
   async update(key: string, change: (now: T | undefined) => T | undefined): Promise<void> {
     // What is sent while there is no connection is lost with it.
     if (!this.watch.connected) await this.watch.reconnected(RECONNECT_MS);
     for (;;) {
-      const entry = await tried('the change could not be made', () => this.bucket.get(key));
+      const entry = await this.bucket.get(key);
       const now = entry ? this.#read(entry)?.value?.value : undefined;
       const next = change(now);
       if (next === undefined && now === undefined) return;
-      const revision = await tried('the change could not be made', () => this.#write(key, next, entry?.revision ?? 0));
+      const revision = await this.#write(key, next, entry?.revision ?? 0);
       if (revision === undefined) continue;
       await this.#reached(revision, READ_YOUR_WRITES_MS);
       return;
     }
+  }
+
+  /** Resolves when every change that was made before is seen here, or after `deadlineMs`. Throws what NATS throws. */
+  async current(deadlineMs: number): Promise<void> {
+    await this.#reached(await this.#lastRevision(), deadlineMs);
   }
 
   close(): void {
@@ -115,12 +126,16 @@ export class LiveBucket<T> {
     try {
       if (value !== undefined) return await this.bucket.put(key, JSON.stringify(value), { previousSeq: expected });
       await this.bucket.purge(key, { previousSeq: expected });
-      const { streamInfo } = await this.bucket.status();
-      return streamInfo.state.last_seq;
+      return await this.#lastRevision();
     } catch (error) {
       if ((error as { code?: unknown }).code === WRONG_LAST_SEQUENCE) return undefined;
       throw error;
     }
+  }
+
+  async #lastRevision(): Promise<number> {
+    const { streamInfo } = await this.bucket.status();
+    return streamInfo.state.last_seq;
   }
 
   /** Begins anew with what is there now; until that is all here, readers see what was there before. */
@@ -148,8 +163,9 @@ export class LiveBucket<T> {
         seen(entry.revision);
       };
       void consume(entries, take).then(() => {
-        if (initial) reject(new Error('the watch ended'));
-        else void this.#followAgain();
+        if (initial) {
+          reject(new JournalUnavailableError(`the watch of bucket ${this.options.name} ended too soon`, 'notWritten'));
+        } else void this.#followAgain();
       });
     });
   }
@@ -166,7 +182,7 @@ export class LiveBucket<T> {
 
   /** Undefined: of no concern. */
   #read(entry: KvEntry): { value: Held<T> | undefined } | undefined {
-    if (!this.options.holds(entry.key)) return undefined;
+    if (this.options.holds?.(entry.key) === false) return undefined;
     if (entry.operation !== 'PUT') return { value: undefined };
     try {
       return { value: { value: this.options.decode(entry.json()), revision: entry.revision } };
@@ -199,23 +215,13 @@ export class LiveBucket<T> {
 
   #advance(revision: number): void {
     this.#position = Math.max(this.#position, revision);
-    for (const look of [...this.#waiters]) look();
+    this.#waiters.reached(this.#position);
   }
 
-  #reached(revision: number, deadlineMs: number): Promise<void> {
-    if (this.#position >= revision) return Promise.resolve();
-    return new Promise((resolve) => {
-      const done = (): void => {
-        clearTimeout(timer);
-        this.#waiters.delete(look);
-        resolve();
-      };
-      const look = (): void => {
-        if (this.#position >= revision) done();
-      };
-      const timer = setTimeout(done, deadlineMs);
-      this.#waiters.add(look);
-    });
+  /** Resolves when the time is over as well: what is held is as old as it was. */
+  async #reached(revision: number, deadlineMs: number): Promise<void> {
+    if (this.#position >= revision) return;
+    await this.#waiters.add(revision, deadlineMs, () => this.#position).catch(() => undefined);
   }
 }
 
@@ -224,14 +230,5 @@ async function consume(entries: QueuedIterator<KvWatchEntry>, take: (entry: KvWa
     for await (const entry of entries) take(entry);
   } catch {
     // the connection says why; the watch is made anew
-  }
-}
-
-async function tried<R>(what: string, attempt: () => Promise<R>): Promise<R> {
-  try {
-    return await attempt();
-  } catch (error) {
-    if (error instanceof OperationError) throw error;
-    throw new OperationError('unavailable', `${what}: ${(error as Error).message}; try again`);
   }
 }
