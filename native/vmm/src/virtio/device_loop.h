@@ -72,8 +72,8 @@ class DeviceLoop {
   // From any other thread: has `task` run on the loop's thread and waits until it was. When the loop is paused it runs
   // all the same: tasks are how a stopped machine is looked at. Before start() the caller runs it itself.
   void run_and_wait(LoopTask& task);
-  // Stops the loop between two handler calls. False if `deadline_ns` passed first; it then goes on. One thread at a time
-  // pauses and resumes: a resume ends every pause, also one that another thread is still waiting for.
+  // Stops the loop between two handler calls. False if `deadline_ns` passed first; it then goes on. One thread at a
+  // time pauses and resumes: a resume ends every pause, also one that another thread is still waiting for.
   [[nodiscard]] bool pause(uint64_t deadline_ns);
   void resume();
 
