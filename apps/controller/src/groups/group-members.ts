@@ -21,17 +21,30 @@ const RESTING: readonly string[] = ['stopped', 'failed'];
 /** The microVMs of groups: what they do, and the two things a group does with them. Both may be done any number of times. */
 @Injectable()
 export class GroupMembers {
+  /** Members that have no history yet, so that it is not looked for each time a large group is planned. */
+  readonly #unborn = new Set<string>();
+
   constructor(
     private readonly microvms: MicrovmHistories,
     private readonly creation: CreateMicrovm,
-  ) {}
+  ) {
+    microvms.listen({ changed: ({ id }) => void this.#unborn.delete(id), asked: () => {} });
+  }
 
   async sighted(microvmId: string): Promise<Sighting> {
-    // Long deleted ones are in their histories only.
-    const life = this.microvms.index.get(microvmId) ?? (await this.microvms.find(microvmId));
+    const life = this.microvms.index.get(microvmId) ?? (await this.#onRecord(microvmId));
     if (!life) return { state: 'unborn', reason: null, isProtected: false, ranMs: null };
     const { reason, protected: isProtected = false } = microvmContext(life);
     return { state: microvmState(life), reason, isProtected, ranMs: ranMsOf(life) };
+  }
+
+  /** Long deleted ones are in their histories only. */
+  async #onRecord(microvmId: string): Promise<MicrovmLife | null> {
+    if (this.#unborn.has(microvmId)) return null;
+    const life = await this.microvms.find(microvmId);
+    // Born while its history was read, it is in the index.
+    if (!life && !this.microvms.index.get(microvmId)) this.#unborn.add(microvmId);
+    return life;
   }
 
   /** @throws OperationError as a create does: quotas, images that are gone. */

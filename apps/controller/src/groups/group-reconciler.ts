@@ -2,9 +2,9 @@ import { Inject, Injectable, type OnModuleDestroy } from '@nestjs/common';
 import { randomBytes } from 'node:crypto';
 import type { Logger } from 'pino';
 import { LOGGER, SHUTDOWN } from '#bus';
-import { KeyedQueue, Pacer } from '#concurrency';
-import { DeadlineQueue, wallClockMs } from '#journal';
-import { planGroup, type GroupLife, type GroupMember, type Sighting } from '#lifecycle';
+import { Pacer } from '#concurrency';
+import { DeadlineQueue, steadyClock, steadyDue, wallClockMs } from '#journal';
+import { GROUP_LIMITS, planGroup, type GroupLife, type GroupMember, type Sighting } from '#lifecycle';
 import { OperationError, partitionOf, sortableId } from '#protocol';
 import { MicrovmHistories } from '../histories/microvm-histories';
 import { Partitions } from '../partitions/partitions';
@@ -13,25 +13,26 @@ import { GroupMembers } from './group-members';
 
 /** Members created or removed at a time, over all groups: operators' own commands want their turn too. */
 const AT_ONCE = 16;
+/** Changes come in bunches, and planning looks at every member: they are looked at together, ms. */
+const GATHER_MS = 20;
 /** Waits before something that failed is tried again, ms. */
 const RETRY_MS = { first: 500, most: 30_000 };
 
 /**
- * Keeps the groups of our partitions as they shall be: plans, puts the plan on record, does what is on record. Woken by every change
+ * Keeps the groups of our partitions as they shall be: plans, puts the plan on record, does what is on record. Woken by changes
  * of a group or of a member. Two that do so at once harm nothing: a plan is recorded only on the life it was made from, and a member
  * is created and removed under the id that is on record.
  */
 @Injectable()
 export class GroupReconciler implements OnModuleDestroy {
-  readonly #queue = new KeyedQueue();
   readonly #pacer = new Pacer(AT_ONCE);
-  /** Groups that wait for their turn. */
-  readonly #woken = new Set<string>();
+  /** Groups that are being planned. */
+  readonly #planning = new Set<string>();
   /** Members that something is done with. */
   readonly #underWay = new Set<string>();
-  /** Waits of members that something failed with, ms. */
+  /** Waits of members that something failed with, ms; they end on the steady clock. */
   readonly #waits = new Map<string, { ms: number; until: number }>();
-  readonly #deadlines = new DeadlineQueue<string>({ due: (id) => this.#wake(id) });
+  readonly #rounds = new DeadlineQueue<string>({ due: (id) => void this.#round(id), clock: steadyClock });
 
   constructor(
     private readonly groups: GroupHistories,
@@ -55,26 +56,29 @@ export class GroupReconciler implements OnModuleDestroy {
   }
 
   onModuleDestroy(): void {
-    this.#deadlines.stop();
+    this.#rounds.stop();
   }
 
   #wake(id: string): void {
-    if (this.#woken.has(id) || !this.partitions.owns(id)) return;
-    this.#woken.add(id);
-    void this.#queue.run(id, async () => {
-      this.#woken.delete(id);
-      try {
-        await this.#reconcile(id);
-      } catch (error) {
-        this.logger.warn({ err: error, groupId: id }, 'a group could not be looked after yet');
-        this.#wakeAt(id, Date.now() + RETRY_MS.first);
-      }
-    });
+    this.#wakeAt(id, steadyClock.now() + GATHER_MS);
   }
 
-  #wakeAt(id: string, atMs: number): void {
-    const set = this.#deadlines.get(id);
-    if (set === undefined || atMs < set) this.#deadlines.set(id, atMs);
+  /** Has a round done then, on the steady clock, or earlier. */
+  #wakeAt(id: string, at: number): void {
+    if ((this.#rounds.get(id) ?? Infinity) > at) this.#rounds.set(id, at);
+  }
+
+  async #round(id: string): Promise<void> {
+    if (this.#planning.has(id)) return this.#wake(id);
+    this.#planning.add(id);
+    try {
+      await this.#reconcile(id);
+    } catch (error) {
+      this.logger.warn({ err: error, groupId: id }, 'a group could not be looked after yet');
+      this.#wakeAt(id, steadyClock.now() + RETRY_MS.first);
+    } finally {
+      this.#planning.delete(id);
+    }
   }
 
   async #reconcile(id: string): Promise<void> {
@@ -88,7 +92,9 @@ export class GroupReconciler implements OnModuleDestroy {
         newId: () => this.#newId(now, sightings),
         now,
       });
-      if (plan.wakeAt !== undefined) this.#wakeAt(id, plan.wakeAt);
+      if (plan.wakeAt !== undefined) {
+        this.#wakeAt(id, steadyDue({ dueAt: plan.wakeAt, delayMs: GROUP_LIMITS.longestBackoff }));
+      }
       if (plan.events.length === 0) return this.#carryOut(life, sightings);
       await this.groups.decide(
         id,
@@ -123,7 +129,7 @@ export class GroupReconciler implements OnModuleDestroy {
   async #once(life: GroupLife, member: GroupMember, act: 'create' | 'remove'): Promise<void> {
     const { microvmId } = member;
     const wait = this.#waits.get(microvmId);
-    if (wait && wait.until > Date.now()) return this.#wakeAt(life.id, wait.until);
+    if (wait && wait.until > steadyClock.now()) return this.#wakeAt(life.id, wait.until);
     if (this.#underWay.has(microvmId)) return;
     this.#underWay.add(microvmId);
     try {
@@ -145,7 +151,7 @@ export class GroupReconciler implements OnModuleDestroy {
   ): Promise<void> {
     if (this.shutdown.aborted) return;
     const ms = Math.min(RETRY_MS.most, 2 * (this.#waits.get(microvmId)?.ms ?? RETRY_MS.first / 2));
-    const until = Date.now() + ms;
+    const until = steadyClock.now() + ms;
     this.#waits.set(microvmId, { ms, until });
     this.#wakeAt(life.id, until);
     const why = `cannot ${act} it yet: ${error instanceof Error ? error.message : String(error)}`;
