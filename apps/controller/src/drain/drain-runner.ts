@@ -1,7 +1,7 @@
 import { Inject, Injectable, type OnApplicationBootstrap, type OnModuleDestroy } from '@nestjs/common';
 import type { Logger } from 'pino';
 import { LOGGER } from '#bus';
-import { DeadlineQueue } from '#journal';
+import { DeadlineQueue, steadyClock, wallClockMs } from '#journal';
 import { hostContext, hostState, MICROVM_LIMITS, microvmContext, type HostLife, type MicrovmLife } from '#lifecycle';
 import { partitionOf, type Cause, type Drain, type DrainProgress, type HostEvent, type MicrovmEvent } from '#protocol';
 import { HostHistories } from '../histories/host-histories';
@@ -30,7 +30,7 @@ const CAUSE: Cause = { kind: 'controller', by: 'drain' };
  */
 @Injectable()
 export class DrainRunner implements OnApplicationBootstrap, OnModuleDestroy {
-  readonly #rounds = new DeadlineQueue<string>({ due: (hostId) => void this.#round(hostId) });
+  readonly #rounds = new DeadlineQueue<string>({ due: (hostId) => void this.#round(hostId), clock: steadyClock });
   readonly #underWay = new Set<string>();
   /** Hosts with a drain that is not cancelled. */
   readonly #drains = new Set<string>();
@@ -73,7 +73,7 @@ export class DrainRunner implements OnApplicationBootstrap, OnModuleDestroy {
 
   /** Has a round done in `ms` at the latest. */
   #wake(hostId: string, ms: number): void {
-    const at = Date.now() + ms;
+    const at = steadyClock.now() + ms;
     if ((this.#rounds.get(hostId) ?? Infinity) > at) this.#rounds.set(hostId, at);
   }
 
@@ -111,8 +111,9 @@ export class DrainRunner implements OnApplicationBootstrap, OnModuleDestroy {
   async #tell(host: HostLife, drain: Drain, progress: DrainProgress, turned: HostEvent[]): Promise<void> {
     const isNew = JSON.stringify(progress) !== JSON.stringify(drain.progress);
     if (!isNew && turned.length === 0) return;
-    const waitMs = host.updatedAt + PROGRESS_MS - Date.now();
-    if (turned.length === 0 && waitMs > 0) return this.#wake(host.id, waitMs);
+    const waitMs = host.updatedAt + PROGRESS_MS - wallClockMs();
+    // More than the whole length: the clock has been put back since that record.
+    if (turned.length === 0 && waitMs > 0 && waitMs <= PROGRESS_MS) return this.#wake(host.id, waitMs);
     const events: HostEvent[] = [...(isNew ? [{ type: 'drainProgressed' as const, progress }] : []), ...turned];
     await this.hosts.record(host.id, { commandId: `drain.${host.id}.${host.revision}`, cause: CAUSE }, events);
   }
