@@ -1,8 +1,6 @@
-import type { NatsConnection } from 'nats';
-import { pino } from 'pino';
-import { BusClient, connectNats } from '#bus';
+import type { BusClient } from '#bus';
 import { readHistories } from '#chaos';
-import { openFleetView, type FleetView } from '#fleet';
+import type { FleetView } from '#fleet';
 import {
   createMicrovm,
   deleteMicrovm,
@@ -20,72 +18,39 @@ import {
   resumeMicrovm,
   startMicrovm,
   stopMicrovm,
-  type Microvm,
   type MicrovmSpecInput,
   type MicrovmStateName,
 } from '#protocol';
-import { describeWithNats, startNatsServer, type NatsServer } from '../support/nats-server';
-import { ScriptedHost } from '../support/scripted-host';
-import { ServiceProcess } from '../support/service-process';
+import { ControlPlane } from '../support/control-plane';
+import { until } from '../support/fleet';
+import { describeWithNats } from '../support/nats-server';
+import type { ScriptedHost } from '../support/scripted-host';
 
 jest.setTimeout(90_000);
 
 describeWithNats('the control plane, with a scripted host', () => {
-  let server: NatsServer;
-  let controller: ServiceProcess;
-  let placement: ServiceProcess;
-  let nats: NatsConnection;
+  let plane: ControlPlane;
   let bus: BusClient;
   let view: FleetView;
   let host: ScriptedHost;
-  const skipped: string[] = [];
 
   beforeAll(async () => {
-    server = await startNatsServer();
-    const env = { VOLLEY_NATS_URL: server.url };
-    [controller, placement] = await Promise.all([
-      ServiceProcess.start('controller', env),
-      ServiceProcess.start('placement', env),
-    ]);
-    nats = await connectNats({ servers: server.url, name: 'test' });
-    bus = new BusClient(nats, pino({ level: 'silent' }));
-    view = await openFleetView(nats, {
-      onFailure: (error) => {
-        throw error;
-      },
-      onSkipped: (subject) => skipped.push(subject),
-    });
-    host = await ScriptedHost.start(server.url, 'host-a');
+    plane = await ControlPlane.start();
+    ({ bus, view } = plane);
+    host = await plane.host('host-a');
     // Placement has to hear of the host before it can choose it.
-    await until(async () => (await create()).state !== 'failed');
+    await until('a create does not fail', async () => (await create()).state !== 'failed');
   });
 
-  afterAll(async () => {
-    view?.close();
-    await host?.close();
-    await nats?.close();
-    await controller?.kill('SIGTERM');
-    await placement?.kill('SIGTERM');
-    await server?.stop();
-  });
+  afterAll(() => plane?.stop());
 
   beforeEach(() => {
     host.script = () => 'obey';
   });
 
-  async function create(change: Partial<MicrovmSpecInput> = {}): Promise<Microvm> {
-    const { microvm } = await bus.call(createMicrovm, { spec: { image: 'canary', ...change } });
-    return microvm;
-  }
-
-  async function reaches(id: string, state: MicrovmStateName, ms = 15_000): Promise<Microvm> {
-    const reached = await view.waitForMicrovm(id, (microvm) => microvm.state === state, ms);
-    if (!reached)
-      throw new Error(`${id} did not reach ${state}, it is ${JSON.stringify(view.microvm(id))}\n${controller.log}`);
-    return reached;
-  }
-
-  const running = async (change: Partial<MicrovmSpecInput> = {}) => reaches((await create(change)).id, 'running');
+  const create = (spec?: Partial<MicrovmSpecInput>) => plane.create(spec);
+  const reaches = (id: string, state: MicrovmStateName, ms = 15_000) => plane.reaches(id, state, ms);
+  const running = (spec?: Partial<MicrovmSpecInput>) => plane.running(spec);
   const code = (work: Promise<unknown>) =>
     work.then(
       () => 'no error',
@@ -118,7 +83,7 @@ describeWithNats('the control plane, with a scripted host', () => {
       bus.call(registerHost, { description, inventory: [] }, { values }),
     ];
     expect(await Promise.all(forged.map(code))).toEqual(['forbidden', 'forbidden', 'forbidden']);
-    expect(controller.log).toMatch(/"event":"forgedFact","hostId":"host-b","claimedHostId":"host-a"/);
+    expect(plane.controller.log).toMatch(/"event":"forgedFact","hostId":"host-b","claimedHostId":"host-a"/);
     expect((await bus.call(getMicrovm, { id })).microvm.state).toBe('running');
   });
 
@@ -246,9 +211,9 @@ describeWithNats('the control plane, with a scripted host', () => {
     host.script = ({ type }) => (type === 'start' ? 'silent' : 'obey');
     const { id } = await create();
     await reaches(id, 'starting');
-    await controller.kill();
+    await plane.controller.kill();
     host.script = () => 'obey';
-    await controller.restart();
+    await plane.controller.restart();
     await reaches(id, 'running');
     for (const { id: keptId, epoch } of kept) {
       expect((await bus.call(getMicrovm, { id: keptId })).microvm).toMatchObject({ state: 'running', epoch });
@@ -257,9 +222,9 @@ describeWithNats('the control plane, with a scripted host', () => {
 
   it('survives the death of nats-server: what was accepted stays, and work goes on', async () => {
     const before = await running();
-    await server.kill9();
-    await server.restart();
-    await until(async () => (await create()).id !== '');
+    await plane.server.kill9();
+    await plane.server.restart();
+    await until('creates are taken again', async () => (await create()).id !== '');
     expect((await bus.call(getMicrovm, { id: before.id })).microvm.state).toBe('running');
     await running();
   });
@@ -286,7 +251,7 @@ describeWithNats('the control plane, with a scripted host', () => {
     await bus.call(stopMicrovm, { id });
     await reaches(id, 'stopped');
     await bus.call(startMicrovm, { id });
-    await until(() => Promise.resolve(view.microvm(id)?.state === 'running' && view.microvm(id)?.epoch === 2));
+    await plane.reaches(id, ({ state, epoch }) => state === 'running' && epoch === 2);
     const recorded = await host.tell(id, {
       type: 'observed',
       hostId: 'host-a',
@@ -295,7 +260,7 @@ describeWithNats('the control plane, with a scripted host', () => {
       reason: 'a ghost',
     });
     expect(recorded).toBe(false);
-    await until(() =>
+    await until('the ghost is erased', () =>
       Promise.resolve(host.commands.some((c) => c.type === 'erase' && c.microvmId === id && c.epoch === 1)),
     );
     expect(view.microvm(id)).toMatchObject({ state: 'running', epoch: 2 });
@@ -312,24 +277,24 @@ describeWithNats('the control plane, with a scripted host', () => {
     await reaches(id, 'failed');
     expect(host.held.get(id)).toMatchObject({ as: 'running' });
     await host.register();
-    await until(() => Promise.resolve(!host.held.has(id)));
+    await until('it is erased', () => Promise.resolve(!host.held.has(id)));
     expect(view.microvm(id)?.state).toBe('failed');
   });
 
   it('is not stopped by what strangers write into histories', async () => {
     const [garbled, forged] = [await running(), await running()];
-    const records = await readHistories(nats, MICROVM_STREAM.name);
-    nats.publish(microvmHistory(garbled.id), 'not a record');
+    const records = await readHistories(plane.nats, MICROVM_STREAM.name);
+    plane.nats.publish(microvmHistory(garbled.id), 'not a record');
     const last = records.filter(({ record }) => record.microvmId === forged.id).at(-1)!;
-    nats.publish(microvmHistory(forged.id), JSON.stringify({ ...last.record, commandId: 'forged' }));
-    await until(() => Promise.resolve(skipped.length === 2));
+    plane.nats.publish(microvmHistory(forged.id), JSON.stringify({ ...last.record, commandId: 'forged' }));
+    await until('both were seen', () => Promise.resolve(plane.skipped.length === 2));
     // Garbage is stepped over; a history with a forged step is left alone, and everything else goes on.
     await bus.call(pauseMicrovm, { id: garbled.id });
     await reaches(garbled.id, 'paused');
     expect(await code(bus.call(pauseMicrovm, { id: forged.id }))).toBe('internal');
     await running();
-    await controller.kill();
-    await controller.restart();
+    await plane.controller.kill();
+    await plane.controller.restart();
     await running();
     await bus.call(deleteMicrovm, { id: garbled.id });
     await reaches(garbled.id, 'deleted');
@@ -369,16 +334,7 @@ describeWithNats('the control plane, with a scripted host', () => {
       epoch: 1,
       exit: { reason: 'panic', message: 'panicked', at: Date.now() },
     });
-    await until(() => Promise.resolve(view.microvm(id)?.state === 'running' && view.microvm(id)?.epoch === 2));
+    await plane.reaches(id, ({ state, epoch }) => state === 'running' && epoch === 2);
     expect(view.microvm(id)).toMatchObject({ restarts: 1 });
   });
 });
-
-/** Asks until it is so; for what has no event to wait for. */
-async function until(holds: () => Promise<boolean>, ms = 20_000): Promise<void> {
-  for (const end = Date.now() + ms; ;) {
-    if (await holds().catch(() => false)) return;
-    if (Date.now() > end) throw new Error(`not so within ${ms} ms`);
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
-}

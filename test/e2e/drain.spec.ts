@@ -1,14 +1,9 @@
-import type { NatsConnection } from 'nats';
-import { pino } from 'pino';
-import { BusClient, connectNats } from '#bus';
-import { checkHistories, readHistories } from '#chaos';
-import { openFleetView, type FleetView } from '#fleet';
+import type { BusClient } from '#bus';
+import type { FleetView } from '#fleet';
 import {
   cancelDrain,
-  createMicrovm,
   drainHost,
   killMicrovm,
-  MICROVM_STREAM,
   microvmHistoryOf,
   placementOf,
   planDrain,
@@ -17,10 +12,10 @@ import {
   type MicrovmSpecInput,
   type RequestOf,
 } from '#protocol';
+import { ControlPlane } from '../support/control-plane';
 import { until } from '../support/fleet';
-import { describeWithNats, startNatsServer, type NatsServer } from '../support/nats-server';
+import { describeWithNats } from '../support/nats-server';
 import { ScriptedHost } from '../support/scripted-host';
-import { ServiceProcess } from '../support/service-process';
 
 jest.setTimeout(120_000);
 
@@ -28,10 +23,7 @@ jest.setTimeout(120_000);
 const DOWN: readonly string[] = ['moving', 'requested', 'placing', 'starting'];
 
 describeWithNats('draining a host', () => {
-  let server: NatsServer;
-  let controller: ServiceProcess;
-  let placement: ServiceProcess;
-  let nats: NatsConnection;
+  let plane: ControlPlane;
   let bus: BusClient;
   let view: FleetView;
   let emptied: ScriptedHost;
@@ -39,44 +31,24 @@ describeWithNats('draining a host', () => {
   let names = 0;
 
   beforeAll(async () => {
-    server = await startNatsServer();
-    const env = { VOLLEY_NATS_URL: server.url };
-    [controller, placement] = await Promise.all([
-      ServiceProcess.start('controller', env),
-      ServiceProcess.start('placement', env),
-    ]);
-    nats = await connectNats({ servers: server.url, name: 'test' });
-    bus = new BusClient(nats, pino({ level: 'silent' }));
-    view = await openFleetView(nats, {
-      onFailure: (error) => {
-        throw error;
-      },
-      onSkipped: (subject, sequence, error) => {
-        throw new Error(`${subject} #${sequence}: ${String(error)}`);
-      },
-    });
+    plane = await ControlPlane.start();
+    ({ bus, view } = plane);
   });
 
-  afterAll(async () => {
-    view?.close();
-    await nats?.close();
-    await controller?.kill('SIGTERM');
-    await placement?.kill('SIGTERM');
-    await server?.stop();
-  });
+  afterAll(() => plane?.stop());
 
   /** A pair of hosts for each test: one to be emptied, and one with the rest of the room there is. */
   beforeEach(async () => {
     const number = ++names;
     const labels = { pair: String(number) };
-    emptied = await ScriptedHost.start(server.url, `emptied-${number}`, { labels });
-    other = await ScriptedHost.start(server.url, `other-${number}`, { labels, slots: 0 });
+    emptied = await ScriptedHost.start(plane.server.url, `emptied-${number}`, { labels });
+    other = await ScriptedHost.start(plane.server.url, `other-${number}`, { labels, slots: 0 });
   });
 
   afterEach(async () => {
     await Promise.all([emptied, other].map((host) => host.close()));
-    const { violations } = checkHistories(await readHistories(nats, MICROVM_STREAM.name));
-    expect(violations).toEqual([]);
+    expect(await plane.violations()).toEqual([]);
+    expect(plane.skipped).toEqual([]);
   });
 
   /** Only for the hosts of this test. */
@@ -84,8 +56,8 @@ describeWithNats('draining a host', () => {
     const placement = { hostLabels: { pair: String(names) } };
     // A tenant of its own: what the tests before left waiting for their hosts has its turn first.
     const own = { tenant: `tenant-${names}`, placement };
-    const spec = { image: 'canary', memoryMiB: 16, onHostLoss: 'reschedule' as const, ...own, ...change };
-    return (await bus.call(createMicrovm, { spec }, { deadlineMs: 10_000 })).microvm;
+    const spec = { memoryMiB: 16, onHostLoss: 'reschedule' as const, ...own, ...change };
+    return plane.create(spec, { deadlineMs: 10_000 });
   }
 
   async function create(spec: Partial<MicrovmSpecInput> = {}): Promise<Microvm> {
@@ -95,13 +67,8 @@ describeWithNats('draining a host', () => {
   const createMany = (count: number, spec?: Partial<MicrovmSpecInput>) =>
     Promise.all(Array.from({ length: count }, () => create(spec)));
 
-  async function reaches(id: string, what: string, satisfied: (microvm: Microvm) => boolean): Promise<Microvm> {
-    const reached = await view.waitForMicrovm(id, satisfied, 30_000);
-    if (!reached) throw new Error(`${id} not ${what}: ${JSON.stringify(view.microvm(id))}\n${controller.log}`);
-    return reached;
-  }
   const running = (id: string, on: string) =>
-    reaches(id, `running on ${on}`, ({ state, hostId }) => state === 'running' && hostId === on);
+    plane.reaches(id, ({ state, hostId }) => state === 'running' && hostId === on);
 
   const drain = (order: Partial<RequestOf<typeof drainHost>> = {}) =>
     bus.call(drainHost, { hostId: emptied.id, graceMs: 1_000, ...order });
@@ -159,7 +126,7 @@ describeWithNats('draining a host', () => {
     await until('nothing is left there', () => Promise.resolve(emptied.held.size === 0));
     other.slots = 0;
     const late = await ask();
-    await reaches(late.id, 'waiting for room', ({ reason }) => reason !== null);
+    await plane.reaches(late.id, ({ reason }) => reason !== null);
     expect((await cancel()).host).toMatchObject({ state: 'ready' });
     await running(late.id, emptied.id);
   });
@@ -205,7 +172,7 @@ describeWithNats('draining a host', () => {
     expect(host().state).toBe('draining');
     await drain({ kept: 'stop' });
     await drained();
-    await reaches(kept!.id, 'stopped', ({ state }) => state === 'stopped');
+    await plane.reaches(kept!.id, 'stopped');
     expect(host().drain!.progress).toMatchObject({ moved: 1, stopped: 1, waiting: 0 });
   });
 
@@ -245,8 +212,8 @@ describeWithNats('draining a host', () => {
     await until('some have moved', () =>
       Promise.resolve(microvms.filter(({ id }) => view.microvm(id)!.hostId === other.id).length >= 3),
     );
-    await controller.kill();
-    await controller.restart();
+    await plane.controller.kill();
+    await plane.controller.restart();
     await drained();
     for (const { id } of microvms) expect(await running(id, other.id)).toMatchObject({ epoch: 2 });
     await hostIs('has counted', ({ drain }) => drain?.progress.moved === 12);
@@ -260,7 +227,7 @@ describeWithNats('draining a host', () => {
     await opened(100);
     emptied.script = ({ type }) => (type === 'stop' ? 'silent' : 'obey');
     await drain({ parallel: 1 });
-    await reaches(moving!.id, 'moving', ({ state }) => state === 'moving');
+    await plane.reaches(moving!.id, 'moving');
     emptied.disconnect();
     await hostIs('is away', ({ state }) => state === 'unreachable');
     for (const { id } of [moving!, waiting!]) expect(await running(id, other.id)).toMatchObject({ epoch: 2 });

@@ -1,7 +1,4 @@
-import type { NatsConnection } from 'nats';
-import { pino } from 'pino';
-import { BusClient, connectNats } from '#bus';
-import { checkHistories, readHistories } from '#chaos';
+import type { BusClient } from '#bus';
 import {
   createGroup,
   createMicrovm,
@@ -13,7 +10,6 @@ import {
   listGroups,
   listMicrovms,
   MICROVM_STATES,
-  MICROVM_STREAM,
   protectMicrovm,
   replaceGroupSpec,
   scaleGroup,
@@ -24,18 +20,15 @@ import {
   type RequestOf,
 } from '#protocol';
 import { TenantDirectory } from '#tenancy';
+import { ControlPlane } from '../support/control-plane';
 import { until } from '../support/fleet';
-import { describeWithNats, startNatsServer, type NatsServer } from '../support/nats-server';
-import { ScriptedHost } from '../support/scripted-host';
-import { ServiceProcess } from '../support/service-process';
+import { describeWithNats } from '../support/nats-server';
+import type { ScriptedHost } from '../support/scripted-host';
 
 jest.setTimeout(120_000);
 
 describeWithNats('groups', () => {
-  let server: NatsServer;
-  let controllers: ServiceProcess[];
-  let placement: ServiceProcess;
-  let nats: NatsConnection;
+  let plane: ControlPlane;
   let bus: BusClient;
   let hosts: ScriptedHost[];
   let groups = 0;
@@ -69,32 +62,19 @@ describeWithNats('groups', () => {
     );
     return members;
   };
-  const controller = (id: string) =>
-    ServiceProcess.start('controller', { VOLLEY_NATS_URL: server.url, VOLLEY_CONTROLLER_ID: id });
 
   beforeAll(async () => {
-    server = await startNatsServer({ config: 'ping_interval: "1s"\nping_max: 2' });
-    [placement, ...controllers] = await Promise.all([
-      ServiceProcess.start('placement', { VOLLEY_NATS_URL: server.url }),
-      controller('first'),
-      controller('second'),
-    ]);
-    nats = await connectNats({ servers: server.url, name: 'test' });
-    bus = new BusClient(nats, pino({ level: 'silent' }));
-    hosts = await Promise.all(['host-a', 'host-b', 'host-c'].map((id) => ScriptedHost.start(server.url, id)));
+    const natsConfig = 'ping_interval: "1s"\nping_max: 2';
+    plane = await ControlPlane.start({ natsConfig, controllers: ['first', 'second'] });
+    ({ bus } = plane);
+    hosts = await Promise.all(['host-a', 'host-b', 'host-c'].map((id) => plane.host(id)));
   });
-  afterAll(async () => {
-    for (const host of hosts ?? []) await host.close();
-    await nats?.close();
-    for (const service of [...(controllers ?? []), placement]) await service?.kill('SIGKILL');
-    await server?.stop();
-  });
+  afterAll(() => plane?.stop());
   beforeEach(() => {
     for (const host of hosts) host.script = () => 'obey';
   });
   afterEach(async () => {
-    const { violations } = checkHistories(await readHistories(nats, MICROVM_STREAM.name));
-    expect(violations).toEqual([]);
+    expect(await plane.violations()).toEqual([]);
   });
 
   it('are kept as large as they shall be, spread, and every step is on record', async () => {
@@ -148,9 +128,9 @@ describeWithNats('groups', () => {
     const accepted = [20];
     for (const [round, replicas] of [35, 5, 28].entries()) {
       // In the middle of what the change before asked for.
-      await controllers[round % 2]!.kill('SIGKILL');
+      await plane.controllers[round % 2]!.kill('SIGKILL');
       await bus.call(scaleGroup, { id, replicas }, persist);
-      await controllers[round % 2]!.restart();
+      await plane.controllers[round % 2]!.restart();
       accepted.push(replicas);
     }
     await settled(id, 28);
@@ -220,7 +200,7 @@ describeWithNats('groups', () => {
   });
 
   it('wait for room in the quotas of their tenant, and say so', async () => {
-    const tenants = await TenantDirectory.open(nats);
+    const tenants = await TenantDirectory.open(plane.nats);
     const quota = (microvms: number) => tenants.put('narrow', { quotas: { microvms }, coresidency: SHARED });
     await quota(2);
     const { id } = await create(3, { spec: { ...spec(), tenant: 'narrow' } });

@@ -1,77 +1,56 @@
-import type { NatsConnection } from 'nats';
-import { pino } from 'pino';
-import { BusClient, connectNats } from '#bus';
-import { openFleetView, type FleetView } from '#fleet';
+import type { BusClient } from '#bus';
+import type { FleetView } from '#fleet';
 import {
-  createMicrovm,
   deleteMicrovm,
   dryRunPlacement,
   MicrovmSpec,
   OperationError,
   placementOf,
-  type Microvm,
   type MicrovmSpecInput,
 } from '#protocol';
 import { TenantDirectory } from '#tenancy';
-import { describeWithNats, startNatsServer, type NatsServer } from '../support/nats-server';
-import { ScriptedHost } from '../support/scripted-host';
+import { ControlPlane } from '../support/control-plane';
+import { until } from '../support/fleet';
+import { describeWithNats } from '../support/nats-server';
+import type { ScriptedHost } from '../support/scripted-host';
 import { ServiceProcess } from '../support/service-process';
 
 jest.setTimeout(90_000);
 
 describeWithNats('placement, with scripted hosts', () => {
-  let server: NatsServer;
-  let controller: ServiceProcess;
-  let placement: ServiceProcess;
-  let nats: NatsConnection;
+  let plane: ControlPlane;
   let bus: BusClient;
   let view: FleetView;
   let a: ScriptedHost;
   let b: ScriptedHost;
 
   beforeAll(async () => {
-    server = await startNatsServer();
-    const env = { VOLLEY_NATS_URL: server.url };
-    nats = await connectNats({ servers: server.url, name: 'test' });
-    bus = new BusClient(nats, pino({ level: 'silent' }));
-    const tenants = await TenantDirectory.open(nats);
-    await tenants.put('acme', { quotas: {}, coresidency: { mode: 'shared', neverWith: ['rival'] } });
-    tenants.close();
-    [controller, placement] = await Promise.all([
-      ServiceProcess.start('controller', env),
-      ServiceProcess.start('placement', env),
-    ]);
-    view = await openFleetView(nats, {
-      onFailure: (error) => {
-        throw error;
-      },
-      onSkipped: (subject) => {
-        throw new Error(`the history ${subject} is not legal`);
+    plane = await ControlPlane.start({
+      before: async (nats) => {
+        const tenants = await TenantDirectory.open(nats);
+        await tenants.put('acme', { quotas: {}, coresidency: { mode: 'shared', neverWith: ['rival'] } });
+        tenants.close();
       },
     });
-    a = await ScriptedHost.start(server.url, 'host-a', { labels: { zone: 'east' } });
-    b = await ScriptedHost.start(server.url, 'host-b', { labels: { zone: 'west' } });
+    ({ bus, view } = plane);
+    a = await plane.host('host-a', { labels: { zone: 'east' } });
+    b = await plane.host('host-b', { labels: { zone: 'west' } });
   });
 
-  afterAll(async () => {
-    view?.close();
-    await Promise.all([a?.close(), b?.close()]);
-    await nats?.close();
-    await Promise.all([controller?.kill('SIGTERM'), placement?.kill('SIGTERM')]);
-    await server?.stop();
-  });
+  afterAll(() => plane?.stop());
 
   afterEach(async () => {
     const { items } = view.list({ limit: 1_000 });
     await Promise.all(items.map(({ id }) => bus.call(deleteMicrovm, { id })));
-    await Promise.all(items.map(({ id }) => reaches(id, ({ state }) => state === 'deleted')));
+    await Promise.all(items.map(({ id }) => reaches(id, 'deleted')));
+    expect(plane.skipped).toEqual([]);
   });
 
   /** From its next report on, a host has room for so many more. Resolves when placement knows. */
   async function room(host: ScriptedHost, more: number): Promise<void> {
     host.slots = [...host.held.values()].filter(({ as }) => as !== 'ended').length + more;
     const only = host === a ? 'host-b' : 'host-a';
-    await until(async () => (await dryRun({}, more + 1, [only])).filter(Boolean).length === more);
+    await until('placement knows', async () => (await dryRun({}, more + 1, [only])).filter(Boolean).length === more);
   }
 
   async function dryRun(spec: Partial<MicrovmSpecInput>, count: number, excluded: string[] = []) {
@@ -80,20 +59,11 @@ describeWithNats('placement, with scripted hosts', () => {
     return receipts.map(({ hostId }) => hostId);
   }
 
-  async function create(change: Partial<MicrovmSpecInput> = {}): Promise<string> {
-    const { microvm } = await bus.call(createMicrovm, { spec: { image: 'canary', ...change } });
-    return microvm.id;
-  }
-
-  async function reaches(id: string, satisfied: (microvm: Microvm) => boolean, ms = 20_000): Promise<Microvm> {
-    const reached = await view.waitForMicrovm(id, satisfied, ms);
-    if (!reached) throw new Error(`${id} is ${JSON.stringify(view.microvm(id))}\n${placement.log}\n${controller.log}`);
-    return reached;
-  }
-
+  const create = async (spec?: Partial<MicrovmSpecInput>) => (await plane.create(spec)).id;
+  const reaches: ControlPlane['reaches'] = (...what) => plane.reaches(...what);
   const waits = (id: string) => reaches(id, ({ state, reason }) => state === 'placing' && reason !== null);
-  const runs = (id: string) => reaches(id, ({ state }) => state === 'running');
-  const running = async (change: Partial<MicrovmSpecInput> = {}) => runs(await create(change));
+  const runs = (id: string) => reaches(id, 'running');
+  const running = (spec?: Partial<MicrovmSpecInput>) => plane.running(spec);
   const started = (id: string) =>
     [a, b].flatMap(({ commands }) => commands).filter((c) => c.type === 'start' && c.microvmId === id);
 
@@ -131,7 +101,7 @@ describeWithNats('placement, with scripted hosts', () => {
     ['at once when no host could ever take it', { placement: { hostLabels: { zone: 'moon' } } }, 'hostLabels (2)'],
   ])('fails %s, with the reason', async (_, spec, reason) => {
     await Promise.all([room(a, 0), room(b, 0)]);
-    const failed = await reaches(await create(spec), ({ state }) => state === 'failed', 10_000);
+    const failed = await reaches(await create(spec), 'failed', 10_000);
     expect(failed.reason).toContain(reason);
   });
 
@@ -140,7 +110,7 @@ describeWithNats('placement, with scripted hosts', () => {
     const id = await create();
     await waits(id);
     await bus.call(deleteMicrovm, { id });
-    await reaches(id, ({ state }) => state === 'deleted');
+    await reaches(id, 'deleted');
     a.slots += 3;
     await running();
     expect(started(id)).toEqual([]);
@@ -150,10 +120,10 @@ describeWithNats('placement, with scripted hosts', () => {
     await Promise.all([room(a, 0), room(b, 0)]);
     const ids = await Promise.all([create({ waitSeconds: 120 }), create({ waitSeconds: 120 })]);
     await Promise.all(ids.map(waits));
-    await placement.kill();
-    await placement.restart();
-    await controller.kill();
-    await controller.restart();
+    await plane.placement.kill();
+    await plane.placement.restart();
+    await plane.controller.kill();
+    await plane.controller.restart();
     a.slots += 2;
     await Promise.all(ids.map(runs));
     for (const id of ids) expect(started(id)).toHaveLength(1);
@@ -161,7 +131,7 @@ describeWithNats('placement, with scripted hosts', () => {
 
   it('is not disturbed by a second placement service that knows nothing of the first', async () => {
     await Promise.all([room(a, 0), room(b, 0)]);
-    const second = await ServiceProcess.start('placement', { VOLLEY_NATS_URL: server.url });
+    const second = await ServiceProcess.start('placement', { VOLLEY_NATS_URL: plane.server.url });
     try {
       const ids = await Promise.all(Array.from({ length: 10 }, () => create({ waitSeconds: 120 })));
       await Promise.all(ids.map(waits));
@@ -221,12 +191,3 @@ describeWithNats('placement, with scripted hosts', () => {
     expect(await runs(refused)).toMatchObject({ hostId: 'host-a' });
   });
 });
-
-/** Asks until it is so; for what has no event to wait for. */
-async function until(holds: () => Promise<boolean>, ms = 10_000): Promise<void> {
-  for (const end = Date.now() + ms; ;) {
-    if (await holds().catch(() => false)) return;
-    if (Date.now() > end) throw new Error(`not so within ${ms} ms`);
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
-}

@@ -1,7 +1,5 @@
-import type { NatsConnection } from 'nats';
-import { pino } from 'pino';
-import { BusClient, connectNats } from '#bus';
-import { openFleetView, type FleetView } from '#fleet';
+import type { BusClient } from '#bus';
+import type { FleetView } from '#fleet';
 import {
   createMicrovm,
   deleteMicrovm,
@@ -12,57 +10,37 @@ import {
   startMicrovm,
   type AuditEntry,
   type AuditEvent,
-  type Microvm,
+  type MicrovmSpecInput,
   type MicrovmStateName,
 } from '#protocol';
 import { AuditReader, TenantDirectory } from '#tenancy';
-import { describeWithNats, startNatsServer, type NatsServer } from '../support/nats-server';
-import { ScriptedHost } from '../support/scripted-host';
-import { ServiceProcess } from '../support/service-process';
+import { ControlPlane } from '../support/control-plane';
+import { describeWithNats } from '../support/nats-server';
 
 jest.setTimeout(90_000);
 
 describeWithNats('what should not happen is refused, and written down', () => {
-  let server: NatsServer;
-  let services: ServiceProcess[];
-  let nats: NatsConnection;
+  let plane: ControlPlane;
   let bus: BusClient;
   let view: FleetView;
-  let host: ScriptedHost;
   let reader: AuditReader;
   let tenants: TenantDirectory;
 
   beforeAll(async () => {
-    server = await startNatsServer();
-    const env = { VOLLEY_NATS_URL: server.url };
-    services = await Promise.all(['controller', 'placement'].map((app) => ServiceProcess.start(app, env)));
-    nats = await connectNats({ servers: server.url, name: 'test' });
-    bus = new BusClient(nats, pino({ level: 'silent' }));
-    view = await openFleetView(nats, {
-      onFailure: (error) => expect(error).toBeUndefined(),
-      onSkipped: () => undefined,
-    });
-    host = await ScriptedHost.start(server.url, 'host-a');
-    reader = await AuditReader.open(nats);
-    tenants = await TenantDirectory.open(nats);
+    plane = await ControlPlane.start();
+    ({ bus, view } = plane);
+    await plane.host('host-a');
+    reader = await AuditReader.open(plane.nats);
+    tenants = await TenantDirectory.open(plane.nats);
   });
   afterAll(async () => {
-    view?.close();
     tenants?.close();
-    await host?.close();
-    await nats?.close();
-    for (const service of services ?? []) await service.kill('SIGTERM');
-    await server?.stop();
+    await plane?.stop();
   });
 
-  async function reaches(id: string, state: MicrovmStateName): Promise<Microvm> {
-    const reached = await view.waitForMicrovm(id, (microvm) => microvm.state === state, 20_000);
-    if (!reached) throw new Error(`${id} is ${JSON.stringify(view.microvm(id))}\n${services[0]!.log}`);
-    return reached;
-  }
-  const create = (spec: object = {}) =>
-    bus.call(createMicrovm, { spec: { image: 'canary', waitSeconds: 30, ...spec } });
-  const running = async () => reaches((await create()).microvm.id, 'running');
+  const reaches = (id: string, state: MicrovmStateName) => plane.reaches(id, state);
+  const create = (spec: Partial<MicrovmSpecInput> = {}) => plane.create({ waitSeconds: 30, ...spec });
+  const running = () => plane.running({ waitSeconds: 30 });
   const refusal = (work: Promise<unknown>): Promise<string> =>
     work.then(
       () => 'done',
