@@ -270,7 +270,7 @@ mount -t tmpfs tmpfs /sys/module && exec "$@"`;
       disk.fill(20 << 20);
       expect(await failing(spec)).toMatch(/box:1: no room on the disk .*; free some/);
       disk.free();
-      const nats = await fleet.nats();
+      const nats = await fleet.nats('images');
       try {
         const subject = `$O.blobs.C.${(await (await new Objm(nats).open('blobs')).info(root.blob.digest))!.nuid}`;
         const jsm = await jetstreamManager(nats);
