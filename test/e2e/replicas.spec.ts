@@ -1,13 +1,9 @@
-import type { NatsConnection } from 'nats';
-import { pino } from 'pino';
-import { BusClient, connectNats } from '#bus';
-import { checkHistories, readHistories } from '#chaos';
-import { openFleetView, type FleetView } from '#fleet';
+import type { BusClient } from '#bus';
+import type { FleetView } from '#fleet';
 import {
   createMicrovm,
   listHosts,
   listMicrovms,
-  MICROVM_STREAM,
   stopMicrovm,
   pauseMicrovm,
   deleteMicrovm,
@@ -16,31 +12,26 @@ import {
   type MicrovmSpecInput,
 } from '#protocol';
 import { TenantDirectory } from '#tenancy';
+import { ControlPlane } from '../support/control-plane';
 import { until } from '../support/fleet';
-import { describeWithNats, startNatsServer, type NatsServer } from '../support/nats-server';
-import { ScriptedHost } from '../support/scripted-host';
-import { ServiceProcess } from '../support/service-process';
+import { describeWithNats } from '../support/nats-server';
+import type { ScriptedHost } from '../support/scripted-host';
+import type { ServiceProcess } from '../support/service-process';
 
 jest.setTimeout(120_000);
 
 const TAKE_OVER_MS = 20_000;
 
 describeWithNats('two controllers', () => {
-  let server: NatsServer;
+  let plane: ControlPlane;
   let first: ServiceProcess;
   let second: ServiceProcess;
-  let placement: ServiceProcess;
-  let nats: NatsConnection;
   let bus: BusClient;
   let view: FleetView;
   let host: ScriptedHost;
-  const skipped: string[] = [];
 
-  const controller = (id: string) =>
-    ServiceProcess.start('controller', { VOLLEY_NATS_URL: server.url, VOLLEY_CONTROLLER_ID: id });
-  const create = async (spec: Partial<MicrovmSpecInput> = {}): Promise<Microvm> =>
-    (await bus.call(createMicrovm, { spec: { image: 'canary', memoryMiB: 4, ...spec } }, { deadlineMs: 15_000 }))
-      .microvm;
+  const create = (spec: Partial<MicrovmSpecInput> = {}) =>
+    plane.create({ memoryMiB: 4, ...spec }, { deadlineMs: 15_000 });
   const createMany = (count: number, spec?: Partial<MicrovmSpecInput>) =>
     Promise.all(Array.from({ length: count }, () => create(spec)));
   const reach = async (microvms: readonly Microvm[], state: Microvm['state']): Promise<void> => {
@@ -56,43 +47,26 @@ describeWithNats('two controllers', () => {
 
   beforeAll(async () => {
     // As in production: a client that answers no ping is dropped, so that nobody asks it any more.
-    server = await startNatsServer({ config: 'ping_interval: "1s"\nping_max: 2' });
-    [first, second, placement] = await Promise.all([
-      controller('first'),
-      controller('second'),
-      ServiceProcess.start('placement', { VOLLEY_NATS_URL: server.url }),
-    ]);
-    nats = await connectNats({ servers: server.url, name: 'test' });
-    bus = new BusClient(nats, pino({ level: 'silent' }));
-    view = await openFleetView(nats, {
-      onFailure: (error) => {
-        throw error;
-      },
-      onSkipped: (subject) => skipped.push(subject),
-    });
-    host = await ScriptedHost.start(server.url, 'host-a');
+    const natsConfig = 'ping_interval: "1s"\nping_max: 2';
+    plane = await ControlPlane.start({ natsConfig, controllers: ['first', 'second'] });
+    ({ bus, view } = plane);
+    [first, second] = plane.controllers as [ServiceProcess, ServiceProcess];
+    host = await plane.host('host-a');
     await until('the host takes microVMs', async () => {
       const { id } = await create();
       return (await view.waitForMicrovm(id, ({ state }) => state === 'running', 1_000)) !== undefined;
     });
   });
 
-  afterAll(async () => {
-    view?.close();
-    await host?.close();
-    await nats?.close();
-    for (const service of [first, second, placement]) await service?.kill('SIGKILL');
-    await server?.stop();
-  });
+  afterAll(() => plane?.stop());
 
   beforeEach(() => {
     host.script = () => 'obey';
   });
 
   afterEach(async () => {
-    const { violations } = checkHistories(await readHistories(nats, MICROVM_STREAM.name));
-    expect(violations).toEqual([]);
-    expect(skipped).toEqual([]);
+    expect(await plane.violations()).toEqual([]);
+    expect(plane.skipped).toEqual([]);
   });
 
   it('bring microVMs up together, each start asked once', async () => {
@@ -123,7 +97,7 @@ describeWithNats('two controllers', () => {
   });
 
   it('count what a tenant with quotas has as one', async () => {
-    const directory = await TenantDirectory.open(nats);
+    const directory = await TenantDirectory.open(plane.nats);
     await directory.put('counted', { quotas: { microvms: 15 }, coresidency: SHARED });
     directory.close();
     const outcomes = async (count: number) => {
@@ -190,7 +164,7 @@ describeWithNats('two controllers', () => {
   });
 
   it('notice that a host is gone when its controller goes with it', async () => {
-    const other = await ScriptedHost.start(server.url, 'host-b');
+    const other = await plane.host('host-b');
     await until('the other host is ready', async () =>
       (await bus.call(listHosts, {})).items.some(({ id, state }) => id === 'host-b' && state === 'ready'),
     );
@@ -203,7 +177,6 @@ describeWithNats('two controllers', () => {
     );
     // And only that one.
     expect((await bus.call(listHosts, {})).items.find(({ id }) => id === 'host-a')?.state).toBe('ready');
-    await other.close();
     await first.restart();
   });
 
