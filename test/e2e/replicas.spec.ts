@@ -46,7 +46,6 @@ describeWithNats('two controllers', () => {
   };
 
   beforeAll(async () => {
-    // As in production: a client that answers no ping is dropped, so that nobody asks it any more.
     const natsConfig = 'ping_interval: "1s"\nping_max: 2';
     plane = await ControlPlane.start({ natsConfig, controllers: ['first', 'second'] });
     ({ bus, view } = plane);
