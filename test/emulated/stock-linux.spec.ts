@@ -8,6 +8,7 @@ import { type MicrovmRun, microvmRun, runMicrovm } from './microvm-report';
 import { findNativeBuild } from './native-build';
 import { type GuestEnd, stockGuestCommandLine, stockGuestFileSystem } from './stock-guest';
 import { emulatedHostTools } from './tools';
+import { scriptHost } from './script-host';
 
 const found = emulatedHostTools();
 const build = findNativeBuild();
@@ -55,19 +56,22 @@ describeUnless(obstacle, 'a host with hardware KVM', () => {
     const guest = join(folder, 'guest.cpio');
     writeCpioArchive(guest, stockGuestFileSystem(found.tools));
     kernelRelease = found.tools.kernel.release;
-    host = EmulatedHost.start(found.tools, {
-      memoryMiB: 1024,
-      files: [
-        { path: '/bin/volley-vmm', mode: 0o755, from: build.vmm },
-        { path: '/bin/volley-run', mode: 0o755, from: build.run },
-        { path: '/canary.bin', from: build.canary },
-        { path: '/vmlinuz', from: found.tools.kernel.image },
-        { path: '/guest.cpio', from: guest },
-      ],
-      script: SCRIPT,
-      lifetimeMs: WHOLE_DEADLINE_MS,
-    });
-    await host.scriptStatus(WHOLE_DEADLINE_MS);
+    host = await scriptHost(
+      () =>
+        EmulatedHost.start(found.tools, {
+          memoryMiB: 1024,
+          files: [
+            { path: '/bin/volley-vmm', mode: 0o755, from: build.vmm },
+            { path: '/bin/volley-run', mode: 0o755, from: build.run },
+            { path: '/canary.bin', from: build.canary },
+            { path: '/vmlinuz', from: found.tools.kernel.image },
+            { path: '/guest.cpio', from: guest },
+          ],
+          script: SCRIPT,
+          lifetimeMs: WHOLE_DEADLINE_MS,
+        }),
+      WHOLE_DEADLINE_MS,
+    );
     const { console } = host;
     runs = (name) => microvmRun(console, name);
   }, WHOLE_DEADLINE_MS + 10_000);

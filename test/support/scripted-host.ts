@@ -102,7 +102,11 @@ export class ScriptedHost {
   /** Reports a fact until it is answered; resolves with what the controller made of it. */
   async tell(microvmId: string, fact: Fact, factId = `${this.id}.${++this.#factNumber}`): Promise<boolean> {
     const { recorded } = await this.#persist(() =>
-      this.bus.call(reportFact, { factId, microvmId, at: Date.now(), fact }, { values: { hostId: this.id } }),
+      this.bus.call(
+        reportFact,
+        { factId, microvmId, at: Date.now(), fact },
+        { values: { hostId: this.id }, repeatAfterMs: 1_000 },
+      ),
     );
     return recorded;
   }

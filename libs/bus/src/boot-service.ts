@@ -10,6 +10,7 @@ import { BusModule, type ServiceContext } from './bus.module';
 import { FleetBus, type FleetBusOptions } from './fleet-bus';
 import { connectNats, type ConnectOptions } from './nats-connection';
 import { NestLogger } from './nest-logger';
+import { RequestGate } from './request-gate';
 
 type ModuleSource = Type<unknown> | DynamicModule;
 
@@ -115,8 +116,9 @@ class Service {
       bus: new BusClient(nats, logger),
       logger,
       shutdown: this.#shutdown.signal,
+      gate: new RequestGate(),
     };
-    this.#bus = new FleetBus({ connection: nats, logger, drainMs: this.#drainMs, ...options.bus });
+    this.#bus = new FleetBus({ connection: nats, logger, drainMs: this.#drainMs, gate: context.gate, ...options.bus });
     const root = await rootModule(options.module, context);
     const [app, url] = options.http
       ? await this.#startWithHttp(root, context, options.http)

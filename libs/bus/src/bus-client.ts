@@ -11,8 +11,8 @@ export interface CallOptions {
   /** Overrides the operation's deadline, in ms. */
   deadlineMs?: number;
   /**
-   * For a request that names itself and so may be sent twice: without an answer after this many ms it is sent again, then after
-   * twice as long, until the deadline. A service that died with the request in hand then costs no more than that.
+   * For a request that names itself and so may be sent twice: without an answer after this many ms it is sent again, and again,
+   * until the deadline. A service that died with the request in hand then costs no more than that.
    */
   repeatAfterMs?: number;
   /** Gives up waiting; the service goes on. */
@@ -58,17 +58,16 @@ export class BusClient {
   async #repeat<T>(deadlineMs: number, firstMs: number, attempt: (ms: number) => Promise<T>): Promise<T> {
     const deadline = performance.now() + deadlineMs;
     let unanswered: OperationError | undefined;
-    for (let attemptMs = firstMs; ;) {
+    for (;;) {
       const left = Math.max(1, deadline - performance.now());
       try {
-        return await attempt(Math.min(attemptMs, left));
+        return await attempt(Math.min(firstMs, left));
       } catch (error) {
         const code = error instanceof OperationError ? error.code : undefined;
         if (code === 'timeout') unanswered = error as OperationError;
         else if ((code !== 'unavailable' && code !== 'overloaded') || !unanswered) throw error;
         if (performance.now() + RETRY_MS >= deadline) throw unanswered;
-        if (code === 'timeout') attemptMs *= 2;
-        else await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+        if (code !== 'timeout') await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
       }
     }
   }

@@ -2,6 +2,7 @@ import { Global, Module, type DynamicModule } from '@nestjs/common';
 import type { NatsConnection } from 'nats';
 import type { Logger } from 'pino';
 import { BusClient } from './bus-client';
+import { RequestGate } from './request-gate';
 
 /** Injects the NATS connection. */
 export const NATS = Symbol('volley.nats');
@@ -17,6 +18,8 @@ export interface ServiceContext {
   readonly bus: BusClient;
   readonly logger: Logger;
   readonly shutdown: AbortSignal;
+  /** Closed by a part of the service that must not be asked anything for a while. */
+  readonly gate: RequestGate;
 }
 
 @Global()
@@ -28,6 +31,7 @@ export class BusModule {
       { provide: NATS, useValue: context.nats },
       { provide: LOGGER, useValue: context.logger },
       { provide: SHUTDOWN, useValue: context.shutdown },
+      { provide: RequestGate, useValue: context.gate },
     ];
     return { module: BusModule, providers, exports: providers };
   }

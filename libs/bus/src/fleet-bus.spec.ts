@@ -10,6 +10,7 @@ import { BusClient } from './bus-client';
 import type { BusContext } from './bus-context';
 import { Handles, Listens } from './decorators';
 import { FleetBus, type FleetBusOptions } from './fleet-bus';
+import { RequestGate } from './request-gate';
 import { connectNats } from './nats-connection';
 
 const add = operation({
@@ -308,6 +309,19 @@ describeWithNats('FleetBus', () => {
     probe.release();
     await Promise.all(held);
     expect(await client.call(hold, { id: '4' })).toEqual({ by: 'one' });
+  });
+
+  it('turns requests away while its gate is closed', async () => {
+    const gate = new RequestGate();
+    const { probe } = await serve('gated', { gate });
+    let closed = true;
+    gate.closeWhile(() => closed);
+    await expect(client.call(hold, { id: '1' })).rejects.toMatchObject({ code: 'unavailable' });
+    closed = false;
+    const held = client.call(hold, { id: '2' });
+    await probe.until(1);
+    probe.release();
+    expect(await held).toEqual({ by: 'gated' });
   });
 
   it('refuses two handlers for one subject', async () => {

@@ -8,6 +8,7 @@ import { OperationError, subscriptionFor, valuesIn, type ErrorReply, type Operat
 import { BusContext } from './bus-context';
 import { UNANSWERED, type HandlerExtras, type ListenOptions } from './decorators';
 import { decodeMessage, parseJson } from './message-codec';
+import { RequestGate } from './request-gate';
 
 export interface FleetBusOptions {
   connection: NatsConnection;
@@ -18,12 +19,15 @@ export interface FleetBusOptions {
   maxMessageBytes?: number;
   /** Requests handled at once; more are answered `overloaded` at once, so that overload sheds instead of piling up. Default 4096. */
   maxInFlight?: number;
+  /** While it is closed requests are answered `unavailable`. */
+  gate?: RequestGate;
   /** How long `close()` waits for handlers that still run, in ms. Default 10 s. */
   drainMs?: number;
 }
 
 const BUSY = 'this service has as much to do as it takes; nothing was done, try again later';
 const BUSY_RETRY_MS = 1_000;
+const CLOSED = 'this replica has just come back and takes nothing yet; nothing was done, ask again';
 
 /** Where answers go, of every client of NATS. */
 const INBOXES = '_INBOX.';
@@ -45,7 +49,14 @@ export class FleetBus extends Server implements CustomTransportStrategy {
 
   constructor(options: FleetBusOptions) {
     super();
-    this.#options = { values: {}, maxMessageBytes: 256 * 1024, maxInFlight: 4096, drainMs: 10_000, ...options };
+    this.#options = {
+      values: {},
+      maxMessageBytes: 256 * 1024,
+      maxInFlight: 4096,
+      drainMs: 10_000,
+      gate: new RequestGate(),
+      ...options,
+    };
   }
 
   /** Messages whose handlers have not finished yet. */
@@ -118,17 +129,22 @@ export class FleetBus extends Server implements CustomTransportStrategy {
           'a request wants its answer elsewhere',
         );
       }
-      if (this.#inFlight.size >= this.#options.maxInFlight) {
-        return this.#turnAway(msg, operation);
-      }
+      const refusal = this.#refusal();
+      if (refusal) return this.#turnAway(msg, operation, refusal);
       this.#track(this.#answer(operation, run, msg));
     };
   }
 
+  #refusal(): OperationError | undefined {
+    const { gate, maxInFlight } = this.#options;
+    if (gate.isClosed) return new OperationError('unavailable', CLOSED);
+    if (this.#inFlight.size >= maxInFlight) return new OperationError('overloaded', BUSY, undefined, BUSY_RETRY_MS);
+    return undefined;
+  }
+
   /** What every replica hears may be another one's to answer. */
-  #turnAway(msg: Msg, operation: Operation): void {
-    if (operation.everyReplica) return;
-    this.#reply(msg, { error: new OperationError('overloaded', BUSY, undefined, BUSY_RETRY_MS).toBody() });
+  #turnAway(msg: Msg, operation: Operation, refusal: OperationError): void {
+    if (!operation.everyReplica) this.#reply(msg, { error: refusal.toBody() });
   }
 
   async #answer(operation: Operation, run: Run, msg: Msg): Promise<void> {

@@ -9,4 +9,5 @@ export { decodeMessage } from './message-codec';
 export * from './nats-connection';
 export * from './nest-logger';
 export * from './nats-settings';
+export * from './request-gate';
 export * from './session-channel';

@@ -116,7 +116,7 @@ describeWithNats('replica leases', () => {
     b.child.kill('SIGCONT');
     await until(a, () => a.members.length === 2);
     await b.says('a,b', before);
-    expect(b.said[before]).toBe('nobody'); // the first thing it noticed
+    expect(b.said[before]).toBe('nobody thawing'); // the first thing it noticed
     b.child.kill('SIGKILL');
     await until(a, () => a.members.length === 1);
   });

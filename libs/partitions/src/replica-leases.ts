@@ -49,6 +49,9 @@ export class ReplicaLeases {
   readonly #heard = new Map<string, { lease: Lease; atMs: number }>();
   readonly #listeners = new Set<() => void>();
   #renewedAtMs = -Infinity;
+  #lookedAtMs = performance.now();
+  /** When this process noticed that it had been frozen for longer than a lease. */
+  #thawedAtMs = -Infinity;
   #known = '';
   #members: readonly Replica[] = [];
   #state: 'new' | 'joined' | 'superseded' | 'left' = 'new';
@@ -72,6 +75,15 @@ export class ReplicaLeases {
   /** This replica's lease is in force. */
   get holds(): boolean {
     return this.#state === 'joined' && performance.now() - this.#renewedAtMs < this.#leaseMs;
+  }
+
+  /**
+   * This process was frozen, or its event loop held up, for longer than a lease, and has not renewed it since: what waited for it
+   * meanwhile was given up by whoever asked, and has been asked of others.
+   */
+  get isThawing(): boolean {
+    const heldUp = performance.now() - this.#lookedAtMs > this.#leaseMs;
+    return this.#state === 'joined' && (heldUp || this.#renewedAtMs < this.#thawedAtMs);
   }
 
   /** Everybody whose lease is in force, by name; empty while ours is not, for then we do not know. */
@@ -169,6 +181,8 @@ export class ReplicaLeases {
   /** Compares who is alive now with who was. */
   #look(): void {
     const now = performance.now();
+    if (now - this.#lookedAtMs > this.#leaseMs) this.#thawedAtMs = now;
+    this.#lookedAtMs = now;
     const members: Replica[] = [];
     if (this.holds && this.#knowsOthers) {
       members.push({ id: this.options.id, machine: this.options.machine });

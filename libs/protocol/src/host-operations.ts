@@ -80,10 +80,10 @@ export type HostFact = Extract<
   { type: 'started' | 'pausedOnHost' | 'resumedOnHost' | 'commandFailed' | 'observed' | 'exited' | 'absent' | 'erased' }
 >;
 
-/** host -> controller, repeated by the host until answered. `forbidden`: it speaks of another host than the subject. */
+/** host -> every controller; the owner of the host records it and answers. Repeated by the host until answered. `forbidden`: it speaks of another host than the subject. */
 export const reportFact = operation({
   subject: 'volley.v1.hosts.{hostId}.fact',
-  queue: 'controller',
+  everyReplica: true,
   request: z.strictObject({ factId: z.string(), microvmId: MicrovmId, at: Instant, fact: HostFact }),
   /** recorded: part of the history now (or already). Otherwise it was stale and the host may forget it. */
   reply: z.strictObject({ recorded: z.boolean() }),

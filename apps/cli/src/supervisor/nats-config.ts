@@ -21,7 +21,7 @@ export function natsConfig({ name, port, storeDir, usersFile, certificate, route
     'host: 127.0.0.1',
     `port: ${port}`,
     'max_payload: 1048576',
-    // A client that is frozen is dropped within seconds: requests are not handed to it any more.
+    // A client that is gone without a word is dropped within seconds, unless messages for it still flow.
     'ping_interval: "2s"',
     'ping_max: 3',
     `jetstream { store_dir: ${JSON.stringify(storeDir)} }`,

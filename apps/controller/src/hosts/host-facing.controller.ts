@@ -45,6 +45,7 @@ export class HostFacingController {
 
   @Handles(reportFact)
   fact(request: z.output<(typeof reportFact)['request']>, context: BusContext) {
+    if (!this.partitions.owns(context.values['hostId']!)) return UNANSWERED;
     this.#requireOwn(context, (request.fact as HostFact).hostId);
     return this.facts.report(request);
   }

@@ -7,7 +7,7 @@ import {
 } from '@nestjs/common';
 import type { NatsConnection } from 'nats';
 import type { Logger } from 'pino';
-import { LOGGER, NATS } from '#bus';
+import { LOGGER, NATS, RequestGate } from '#bus';
 import { MICROVM_MACHINE_VERSION } from '#lifecycle';
 import { partitionOwners, ReplicaLeases } from '#partitions';
 import { CONTROLLER_BUCKET, partitionOf, PARTITIONS } from '#protocol';
@@ -39,6 +39,7 @@ export class Partitions implements OnModuleInit, OnApplicationBootstrap, OnModul
     @Inject(REPLICA_ID) readonly id: string,
     @Inject(NATS) private readonly nats: NatsConnection,
     @Inject(LOGGER) private readonly logger: Logger,
+    private readonly gate: RequestGate,
   ) {}
 
   async onModuleInit(): Promise<void> {
@@ -49,6 +50,8 @@ export class Partitions implements OnModuleInit, OnApplicationBootstrap, OnModul
       logger: this.logger,
     });
     this.#leases.onChange(() => this.#share());
+    // What waited for a frozen replica would be done long after whoever asked has given it up.
+    this.gate.closeWhile(() => this.#leases.isThawing);
   }
 
   /** Everything is folded by now. */

@@ -5,7 +5,7 @@ import { NestFactory } from '@nestjs/core';
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import type { NatsConnection } from 'nats';
 import pino, { type Logger } from 'pino';
-import { BusClient, BusModule, connectNats, type ServiceContext } from '#bus';
+import { BusClient, BusModule, connectNats, RequestGate, type ServiceContext } from '#bus';
 import { FLEET, type Fleet } from '../fleet/fleet';
 import { configureHttp, gatewayAdapter } from '../gateway.http';
 import { GatewayModule } from '../gateway.module';
@@ -58,6 +58,7 @@ export async function gatewayUnderTest(
     bus: new BusClient(nc, logger),
     logger,
     shutdown: shutdown.signal,
+    gate: new RequestGate(),
   };
   const module = await GatewayModule.open(context, {
     token: OperatorToken.of(TOKEN),

@@ -5,6 +5,9 @@ import { Pacer } from '#concurrency';
 import { OperationError, reportFact } from '#protocol';
 import type { OutboxFact } from '../journal/host-record';
 
+/** Facts name themselves, so one that a controller took with it when it died is told again instead of waited for. */
+const REPEAT_AFTER_MS = 1_000;
+
 export interface FactSenderParts {
   bus: Pick<BusClient, 'call'>;
   hostId: string;
@@ -99,7 +102,7 @@ export class FactSender {
   async #tell(fact: OutboxFact): Promise<'told' | 'later'> {
     const { bus, hostId, log } = this.parts;
     try {
-      const { recorded } = await bus.call(reportFact, fact, { values: { hostId } });
+      const { recorded } = await bus.call(reportFact, fact, { values: { hostId }, repeatAfterMs: REPEAT_AFTER_MS });
       if (!recorded) log.debug({ fact }, 'a fact was stale');
       this.#backoffMs = 0;
     } catch (error) {

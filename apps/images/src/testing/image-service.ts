@@ -7,7 +7,7 @@ import { NestFactory } from '@nestjs/core';
 import { jetstreamManager } from '@nats-io/jetstream';
 import type { NatsConnection } from 'nats';
 import pino from 'pino';
-import { BusClient, BusModule, connectNats, FleetBus, type ServiceContext } from '#bus';
+import { BusClient, BusModule, connectNats, FleetBus, type ServiceContext, RequestGate } from '#bus';
 import { UploadStore } from '#images';
 import { ANY, imageJob, importImage, type ImageJob, type RequestOf } from '#protocol';
 import { startNatsServer, type NatsServer } from '../../../../test/support/nats-server';
@@ -53,6 +53,7 @@ export class ImageService {
       bus: this.bus,
       logger,
       shutdown: new AbortController().signal,
+      gate: new RequestGate(),
     };
     const module = await ImagesModule.open(context, config);
     class Root {}

@@ -13,7 +13,10 @@ async function main(): Promise<void> {
     leaseMs: Number(leaseMs),
     logger: pino({ level: 'silent' }),
   });
-  leases.onChange(() => process.stdout.write(`${leases.members.map((one) => one.id).join(',') || 'nobody'}\n`));
+  leases.onChange(() => {
+    const members = leases.members.map((one) => one.id).join(',') || 'nobody';
+    process.stdout.write(`${members}${leases.isThawing ? ' thawing' : ''}\n`);
+  });
   await leases.join();
   process.stdout.write('joined\n');
 }

@@ -129,7 +129,9 @@ export class HostSwarm {
 
   async #tell(host: SwarmHost, microvmId: string, fact: HostFact): Promise<void> {
     const request = { factId: `${host.id}.${++this.#facts}`, microvmId, at: Date.now(), fact };
-    await this.#persist(() => this.bus.call(reportFact, request, { values: { hostId: host.id } }));
+    await this.#persist(() =>
+      this.bus.call(reportFact, request, { values: { hostId: host.id }, repeatAfterMs: 1_000 }),
+    );
   }
 
   async #persist<T>(attempt: () => Promise<T>): Promise<T> {
