@@ -150,7 +150,7 @@ describeWithNats('two controllers', () => {
       await reach(before, 'deleted'); // their timers too
       process.kill(first.pid, 'SIGCONT');
       // It knows that it holds nothing, turns away what waited for it, and takes part again.
-      await until('the frozen one is back', async () => /"lost":[1-9][^]*"gained":[1-9]/.test(first.log));
+      await until('the frozen one is back', async () => /"owned":0,[^]*"gained":[1-9]/.test(first.log));
       await reach(await createMany(20), 'running');
       const ids = new Set(microvms.map(({ id }) => id));
       for (const id of ids) {
