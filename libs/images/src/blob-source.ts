@@ -71,5 +71,5 @@ export function contentGone(digest: string): ImageError {
 }
 
 function damaged(digest: string): ImageError {
-  return new ImageError('wrongDigest', `what the image store holds as ${digest} is something else; import it again`);
+  return new ImageError('wrongDigest', `what it has as ${digest} is damaged in the image store; import it again`);
 }
