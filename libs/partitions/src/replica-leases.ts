@@ -132,7 +132,7 @@ export class ReplicaLeases {
   }
 
   async #renew(): Promise<void> {
-    const sentAtMs = performance.now();
+    const sentAtMs = this.#noteTime();
     const lease: Lease = { process: this.#process, startedAt: this.#startedAt, machine: this.options.machine };
     try {
       await this.bucket.put(this.options.id, JSON.stringify(lease));
@@ -178,11 +178,17 @@ export class ReplicaLeases {
     this.options.logger.error({ id }, 'another process has taken this name; this one owns nothing any more');
   }
 
-  /** Compares who is alive now with who was. */
-  #look(): void {
+  /** The time, and a note when so much of it has passed since the last look that this process must have been frozen. */
+  #noteTime(): number {
     const now = performance.now();
     if (now - this.#lookedAtMs > this.#leaseMs) this.#thawedAtMs = now;
     this.#lookedAtMs = now;
+    return now;
+  }
+
+  /** Compares who is alive now with who was. */
+  #look(): void {
+    const now = this.#noteTime();
     const members: Replica[] = [];
     if (this.holds && this.#knowsOthers) {
       members.push({ id: this.options.id, machine: this.options.machine });
