@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { parseProcessStat } from '#density';
 import type { EmulatedHost } from '#emulated-host';
 
 const LOOK_MS = 15_000;
@@ -37,16 +38,9 @@ async function stillness(host: EmulatedHost, signal: AbortSignal): Promise<'stan
       signal.addEventListener('abort', () => (clearTimeout(timer), resolve()), { once: true });
     });
     if (signal.aborted || host.ended !== undefined) return new Promise(() => undefined); // nobody waits for it any more
-    const now = processorTicks(host.pid!);
+    const now = parseProcessStat(readFileSync(`/proc/${host.pid}/stat`, 'utf8'))!.cpuMs;
     still = now === before ? still + 1 : 0;
     before = now;
   }
   return 'stands still';
-}
-
-/** User and system time so far, in ticks of the kernel's accounting (proc(5), stat). */
-function processorTicks(pid: number): number {
-  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-  return Number(fields[11]) + Number(fields[12]);
 }

@@ -1,6 +1,6 @@
 import { Group, GroupCreate, GroupId, GroupReplace, groupHistoryOf, GroupScale, listGroups, TenantId } from '#protocol';
 import { z } from 'zod';
-import { AWAY, CONFLICT, INVALID, MALFORMED, NOT_FOUND, REFUSALS } from '../http/common-responses';
+import { AWAY, CONFLICT, INVALID, MALFORMED, NOT_DONE, NOT_FOUND, REFUSALS } from '../http/common-responses';
 import { route } from '../http/route';
 import { EmptyBody, IdempotencyHeaders } from '../microvms/microvms.schemas';
 
@@ -10,12 +10,7 @@ const one = { ...shared, params: GroupParams } as const;
 
 const ANSWERS = {
   200: { description: 'On record; it is done next.', schema: Group },
-  ...MALFORMED,
-  ...REFUSALS,
-  ...NOT_FOUND,
-  ...CONFLICT,
-  ...INVALID,
-  ...AWAY,
+  ...NOT_DONE,
 };
 
 export const createGroupRoute = route({

@@ -1,6 +1,6 @@
 import { DrainOrder, DrainPlan, Host, HostId, listHosts } from '#protocol';
 import { z } from 'zod';
-import { AWAY, CONFLICT, INVALID, MALFORMED, NOT_FOUND, REFUSALS } from '../http/common-responses';
+import { AWAY, INVALID, NOT_DONE, NOT_FOUND, REFUSALS } from '../http/common-responses';
 import { count, duration } from '../http/query-types';
 import { route } from '../http/route';
 import { AtQuery, EmptyBody, IdempotencyHeaders } from '../microvms/microvms.schemas';
@@ -32,12 +32,7 @@ export const getHostRoute = route({
 
 const ANSWERS = {
   200: { description: 'Done and on record.', schema: Host },
-  ...MALFORMED,
-  ...REFUSALS,
-  ...NOT_FOUND,
-  ...CONFLICT,
-  ...INVALID,
-  ...AWAY,
+  ...NOT_DONE,
 };
 
 const command = <const Name extends string>(name: Name, summary: string) =>

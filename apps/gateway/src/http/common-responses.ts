@@ -37,3 +37,5 @@ export const AWAY = {
     'No answer in time, the outcome is not known: send it again with the same `Idempotency-Key`.',
   ),
 };
+/** What any route that changes one thing may answer, beside its own. */
+export const NOT_DONE = { ...MALFORMED, ...REFUSALS, ...NOT_FOUND, ...CONFLICT, ...INVALID, ...AWAY };

@@ -1,5 +1,5 @@
 import { Microvm, MicrovmSpec, placementOf, Tuning, type MicrovmStateName } from '#protocol';
-import { AWAY, CONFLICT, INVALID, MALFORMED, NOT_FOUND, REFUSALS } from '../http/common-responses';
+import { AWAY, CONFLICT, INVALID, MALFORMED, NOT_DONE, NOT_FOUND, REFUSALS } from '../http/common-responses';
 import { route } from '../http/route';
 import {
   AtQuery,
@@ -74,12 +74,7 @@ export const getRoute = route({
 const COMMAND_RESPONSES = {
   200: { description: 'It is in the awaited state.', schema: Microvm },
   202: { description: 'Accepted and durable; it is under way.', schema: Microvm },
-  ...MALFORMED,
-  ...REFUSALS,
-  ...NOT_FOUND,
-  ...CONFLICT,
-  ...INVALID,
-  ...AWAY,
+  ...NOT_DONE,
 };
 
 const command = <const Name extends string, const State extends MicrovmStateName>(
@@ -123,12 +118,7 @@ export const protectionRoute = route({
   body: ProtectionBody,
   responses: {
     200: { description: 'It is protected, or not.', schema: Microvm },
-    ...MALFORMED,
-    ...REFUSALS,
-    ...NOT_FOUND,
-    ...CONFLICT,
-    ...INVALID,
-    ...AWAY,
+    ...NOT_DONE,
   },
 });
 
@@ -143,12 +133,7 @@ export const tuneRoute = route({
   body: Tuning,
   responses: {
     200: { description: 'It is changed.', schema: Microvm },
-    ...MALFORMED,
-    ...REFUSALS,
-    ...NOT_FOUND,
-    ...CONFLICT,
-    ...INVALID,
-    ...AWAY,
+    ...NOT_DONE,
   },
 });
 

@@ -1,6 +1,6 @@
 import { Role, TenantId, Token } from '#protocol';
 import { z } from 'zod';
-import { AWAY, CONFLICT, INVALID, MALFORMED, NOT_FOUND, REFUSALS } from '../http/common-responses';
+import { AWAY, INVALID, NOT_DONE, NOT_FOUND, REFUSALS } from '../http/common-responses';
 import { route } from '../http/route';
 
 const shared = { tag: 'tenants', access: 'administer' } as const;
@@ -33,12 +33,7 @@ export const MadeToken = z.strictObject({
 
 const MADE = {
   201: { description: 'It is good from now on. The secret is shown here and never again.', schema: MadeToken },
-  ...MALFORMED,
-  ...REFUSALS,
-  ...NOT_FOUND,
-  ...CONFLICT,
-  ...INVALID,
-  ...AWAY,
+  ...NOT_DONE,
 };
 
 export const createTokenRoute = route({

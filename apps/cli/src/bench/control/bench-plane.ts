@@ -75,7 +75,7 @@ export class BenchPlane {
     await this.#service(name, 'controller', { VOLLEY_CONTROLLER_ID: name });
   }
 
-  /** CPU time used so far by each process, in ms, as the kernel counts it. */
+  /** Of every process that runs, by name. */
   pids(): Record<string, number> {
     return Object.fromEntries([...this.#processes.values()].map(({ name, child }) => [name, child.pid!]));
   }

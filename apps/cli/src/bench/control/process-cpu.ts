@@ -1,15 +1,12 @@
 import { readFileSync } from 'node:fs';
+import { parseProcessStat } from '#density';
 
-/** Kernel ticks per second of /proc, the same on every Linux that Node runs on. */
-const TICKS = 100;
-
-/** CPU time of each process until now, user and system, in s (proc(5), fields 14 and 15 of stat). */
+/** CPU time of each process until now, user and system, in s. */
 export function processCpu(pids: Record<string, number>): Record<string, number> {
   return Object.fromEntries(
     Object.entries(pids).map(([name, pid]) => {
-      const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-      const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-      return [name, (Number(fields[11]) + Number(fields[12])) / TICKS];
+      const stat = parseProcessStat(readFileSync(`/proc/${pid}/stat`, 'utf8'));
+      return [name, (stat?.cpuMs ?? 0) / 1_000];
     }),
   );
 }
