@@ -249,6 +249,7 @@ describeWithNats('the keys of a fleet', () => {
     };
     expect(items.filter(({ retiresAt }) => retiresAt !== undefined)).toEqual([]);
     await fleet.running();
+    await until('everybody is back with its new key', async () => (await fleet.rest('GET', '/readyz')).status === 200);
     expect((await fleet.status()).processes).toEqual(before);
   });
 

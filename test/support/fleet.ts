@@ -11,6 +11,8 @@ import type { Microvm, MicrovmSpecInput, MicrovmStateName } from '#protocol';
 
 const run = promisify(execFile);
 const ROOT = join(__dirname, '../..');
+/** Exit code of `volley status` for a fleet that is not ready. */
+const NOT_READY = 3;
 
 export type ProcessName =
   | 'nats-server'
@@ -87,8 +89,15 @@ export class Fleet {
     });
   }
 
+  /** What runs, whether ready or not: a fleet that is just being hurt, or reconnects, is not ready for a moment. */
   async status(): Promise<Status> {
-    return JSON.parse((await this.volley('status', '--json')).stdout) as Status;
+    const { stdout } = await this.volley('status', '--json').catch(
+      (error: Error & { code?: number; stdout: string }) => {
+        if (error.code !== NOT_READY) throw error;
+        return error;
+      },
+    );
+    return JSON.parse(stdout) as Status;
   }
 
   async pidOf(name: ProcessName): Promise<number> {
