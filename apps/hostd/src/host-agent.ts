@@ -5,7 +5,7 @@ import { Pacer } from '#concurrency';
 import { WallClock } from '#journal';
 import { createMicrovmDriver, type MicrovmDriver } from '#microvm';
 import { parseImageReference, type HostDescription } from '#protocol';
-import { Admission } from './admission/admission';
+import { Admission } from '#scheduling';
 import { Lease, leaseFileIn } from './controller-link/lease';
 import { DensityWatch } from './density/density-watch';
 import type { AgentConfig } from './host/agent-config';

@@ -1,5 +1,6 @@
 import type { DensityReport, MicrovmSample } from '#protocol';
-import { headroomOf, overcommitRatio, percentile, type Capacity, type Demand } from './formulas';
+import { headroomOf, overcommitRatio, type Capacity, type Commitment } from '#scheduling';
+import { percentile } from './formulas';
 import { parseMeminfo, parsePressure, type HostMemory } from './proc-files';
 import type { ProcReader } from './proc-reader';
 
@@ -34,7 +35,7 @@ export interface DensityInputs {
   at: number;
   capacity: Capacity;
   /** Of everything admitted, in flight included. */
-  commitment: Demand;
+  commitment: Commitment;
   /** Slots in use. */
   admitted: number;
   /** microVMs whose VMM runs. */

@@ -1,3 +1,5 @@
+export * from './admission';
+export * from './capacity';
 export * from './choose-host';
 export * from './demand';
 export * from './explain';

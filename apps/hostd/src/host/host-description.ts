@@ -1,7 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { cpus, hostname, release } from 'node:os';
 import { join } from 'node:path';
-import { parseMeminfo, type Capacity } from '#density';
+import { parseMeminfo } from '#density';
+import type { Capacity } from '#scheduling';
 import type { KvmProbe } from '#microvm';
 import type { HostDescription } from '#protocol';
 import { bootId } from '../recovery/vmm-search';

@@ -4,7 +4,7 @@ import type { SampleTarget } from '#density';
 import type { WallClock } from '#journal';
 import type { LaunchSpec, MicrovmDriver } from '#microvm';
 import type { MicrovmSpec, RunConfig } from '#protocol';
-import type { Admission } from '../admission/admission';
+import type { Admission } from '#scheduling';
 import type { Cgroups } from '../cgroups/cgroups';
 import type { Disks } from '../disks/disks';
 import type { SlotKeeper } from '../slots/slot-keeper';

@@ -21,7 +21,7 @@ import {
   type VmmIdentity,
 } from '#microvm';
 import { MicrovmSpec, sortableId } from '#protocol';
-import { Admission } from '../admission/admission';
+import { Admission } from '#scheduling';
 import { Disks } from '../disks/disks';
 import { SlotKeeper } from '../slots/slot-keeper';
 import { slotOf, type Slot } from '../slots/slot-layout';

@@ -1,6 +1,6 @@
 import { KeyedQueue, Pacer } from '#concurrency';
 import { OperationError, SHARED, stopTimeoutMs, wantedDevices, type Coresidency } from '#protocol';
-import type { Grant } from '../admission/admission';
+import type { Grant } from '#scheduling';
 import type { IdleCandidate } from '../idle/idle-watch';
 import { keepsDisks } from '../disks/disk-plan';
 import type { Answer, IncarnationRecord, PendingCommand } from '../journal/host-record';

@@ -1,7 +1,8 @@
 import fc from 'fast-check';
-import { promisable, type Capacity } from '#density';
+
 import { SHARED, type Coresidency } from '#protocol';
-import { mayShare } from '#scheduling';
+import { promisable, type Capacity } from './capacity';
+import { mayShare } from './occupants';
 import { Admission, type Grant } from './admission';
 
 const capacity: Capacity = {

@@ -1,8 +1,8 @@
-import { promisable, type Capacity, type Demand } from '#density';
-import { Occupants, type CountedOccupant, type Occupant } from '#scheduling';
+import { promisable, type Capacity, type Commitment } from './capacity';
+import { Occupants, type CountedOccupant, type Occupant } from './occupants';
 
 /** What one microVM is granted, and whose it is. */
-export type Grant = Demand & Occupant;
+export type Grant = Commitment & Occupant;
 
 export type Admitted = { admitted: true } | { admitted: false; reason: string };
 
@@ -15,7 +15,7 @@ export class Admission {
   readonly #granted = new Map<string, Grant>();
   readonly #occupants = new Occupants();
   /** Sum over #granted; whole numbers, so adding and taking away leaves no dirt. */
-  readonly #sum: Demand = { vcpus: 0, memoryMiB: 0 };
+  readonly #sum: Commitment = { vcpus: 0, memoryMiB: 0 };
 
   constructor(readonly capacity: Capacity) {}
 
@@ -23,7 +23,7 @@ export class Admission {
     return this.#granted.size;
   }
 
-  commitment(): Demand {
+  commitment(): Commitment {
     return { ...this.#sum };
   }
 
