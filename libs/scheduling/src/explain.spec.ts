@@ -14,6 +14,7 @@ describe('the explanation of a decision', () => {
     const full = { free: { slots: 0, vcpus: 8, memoryMiB: 1024 } };
     const occasion = occasionOf([host('away', { state: 'cordoned' }), host('b', full), host('c', full)]);
     expect(explainNone(occasion)).toEqual({
+      filter: 'slots',
       reason:
         'none of 3 hosts passes; failed filters: slots (2), state (1); b: 0 free; delete microVMs, raise VOLLEY_SLOTS or add a host',
       hopeless: false,
@@ -21,7 +22,11 @@ describe('the explanation of a decision', () => {
   });
 
   it('says so when there is no host at all, which may yet come', () => {
-    expect(explainNone(occasionOf([]))).toEqual({ reason: 'no host has registered', hopeless: false });
+    expect(explainNone(occasionOf([]))).toEqual({
+      filter: 'none',
+      reason: 'no host has registered',
+      hopeless: false,
+    });
   });
 
   it.each([

@@ -12,6 +12,8 @@ export interface HostVerdict {
 }
 
 export interface NoHost {
+  /** The filter that most hosts fail; `none` where there are no hosts. */
+  filter: string;
   /** Which filters failed how often, how one host fails at the first of them, and what to do. */
   reason: string;
   /** No host would take it however long it waited. */
@@ -21,7 +23,7 @@ export interface NoHost {
 /** Why no host passes. */
 export function explainNone(occasion: Occasion): NoHost {
   const { rows } = occasion.table;
-  if (rows.length === 0) return { reason: 'no host has registered', hopeless: false };
+  if (rows.length === 0) return { filter: 'none', reason: 'no host has registered', hopeless: false };
   // On a full fleet every decision comes here, so it makes no garbage either.
   const filters = filtersFor(occasion.demand);
   const counts = new Uint32Array(filters.length);
@@ -47,7 +49,7 @@ export function explainNone(occasion: Occasion): NoHost {
     failed.map(({ filter, count }) => `${filter.name} (${count})`).join(', ') +
     `; ${example.hostId}: ${most.detail(example, occasion)}` +
     (most.remedy === undefined ? '' : `; ${most.remedy}`);
-  return { reason, hopeless: hopeless === rows.length };
+  return { filter: most.name, reason, hopeless: hopeless === rows.length };
 }
 
 /** Why a host was chosen, or none, in a sentence. */

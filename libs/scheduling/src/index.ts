@@ -6,5 +6,8 @@ export * from './explain';
 export * from './fair-queue';
 export { FILTERS, passesAll, REPORT_MAX_AGE_MS, type Filter, type Occasion } from './filters';
 export * from './host-table';
+export * from './in-flight';
 export * from './occupants';
+export * from './offer-host';
 export * from './scores';
+export * from './seeded-numbers';

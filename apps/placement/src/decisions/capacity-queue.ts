@@ -1,6 +1,6 @@
 import { DeadlineQueue, type Clock } from '#journal';
 import type { Decision } from '#protocol';
-import { FairQueue, passesAll } from '#scheduling';
+import { FairQueue, offerHost, type Demand, type Occasion } from '#scheduling';
 import type { Decider, Made } from './decider';
 import type { Asked } from './placement-request';
 
@@ -23,7 +23,7 @@ export const ABANDONED_MS = 10_000;
  * is the history's.
  */
 export class CapacityQueue {
-  readonly #lines = new FairQueue<Waiting & { askedAt: number }>();
+  readonly #lines = new FairQueue<Waiting & { demand: Demand; askedAt: number }>();
   readonly #deadlines: DeadlineQueue<string>;
 
   constructor(
@@ -51,23 +51,17 @@ export class CapacityQueue {
 
   add(key: string, waiting: Waiting): void {
     const askedAt = this.clock.now();
-    this.#lines.add(waiting.asked.demand.tenant, key, { ...waiting, askedAt });
+    const { demand } = waiting.asked;
+    this.#lines.add(demand.tenant, key, { ...waiting, demand, askedAt });
     this.#arm(key, waiting.waitUntil, askedAt);
   }
 
-  /**
-   * There is news of a host, so it may take more than before: those whose turn it is and who fit there are placed. Everybody else
-   * has been turned down since anything else grew.
-   */
+  /** There is news of a host: those whose turn it is and who fit there are placed. */
   offer(hostId: string): void {
-    if (this.size === 0) return;
-    this.#lines.serve((waiting, key) => {
-      const occasion = this.decider.occasionOf(waiting.asked.demand);
-      const host = occasion.table.rows[occasion.table.indexOf(hostId) ?? -1];
-      if (!host || !passesAll(host, occasion)) return false;
+    const occasionOf = (demand: Demand): Occasion => this.decider.occasionOf(demand);
+    offerHost(this.#lines, hostId, occasionOf, (waiting, key) => {
       this.#deadlines.clear(key);
       waiting.decided(this.decider.decide(waiting.asked));
-      return true;
     });
   }
 

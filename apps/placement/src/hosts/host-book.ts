@@ -1,16 +1,7 @@
 import { hostContext, hostState, type HostLife } from '#lifecycle';
 import { SHARED, type DensityReport, type PlacementStep } from '#protocol';
-import { debitRow, HostTable, Occupants, type Demand, type HostRow } from '#scheduling';
+import { debitRow, HostTable, Occupants, stillInFlight, type Demand, type HostRow, type InFlight } from '#scheduling';
 import { hostStep, loadStep } from '../receipts/placement-steps';
-
-interface InFlight {
-  microvmId: string;
-  demand: Demand;
-  /** When it was placed, ms since 1970. */
-  at: number;
-  /** For how long it is kept unless its host answers for it before, ms. */
-  keepMs?: number | undefined;
-}
 
 interface Known {
   life: HostLife;
@@ -20,14 +11,6 @@ interface Known {
   /** Placed, and not in a report yet. */
   inFlight: InFlight[];
 }
-
-/**
- * A placement that its host has not answered for within this time counts no longer: the start was never sent, or the report
- * that told of it was lost and the next one has it in its sums.
- */
-const IN_FLIGHT_MS = 5_000;
-/** The same where a host's reports do not name what they contain: more than a start command takes when all is well. */
-const UNNAMED_MS = 500;
 
 /** States in which a host is not counted among the hosts any more. */
 const GONE = ['retired'];
@@ -82,7 +65,7 @@ export class HostBook {
     const sameImages = sameItems(known.report?.occupancy?.images, report.occupancy?.images);
     known.report = report;
     known.reportedAt = at;
-    known.inFlight = stillInFlight(known.inFlight, report, at);
+    known.inFlight = stillInFlight(known.inFlight, report.occupancy?.answered, at);
     this.#renew(report.hostId, sameImages ? 'load' : 'host');
   }
 
@@ -122,13 +105,6 @@ export class HostBook {
     if (what === 'host' || !this.#changed.has(hostId)) this.#changed.set(hostId, what);
     this.mayTakeMore(hostId);
   }
-}
-
-function stillInFlight(inFlight: InFlight[], { occupancy }: DensityReport, now: number): InFlight[] {
-  if (inFlight.length === 0) return inFlight;
-  if (!occupancy) return inFlight.filter(({ at, keepMs = UNNAMED_MS }) => now - at < keepMs);
-  const answered = new Set(occupancy.answered);
-  return inFlight.filter(({ microvmId, at, keepMs = IN_FLIGHT_MS }) => !answered.has(microvmId) && now - at < keepMs);
 }
 
 function rowOf({ life, report, reportedAt, inFlight }: Known): HostRow {

@@ -1,0 +1,23 @@
+import type { Demand } from './demand';
+import type { FairQueue } from './fair-queue';
+import { passesAll, type Occasion } from './filters';
+
+/**
+ * There is news of a host, so it may take more than before: of those that wait, whose turn it is and who fits there leaves the line
+ * and is placed. Everybody else has been turned down since anything else grew.
+ */
+export function offerHost<T extends { demand: Demand }>(
+  lines: FairQueue<T>,
+  hostId: string,
+  occasionOf: (demand: Demand) => Occasion,
+  place: (item: T, key: string) => void,
+): void {
+  if (lines.size === 0) return;
+  lines.serve((item, key) => {
+    const occasion = occasionOf(item.demand);
+    const host = occasion.table.rows[occasion.table.indexOf(hostId) ?? -1];
+    if (!host || !passesAll(host, occasion)) return false;
+    place(item, key);
+    return true;
+  });
+}
