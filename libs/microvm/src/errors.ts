@@ -40,3 +40,21 @@ export class VmmGoneError extends Error {
     super(`the VMM is gone: ${report.message}`);
   }
 }
+
+/**
+ * What is wrong with a snapshot. `missing`: there is none. `truncated`, `corrupt`: not as it was written. `foreign`: not a
+ * snapshot, or its files belong to different ones. `unsupportedVersion`: of a format that this version does not read.
+ * `incompatible`: sound, but not for this host or this microVM.
+ */
+export type SnapshotProblem = 'missing' | 'truncated' | 'corrupt' | 'foreign' | 'unsupportedVersion' | 'incompatible';
+
+/** Thrown by `describeSnapshot`, and by `snapshot` for its base: the files in a directory are no snapshot that can be used. */
+export class SnapshotError extends Error {
+  override readonly name = 'SnapshotError';
+  constructor(
+    readonly problem: SnapshotProblem,
+    message: string,
+  ) {
+    super(message);
+  }
+}

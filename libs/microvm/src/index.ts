@@ -1,6 +1,8 @@
 export { barrierNames } from './barriers';
+export * from './describe-snapshot';
 export * from './errors';
 export * from './exit-report';
 export * from './microvm-driver';
 export * from './microvm-stats';
 export { createMicrovmDriver, type MicrovmDriverOptions } from './native-driver';
+export * from './snapshot';

@@ -22,7 +22,9 @@ export function toLaunchOrder(spec: LaunchSpec): NativeLaunchOrder {
   const idOk = typeof spec.id === 'string' && /^[\x21-\x7e]+$/.test(spec.id) && spec.id.length <= MAX_ID_BYTES;
   demand(idOk, `id must be 1 to ${MAX_ID_BYTES} printable ASCII characters without spaces`);
   demand(isPath(spec.directory), 'directory must be a path');
-  demand(isPath(spec.kernelPath), 'kernelPath must be a path');
+  const { restore, kernelPath } = spec;
+  demand(restore !== undefined || isPath(kernelPath), 'kernelPath must be a path');
+  demand(restore === undefined || isPath(restore.directory), 'restore.directory must be a path');
   demand(spec.initrdPath === undefined || isPath(spec.initrdPath), 'initrdPath must be a path, or absent');
   const { initrdExtra } = spec;
   demand(
@@ -44,7 +46,9 @@ export function toLaunchOrder(spec: LaunchSpec): NativeLaunchOrder {
   return {
     id: spec.id,
     directory: resolve(spec.directory),
-    kernelPath: resolve(spec.kernelPath),
+    ...(restore === undefined
+      ? { kernelPath: resolve(kernelPath!) }
+      : { restoreDirectory: resolve(restore.directory) }),
     ...(spec.initrdPath === undefined ? {} : { initrdPath: resolve(spec.initrdPath) }),
     ...(initrdExtra === undefined ? {} : { initrdExtra }),
     cmdline: spec.cmdline,

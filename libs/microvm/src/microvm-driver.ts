@@ -1,5 +1,6 @@
 import type { ExitReport } from './exit-report';
 import type { MicrovmStats } from './microvm-stats';
+import type { RestoreSpec, SnapshotCpu, SnapshotOptions, SnapshotReport } from './snapshot';
 
 /** How a kernel image is entered; see `volley_boot_protocol` in native/abi. */
 export type BootProtocol = 'flat' | 'linux';
@@ -84,7 +85,8 @@ export interface LaunchSpec {
   id: string;
   /** An existing, empty directory of this incarnation, on tmpfs; the binding makes `pages` and `control.sock` in it. */
   directory: string;
-  kernelPath: string;
+  /** Absent with `restore`: what the guest runs is in memory then, and the same goes for the command line. */
+  kernelPath?: string;
   initrdPath?: string;
   /** A second archive, read right behind the first. */
   initrdExtra?: Uint8Array;
@@ -96,6 +98,13 @@ export interface LaunchSpec {
   cmdline: string;
   /** At most 17. */
   devices?: readonly DeviceSpec[];
+  /**
+   * Goes on from a snapshot instead of booting. Boot protocol, irqchip, vCPUs, memory and the kinds and sizes of the devices must
+   * be those of the snapshot; paths, taps, MAC addresses, CIDs and limits may be others. The VMM gives the guest a new
+   * generation id (VMGENID); `booted` resolves when the guest has written its boot timer again, which tells that it knows.
+   * A VMM that refuses the snapshot ends with the reason in its exit report.
+   */
+  restore?: RestoreSpec;
   consoleLimit?: Limiter;
   /** What a VMM that is not launched into a shell lives in. Default: a jail with seccomp, no privileges and resource limits only. */
   shell?: ShellSpec;
@@ -140,6 +149,15 @@ export interface MicrovmProcess {
   setLimit(device: number | 'console', which: number, limiter: Limiter, deadlineMs?: number): Promise<void>;
   /** How many bytes the balloon shall take from the guest. Resolves when the guest was told. */
   setBalloon(bytes: number, deadlineMs?: number): Promise<void>;
+  /**
+   * Writes a snapshot into `directory`, which is made if it is absent. It is there whole and durable when this resolves, and
+   * not at all when it does not: files are written under other names first. A snapshot that is there is replaced.
+   * Host ends of vsock connections are no part of it: a guest that is restored finds them reset. Overlays of disks are
+   * flushed, so that they can be copied while the guest stands still.
+   * Rejects with {@link VmmControlError}, with the VMM running as before; with {@link SnapshotError} for an unusable base.
+   * `deadlineMs` is for all of it, default 60 s. The file size limit of the VMM's shell applies to `memory`.
+   */
+  snapshot(directory: string, options?: SnapshotOptions, deadlineMs?: number): Promise<SnapshotReport>;
   /** SIGKILL through the pidfd. Await `exited` for the end. Does nothing after the end. */
   kill(): void;
   /**
@@ -178,6 +196,8 @@ export interface KvmProbe {
   kind?: 'hardware' | 'software';
   module?: string;
   maxVcpus?: number;
+  /** The processor that this host's KVM shows to guests. */
+  cpu?: SnapshotCpu;
   capabilities?: Record<string, number>;
 }
 

@@ -35,7 +35,9 @@ export type NativeEvent =
 export interface NativeLaunchOrder {
   id: string;
   directory: string;
-  kernelPath: string;
+  /** One of the two. */
+  kernelPath?: string;
+  restoreDirectory?: string;
   initrdPath?: string;
   initrdExtra?: Uint8Array;
   cmdline: string;

@@ -7,6 +7,7 @@ import { limiterNumbers } from './limiter';
 import type { Limiter, MicrovmProcess, SerialRead, VmmIdentity } from './microvm-driver';
 import type { MicrovmStats } from './microvm-stats';
 import type { ExitEvidence, NativeEngine } from './native-binding';
+import type { SnapshotReport } from './snapshot';
 import type { StatsReader } from './stats-reader';
 
 /** `volley_message_type` of native/abi. */
@@ -151,6 +152,10 @@ export class VmmProcess implements MicrovmProcess {
     const payload = Buffer.alloc(8);
     payload.writeBigUInt64LE(BigInt(bytes));
     await this.#command('set the balloon of', deadlineMs, 0, payload);
+  }
+
+  snapshot(directory: string): Promise<SnapshotReport> {
+    return Promise.reject(new VmmControlError(`cannot write a snapshot of microVM ${this.id} into ${directory} yet`));
   }
 
   kill(): void {

@@ -18,6 +18,7 @@ import {
   type MicrovmStats,
   type SerialRead,
   type Shell,
+  type SnapshotReport,
   type VmmIdentity,
 } from '#microvm';
 import { MicrovmSpec, sortableId } from '#protocol';
@@ -166,6 +167,9 @@ class ScriptedProcess implements MicrovmProcess {
     if (this.vmm.end || this.vmm.words.includes('no-pause')) throw new VmmControlError('the VMM refused');
     this.vmm.paused = true;
     this.host.onChange();
+  }
+  snapshot(): Promise<SnapshotReport> {
+    return Promise.reject(new VmmControlError('this one writes no snapshots'));
   }
   async resume(): Promise<void> {
     await tick();

@@ -6,6 +6,7 @@ import {
   type MicrovmProcess,
   type MicrovmStats,
   type SerialRead,
+  type SnapshotReport,
   type VmmIdentity,
 } from '#microvm';
 
@@ -57,6 +58,9 @@ export class UnadoptedProcess implements MicrovmProcess {
     return Promise.reject(this.#refusal());
   }
   setBalloon(): Promise<void> {
+    return Promise.reject(this.#refusal());
+  }
+  snapshot(): Promise<SnapshotReport> {
     return Promise.reject(this.#refusal());
   }
   kill(): void {

@@ -1,0 +1,96 @@
+import type { BootProtocol, Irqchip, KvmProbe } from './microvm-driver';
+
+/**
+ * Names of the files of a snapshot in its directory: `state` (vCPUs, devices and what a restore must check) and `memory`
+ * (sparse: pages of zeros are holes), both written by the VMM, and `working-set` (pages that restored guests touch first),
+ * made by the first clone that records it and of use to no other snapshot. Without the last a snapshot is complete.
+ */
+export const SNAPSHOT_FILES = { state: 'state', memory: 'memory', workingSet: 'working-set' } as const;
+
+export interface SnapshotOptions {
+  /**
+   * `full` (default) writes every page that is not zero. `diff` writes into a copy of the base that `base` names only what has
+   * changed since then: it takes less time, and its outcome is as complete as a full one.
+   */
+  kind?: 'full' | 'diff';
+  /**
+   * For `diff`: the directory of the snapshot that was the last of this microVM, or from which it was restored.
+   * {@link SnapshotError} `incompatible` when it is another one.
+   */
+  base?: string;
+  /** Whether the guest goes on afterwards. Default: only if it was not paused before. */
+  resume?: boolean;
+  /**
+   * Whether memory is written while the guest still runs, in rounds, so that the pause is for the rest only. Default: no.
+   * Needs more time and processor altogether.
+   */
+  live?: boolean;
+}
+
+/** What it took. */
+export interface SnapshotReport {
+  kind: 'full' | 'diff';
+  /** How long the guest stood still for the snapshot, ns; for one that does not resume, until its state was written. */
+  pauseNs: number;
+  /** From the order to the last byte, ns; without the time to make it durable. */
+  totalNs: number;
+  /** Pages of 4 KiB written, those written more than once counted as often. */
+  pages: number;
+  /** Bytes written into `memory` and `state`. */
+  bytes: number;
+  /** Rounds over memory: 1, or more for a live one. */
+  rounds: number;
+}
+
+/** What a snapshot demands of who restores it, read from its `state` file without starting anything. */
+export interface SnapshotDescription {
+  /** Of the format. */
+  version: number;
+  /** 32 hexadecimal digits; tells snapshots apart, and ties `state` and `memory` together. */
+  id: string;
+  createdAt: Date;
+  kvmKind: NonNullable<KvmProbe['kind']>;
+  /** The processor that the guest was shown: it must not find another. */
+  cpu: SnapshotCpu;
+  bootProtocol: BootProtocol;
+  irqchip: Irqchip;
+  vcpus: number;
+  memoryMiB: number;
+  /** As `LaunchSpec.devices` of the microVM had them, without what may be another on every restore. */
+  devices: SnapshotDevice[];
+  /** Bytes of `state`; of `memory`, holes included; and of what is in it. */
+  stateBytes: number;
+  memoryBytes: number;
+  dataBytes: number;
+}
+
+export interface SnapshotCpu {
+  /** `AuthenticAMD`, `GenuineIntel`, ... */
+  vendor: string;
+  family: number;
+  model: number;
+  stepping: number;
+  /** CRC-32C of all that CPUID told the guest, as 8 hexadecimal digits: equal on hosts that are alike to it. */
+  features: string;
+}
+
+export type SnapshotDevice =
+  | { type: 'block'; readOnly: boolean; sizeBytes: number }
+  | { type: 'net'; mtu?: number }
+  | { type: 'vsock' }
+  | { type: 'balloon'; deflateOnOom: boolean; reporting: boolean; statistics: boolean }
+  | { type: 'rng' };
+
+/** Starts a microVM from a snapshot instead of a kernel: `LaunchSpec.restore`. */
+export interface RestoreSpec {
+  /** The directory of the snapshot. Its `memory` is mapped privately and must not change while the microVM lives. */
+  directory: string;
+  /** Whether pages that the guest touches are read ahead by `working-set`, where there is one. Default: yes. */
+  prefetch?: boolean;
+}
+
+/** The host on which a snapshot would be restored. `cpu` is absent where it is not known, and not compared then. */
+export interface RestoreHost {
+  kvmKind: KvmProbe['kind'];
+  cpu?: SnapshotCpu;
+}
