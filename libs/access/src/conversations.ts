@@ -17,6 +17,8 @@ const INTERNAL: readonly Conversation[] = [
   { operation: protocol.registerHost, callers: ['host'], answerers: ['controller'] },
   { operation: protocol.heartbeat, callers: ['host'], answerers: ['controller'] },
   { operation: protocol.reportFact, callers: ['host'], answerers: ['controller'] },
+  { operation: protocol.syncTemplates, callers: ['host'], answerers: ['controller'] },
+  { operation: protocol.templatesChanged, callers: ['controller'], answerers: ['host'] },
   { operation: protocol.readBlob, callers: ['host'], answerers: ['images'] },
   { operation: protocol.createAtOwner, callers: ['controller'], answerers: ['controller'] },
   { operation: protocol.startAtOwner, callers: ['controller'], answerers: ['controller'] },

@@ -45,6 +45,7 @@ export const STORES: readonly Store[] = [
   stream(protocol.AUDIT_STREAM, 'controller', 'gateway'),
   keyValue(protocol.CONTROLLER_BUCKET, 'controller'),
   keyValue(protocol.RETENTION_BUCKET, 'controller'),
+  keyValue(protocol.TEMPLATE_BUCKET, 'controller'),
   keyValue(protocol.TENANT_BUCKET, 'gateway'),
   keyValue(protocol.TOKEN_BUCKET, 'gateway'),
   keyValue(protocol.IDEMPOTENCY_BUCKET, 'controller'),

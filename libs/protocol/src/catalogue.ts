@@ -5,7 +5,9 @@ import * as imageOperations from './image-operations';
 import type { Operation } from './operation';
 import * as operatorOperations from './operator-operations';
 import * as sessions from './session';
+import * as templateOperations from './template-operations';
 import * as viewOperations from './view-operations';
+import * as whatIfOperations from './what-if';
 
 function operationsOf(module: Record<string, unknown>): Operation[] {
   return Object.values(module).filter(
@@ -19,6 +21,8 @@ export const OPERATOR_OPERATIONS: readonly Operation[] = [
   ...operationsOf(operatorOperations),
   ...operationsOf(groupOperations),
   ...operationsOf(imageOperations),
+  ...operationsOf(whatIfOperations),
+  ...operationsOf(templateOperations),
 ];
 /** What controllers, placement and hosts send each other. */
 export const INTERNAL_OPERATIONS: readonly Operation[] = [

@@ -6,6 +6,7 @@ import { Instant, MicrovmEvent } from './microvm-events';
 import { MicrovmSpec } from './microvm-spec';
 import { operation } from './operation';
 import { Decision } from './placement';
+import { PoolPolicy, TemplateId } from './templates';
 import { Coresidency } from './tenants';
 import { Tuning } from './tuning';
 
@@ -26,7 +27,13 @@ export const hostCommand = operation({
       spec: MicrovmSpec,
       expiresAt: Instant.optional(),
       coresidency: Coresidency.optional(),
+      /** It goes on from where an earlier incarnation of it was suspended here. */
+      restore: z.literal(true).optional(),
     }),
+    /** Take a snapshot of it as a template, and let it go on as it was. */
+    z.strictObject({ type: z.literal('snapshot'), commandId: z.string(), ...Incarnation, templateId: TemplateId }),
+    /** Put its memory on the disk and give its place back. */
+    z.strictObject({ type: z.literal('suspend'), commandId: z.string(), ...Incarnation }),
     z.strictObject({ type: z.literal('pause'), commandId: z.string(), ...Incarnation }),
     z.strictObject({ type: z.literal('resume'), commandId: z.string(), ...Incarnation }),
     /** timeoutMs 0: kill at once. */
@@ -67,17 +74,41 @@ export const hostTune = operation({
   summary: 'Changes limits, balloon or metadata of a running microVM, or presses Ctrl-Alt-Del.',
 });
 
+const FACTS: readonly string[] = [
+  'started',
+  'pausedOnHost',
+  'resumedOnHost',
+  'snapshotTaken',
+  'suspended',
+  'commandFailed',
+  'observed',
+  'exited',
+  'absent',
+  'erased',
+] satisfies HostFact['type'][];
+
 /** Facts a host may report: the host half of the events of a history. */
 export const HostFact = z.union(
-  MicrovmEvent.options.filter((option) =>
-    ['started', 'pausedOnHost', 'resumedOnHost', 'commandFailed', 'observed', 'exited', 'absent', 'erased'].includes(
-      option.shape.type.value,
-    ),
-  ) as [(typeof MicrovmEvent.options)[number], ...(typeof MicrovmEvent.options)[number][]],
+  MicrovmEvent.options.filter((option) => FACTS.includes(option.shape.type.value)) as [
+    (typeof MicrovmEvent.options)[number],
+    ...(typeof MicrovmEvent.options)[number][],
+  ],
 );
 export type HostFact = Extract<
   MicrovmEvent,
-  { type: 'started' | 'pausedOnHost' | 'resumedOnHost' | 'commandFailed' | 'observed' | 'exited' | 'absent' | 'erased' }
+  {
+    type:
+      | 'started'
+      | 'pausedOnHost'
+      | 'resumedOnHost'
+      | 'snapshotTaken'
+      | 'suspended'
+      | 'commandFailed'
+      | 'observed'
+      | 'exited'
+      | 'absent'
+      | 'erased';
+  }
 >;
 
 /** host -> every controller; the owner of the host records it and answers. Repeated by the host until answered. `forbidden`: it speaks of another host than the subject. */
@@ -100,11 +131,11 @@ export const registerHost = operation({
   everyReplica: true,
   request: z.strictObject({
     description: HostDescription,
-    /** Every incarnation the host holds, with what it does. `ended`: process gone, remains kept for the log. */
+    /** Every incarnation the host holds, with what it does. `ended`: process gone, remains kept for the log; `suspended`: on its disk, to go on. */
     inventory: z.array(
       z.strictObject({
         ...Incarnation,
-        as: z.enum(['starting', 'running', 'paused', 'ended']),
+        as: z.enum(['starting', 'running', 'paused', 'suspended', 'ended']),
         pid: z.int().optional(),
       }),
     ),
@@ -140,6 +171,36 @@ export const readBlob = operation({
   reply: z.strictObject({ content: z.base64(), next: z.int().positive().nullable() }),
   deadlineMs: 15_000,
   summary: 'A part of the content of an image.',
+});
+
+/**
+ * host -> controllers, now and then and after every change: what it holds. The reply says what to do about it, so that neither a
+ * deletion nor a pool that a host has not heard of lasts.
+ */
+export const syncTemplates = operation({
+  subject: 'volley.v1.hosts.{hostId}.templates',
+  queue: 'controller',
+  request: z.strictObject({
+    hostId: HostId,
+    /** Complete, or being taken or fetched at the moment. */
+    held: z.array(TemplateId).max(4_096),
+  }),
+  reply: z.strictObject({
+    /** Nobody wants these any more. */
+    drop: z.array(TemplateId),
+    pools: z.array(z.strictObject({ templateId: TemplateId, reference: z.string(), policy: PoolPolicy })),
+  }),
+  deadlineMs: 5_000,
+  summary: 'Compares the templates of a host with those on record.',
+});
+
+/** controller -> host: something about templates has changed; it is to ask with {@link syncTemplates} soon. */
+export const templatesChanged = operation({
+  subject: 'volley.v1.hosts.{hostId}.templatesChanged',
+  request: z.strictObject({}),
+  reply: z.strictObject({}),
+  deadlineMs: 2_000,
+  summary: 'Has a host compare its templates now.',
 });
 
 /** controller -> placement. */

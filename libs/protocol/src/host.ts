@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { HostId } from './ids';
 import { Cause, Instant } from './microvm-events';
+import { SnapshotPlatform } from './snapshot-platform';
 
 export const HOST_STATES = [
   'joining',
@@ -48,6 +49,8 @@ export const HostDescription = z.strictObject({
   network: z
     .strictObject({ available: z.boolean(), pool: z.string().optional(), reason: z.string().optional() })
     .optional(),
+  /** Of the snapshots that it takes and restores; absent: it does neither. */
+  snapshots: SnapshotPlatform.optional(),
   labels: z.record(z.string(), z.string()),
 });
 export type HostDescription = z.infer<typeof HostDescription>;

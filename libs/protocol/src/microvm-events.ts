@@ -1,6 +1,8 @@
 import { z } from 'zod';
 import { HostId } from './ids';
+import { Digest } from './images';
 import { MicrovmSpec } from './microvm-spec';
+import { SnapshotPlatform } from './snapshot-platform';
 import { TuningRecord } from './tuning';
 
 export const MICROVM_STATES = [
@@ -11,6 +13,10 @@ export const MICROVM_STATES = [
   'pausing',
   'paused',
   'resuming',
+  'snapshotting',
+  'suspending',
+  'suspended',
+  'restoring',
   'moving',
   'stopping',
   'stopped',
@@ -30,7 +36,8 @@ export const Instant = z.number().nonnegative();
  * heard from the controllers until the end of its lease, and it may start elsewhere then. `hostRestarted`: the machine under it was restarted. `outOfMemory`: the VMM
  * had used up what the host allows it; `guestOutOfMemory`: the program of a Linux image was killed for want of memory in its guest;
  * `programFailed`: it ended by itself with a code other than 0 or by a signal, or could not be started. `expired`, `idle`: its host ended
- * it because its time to live was over, or because nobody had used it for as long as its spec allows.
+ * it because its time to live was over, or because nobody had used it for as long as its spec allows. `evicted`: it was of the class
+ * `bestEffort`, and its host ended it to have memory for the others.
  */
 export const Exit = z.strictObject({
   reason: z.enum([
@@ -50,6 +57,7 @@ export const Exit = z.strictObject({
     'hostRestarted',
     'expired',
     'idle',
+    'evicted',
   ]),
   message: z.string().max(1024),
   at: Instant,
@@ -112,6 +120,12 @@ export const MicrovmEvent = z.discriminatedUnion('type', [
   event('resumeRequested', {}),
   event('stopRequested', { timeoutMs: z.int().min(0).max(600_000) }),
   event('killRequested', {}),
+  /** A template is to be made of it. */
+  event('snapshotRequested', { templateId: z.string(), afterwards: z.enum(['resume', 'end']) }),
+  /** Its memory is to go to the disk of its host, and its place to others. */
+  event('suspendRequested', {}),
+  /** It goes on on its host from where it was suspended, as this incarnation. */
+  event('restoreRequested', { ...placement, requestedAt: Instant }),
   event('startRequested', { requestedAt: Instant }),
   event('deleteRequested', { reason: z.string().optional() }),
   event('protectionSet', { enabled: z.boolean() }),
@@ -125,10 +139,33 @@ export const MicrovmEvent = z.discriminatedUnion('type', [
   event('started', { ...placement, pid: z.int(), timings: StartTimings, network: GuestNetwork.optional() }),
   event('pausedOnHost', placement),
   event('resumedOnHost', placement),
-  event('commandFailed', { ...placement, command: z.enum(['pause', 'resume', 'stop']), reason: z.string() }),
+  event('snapshotTaken', {
+    ...placement,
+    templateId: z.string(),
+    /** Of the manifest. */
+    digest: Digest,
+    bytes: z.int().nonnegative(),
+    /** For how long it stood still. */
+    pauseMs: z.number().nonnegative(),
+    platform: SnapshotPlatform,
+    /** What it does now. */
+    as: z.enum(['running', 'paused']),
+  }),
+  event('suspended', {
+    ...placement,
+    bytes: z.int().nonnegative(),
+    pauseMs: z.number().nonnegative(),
+    /** Why, when its host did it on its own account. */
+    reason: z.string().optional(),
+  }),
+  event('commandFailed', {
+    ...placement,
+    command: z.enum(['pause', 'resume', 'stop', 'snapshot', 'suspend']),
+    reason: z.string(),
+  }),
   event('observed', {
     ...placement,
-    as: z.enum(['starting', 'running', 'paused']),
+    as: z.enum(['starting', 'running', 'paused', 'suspended']),
     pid: z.int().optional(),
     reason: z.string(),
   }),

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { Exit, GuestNetwork, Instant, MicrovmStateName } from './microvm-events';
-import { IdleStop, MicrovmSpec, Schedule } from './microvm-spec';
+import { IdleStop, MicrovmClass, MicrovmSpec, Schedule } from './microvm-spec';
 import { TuningRecord } from './tuning';
 
 /** When each step of the latest start was reached, from the caller's request to the record of `running`. Later steps are missing until reached. */
@@ -23,7 +23,10 @@ export const Microvm = z.strictObject({
   id: z.string(),
   name: z.string().nullable(),
   image: z.string(),
+  /** The template that it is a clone of. */
+  template: z.string().optional(),
   tenant: z.string(),
+  class: MicrovmClass,
   state: MicrovmStateName,
   /** Why it is in this state, when that needs saying. */
   reason: z.string().nullable(),

@@ -45,7 +45,12 @@ export const createMicrovm = operation({
   summary: 'Creates a microVM and starts it. Answered as soon as the request is durable.',
 });
 export const pauseMicrovm = command('pause', 'Parks its vCPUs; memory stays.', {});
-export const resumeMicrovm = command('resume', 'Lets a paused microVM go on.', {});
+export const resumeMicrovm = command('resume', 'Lets a paused or suspended microVM go on.', {});
+export const suspendMicrovm = command(
+  'suspend',
+  'Puts its memory on the disk of its host and gives its place there to others; resume lets it go on.',
+  {},
+);
 export const stopMicrovm = command(
   'stop',
   'Presses the power button and kills it when the guest has not powered off in time.',

@@ -37,6 +37,9 @@ export const IMAGE_JOB_BUCKET = { name: 'image-jobs', ttlMs: 24 * 3_600_000 } as
 /** KV bucket: what retention has taken away so far, under the one key `compacted`. */
 export const RETENTION_BUCKET = { name: 'retention' } as const;
 
+/** KV bucket: template id -> TemplateRecord. */
+export const TEMPLATE_BUCKET = { name: 'templates' } as const;
+
 /** KV bucket: tenant id -> Tenant. */
 export const TENANT_BUCKET = { name: 'tenants' } as const;
 /** KV bucket: SHA-256 of a token's secret, in hex -> Token. */

@@ -16,6 +16,10 @@ const ALIVE: readonly MicrovmStateName[] = [
   'pausing',
   'paused',
   'resuming',
+  'snapshotting',
+  'suspending',
+  'suspended',
+  'restoring',
   'moving',
   'unreachable',
 ];
@@ -24,7 +28,7 @@ const UNBORN: readonly MicrovmStateName[] = ['requested', 'placing'];
 export const MICROVM_ACTIONS: Readonly<Record<MicrovmVerb, MicrovmAction>> = {
   start: { verb: 'start', label: 'Start', confirm: null, from: ['stopped', 'failed'] },
   pause: { verb: 'pause', label: 'Pause', confirm: null, from: ['running'] },
-  resume: { verb: 'resume', label: 'Resume', confirm: null, from: ['paused'] },
+  resume: { verb: 'resume', label: 'Resume', confirm: null, from: ['paused', 'suspended'] },
   stop: {
     verb: 'stop',
     label: 'Stop',

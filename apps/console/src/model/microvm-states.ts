@@ -21,6 +21,14 @@ export const MICROVM_STATE_LOOKS: Readonly<Record<MicrovmStateName, StateLook>> 
   pausing: { shape: 'arc', tone: 'rest', meaning: 'Its host was told to park its vCPUs.' },
   paused: { shape: 'bars', tone: 'rest', meaning: 'Its vCPUs are parked, its memory stays.' },
   resuming: { shape: 'arc', tone: 'rest', meaning: 'Its host was told to let its vCPUs go on.' },
+  snapshotting: { shape: 'arc', tone: 'busy', meaning: 'Its host was told to take a snapshot of it as a template.' },
+  suspending: { shape: 'arc', tone: 'rest', meaning: 'Its host was told to put its memory on the disk.' },
+  suspended: {
+    shape: 'square',
+    tone: 'rest',
+    meaning: 'Its memory and disks are on its host, its place there is for others; it goes on when it is resumed.',
+  },
+  restoring: { shape: 'arc', tone: 'busy', meaning: 'Its host was told to let it go on from where it was suspended.' },
   moving: {
     shape: 'arc',
     tone: 'busy',
@@ -50,12 +58,16 @@ export const ATTENTION: Readonly<Record<MicrovmStateName, number>> = {
   moving: 5,
   stopping: 6,
   deleting: 7,
-  pausing: 8,
-  resuming: 9,
-  paused: 10,
-  running: 11,
-  stopped: 12,
-  deleted: 13,
+  restoring: 8,
+  snapshotting: 9,
+  suspending: 10,
+  pausing: 11,
+  resuming: 12,
+  paused: 13,
+  suspended: 14,
+  running: 15,
+  stopped: 16,
+  deleted: 17,
 };
 
 export const HOST_STATE_LOOKS: Readonly<Record<HostStateName, StateLook>> = {

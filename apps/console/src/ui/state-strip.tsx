@@ -11,6 +11,8 @@ const STRIP: readonly (readonly MicrovmStateName[])[] = [
   ['starting'],
   ['running'],
   ['pausing', 'paused', 'resuming'],
+  ['snapshotting'],
+  ['suspending', 'suspended', 'restoring'],
   ['moving'],
   ['unreachable'],
   ['stopping'],

@@ -43,6 +43,19 @@ function toRequest(life: MicrovmLife, effect: HostEffectOf, rules: CoresidencyRu
         coresidency: rules.of(effect.spec.tenant),
         ...(effect.expiresAt === undefined ? {} : { expiresAt: effect.expiresAt }),
       };
+    case 'restoreOnHost':
+      return {
+        type: 'start',
+        ...incarnation,
+        spec: effect.spec,
+        coresidency: rules.of(effect.spec.tenant),
+        restore: true,
+        ...(effect.expiresAt === undefined ? {} : { expiresAt: effect.expiresAt }),
+      };
+    case 'snapshotOnHost':
+      return { type: 'snapshot', ...incarnation, templateId: effect.templateId };
+    case 'suspendOnHost':
+      return { type: 'suspend', ...incarnation };
     case 'pauseOnHost':
       return { type: 'pause', ...incarnation };
     case 'resumeOnHost':
@@ -69,11 +82,16 @@ function refusal(effect: HostEffectOf, reason: string): MicrovmEvent | undefined
   const { hostId, epoch } = effect;
   switch (effect.type) {
     case 'startOnHost':
+    case 'restoreOnHost':
       return { type: 'refused', hostId, epoch, reason };
     case 'pauseOnHost':
       return { type: 'commandFailed', hostId, epoch, command: 'pause', reason };
     case 'resumeOnHost':
       return { type: 'commandFailed', hostId, epoch, command: 'resume', reason };
+    case 'snapshotOnHost':
+      return { type: 'commandFailed', hostId, epoch, command: 'snapshot', reason };
+    case 'suspendOnHost':
+      return { type: 'commandFailed', hostId, epoch, command: 'suspend', reason };
     default:
       return undefined;
   }

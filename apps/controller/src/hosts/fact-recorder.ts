@@ -7,7 +7,13 @@ import { MicrovmHistories } from '../histories/microvm-histories';
 import { erase, mayNotLive } from './unwanted-incarnation';
 
 /** Facts that mean: something of this incarnation is alive on the host. */
-const ALIVE: readonly MicrovmEvent['type'][] = ['started', 'observed', 'pausedOnHost', 'resumedOnHost'];
+const ALIVE: readonly MicrovmEvent['type'][] = [
+  'started',
+  'observed',
+  'pausedOnHost',
+  'resumedOnHost',
+  'snapshotTaken',
+];
 
 /** Records what hosts report. */
 @Injectable()

@@ -17,13 +17,26 @@ import { HostHistories } from '../histories/host-histories';
 import { MicrovmHistories } from '../histories/microvm-histories';
 import { Partitions } from '../partitions/partitions';
 import { HostLeases } from './host-leases';
-import { erase, isSuperseded, mayNotLive } from './unwanted-incarnation';
+import { erase, isSuperseded, isWanted, mayNotLive } from './unwanted-incarnation';
 
 type Registration = RequestOf<typeof registerHost>;
 type Held = Registration['inventory'][number];
 
 /** States in which the histories say that the host holds something alive. */
-const ALIVE = ['running', 'pausing', 'paused', 'resuming', 'moving', 'stopping', 'unreachable', 'deleting'];
+const ALIVE = [
+  'running',
+  'pausing',
+  'paused',
+  'resuming',
+  'snapshotting',
+  'suspending',
+  'suspended',
+  'restoring',
+  'moving',
+  'stopping',
+  'unreachable',
+  'deleting',
+];
 
 /**
  * Takes hosts in and compares what each holds with the histories. Every replica hears of a registration: each compares the microVMs that
@@ -120,6 +133,8 @@ export class HostRegistration {
       );
       return;
     }
+    // What a later incarnation goes on from is an earlier one.
+    if (held.as === 'suspended' && isWanted(life, hostId)) return;
     const goes = held.as === 'ended' ? isSuperseded(life, hostId, held.epoch) : mayNotLive(life, hostId, held.epoch);
     if (goes) this.effects.perform(life, [erase(hostId, held.epoch)]);
   }

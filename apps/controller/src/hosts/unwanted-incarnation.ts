@@ -1,6 +1,8 @@
 import { microvmContext, microvmState, type MicrovmEffect, type MicrovmLife } from '#lifecycle';
 
 /** States in which nothing of the latest incarnation may be alive. */
+/** States in which one may go on from where it was suspended. */
+const MAY_GO_ON = ['running', 'paused', 'suspending', 'suspended', 'restoring', 'unreachable'];
 const DOWN = ['stopped', 'failed', 'requested', 'placing'];
 
 /** The history has moved on from this incarnation to a later one, another host, or deletion. */
@@ -15,6 +17,11 @@ export function mayNotLive(life: MicrovmLife, hostId: string, epoch: number): bo
   return (
     isSuperseded(life, hostId, epoch) || (DOWN.includes(microvmState(life)) && epoch === microvmContext(life).epoch)
   );
+}
+
+/** Whether the memory of a suspended one, of whatever epoch, may still be wanted on its host. */
+export function isWanted(life: MicrovmLife, hostId: string): boolean {
+  return microvmContext(life).hostId === hostId && MAY_GO_ON.includes(microvmState(life));
 }
 
 export function erase(hostId: string, epoch: number): MicrovmEffect {

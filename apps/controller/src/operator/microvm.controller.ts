@@ -6,6 +6,7 @@ import {
   decideCommand,
   foldMicrovmRecord,
   microvmContext,
+  microvmState,
   viewMicrovm,
   type MicrovmCommand,
   type MicrovmLife,
@@ -25,6 +26,7 @@ import {
   startAtOwner,
   startMicrovm,
   stopMicrovm,
+  suspendMicrovm,
   tuneMicrovm,
   type HistoryEntry,
   type Microvm,
@@ -70,8 +72,15 @@ export class MicrovmController {
   }
 
   @Handles(resumeMicrovm)
-  resume(request: RequestTo<typeof resumeMicrovm>) {
-    return this.#command(request, { type: 'resume' });
+  async resume(request: RequestTo<typeof resumeMicrovm>) {
+    // A suspended one asks for its place anew, which its tenant's quotas are asked for like any start.
+    if (microvmState(await this.#find(request.id)) === 'suspended') return this.start(request);
+    return this.#command(request, { type: 'resume', requestedAt: wallClockMs() });
+  }
+
+  @Handles(suspendMicrovm)
+  suspend(request: RequestTo<typeof suspendMicrovm>) {
+    return this.#command(request, { type: 'suspend' });
   }
 
   @Handles(stopMicrovm)

@@ -9,7 +9,7 @@ import { MicrovmHistories } from '../histories/microvm-histories';
 import { Tenants } from './tenants';
 
 /** States in which a microVM neither holds a host nor wants one. */
-const RESTING: readonly string[] = ['stopped', 'failed'];
+const RESTING: readonly string[] = ['stopped', 'failed', 'suspended'];
 /** How long a doubtful reservation stands before its history is asked, and asked again, in ms. */
 const DOUBT_MS = 1_000;
 

@@ -44,6 +44,7 @@ import {
   sortableId,
   startMicrovm,
   stopMicrovm,
+  suspendMicrovm,
   tuneMicrovm,
   subjectFor,
   uncordonHost,
@@ -71,10 +72,11 @@ type Outcome = 'done' | 'fails' | 'hangs';
  */
 export class ScriptedController {
   /** What hosts do with each order. */
-  readonly script: Record<'start' | 'pause' | 'resume' | 'stop' | 'erase', Outcome> = {
+  readonly script: Record<'start' | 'pause' | 'resume' | 'suspend' | 'stop' | 'erase', Outcome> = {
     start: 'done',
     pause: 'done',
     resume: 'done',
+    suspend: 'done',
     stop: 'done',
     erase: 'done',
   };
@@ -119,7 +121,10 @@ export class ScriptedController {
     this.#answer(createMicrovm, (request) => this.#create(request));
     this.#answer(getMicrovm, ({ id }) => ({ microvm: viewMicrovm(this.#life(id)) }));
     this.#answer(pauseMicrovm, ({ id, commandId }) => this.#command(id, { type: 'pause' }, commandId));
-    this.#answer(resumeMicrovm, ({ id, commandId }) => this.#command(id, { type: 'resume' }, commandId));
+    this.#answer(resumeMicrovm, ({ id, commandId }) =>
+      this.#command(id, { type: 'resume', requestedAt: Date.now() }, commandId),
+    );
+    this.#answer(suspendMicrovm, ({ id, commandId }) => this.#command(id, { type: 'suspend' }, commandId));
     this.#answer(stopMicrovm, ({ id, commandId, timeoutMs }) =>
       this.#command(id, { type: 'stop', timeoutMs }, commandId),
     );
@@ -291,6 +296,18 @@ export class ScriptedController {
           this.script.resume,
           { type: 'resumedOnHost', ...here },
           { type: 'commandFailed', ...here, command: 'resume', reason: 'its VMM does not answer' },
+        );
+      case 'suspending':
+        return play(
+          this.script.suspend,
+          { type: 'suspended', ...here, bytes: 1_048_576, pauseMs: 3 },
+          { type: 'commandFailed', ...here, command: 'suspend', reason: 'its disk is full' },
+        );
+      case 'restoring':
+        return play(
+          this.script.start,
+          { type: 'started', ...here, pid: 4243, timings: timings() },
+          { type: 'refused', ...here, reason: 'no slot free' },
         );
       case 'stopping':
         return play(this.script.stop, { type: 'exited', ...here, exit }, { type: 'absent', ...here, reason: 'gone' });

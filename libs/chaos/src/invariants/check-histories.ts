@@ -76,7 +76,7 @@ function checkEpoch(
   report: (rule: string, detail: string) => void,
 ): void {
   if (event.epoch === undefined || event.hostId === undefined) return;
-  if (event.type === 'placed') {
+  if (event.type === 'placed' || event.type === 'restoreRequested') {
     if (event.epoch !== ending.epoch + 1)
       report('S1', `record ${at} places epoch ${event.epoch} after ${ending.epoch}`);
     ending.epoch = event.epoch;

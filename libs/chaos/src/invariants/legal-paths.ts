@@ -9,6 +9,9 @@ export const LEGAL_MOVES: Record<string, readonly string[]> = {
   starting: ['running', 'placing', 'failed', 'requested', 'stopped', 'stopping', 'unreachable', 'deleting'],
   running: [
     'pausing',
+    'snapshotting',
+    'suspending',
+    'suspended',
     'paused',
     'moving',
     'stopping',
@@ -19,9 +22,23 @@ export const LEGAL_MOVES: Record<string, readonly string[]> = {
     'unreachable',
     'deleting',
   ],
-  pausing: ['paused', 'running', 'stopping', 'stopped', 'failed', 'requested', 'placing', 'unreachable', 'deleting'],
+  pausing: [
+    'paused',
+    'suspended',
+    'running',
+    'stopping',
+    'stopped',
+    'failed',
+    'requested',
+    'placing',
+    'unreachable',
+    'deleting',
+  ],
   paused: [
     'resuming',
+    'snapshotting',
+    'suspending',
+    'suspended',
     'running',
     'moving',
     'stopping',
@@ -32,7 +49,53 @@ export const LEGAL_MOVES: Record<string, readonly string[]> = {
     'unreachable',
     'deleting',
   ],
-  resuming: ['running', 'paused', 'stopping', 'stopped', 'failed', 'requested', 'placing', 'unreachable', 'deleting'],
+  resuming: [
+    'running',
+    'paused',
+    'suspended',
+    'stopping',
+    'stopped',
+    'failed',
+    'requested',
+    'placing',
+    'unreachable',
+    'deleting',
+  ],
+  snapshotting: [
+    'running',
+    'paused',
+    'suspended',
+    'stopping',
+    'stopped',
+    'failed',
+    'requested',
+    'placing',
+    'unreachable',
+    'deleting',
+  ],
+  suspending: [
+    'suspended',
+    'running',
+    'stopping',
+    'stopped',
+    'failed',
+    'requested',
+    'placing',
+    'unreachable',
+    'deleting',
+  ],
+  suspended: ['restoring', 'failed', 'stopping', 'deleting'],
+  restoring: [
+    'running',
+    'suspended',
+    'stopping',
+    'stopped',
+    'failed',
+    'requested',
+    'placing',
+    'unreachable',
+    'deleting',
+  ],
   moving: ['moving', 'placing', 'stopping', 'unreachable', 'deleting'],
   stopping: ['stopping', 'stopped', 'deleting'],
   stopped: ['placing', 'deleting', 'deleted'],
@@ -40,6 +103,7 @@ export const LEGAL_MOVES: Record<string, readonly string[]> = {
   unreachable: [
     'running',
     'paused',
+    'suspended',
     'stopping',
     'stopped',
     'failed',
@@ -56,7 +120,7 @@ export const LEGAL_MOVES: Record<string, readonly string[]> = {
 export const KEEPS_STATE: readonly string[] = ['tuned', 'protectionSet', 'placementWaits'];
 
 /** States in which nobody owes anybody anything: where a fleet without faults comes to rest. */
-export const RESTING: readonly string[] = ['running', 'paused', 'stopped', 'failed', 'deleted'];
+export const RESTING: readonly string[] = ['running', 'paused', 'suspended', 'stopped', 'failed', 'deleted'];
 
 /** States in which the incarnation of the latest epoch must be alive on its host. */
 export const ALIVE: readonly string[] = ['running', 'paused'];

@@ -1,4 +1,4 @@
-import type { Exit, GuestNetwork, MicrovmSpec, MicrovmTimings, TuningRecord } from '#protocol';
+import type { Exit, GuestNetwork, MicrovmEvent, MicrovmSpec, MicrovmTimings, TuningRecord } from '#protocol';
 
 /** What a microVM's machine remembers besides its state. Changed only by events. */
 export interface MicrovmContext {
@@ -34,6 +34,9 @@ export interface MicrovmContext {
   tunedAt: number;
   timings: MicrovmTimings;
 
+  /** The last template that was made of it, or is being made. */
+  snapshot?: Snapshot;
+
   // Of those microVMs only whose policies need it: the memory of an idle one is budgeted.
   /** Deleting is refused. */
   protected?: boolean;
@@ -45,6 +48,16 @@ export interface MicrovmContext {
   placingSince?: number;
   /** When it was last asked to start: scheduled stops after this are due, however late they are noticed. */
   upSince?: number;
+}
+
+/** How making a template of a microVM goes. */
+export interface Snapshot {
+  templateId: string;
+  afterwards: 'resume' | 'end';
+  /** What its host says of it; absent: nothing yet. */
+  taken?: Pick<Extract<MicrovmEvent, { type: 'snapshotTaken' }>, 'digest' | 'bytes' | 'pauseMs' | 'platform'>;
+  /** Why there is none. */
+  failed?: string;
 }
 
 export interface Move {

@@ -8,7 +8,10 @@ import { MICROVM_MACHINE_VERSION, oldestReader } from './microvm.versions';
 /** What an operator may ask of an existing microVM. */
 export type MicrovmCommand =
   | { type: 'pause' }
-  | { type: 'resume' }
+  /** A suspended one asks for its place anew. */
+  | { type: 'resume'; requestedAt: number }
+  | { type: 'suspend' }
+  | { type: 'snapshot'; templateId: string; afterwards: 'resume' | 'end' }
   /** Without a time-out: as its spec says. */
   | { type: 'stop'; timeoutMs?: number | undefined }
   | { type: 'start'; requestedAt: number }
@@ -29,9 +32,11 @@ export type Decision =
 /** States in which a command has nothing to do, so that repeating it is no error. */
 const ALREADY: Record<MicrovmCommand['type'], readonly MicrovmStateName[]> = {
   pause: ['pausing', 'paused'],
-  resume: ['resuming', 'running'],
+  resume: ['resuming', 'running', 'restoring'],
+  suspend: ['suspending', 'suspended'],
+  snapshot: [],
   stop: ['stopping', 'stopped'],
-  start: ['requested', 'placing', 'starting', 'running', 'moving'],
+  start: ['requested', 'placing', 'starting', 'running', 'moving', 'restoring'],
   kill: ['stopped'],
   delete: ['deleting', 'deleted'],
   protect: [],
@@ -41,16 +46,25 @@ const EVENT_OF: {
   [T in MicrovmCommand['type']]: (command: Extract<MicrovmCommand, { type: T }>, life: MicrovmLife) => MicrovmEvent;
 } = {
   pause: () => ({ type: 'pauseRequested' }),
-  resume: () => ({ type: 'resumeRequested' }),
+  resume: ({ requestedAt }, life) => restoration(life, requestedAt) ?? { type: 'resumeRequested' },
+  suspend: () => ({ type: 'suspendRequested' }),
+  snapshot: ({ templateId, afterwards }) => ({ type: 'snapshotRequested', templateId, afterwards }),
   stop: ({ timeoutMs }, life) => ({
     type: 'stopRequested',
     timeoutMs: timeoutMs ?? stopTimeoutMs(microvmContext(life).spec),
   }),
-  start: ({ requestedAt }) => ({ type: 'startRequested', requestedAt }),
+  start: ({ requestedAt }, life) => restoration(life, requestedAt) ?? { type: 'startRequested', requestedAt },
   kill: () => ({ type: 'killRequested' }),
   delete: () => ({ type: 'deleteRequested' }),
   protect: ({ enabled }) => ({ type: 'protectionSet', enabled }),
 };
+
+/** What lets a suspended one go on: the next incarnation, on the host that has its memory. */
+function restoration(life: MicrovmLife, requestedAt: number): MicrovmEvent | undefined {
+  const { hostId, epoch } = microvmContext(life);
+  if (microvmState(life) !== 'suspended' || hostId === null) return undefined;
+  return { type: 'restoreRequested', hostId, epoch: epoch + 1, requestedAt };
+}
 
 const UPGRADING =
   'a controller of an older version still takes part, which could not read it; finish the upgrade first';

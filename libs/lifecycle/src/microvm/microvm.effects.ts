@@ -20,6 +20,16 @@ export type MicrovmEffect =
   | { type: 'startOnHost'; hostId: string; epoch: number; spec: MicrovmSpec; expiresAt?: number }
   | { type: 'pauseOnHost'; hostId: string; epoch: number }
   | { type: 'resumeOnHost'; hostId: string; epoch: number }
+  | { type: 'snapshotOnHost'; hostId: string; epoch: number; templateId: string }
+  | { type: 'suspendOnHost'; hostId: string; epoch: number }
+  /** Let it go on from where it was suspended. */
+  | {
+      type: 'restoreOnHost';
+      hostId: string;
+      epoch: number;
+      spec: MicrovmSpec;
+      expiresAt?: number;
+    }
   | { type: 'stopOnHost'; hostId: string; epoch: number; timeoutMs: number }
   | { type: 'eraseOnHost'; hostId: string; epoch: number }
   /** From now on its host ends it at this instant; null: never. */
@@ -34,6 +44,9 @@ export const MICROVM_EFFECTS: readonly MicrovmEffectType[] = [
   'startOnHost',
   'pauseOnHost',
   'resumeOnHost',
+  'snapshotOnHost',
+  'suspendOnHost',
+  'restoreOnHost',
   'stopOnHost',
   'eraseOnHost',
   'expireOnHost',

@@ -45,6 +45,18 @@ export const EVENTS = {
   placementStarted: { type: 'placementStarted' },
   placed: { type: 'placed', ...HERE, receiptId: 'r1', decidedAt: T0 },
   started: { type: 'started', ...HERE, pid: 4711, timings: TIMINGS },
+  snapshotTaken: (as: 'running' | 'paused' = 'running', of = HERE): MicrovmEvent => ({
+    type: 'snapshotTaken',
+    ...of,
+    templateId: 't',
+    digest: `sha256:${'0'.repeat(64)}`,
+    bytes: 1,
+    pauseMs: 1,
+    platform: { kvm: 'software' },
+    as,
+  }),
+  suspended: { type: 'suspended', ...HERE, bytes: 1, pauseMs: 1 },
+  restoreRequested: { type: 'restoreRequested', hostId: HOST, epoch: 2, requestedAt: T0 },
   exited: (reason: Exit['reason'] = 'powerOff', epoch = 1): MicrovmEvent => ({
     type: 'exited',
     hostId: HOST,

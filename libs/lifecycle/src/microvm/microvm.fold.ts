@@ -1,4 +1,11 @@
-import type { Microvm, MicrovmEvent, MicrovmRecord, MicrovmStateName } from '#protocol';
+import {
+  classOf,
+  parseTemplateReference,
+  type Microvm,
+  type MicrovmEvent,
+  type MicrovmRecord,
+  type MicrovmStateName,
+} from '#protocol';
 import { EventRefusedError, IllegalHistoryError } from '../support/errors';
 import { advance, beginLife, type Advance, type Life } from '../support/life';
 import { compactedLife, endsCompacted } from './microvm.compacted';
@@ -65,7 +72,9 @@ export function viewMicrovm(life: MicrovmLife): Microvm {
     id: life.id,
     name: spec.name ?? null,
     image: spec.image,
+    ...(spec.template === undefined ? {} : { template: parseTemplateReference(spec.template).template }),
     tenant: spec.tenant,
+    class: classOf(spec),
     state: microvmState(life),
     reason: context.reason,
     hostId: context.hostId,

@@ -9,6 +9,8 @@ export const MICROVM_LIMITS = {
   /** From the start command to the fact `started`: includes the host's paced queue of launches. */
   startDeadline: 60_000,
   pauseDeadline: 15_000,
+  /** A snapshot is written and its content hashed meanwhile: that takes as long as its memory is large, see {@link snapshotDeadline}. */
+  snapshotDeadline: 60_000,
   /** Added to the time-out of a stop: after that it is killed, again and again, until the host answers. */
   stopGrace: 5_000,
   eraseDeadline: 10_000,
@@ -25,6 +27,11 @@ export const MICROVM_LIMITS = {
 /** Wait before placement attempt number `attempts + 1`: 100 ms doubling up to 5 s. */
 export function placementBackoff(attempts: number): number {
   return Math.min(5_000, 100 * 2 ** Math.max(0, attempts - 1));
+}
+
+/** How long a host may take to write all memory of a microVM to its disk, at 20 MiB/s or more. */
+export function snapshotDeadline(memoryMiB: number): number {
+  return MICROVM_LIMITS.snapshotDeadline + memoryMiB * 50;
 }
 
 /** Wait before restart number `restarts + 1`: 0.5 s doubling up to 5 min. */

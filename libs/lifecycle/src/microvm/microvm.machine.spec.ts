@@ -18,6 +18,11 @@ const ALPHABET: MicrovmEvent[] = [
   { type: 'killRequested' },
   { type: 'deleteRequested' },
   { type: 'moveRequested', to: 'host-b', receiptId: 'r2', graceMs: 1_000 },
+  { type: 'snapshotRequested', templateId: 't', afterwards: 'resume' },
+  EVENTS.snapshotTaken(),
+  { type: 'suspendRequested' },
+  EVENTS.suspended,
+  EVENTS.restoreRequested,
   EVENTS.hostLost,
   EVENTS.started,
   { type: 'pausedOnHost', ...HERE },
@@ -55,7 +60,8 @@ describe('the microVM machine', () => {
       if (microvmState(deleting) === 'deleted') continue;
       expect(microvmState(deleting)).toBe('deleting');
       expect(deleting.outstanding).toEqual([{ type: 'eraseOnHost', hostId: HOST, epoch: microvmContext(life).epoch }]);
-      expect(microvmState(live([{ type: 'erased', ...HERE }], deleting))).toBe('deleted');
+      const { epoch } = microvmContext(life);
+      expect(microvmState(live([{ type: 'erased', hostId: HOST, epoch }], deleting))).toBe('deleted');
     }
   });
 
@@ -76,6 +82,9 @@ describe('the microVM machine', () => {
       starting: 'startOnHost',
       pausing: 'pauseOnHost',
       resuming: 'resumeOnHost',
+      snapshotting: 'snapshotOnHost',
+      suspending: 'suspendOnHost',
+      restoring: 'restoreOnHost',
       moving: 'stopOnHost',
       stopping: 'stopOnHost',
     };

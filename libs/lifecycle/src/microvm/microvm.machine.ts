@@ -3,7 +3,7 @@ import { stopTimeoutMs, type Exit, type MicrovmEvent } from '#protocol';
 import { initialContext, NONE, type MicrovmContext, type MicrovmInput } from './microvm.context';
 import type { MicrovmEffect } from './microvm.effects';
 import { withTuning } from './microvm.tuning';
-import { askAgainAfter, MICROVM_LIMITS, placementBackoff, restartBackoff } from './microvm.limits';
+import { askAgainAfter, MICROVM_LIMITS, placementBackoff, restartBackoff, snapshotDeadline } from './microvm.limits';
 import { expiryOf, isGoodRun, msUntilScheduledStart, msUntilScheduledStop } from './microvm.policies';
 
 /** An event as the machine sees it: with the time of its record, and the version of the machine that accepted it. */
@@ -40,6 +40,18 @@ function isOverdue({ expiresAt }: Context, event: MachineEvent): boolean {
   return event.type === 'protectionSet' && !event.enabled && expiresAt !== undefined && expiresAt <= event.at;
 }
 
+function isThisSnapshot(
+  context: Context,
+  event: MachineEvent,
+): event is Extract<MachineEvent, { type: 'snapshotTaken' }> {
+  return (
+    event.type === 'snapshotTaken' &&
+    event.epoch === context.epoch &&
+    event.hostId === context.hostId &&
+    event.templateId === context.snapshot?.templateId
+  );
+}
+
 /** The instant of an event; xstate's own first one has none. */
 function atOf(event: MachineEvent, { timings }: Context): number {
   return 'at' in event ? event.at : timings.acceptedAt;
@@ -68,6 +80,9 @@ const machineSetup = setup({
     startOnHost: (_, _params: Incarnated & { spec: MicrovmContext['spec']; expiresAt?: number }) => {},
     pauseOnHost: (_, _params: Incarnated) => {},
     resumeOnHost: (_, _params: Incarnated) => {},
+    snapshotOnHost: (_, _params: Incarnated & { templateId: string }) => {},
+    suspendOnHost: (_, _params: Incarnated) => {},
+    restoreOnHost: (_, _params: Incarnated & { spec: MicrovmContext['spec']; expiresAt?: number }) => {},
     stopOnHost: (_, _params: Incarnated & { timeoutMs: number }) => {},
     eraseOnHost: (_, _params: Incarnated) => {},
     expireOnHost: (_, _params: Incarnated & { expiresAt: number | null }) => {},
@@ -122,6 +137,38 @@ const machineSetup = setup({
     rememberPid: assign(({ context, event }) =>
       event.type === 'observed' ? { pid: event.pid ?? context.pid, reason: null } : {},
     ),
+    rememberSnapshot: assign(({ event }) =>
+      event.type === 'snapshotRequested'
+        ? { snapshot: { templateId: event.templateId, afterwards: event.afterwards }, reason: null }
+        : {},
+    ),
+    rememberTaken: assign(({ context: { snapshot }, event }) => {
+      if (event.type !== 'snapshotTaken' || !snapshot) return {};
+      const { digest, bytes, pauseMs, platform } = event;
+      return { snapshot: { ...snapshot, taken: { digest, bytes, pauseMs, platform } }, stopTimeoutMs: 0, rounds: 0 };
+    }),
+    noteNoSnapshot: assign(({ context: { snapshot }, event }) => {
+      const failed = event.type === 'commandFailed' ? event.reason : 'its host did not take it in time';
+      return snapshot ? { snapshot: { ...snapshot, failed }, reason: `no template was made of it: ${failed}` } : {};
+    }),
+    rememberSuspension: assign(({ event }) =>
+      event.type === 'suspended' || event.type === 'observed'
+        ? { pid: null, network: null, tuned: NONE, reason: event.type === 'suspended' ? (event.reason ?? null) : null }
+        : {},
+    ),
+    rememberRestoration: assign(({ event }) =>
+      event.type === 'restoreRequested'
+        ? {
+            epoch: event.epoch,
+            exit: null,
+            reason: null,
+            timings: { requestedAt: event.requestedAt, acceptedAt: event.at, placedAt: event.at },
+          }
+        : {},
+    ),
+    noteNotRestored: assign(({ event }) => ({
+      reason: `it could not go on: ${event.type === 'refused' ? event.reason : 'its host did not answer in time'}`,
+    })),
     rememberExit: assign(({ event }) => {
       if (event.type === 'exited') return { exit: event.exit, pid: null, network: null, reason: event.exit.message };
       if (event.type === 'absent') {
@@ -245,6 +292,23 @@ const machineSetup = setup({
       event.as === 'paused' &&
       event.epoch === context.epoch &&
       event.hostId === context.hostId,
+    observedSuspended: ({ context, event }) =>
+      event.type === 'observed' &&
+      event.as === 'suspended' &&
+      event.epoch === context.epoch &&
+      event.hostId === context.hostId,
+    observedSuspendedAgain: ({ context, event }) =>
+      event.type === 'observed' &&
+      event.as === 'suspended' &&
+      event.epoch === context.epoch &&
+      event.hostId === context.hostId &&
+      context.reason !== null,
+    thisSnapshotAndEnds: ({ context, event }) =>
+      isThisSnapshot(context, event) && context.snapshot?.afterwards === 'end',
+    thisSnapshotAndRuns: ({ context, event }) => isThisSnapshot(context, event) && event.as === 'running',
+    thisSnapshot: ({ context, event }) => isThisSnapshot(context, event),
+    nextEpochHere: ({ context, event }) =>
+      event.type === 'restoreRequested' && event.epoch === context.epoch + 1 && event.hostId === context.hostId,
     attemptsLeft: ({ context }) => context.attempts < MICROVM_LIMITS.placementAttempts,
     noPlaceInTime: ({ event }) => event.type === 'placementFailed' && event.final && event.machine >= 2,
     mayBePlacedLater: ({ context, event }) =>
@@ -290,6 +354,7 @@ const machineSetup = setup({
       Math.max(0, waitUntilOf(context) - atOf(event, context)) + MICROVM_LIMITS.placementDeadline,
     startDeadline: MICROVM_LIMITS.startDeadline,
     pauseDeadline: MICROVM_LIMITS.pauseDeadline,
+    snapshotDeadline: ({ context }) => snapshotDeadline(context.spec.memoryMiB),
     stopDeadline: ({ context }) => context.stopTimeoutMs + askAgainAfter(MICROVM_LIMITS.stopGrace, context.rounds),
     eraseDeadline: ({ context }) => askAgainAfter(MICROVM_LIMITS.eraseDeadline, context.rounds),
     leaseMargin: MICROVM_LIMITS.leaseMargin,
@@ -337,8 +402,12 @@ const CANCELLABLE = {
 } as const;
 
 const BECOMES_UNREACHABLE = { guard: 'thisHost', target: 'unreachable', actions: 'noteReason' } as const;
+/** Its host may do it on its own account, so it may come at any time. */
+const SUSPENDED = { guard: 'thisIncarnation', target: 'suspended', actions: 'rememberSuspension' } as const;
+const OBSERVED_SUSPENDED = { guard: 'observedSuspended', target: 'suspended', actions: 'rememberSuspension' } as const;
 /** What may befall an incarnation that has booted. */
 const ALIVE = {
+  suspended: SUSPENDED,
   exited: UNASKED_END,
   absent: UNASKED_END,
   hostLost: BECOMES_UNREACHABLE,
@@ -352,6 +421,14 @@ const STOP_ON_HOST = {
   type: 'stopOnHost',
   params: ({ context }: { context: Context }) => ({ ...incarnation({ context }), timeoutMs: context.stopTimeoutMs }),
 } as const;
+
+/** What it does after its snapshot is for its host to say. */
+const TAKEN = [
+  { guard: 'thisSnapshotAndEnds', target: 'stopping', actions: 'rememberTaken' },
+  { guard: 'thisSnapshotAndRuns', target: 'running', actions: 'rememberTaken' },
+  { guard: 'thisSnapshot', target: 'paused', actions: 'rememberTaken' },
+] as const;
+const SNAPSHOTS = { target: 'snapshotting', actions: 'rememberSnapshot' } as const;
 
 const VERIFY = { type: 'verifyOnHost', params: incarnation } as const;
 /** A resting state asks its host now and then whether it is true. */
@@ -484,8 +561,10 @@ export const microvmMachine = machineSetup.createMachine({
       description: 'Its guest has booted and runs.',
       on: {
         pauseRequested: 'pausing',
+        snapshotRequested: SNAPSHOTS,
+        suspendRequested: 'suspending',
         moveRequested: MOVES,
-        observed: { guard: 'observedPaused', target: 'paused', actions: 'rememberPid' },
+        observed: [{ guard: 'observedPaused', target: 'paused', actions: 'rememberPid' }, OBSERVED_SUSPENDED],
         ...ALIVE,
       },
       after: { ...REVIEWED, ...SCHEDULED },
@@ -496,7 +575,7 @@ export const microvmMachine = machineSetup.createMachine({
       on: {
         pausedOnHost: { guard: 'thisIncarnation', target: 'paused', actions: 'clearReason' },
         commandFailed: { guard: 'thisIncarnation', target: 'running', actions: 'noteReason' },
-        observed: { guard: 'observedPaused', target: 'paused', actions: 'rememberPid' },
+        observed: [{ guard: 'observedPaused', target: 'paused', actions: 'rememberPid' }, OBSERVED_SUSPENDED],
         ...ALIVE,
       },
       after: { ...SCHEDULED, pauseDeadline: { target: 'running', actions: ['noteNoAnswer', VERIFY] } },
@@ -505,8 +584,10 @@ export const microvmMachine = machineSetup.createMachine({
       description: 'Its vCPUs are parked, its memory stays.',
       on: {
         resumeRequested: 'resuming',
+        snapshotRequested: SNAPSHOTS,
+        suspendRequested: 'suspending',
         moveRequested: MOVES,
-        observed: { guard: 'observedRunning', target: 'running', actions: 'rememberPid' },
+        observed: [{ guard: 'observedRunning', target: 'running', actions: 'rememberPid' }, OBSERVED_SUSPENDED],
         ...ALIVE,
       },
       after: { ...REVIEWED, ...SCHEDULED },
@@ -517,10 +598,73 @@ export const microvmMachine = machineSetup.createMachine({
       on: {
         resumedOnHost: { guard: 'thisIncarnation', target: 'running', actions: 'clearReason' },
         commandFailed: { guard: 'thisIncarnation', target: 'paused', actions: 'noteReason' },
-        observed: { guard: 'observedRunning', target: 'running', actions: 'rememberPid' },
+        observed: [{ guard: 'observedRunning', target: 'running', actions: 'rememberPid' }, OBSERVED_SUSPENDED],
         ...ALIVE,
       },
       after: { ...SCHEDULED, pauseDeadline: { target: 'paused', actions: ['noteNoAnswer', VERIFY] } },
+    },
+    snapshotting: {
+      description: 'Its host was told to take a snapshot of it as a template.',
+      entry: {
+        type: 'snapshotOnHost',
+        params: ({ context }) => ({ ...incarnation({ context }), templateId: context.snapshot?.templateId ?? '' }),
+      },
+      on: {
+        snapshotTaken: TAKEN,
+        // Whether it was paused before is for its host to say.
+        commandFailed: { guard: 'thisIncarnation', target: 'running', actions: ['noteNoSnapshot', VERIFY] },
+        ...ALIVE,
+      },
+      after: { ...SCHEDULED, snapshotDeadline: { target: 'running', actions: ['noteNoSnapshot', VERIFY] } },
+    },
+    suspending: {
+      description: 'Its host was told to put its memory on the disk.',
+      entry: { type: 'suspendOnHost', params: incarnation },
+      on: {
+        commandFailed: { guard: 'thisIncarnation', target: 'running', actions: ['noteReason', VERIFY] },
+        observed: OBSERVED_SUSPENDED,
+        ...ALIVE,
+      },
+      after: { ...SCHEDULED, snapshotDeadline: { target: 'running', actions: ['noteNoAnswer', VERIFY] } },
+    },
+    suspended: {
+      description: 'Its memory and disks are on its host, its place there is for others.',
+      on: {
+        restoreRequested: { guard: 'nextEpochHere', target: 'restoring', actions: 'rememberRestoration' },
+        observed: { guard: 'observedSuspendedAgain', actions: 'clearReason' },
+        // There is nothing left that could go on, and what it was is not for a restart policy to throw away.
+        exited: [EXPIRED, { guard: 'thisIncarnation', target: 'failed', actions: 'rememberExit' }],
+        absent: { guard: 'thisIncarnation', target: 'failed', actions: 'rememberExit' },
+        hostLost: { guard: 'thisHost', actions: 'noteReason' },
+        hostGone: { guard: 'thisHost', target: 'failed', actions: 'noteReason' },
+        ...ENDABLE,
+      },
+      after: REVIEWED,
+    },
+    restoring: {
+      description: 'Its host was told to let it go on from where it was suspended.',
+      entry: {
+        type: 'restoreOnHost',
+        params: ({ context }) => {
+          const expiresAt = expiryOf(context);
+          return {
+            ...incarnation({ context }),
+            spec: context.spec,
+            ...(expiresAt === undefined ? {} : { expiresAt }),
+          };
+        },
+      },
+      on: {
+        started: { guard: 'thisIncarnation', target: 'running', actions: 'rememberStart' },
+        // Nothing was begun, and nothing is lost.
+        refused: { guard: 'thisIncarnation', target: 'suspended', actions: 'noteNotRestored' },
+        observed: { guard: 'observedRunning', target: 'running', actions: 'rememberPid' },
+        exited: UNASKED_END,
+        absent: UNASKED_END,
+        hostLost: BECOMES_UNREACHABLE,
+        ...ENDABLE,
+      },
+      after: { ...SCHEDULED, startDeadline: { target: 'unreachable', actions: 'noteStartOverdue' } },
     },
     moving: {
       description: 'A place on another host is kept for it; its host was told to end it, then it starts there.',
@@ -555,7 +699,10 @@ export const microvmMachine = machineSetup.createMachine({
         observed: [
           { guard: 'observedRunning', target: 'running', actions: 'rememberPid' },
           { guard: 'observedPaused', target: 'paused', actions: 'rememberPid' },
+          OBSERVED_SUSPENDED,
         ],
+        snapshotTaken: TAKEN,
+        suspended: SUSPENDED,
         refused: { guard: 'thisIncarnation', target: 'failed', actions: 'noteReason' },
         exited: UNASKED_END,
         absent: UNASKED_END,

@@ -16,6 +16,9 @@ const anyEvent: fc.Arbitrary<MicrovmEvent> = fc.oneof(
     { type: 'resumeRequested' },
     { type: 'stopRequested', timeoutMs: 500 },
     { type: 'killRequested' },
+    { type: 'suspendRequested' },
+    { type: 'snapshotRequested', templateId: 't', afterwards: 'resume' },
+    { type: 'snapshotRequested', templateId: 't', afterwards: 'end' },
     { type: 'moveRequested', to: 'host-b', receiptId: 'r', graceMs: 500 },
     { type: 'startRequested', requestedAt: T0 },
     { type: 'deleteRequested' },
@@ -30,6 +33,7 @@ const anyEvent: fc.Arbitrary<MicrovmEvent> = fc.oneof(
         'startDeadline',
         'pauseDeadline',
         'stopDeadline',
+        'snapshotDeadline',
         'eraseDeadline',
         'leaseMargin',
         'review',
@@ -47,9 +51,17 @@ const anyEvent: fc.Arbitrary<MicrovmEvent> = fc.oneof(
   incarnation.map((i): MicrovmEvent => ({ type: 'started', ...i, pid: 1, timings: TIMINGS })),
   incarnation.map((i): MicrovmEvent => ({ type: 'pausedOnHost', ...i })),
   incarnation.map((i): MicrovmEvent => ({ type: 'resumedOnHost', ...i })),
+  incarnation.map((i): MicrovmEvent => ({ type: 'suspended', ...i, bytes: 1, pauseMs: 1 })),
+  incarnation.map((i): MicrovmEvent => ({ type: 'restoreRequested', ...i, requestedAt: T0 })),
+  fc
+    .tuple(incarnation, fc.constantFrom('running' as const, 'paused' as const))
+    .map(([i, as]): MicrovmEvent => EVENTS.snapshotTaken(as, i)),
   incarnation.map((i): MicrovmEvent => ({ type: 'commandFailed', ...i, command: 'pause', reason: 'no' })),
   fc
-    .tuple(incarnation, fc.constantFrom('starting' as const, 'running' as const, 'paused' as const))
+    .tuple(
+      incarnation,
+      fc.constantFrom('starting' as const, 'running' as const, 'paused' as const, 'suspended' as const),
+    )
     .map(([i, as]): MicrovmEvent => ({ type: 'observed', ...i, as, reason: 'seen' })),
   fc
     .tuple(
@@ -156,7 +168,8 @@ describe('any sequence of events', () => {
         let placedLast: { hostId: string; epoch: number } | undefined;
         for (const { events: recorded } of records) {
           for (const event of recorded) {
-            if (event.type === 'placed') placedLast = { hostId: event.hostId, epoch: event.epoch };
+            if (event.type === 'placed' || event.type === 'restoreRequested')
+              placedLast = { hostId: event.hostId, epoch: event.epoch };
             if (event.type === 'started') expect({ hostId: event.hostId, epoch: event.epoch }).toEqual(placedLast);
           }
         }
@@ -178,7 +191,8 @@ describe('commands', () => {
   it('are refused, accepted or already done, and repeating an accepted one is no error', () => {
     const command = fc.constantFrom<MicrovmCommand>(
       { type: 'pause' },
-      { type: 'resume' },
+      { type: 'resume', requestedAt: T0 },
+      { type: 'suspend' },
       { type: 'stop', timeoutMs: 100 },
       { type: 'start', requestedAt: T0 },
       { type: 'delete' },

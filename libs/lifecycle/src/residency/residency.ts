@@ -24,13 +24,15 @@ export interface ResidencyRecord {
 }
 
 /** Facts after which an incarnation is on its host no more. */
-const ENDS = new Set(['exited', 'absent', 'erased', 'hostGone']);
+const ENDS = new Set(['exited', 'absent', 'erased', 'hostGone', 'suspended']);
+/** What brings one to its host. */
+const BEGINS = new Set(['placed', 'restoreRequested']);
 /** States in which there is no incarnation, however it came to that. */
-const NOWHERE = new Set(['stopped', 'failed', 'deleted']);
+const NOWHERE = new Set(['stopped', 'failed', 'deleted', 'suspended']);
 
 /**
  * Where the incarnations of one microVM were, from its history. An incarnation is on its host from its placement until its end is
- * known. While the host does not answer it counts as there; when it is started elsewhere, its old host has ended it by then. One
+ * known, or until it is suspended: what is on a disk shares nothing. While the host does not answer it counts as there; when it is started elsewhere, its old host has ended it by then. One
  * that its host refused was never there.
  */
 export class Residency {
@@ -47,7 +49,7 @@ export class Residency {
     };
     for (const { type, hostId, epoch, spec } of record.events) {
       if (type === 'requested' && spec) this.#tenant = spec.tenant;
-      if (type === 'placed' && hostId !== undefined && epoch !== undefined) {
+      if (BEGINS.has(type) && hostId !== undefined && epoch !== undefined) {
         end();
         this.#stay = { hostId, epoch, from: record.at };
       }

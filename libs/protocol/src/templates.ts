@@ -1,0 +1,96 @@
+import { z } from 'zod';
+import { HostId, MicrovmId, TenantId } from './ids';
+import { Blob, Digest } from './images';
+import { Instant } from './microvm-events';
+import { MicrovmSpec } from './microvm-spec';
+import { SnapshotPlatform } from './snapshot-platform';
+
+/** Id of a template: made as ids of microVMs are. */
+export const TemplateId = z
+  .string()
+  .regex(/^[0-9a-hjkmnp-tv-z]{26}$/, 'must be the id of a template, of 26 characters');
+
+/** For people; the newest ready template of a name stands for it. */
+export const TemplateName = z
+  .string()
+  .regex(/^[a-z0-9][a-z0-9._-]{0,62}$/, "must be 1..63 lower-case letters, digits, '.', '_' or '-'");
+
+/** Takes `ID@sha256:…` apart: how the spec of a clone names its template once the controller has pinned it. */
+export function parseTemplateReference(text: string): { template: string; digest?: string } {
+  const at = text.indexOf('@');
+  return at < 0 ? { template: text } : { template: text.slice(0, at), digest: text.slice(at + 1) };
+}
+
+/** What a template consists of. Its digest, that of its canonical JSON, names its content for ever. */
+export const TemplateManifest = z.strictObject({
+  schema: z.literal(1),
+  kind: z.literal('template'),
+  templateId: TemplateId,
+  /** What its source was made from: a clone has its image, vCPUs, memory and devices. */
+  spec: MicrovmSpec,
+  platform: SnapshotPlatform,
+  /** Files of the snapshot and of its disks, by their names in the folder of the template. */
+  files: z
+    .array(z.strictObject({ name: z.string().regex(/^[a-z0-9][a-z0-9.-]{0,63}$/), blob: Blob }))
+    .min(1)
+    .max(32),
+});
+export type TemplateManifest = z.output<typeof TemplateManifest>;
+
+export const TEMPLATE_STATES = ['creating', 'ready', 'failed', 'deleted'] as const;
+export const TemplateStateName = z.enum(TEMPLATE_STATES);
+export type TemplateStateName = z.infer<typeof TemplateStateName>;
+
+/** How many warm clones are kept ready; see {@link https://en.wikipedia.org/wiki/Little%27s_law Little's law} for `auto`. */
+export const PoolPolicy = z
+  .strictObject({
+    /** Kept ready on each host that holds the template, whatever the demand. */
+    min: z.int().min(0).max(1_000).default(0),
+    /** At most so many on one host; 0: no pool. */
+    max: z.int().min(0).max(1_000),
+    /** Without a claim for this long, a host keeps `min` only. */
+    quietSeconds: z.int().min(1).max(86_400).default(300),
+  })
+  .refine(({ min, max }) => min <= max, { message: 'must not be more than max', path: ['min'] });
+export type PoolPolicy = z.output<typeof PoolPolicy>;
+
+/** A snapshot of a booted microVM from which clones start, as every reader sees it. */
+export const Template = z.strictObject({
+  id: TemplateId,
+  name: TemplateName.nullable(),
+  tenant: TenantId,
+  /** `deleted`: hosts are giving it up. */
+  state: TemplateStateName,
+  /** Why it failed. */
+  reason: z.string().nullable(),
+  source: z.strictObject({ microvmId: MicrovmId, hostId: HostId, epoch: z.int().positive() }),
+  image: z.string(),
+  vcpus: z.int(),
+  memoryMiB: z.int(),
+  /** The devices that its clones have. */
+  devices: z.strictObject({
+    network: z.boolean(),
+    vsock: z.boolean(),
+    balloon: z.boolean(),
+    rng: z.boolean(),
+    disks: z.int(),
+  }),
+  /** Hosts that can run its clones have the same; null until it is ready. */
+  platform: SnapshotPlatform.nullable(),
+  /** Of its manifest; null until it is ready. */
+  digest: Digest.nullable(),
+  /** Of its files, as they are on a disk; null until it is ready. */
+  bytes: z.int().nonnegative().nullable(),
+  /** For how long its source stood still; null until it is ready. */
+  pauseMs: z.number().nonnegative().nullable(),
+  /** Hosts that hold it. */
+  hosts: z.array(HostId),
+  pool: PoolPolicy.nullable(),
+  createdAt: Instant,
+  updatedAt: Instant,
+});
+export type Template = z.output<typeof Template>;
+
+/** A template as the controllers keep it: with the spec of its source. */
+export const TemplateRecord = z.strictObject({ ...Template.shape, spec: MicrovmSpec });
+export type TemplateRecord = z.output<typeof TemplateRecord>;
