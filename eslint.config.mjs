@@ -12,7 +12,7 @@ const foldersOf = (parent) =>
 // ---- The rules of the house (CONTRIBUTING.md says why) ---------------------------------------------------------------
 
 /** Do nothing but compute: no I/O, no clock, no randomness. */
-const PURE_LIBS = ['access', 'lifecycle', 'protocol', 'scheduling'];
+const PURE_LIBS = ['access', 'lifecycle', 'protocol', 'scheduling', 'whatif'];
 /** Hold a NATS connection in their hands; everyone else talks through them. */
 const NATS_LIBS = ['bus', 'journal', 'fleet', 'images', 'tenancy', 'chaos', 'keys', 'partitions'];
 

@@ -31,6 +31,7 @@ import { addCoresidencyCommand } from './past/coresidency.command';
 import { addDiffCommand } from './past/diff.command';
 import { addFleetCommand } from './past/fleet.command';
 import { addRetentionCommand } from './past/retention.command';
+import { addWhatIfCommand } from './past/whatif.command';
 import { addTestCommand } from './suites/test.command';
 import { addAuditList } from './tenants/audit-list.command';
 import { addTenantCommand } from './tenants/tenant.command';
@@ -92,6 +93,7 @@ Exit codes: ${Object.entries(ExitCode)
   addDiffCommand(program);
   addCoresidencyCommand(program);
   addRetentionCommand(program);
+  addWhatIfCommand(program);
   addTenantCommand(program);
   addTokenCommand(program);
   const audit = program.command('audit').description('who did or tried what, and whether the histories bear it out');

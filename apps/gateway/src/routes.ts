@@ -60,6 +60,7 @@ export const ROUTES: readonly RouteDefinition[] = [
   hosts.drainRoute,
   hosts.cancelDrainRoute,
   placement.dryRunRoute,
+  placement.whatIfRoute,
   density.densityRoute,
   past.fleetRoute,
   past.fleetDiffRoute,

@@ -2,12 +2,13 @@ import { Controller } from '@nestjs/common';
 import type { z } from 'zod';
 import { Handles } from '#bus';
 import { wallClockMs } from '#journal';
-import { dryRunPlacement, fleetDensity, placementOf, placeMicrovm, type Operation } from '#protocol';
+import { dryRunPlacement, fleetDensity, placementOf, placeMicrovm, whatIf, type Operation } from '#protocol';
 import { DecidePlacement } from './decisions/decide-placement';
 import { DryRun } from './decisions/dry-run';
 import { sumDensity } from './hosts/fleet-density';
 import { HostWatch } from './hosts/host-watch';
 import { Receipts } from './receipts/receipts';
+import { WhatIf } from './what-if/what-if';
 
 type RequestTo<O extends Operation> = z.output<O['request']>;
 
@@ -19,6 +20,7 @@ export class PlacementController {
     private readonly dryRun: DryRun,
     private readonly receipts: Receipts,
     private readonly hosts: HostWatch,
+    private readonly whatIf: WhatIf,
   ) {}
 
   @Handles(placeMicrovm)
@@ -34,6 +36,11 @@ export class PlacementController {
   @Handles(placementOf)
   async receiptsOf({ microvmId, receiptId }: RequestTo<typeof placementOf>) {
     return { receipts: await this.receipts.of(microvmId, receiptId) };
+  }
+
+  @Handles(whatIf)
+  answer(question: RequestTo<typeof whatIf>) {
+    return this.whatIf.execute(question);
   }
 
   @Handles(fleetDensity)

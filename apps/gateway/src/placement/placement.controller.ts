@@ -1,9 +1,9 @@
 import { Controller, Inject } from '@nestjs/common';
 import { BusClient } from '#bus';
-import { dryRunPlacement } from '#protocol';
+import { dryRunPlacement, whatIf } from '#protocol';
 import { TenantDirectory } from '#tenancy';
 import { Input, Serves, type InputOf } from '../http/route';
-import { dryRunRoute } from './placement.routes';
+import { dryRunRoute, whatIfRoute } from './placement.routes';
 
 /** Placement over REST. */
 @Controller()
@@ -20,5 +20,10 @@ export class PlacementController {
       coresidency: coresidency ?? this.tenants.coresidencyOf(placement.spec.tenant),
     }));
     return this.bus.call(dryRunPlacement, { ...body, placements });
+  }
+
+  @Serves(whatIfRoute)
+  whatIf(@Input(whatIfRoute) { body }: InputOf<typeof whatIfRoute>) {
+    return this.bus.call(whatIf, { ...body, to: body.to ?? Date.now() });
   }
 }

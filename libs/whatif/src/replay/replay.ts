@@ -1,0 +1,316 @@
+import { MICROVM_LIMITS, placementBackoff } from '#lifecycle';
+import {
+  chooseHost,
+  explainNone,
+  FairQueue,
+  HostTable,
+  offerHost,
+  seededNumbers,
+  type Capacity,
+  type Demand,
+  type Occasion,
+} from '#scheduling';
+import type { HostDescription } from '#protocol';
+import type { Claim } from '../load/claim';
+import type { Endings } from '../load/endings';
+import type { Load } from '../load/load';
+import { EventHeap } from './event-heap';
+import { ReplayedHost } from './replayed-host';
+import { Tally } from './tally';
+
+export interface ReplayOptions {
+  /** All the chance there is: the draws of the scheduler, of endings that are not known, and when in its interval a host reports. */
+  seed: number;
+  /** How often hosts report, ms: the placement service learns of what became free no sooner. */
+  reportIntervalMs: number;
+  /** What a host of this description may promise. */
+  capacityOf: (description: HostDescription) => Capacity;
+  endings: Endings;
+  /** Told of every stay on a host, when it has ended or the record has. `to`: ms since 1970. */
+  onStay?: (stay: ReplayedStay) => void;
+}
+
+export interface ReplayedStay {
+  claim: Claim;
+  hostId: string;
+  from: number;
+  to: number;
+}
+
+/** A claim on its way. */
+interface Pending {
+  claim: Claim;
+  demand: Demand;
+  /** Placements tried, and hosts that refused it since the last pause. */
+  attempts: number;
+  excluded: string[];
+  over: boolean;
+}
+
+interface Held {
+  claim: Claim;
+  host: ReplayedHost;
+  from: number;
+}
+
+type Happening =
+  | { do: 'ask'; claim: Claim }
+  | { do: 'retry'; pending: Pending }
+  | { do: 'giveUp'; pending: Pending }
+  | { do: 'release'; key: string }
+  | { do: 'report'; host: ReplayedHost }
+  | { do: 'phase'; hostId: string; state: string | null; description: HostDescription };
+
+/**
+ * A load once more, in virtual time, through the code that decides in a fleet: the scheduler's choice, the waiting line with its
+ * turns and deadlines, what placement knows of a host between two reports, and the books by which a host admits. What it leaves out is
+ * how long a message and a start take: a decision and the start that follows are one instant.
+ */
+export class Replay {
+  readonly tally: Tally;
+  readonly #table = new HostTable();
+  readonly #hosts = new Map<string, ReplayedHost>();
+  readonly #phaseOf = new Map<string, number>();
+  readonly #reporting = new Set<ReplayedHost>();
+  readonly #lines = new FairQueue<Pending>();
+  readonly #held = new Map<string, Held>();
+  /** microVMs whose last claim was refused. */
+  readonly #refused = new Set<string>();
+  readonly #happenings = new EventHeap<Happening>();
+  readonly #random: () => number;
+  #now: number;
+  #committed = { microvms: 0, vcpus: 0, memoryMiB: 0 };
+  #events = 0;
+
+  constructor(
+    private readonly load: Load,
+    private readonly options: ReplayOptions,
+  ) {
+    this.tally = new Tally(load.from);
+    this.#now = load.from;
+    this.#random = seededNumbers(options.seed);
+  }
+
+  /** How many things happened. */
+  get events(): number {
+    return this.#events;
+  }
+
+  run(): Tally {
+    this.#begin();
+    const { to } = this.load;
+    for (let next = this.#happenings.pop(); next && next.at < to; next = this.#happenings.pop()) {
+      this.#now = next.at;
+      this.#events++;
+      this.#happen(next.item);
+    }
+    this.#now = to;
+    for (const key of [...this.#held.keys()]) this.#leave(key, to);
+    this.#lines.serve(({ claim }) => {
+      this.tally.count(claim, 'unanswered');
+      return true;
+    });
+    return this.tally;
+  }
+
+  #begin(): void {
+    for (const { hostId, phases } of this.load.hosts) {
+      this.#phaseOf.set(hostId, this.#random() * this.options.reportIntervalMs);
+      for (const { at, state, description } of phases) {
+        if (at <= this.load.from) this.#become(hostId, state, description);
+        else this.#happenings.push(at, { do: 'phase', hostId, state, description });
+      }
+    }
+    const homeless: Claim[] = [];
+    for (const claim of this.load.claims) {
+      if (claim.askedAt >= this.load.from) this.#happenings.push(claim.askedAt, { do: 'ask', claim });
+      else if (claim.was.kind === 'placed' && claim.was.at < this.load.from && this.#hosts.has(claim.was.hostId)) {
+        this.#settle(claim, this.#hosts.get(claim.was.hostId)!, claim.was.at, true);
+      } else homeless.push(claim);
+    }
+    for (const host of this.#hosts.values()) this.#table.set(host.report(this.#now));
+    // They waited then, or their host is not part of this fleet.
+    for (const claim of homeless) this.#ask(claim);
+  }
+
+  #happen(happening: Happening): void {
+    switch (happening.do) {
+      case 'ask':
+        return this.#ask(happening.claim);
+      case 'retry':
+        return this.#place(happening.pending);
+      case 'giveUp':
+        return this.#giveUp(happening.pending);
+      case 'release':
+        return this.#leave(happening.key, this.#now);
+      case 'report':
+        return this.#report(happening.host);
+      case 'phase':
+        return this.#become(happening.hostId, happening.state, happening.description);
+    }
+  }
+
+  #ask(claim: Claim): void {
+    const { microvmId, follows, demand } = claim;
+    if (follows && this.#refused.has(microvmId)) return this.tally.count(claim, 'neverCame');
+    this.#refused.delete(microvmId);
+    this.tally.count(claim, 'asked');
+    this.#place({ claim, demand, attempts: 1, excluded: [], over: false });
+  }
+
+  /** One attempt. */
+  #place(pending: Pending): void {
+    if (pending.over) return;
+    const { claim } = pending;
+    const mayWait = claim.waitUntil > this.#now && pending.excluded.length === 0;
+    if (mayWait && !this.#lines.isEmptyFor(claim.demand.tenant)) return this.#wait(pending);
+    const occasion = this.#occasionOf(pending.demand);
+    const hostId = this.#choose(occasion);
+    if (hostId !== null) return this.#start(pending, this.#hosts.get(hostId)!);
+    const { filter, hopeless } = explainNone(occasion);
+    if (mayWait && !hopeless) return this.#wait(pending);
+    // A host that refused it may have room by the next try, as long as there is time for one.
+    if (pending.excluded.length > 0 && claim.waitUntil > this.#now && this.#attemptsLeft(pending)) {
+      pending.excluded = [];
+      pending.demand = claim.demand;
+      return this.#happenings.push(this.#now + placementBackoff(pending.attempts++), { do: 'retry', pending });
+    }
+    this.#refuse(pending, pending.excluded.length > 0 ? 'host' : filter);
+  }
+
+  #start(pending: Pending, host: ReplayedHost): void {
+    const { claim, demand } = pending;
+    const key = keyOf(claim);
+    this.#table.debit(host.hostId, demand);
+    host.chosen(key, demand, this.#now);
+    const { admitted } = host.admit(key, demand);
+    this.#willReport(host);
+    if (admitted) {
+      pending.over = true;
+      this.tally.placed(claim, this.#now);
+      return this.#settle(claim, host, this.#now, false);
+    }
+    this.tally.hostRefusals++;
+    if (!this.#attemptsLeft(pending)) return this.#refuse(pending, 'host');
+    pending.attempts++;
+    pending.excluded.push(host.hostId);
+    pending.demand = { ...demand, excluded: [...pending.excluded] };
+    this.#place(pending);
+  }
+
+  #attemptsLeft({ attempts }: Pending): boolean {
+    return attempts < MICROVM_LIMITS.placementAttempts;
+  }
+
+  #wait(pending: Pending): void {
+    const { claim } = pending;
+    this.#lines.add(claim.demand.tenant, keyOf(claim), pending);
+    this.#happenings.push(waitsUntil(claim), { do: 'giveUp', pending });
+  }
+
+  /** Its time to wait is over, or somebody took it back. */
+  #giveUp(pending: Pending): void {
+    const { claim } = pending;
+    if (!this.#lines.remove(keyOf(claim))) return;
+    if (waitsUntil(claim) < claim.waitUntil) {
+      pending.over = true;
+      return this.tally.count(claim, 'unanswered');
+    }
+    // Its last decision: that there is no host even now, or one that only just became free.
+    const occasion = this.#occasionOf(pending.demand);
+    const hostId = this.#choose(occasion);
+    if (hostId !== null) return this.#start(pending, this.#hosts.get(hostId)!);
+    this.#refuse(pending, explainNone(occasion).filter);
+  }
+
+  #refuse(pending: Pending, reason: string): void {
+    pending.over = true;
+    this.#refused.add(pending.claim.microvmId);
+    this.tally.refused(pending.claim, reason);
+  }
+
+  /** It has its place, and how long is known now at the latest. */
+  #settle(claim: Claim, host: ReplayedHost, at: number, restored: boolean): void {
+    const key = keyOf(claim);
+    if (restored) host.restore(key, claim.demand);
+    const until = this.options.endings.endOf(claim, at, this.#random);
+    this.#held.set(key, { claim, host, from: at });
+    this.#commit(claim.demand, 1);
+    if (until < this.load.to) this.#happenings.push(Math.max(until, this.#now), { do: 'release', key });
+  }
+
+  #leave(key: string, at: number): void {
+    const held = this.#held.get(key);
+    if (!held) return;
+    this.#held.delete(key);
+    held.host.release(key);
+    this.#commit(held.claim.demand, -1);
+    this.#willReport(held.host);
+    this.options.onStay?.({ claim: held.claim, hostId: held.host.hostId, from: held.from, to: at });
+  }
+
+  #commit({ vcpus, memoryMiB }: Demand, sign: 1 | -1): void {
+    const committed = this.#committed;
+    const { peak } = this.tally;
+    committed.microvms += sign;
+    committed.vcpus += sign * vcpus;
+    committed.memoryMiB += sign * memoryMiB;
+    if (sign < 0) return;
+    peak.microvms = Math.max(peak.microvms, committed.microvms);
+    peak.vcpus = Math.max(peak.vcpus, committed.vcpus);
+    peak.memoryMiB = Math.max(peak.memoryMiB, committed.memoryMiB);
+  }
+
+  /** At the end of the report interval in which something has changed there. */
+  #willReport(host: ReplayedHost): void {
+    if (this.#reporting.has(host)) return;
+    this.#reporting.add(host);
+    const { reportIntervalMs } = this.options;
+    const phase = this.load.from + this.#phaseOf.get(host.hostId)!;
+    const rounds = Math.floor((this.#now - phase) / reportIntervalMs) + 1;
+    this.#happenings.push(phase + rounds * reportIntervalMs, { do: 'report', host });
+  }
+
+  #report(host: ReplayedHost): void {
+    this.#reporting.delete(host);
+    if (host.state === null) return;
+    this.#renew(host);
+  }
+
+  #renew(host: ReplayedHost): void {
+    this.#table.set(host.report(this.#now));
+    offerHost(
+      this.#lines,
+      host.hostId,
+      (demand) => this.#occasionOf(demand),
+      (pending) => {
+        const hostId = this.#choose(this.#occasionOf(pending.demand));
+        if (hostId !== null) this.#start(pending, this.#hosts.get(hostId)!);
+      },
+    );
+  }
+
+  #become(hostId: string, state: string | null, description: HostDescription): void {
+    const capacity = this.options.capacityOf(description);
+    const host = this.#hosts.get(hostId);
+    if (!host) this.#hosts.set(hostId, new ReplayedHost(hostId, description, state, capacity));
+    else host.become(state, description, capacity);
+    if (state === null) return this.#table.remove(hostId);
+    if (this.#now > this.load.from) this.#renew(this.#hosts.get(hostId)!);
+  }
+
+  #occasionOf(demand: Demand): Occasion {
+    return { table: this.#table, demand, at: this.#now };
+  }
+
+  #choose(occasion: Occasion): string | null {
+    return chooseHost(occasion, Math.floor(this.#random() * 2 ** 32)).hostId;
+  }
+}
+
+const keyOf = ({ microvmId, round }: Claim): string => `${microvmId}.${round}`;
+
+/** Until its deadline, or until it was taken back in the record, if that was before. */
+function waitsUntil({ waitUntil, was, expiresAt }: Claim): number {
+  return Math.min(waitUntil, was.kind === 'withdrawn' ? was.at : Infinity, expiresAt ?? Infinity);
+}
