@@ -35,7 +35,7 @@ export interface HostOccasion {
   commandId: string;
   cause: Cause;
   at: number;
-  /** Version of the machine to accept by: the oldest among the controllers. Default: this one's. */
+  /** What all controllers know: the version of the microVM's machine, which may be ahead of the host's. Default: this one's. */
   machine?: number | undefined;
 }
 
@@ -52,8 +52,9 @@ const EVENTS: Partial<Record<HostEvent['type'], number>> = {
 export function decideHostEvents(
   life: HostLife | null,
   events: HostEvent[],
-  { machine = HOST_MACHINE_VERSION, ...occasion }: HostOccasion,
+  { machine: known = HOST_MACHINE_VERSION, ...occasion }: HostOccasion,
 ): HostDecision {
+  const machine = Math.min(known, HOST_MACHINE_VERSION);
   const added = events.some(({ type }) => (EVENTS[type] ?? 1) > machine);
   if (added) return { kind: 'refused', state: life ? hostState(life) : null };
   let next: Advance<HostEffect>;

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { HOST_STATES, type HostDescription, type HostEvent, type HostRecord } from '#protocol';
 import { decideHostEvents, foldHostRecord, hostState, viewHost, type HostLife } from './host.fold';
+import { HOST_MACHINE_VERSION } from './host.machine';
 
 const T0 = 1_700_000_000_000;
 const description: HostDescription = {
@@ -162,5 +163,10 @@ describe('the host machine', () => {
         expect(viewHost(replayed)).toEqual(viewHost(life!));
       }),
     );
+  });
+
+  it('writes no version that its own readers do not know, also when all controllers know a newer one of microVMs', () => {
+    const decision = decideHostEvents(null, [registered], { ...occasion, machine: HOST_MACHINE_VERSION + 1 });
+    expect(decision).toMatchObject({ record: { machine: HOST_MACHINE_VERSION } });
   });
 });
