@@ -9,7 +9,7 @@ import { Admission } from '#scheduling';
 import { Lease, leaseFileIn } from './controller-link/lease';
 import { DensityWatch } from './density/density-watch';
 import type { AgentConfig } from './host/agent-config';
-import { capacityOf, describeHost, linuxGuests } from './host/host-description';
+import { capacityOf, describeHost, linuxGuests, platformOf } from './host/host-description';
 import { hostIdOf, lockHostDirectory } from './host/host-identity';
 import { IdleWatch } from './idle/idle-watch';
 import { ImageCache } from './images/image-cache';
@@ -33,6 +33,9 @@ import { Places } from './slots/places';
 import type { SlotKeeper } from './slots/slot-keeper';
 import { ROOT_DISK_MIB } from './disks/disk-plan';
 import { Disks } from './disks/disks';
+import { SnapshotFolders } from './snapshots/snapshot-folders';
+import { snapshotObstacleOn } from './snapshots/snapshot-obstacle';
+import { TemplateStore } from './templates/template-store';
 import { Ledger } from './ledger/ledger';
 
 /** vsock port of the host at which guests ask for their metadata (VOLLEY_VSOCK_PORT_METADATA). */
@@ -130,12 +133,19 @@ export class HostAgent {
       { canary: { kernel: config.canaryPath, withDrivers: config.canaryDevicesPath } },
       probe.available ? undefined : (probe.reason ?? 'KVM is not available'),
     );
+    const templates = new TemplateStore({
+      directory: join(config.hostDir, 'templates'),
+      maxBytes: config.templateMib * 2 ** 20,
+      log,
+    });
+    const suspensions = new SnapshotFolders({ directory: join(config.hostDir, 'suspended') });
     const imageCache = new ImageCache({
       folder: join(config.hostDir, 'images'),
       maxBytes: config.imageCacheMib * 2 ** 20,
       inUse: function* () {
-        for (const { spec } of chronicle.state.incarnations.values()) {
-          const { digest } = parseImageReference(spec.image);
+        const specs = [...chronicle.state.incarnations.values()].map(({ spec }) => spec.image);
+        for (const image of [...specs, ...templates.images()]) {
+          const { digest } = parseImageReference(image);
           if (digest !== undefined) yield digest;
         }
       },
@@ -149,7 +159,7 @@ export class HostAgent {
     const { slots, cpus } = capacity;
     const places = new Places({ config, digest, slots, cpus, driver, pacer, state: chronicle.state, log });
     const disks = new Disks({ directory: join(config.hostDir, 'disks'), log });
-    const density = new DensityWatch({ config, log });
+    const density = new DensityWatch({ config, group: places.cgroups.groupOf(), log });
     let fenced: Promise<unknown> = Promise.resolve();
     const lease = new Lease({
       path: leaseFileIn(folders.root),
@@ -173,6 +183,10 @@ export class HostAgent {
       slots: places.slots,
       cgroups: places.cgroups,
       disks,
+      templates,
+      suspensions,
+      platform: platformOf(probe),
+      snapshotObstacle: snapshotObstacleOn(platformOf(probe)),
       dns: config.dns.length > 0 ? config.dns : nameServers(),
       images,
       watcher: density,
@@ -183,10 +197,10 @@ export class HostAgent {
     const tuner = new Tuner(manager, context);
     const idle = new IdleWatch({
       candidate: (id) => manager.idleCandidate(id),
-      stop: (id, message) => manager.stopIdle(id, message),
+      end: (id, message) => manager.endIdle(id, message),
       nowMs: () => performance.now(),
     });
-    density.listen(({ samples }) => idle.round(samples));
+    density.listen(({ readings }) => idle.round(readings));
     const consoleLog = new ConsoleLog(manager, chronicle.state, folders);
     await takeOver(manager, lease, config, log);
     // Whoever registers must not hold what may run elsewhere by now.

@@ -1,9 +1,11 @@
-import { closeSync, openSync, readSync } from 'node:fs';
+import { closeSync, openSync, readdirSync, readSync } from 'node:fs';
 
 /** Reads small files of /proc; injected, so that tests bring their own host. */
 export interface ProcReader {
   /** The whole text, or undefined when the file is not there, not readable, or its process ended meanwhile. */
   read(path: string): string | undefined;
+  /** Names in a directory; none when it is not there. */
+  list(path: string): string[];
 }
 
 /**
@@ -32,6 +34,14 @@ export class BlockingProcReader implements ProcReader {
       return undefined; // ESRCH: the process ended between open and read
     } finally {
       closeSync(fd);
+    }
+  }
+
+  list(path: string): string[] {
+    try {
+      return readdirSync(path);
+    } catch {
+      return [];
     }
   }
 }

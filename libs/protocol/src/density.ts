@@ -1,7 +1,19 @@
 import { z } from 'zod';
+import {
+  CpuBreakdown,
+  Exhaustion,
+  Fits,
+  HistogramCounts,
+  MarginalCost,
+  MemoryBreakdown,
+  TenantUsage,
+  UsageSums,
+} from './density-parts';
 import { HostId, TenantId } from './ids';
 import { Instant } from './microvm-events';
 import { Coresidency } from './tenants';
+
+export * from './density-parts';
 
 const Pressure = z.strictObject({
   /** PSI avg10, percent; null where the kernel has no PSI. */
@@ -45,6 +57,9 @@ export const Occupancy = z.strictObject({
 });
 export type Occupancy = z.infer<typeof Occupancy>;
 
+/** Tenants of which a host reports what they use. Those with less there are in the sums alone. */
+export const TENANTS_REPORTED = 200;
+
 /** How full a host is; sent every report interval on core NATS and never used for admission. Formulas: docs/density.md. */
 export const DensityReport = z.strictObject({
   hostId: HostId,
@@ -70,6 +85,30 @@ export const DensityReport = z.strictObject({
   pressure: Pressure,
   /** ms of CPU one sampling round took, so that the cost of measuring is itself measured. */
   samplingCpuMs: z.number(),
+  /** The parts of the host's memory and CPU, sums over its microVMs, and what follows from them. Absent: nothing is measured there. */
+  memory: MemoryBreakdown.optional(),
+  /** Of the last window of some ten seconds; null before its end. */
+  cpu: CpuBreakdown.nullable().optional(),
+  microvmSums: UsageSums.optional(),
+  marginalCost: MarginalCost.nullable().optional(),
+  fits: Fits.optional(),
+  /** Null: no trend that chance does not explain. */
+  exhaustion: Exhaustion.nullable().optional(),
+  /** Counters since the agent began. */
+  counters: z
+    .strictObject({
+      /** What vCPUs ran, and waited for a CPU, seconds; and how the shares of waiting were spread over measurements. */
+      vcpuRunSeconds: z.number(),
+      vcpuWaitSeconds: z.number(),
+      vcpuWaitRatio: HistogramCounts,
+      /** From admission to the guest's boot-timer write. */
+      startSeconds: HistogramCounts,
+      /** CPU that measuring took, all of it. */
+      samplingCpuSeconds: z.number(),
+    })
+    .optional(),
+  /** The largest tenants here, by microVMs. Not part of what operators are shown of a host. */
+  tenants: z.array(TenantUsage).max(TENANTS_REPORTED).optional(),
   occupancy: Occupancy.optional(),
 });
 export type DensityReport = z.infer<typeof DensityReport>;

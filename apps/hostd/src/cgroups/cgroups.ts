@@ -1,6 +1,7 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
+import type { ControlGroup } from '#density';
 import type { Slot } from '../slots/slot-layout';
 import { CONTROLLERS, hierarchiesHere, type Controller, type Hierarchy } from './hierarchies';
 import { filesOf, type SlotLimits } from './slot-limits';
@@ -142,6 +143,18 @@ export class Cgroups {
       }
     }
     return true;
+  }
+
+  /** Where the kernel counts for all microVMs of this agent, or for those of one slot. */
+  groupOf(slot?: Slot): ControlGroup {
+    const group: ControlGroup = {};
+    for (const controller of ['memory', 'cpu'] as const) {
+      const placed = this.#placed.find(({ controllers }) => controllers.includes(controller));
+      if (!placed) continue;
+      const directory = slot ? join(placed.directory, slot.cgroup) : placed.directory;
+      group[controller] = { version: placed.version, directory };
+    }
+    return group;
   }
 
   /** How often the kernel has ended a process of this slot because its memory was used up; undefined where it does not say. */

@@ -1,13 +1,16 @@
 import { extname, join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import type { Logger } from 'pino';
-import type { SampleTarget } from '#density';
+import { HostDensity, type ControlGroup, type DeviceReading, type SampleTarget } from '#density';
 import type { AgentConfig } from '../host/agent-config';
 import type { RunWatcher } from '../microvms/agent-context';
-import type { SamplerOrder, SamplerRound } from './sampler-messages';
+import type { RunNews } from './run-news';
+import type { SamplerOrder, SamplerRound, SamplerSettings } from './sampler-messages';
 
 export interface DensityWatchParts {
   config: Pick<AgentConfig, 'reportIntervalMs' | 'sampleIntervalMs' | 'sampleBudgetMs'>;
+  /** Where the kernel counts for all microVMs. */
+  group: ControlGroup;
   log: Logger;
 }
 
@@ -16,7 +19,10 @@ const HEAP_MIB = 64;
 
 /** Keeps the sampler's thread told of what runs, and asks it for a round every report interval. Measures; others decide. */
 export class DensityWatch implements RunWatcher {
+  /** What the rounds add up to. */
+  readonly host = new HostDensity();
   readonly #targets = new Map<string, SampleTarget>();
+  readonly #devices = new Map<string, () => DeviceReading>();
   /** Told to the thread with the next round: a message for each would cost more than what it says. */
   readonly #newcomers = new Map<string, SampleTarget>();
   readonly #leavers = new Set<string>();
@@ -34,18 +40,22 @@ export class DensityWatch implements RunWatcher {
     return this.#targets.size;
   }
 
-  began(target: SampleTarget): void {
+  began(target: SampleTarget, { devices, startSeconds }: RunNews = {}): void {
+    if (devices) this.#devices.set(target.id, devices);
+    if (startSeconds !== undefined) this.host.started(startSeconds);
     this.#targets.set(target.id, target);
     this.#newcomers.set(target.id, target);
   }
 
   ended(microvmId: string): void {
     if (!this.#targets.delete(microvmId)) return;
+    this.#devices.delete(microvmId);
+    this.host.forget(microvmId);
     this.#newcomers.delete(microvmId);
     this.#leavers.add(microvmId);
   }
 
-  /** Gets every round. */
+  /** Gets every round, after {@link host} did. */
   listen(listener: (round: SamplerRound) => void): void {
     this.#listeners.push(listener);
   }
@@ -74,10 +84,18 @@ export class DensityWatch implements RunWatcher {
     this.#worker.postMessage(order);
   }
 
+  #devicesOf(microvmId: string): DeviceReading | undefined {
+    try {
+      return this.#devices.get(microvmId)?.();
+    } catch {
+      return undefined; // its page is gone, and the news of its end on the way
+    }
+  }
+
   #startWorker(): void {
     const { sampleIntervalMs: intervalMs, sampleBudgetMs: budgetMs } = this.parts.config;
     const worker = new Worker(join(__dirname, `sampler.worker${extname(__filename)}`), {
-      workerData: { intervalMs, budgetMs },
+      workerData: { intervalMs, budgetMs, group: this.parts.group } satisfies SamplerSettings,
       resourceLimits: { maxOldGenerationSizeMb: HEAP_MIB },
       name: 'volley-sampler',
     });
@@ -86,6 +104,9 @@ export class DensityWatch implements RunWatcher {
     for (const target of this.#targets.values()) this.#newcomers.set(target.id, target);
     worker.on('message', (round: SamplerRound) => {
       this.#answered = round.number;
+      // Somebody may have ended while it was being measured.
+      const readings = round.readings.filter(({ id, epoch }) => this.#targets.get(id)?.epoch === epoch);
+      this.host.take({ ...round, readings }, (id) => this.#devicesOf(id));
       for (const listener of this.#listeners) listener(round);
     });
     worker.on('error', (error) => this.parts.log.error({ err: error }, 'measuring failed'));

@@ -1,7 +1,8 @@
 import { Inject, Injectable, type OnApplicationBootstrap } from '@nestjs/common';
 import { BusClient } from '#bus';
-import { densityReportOf } from '#density';
-import { densityReport, groupsOf, microvmSamples, SHARED, type MicrovmSample, type Occupancy } from '#protocol';
+import { sampleOf } from '#density';
+import { densityReport, groupsOf, microvmSamples, SHARED, type Occupancy } from '#protocol';
+import type { Commitment } from '#scheduling';
 import { HostAgent } from '../host-agent';
 import type { SamplerRound } from './sampler-messages';
 
@@ -38,23 +39,38 @@ export class DensityService implements OnApplicationBootstrap {
     };
   }
 
+  /** Whom something is promised here. */
+  #tenants(): { tenant: string; microvms: number; commitment: Commitment }[] {
+    const found = new Map<string, { tenant: string; microvms: number; commitment: Commitment }>();
+    for (const { phase, spec } of this.agent.chronicle.state.incarnations.values()) {
+      if (phase === 'ended') continue;
+      const { tenant, vcpus, memoryMiB } = spec;
+      let one = found.get(tenant);
+      if (!one) found.set(tenant, (one = { tenant, microvms: 0, commitment: { vcpus: 0, memoryMiB: 0 } }));
+      one.microvms++;
+      one.commitment.vcpus += vcpus;
+      one.commitment.memoryMiB += memoryMiB;
+    }
+    return [...found.values()];
+  }
+
   #publish(round: SamplerRound): void {
     const { agent, bus } = this;
     if (bus.connection.isClosed() || bus.connection.isDraining()) return;
-    const report = densityReportOf({
+    const { incarnations } = agent.chronicle.state;
+    const report = agent.density.host.report({
       hostId: agent.hostId,
       at: agent.clock.now(),
       capacity: agent.admission.capacity,
       commitment: agent.admission.commitment(),
       admitted: agent.admission.count,
       microvms: agent.density.count,
-      samples: round.latest,
-      host: round.host,
-      samplingCpuMs: round.cpuMs,
+      tenants: this.#tenants(),
+      tenantOf: (microvmId) => incarnations.get(microvmId)?.spec.tenant,
     });
     bus.publish(densityReport(agent.hostId), { ...report, occupancy: this.#occupancy() });
-    for (let i = 0; i < round.samples.length; i += CHUNK) {
-      const samples: MicrovmSample[] = round.samples.slice(i, i + CHUNK);
+    for (let i = 0; i < round.readings.length; i += CHUNK) {
+      const samples = round.readings.slice(i, i + CHUNK).map(sampleOf);
       bus.publish(microvmSamples(agent.hostId), { hostId: agent.hostId, at: report.at, samples });
     }
   }

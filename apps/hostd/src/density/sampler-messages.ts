@@ -1,9 +1,10 @@
-import type { HostReading, SampleTarget } from '#density';
-import type { MicrovmSample } from '#protocol';
+import type { ControlGroup, MeasuredRound, SampleTarget } from '#density';
 
 export interface SamplerSettings {
   intervalMs: number;
   budgetMs: number;
+  /** Of all microVMs. */
+  group: ControlGroup;
 }
 
 /** Agent -> sampler thread: run one round, with these changes since the round before. */
@@ -14,12 +15,6 @@ export interface SamplerOrder {
 }
 
 /** Sampler thread -> agent: one round. */
-export interface SamplerRound {
+export interface SamplerRound extends MeasuredRound {
   number: number;
-  /** Measured in this round. */
-  samples: MicrovmSample[];
-  /** The latest of everything. */
-  latest: MicrovmSample[];
-  host: HostReading;
-  cpuMs: number;
 }

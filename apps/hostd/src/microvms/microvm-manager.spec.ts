@@ -1,6 +1,15 @@
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
-import { basename, join } from 'node:path';
+import { basename, dirname, join, relative } from 'node:path';
 import { Pacer } from '#concurrency';
 import { WallClock } from '#journal';
 import fc from 'fast-check';
@@ -18,14 +27,18 @@ import {
   type MicrovmStats,
   type SerialRead,
   type Shell,
+  type SnapshotOptions,
   type SnapshotReport,
   type VmmIdentity,
 } from '#microvm';
 import { MicrovmSpec, sortableId } from '#protocol';
 import { Admission } from '#scheduling';
 import { Disks } from '../disks/disks';
+import { SnapshotFolders } from '../snapshots/snapshot-folders';
+import { TemplateStore } from '../templates/template-store';
 import { SlotKeeper } from '../slots/slot-keeper';
 import { slotOf, type Slot } from '../slots/slot-layout';
+import { holdsPlace } from '../journal/host-record';
 import { HostJournal, type Means } from '../journal/host-journal';
 import { claimedPidOffset } from '../recovery/vmm-abi';
 import { reclaimOrphans } from '../recovery/orphans';
@@ -44,6 +57,8 @@ const tick = (): Promise<void> => new Promise(setImmediate);
 
 /** One VMM of the scripted host. The words of its command line say how it behaves. */
 interface ScriptedVmm {
+  /** Folder of the snapshot that it went on from. */
+  restoredFrom: string | undefined;
   pid: number;
   startTicks: string;
   id: string;
@@ -81,6 +96,7 @@ class ScriptedHost {
       directory: spec.directory,
       launchedNs: process.hrtime.bigint(),
       words: spec.cmdline.split(' '),
+      restoredFrom: spec.restore?.directory,
       booted: false,
       bootedNs: 0n,
       paused: false,
@@ -168,8 +184,18 @@ class ScriptedProcess implements MicrovmProcess {
     this.vmm.paused = true;
     this.host.onChange();
   }
-  snapshot(): Promise<SnapshotReport> {
-    return Promise.reject(new VmmControlError('this one writes no snapshots'));
+  async snapshot(folder: string, { resume }: SnapshotOptions = {}): Promise<SnapshotReport> {
+    await tick();
+    if (this.vmm.end) throw new VmmControlError('the VMM is gone');
+    const wasPaused = this.vmm.paused;
+    this.vmm.paused = true;
+    await tick();
+    if (this.driver.closed) return new Promise(() => undefined);
+    if (this.vmm.words.includes('no-snapshot')) throw new VmmControlError('its disk is full');
+    for (const file of ['state', 'memory']) writeFileSync(join(folder, file), `${file} of ${this.vmm.id}`);
+    this.vmm.paused = resume === undefined ? wasPaused : !resume;
+    this.host.onChange();
+    return { kind: 'full', pauseNs: 2e6, totalNs: 3e6, pages: 1, bytes: 4_096, rounds: 1 };
   }
   async resume(): Promise<void> {
     await tick();
@@ -358,6 +384,7 @@ class Agent {
     const cgroups = {
       pathsOf: () => [],
       limit: () => undefined,
+      groupOf: () => ({}),
       oomKills: ({ number }: Slot) => host.oomKills.get(number) ?? 0,
     };
     this.slots = new SlotKeeper({
@@ -388,6 +415,15 @@ class Agent {
       slots: this.slots,
       cgroups,
       disks: new Disks({ directory: join(directory, 'data'), log }),
+      templates: new TemplateStore({
+        directory: join(directory, 'data', 'templates'),
+        maxBytes: 2 ** 40,
+        leastFreeMiB: 0,
+        log,
+      }),
+      suspensions: new SnapshotFolders({ directory: join(directory, 'data', 'suspended'), leastFreeMiB: 0 }),
+      platform: { kvm: 'software' },
+      snapshotObstacle: (folder) => Promise.resolve(existsSync(join(folder, 'state')) ? undefined : 'there is none'),
       dns: [],
       images: {
         names: ['canary'],
@@ -449,11 +485,20 @@ const granted = (id: string, slot: number, onHostLoss: 'keep' | 'reschedule') =>
   receivedAt: Date.now(),
   admittedAt: Date.now(),
 });
-const order = (type: 'pause' | 'resume' | 'erase' | 'verify', id: string, epoch = 1): HostCommand => ({
+const order = (type: 'pause' | 'resume' | 'suspend' | 'erase' | 'verify', id: string, epoch = 1): HostCommand => ({
   type,
   commandId: `c${++commands}`,
   microvmId: id,
   epoch,
+});
+const restore = (id: string, epoch: number, change: Partial<MicrovmSpec> = {}): HostCommand =>
+  ({ ...start(id, epoch), spec: { ...spec(), ...change }, restore: true }) as HostCommand;
+const snapshot = (id: string, templateId: string, epoch = 1): HostCommand => ({
+  type: 'snapshot',
+  commandId: `c${++commands}`,
+  microvmId: id,
+  epoch,
+  templateId,
 });
 const stop = (id: string, timeoutMs: number, epoch = 1): HostCommand => ({
   type: 'stop',
@@ -595,7 +640,7 @@ describe('microVMs of a host', () => {
 
     it('is in order, and an end of its own kind', async () => {
       await startIdling();
-      agent.manager.stopIdle(vm, 'nobody used it');
+      agent.manager.endIdle(vm, 'nobody used it');
       expect(agent.manager.idleCandidate(vm)).toMatchObject({ isServing: false });
       await at(vm, 'ended');
       expect(agent.fact(vm, 'exited')).toMatchObject(idle);
@@ -604,14 +649,14 @@ describe('microVMs of a host', () => {
 
     it('is by force when the guest does not power off in the time of its spec', async () => {
       await startIdling('deaf', 0);
-      agent.manager.stopIdle(vm, 'nobody used it');
+      agent.manager.endIdle(vm, 'nobody used it');
       await at(vm, 'ended');
       expect(agent.fact(vm, 'exited')).toMatchObject(idle);
     });
 
     it('goes on after a restart of the agent', async () => {
       await startIdling('deaf', 1);
-      agent.manager.stopIdle(vm, 'nobody used it');
+      agent.manager.endIdle(vm, 'nobody used it');
       await restart();
       await at(vm, 'ended');
       expect(agent.fact(vm, 'exited')).toMatchObject(idle);
@@ -619,7 +664,7 @@ describe('microVMs of a host', () => {
 
     it('does not hide that its guest crashed meanwhile', async () => {
       await startIdling('deaf');
-      agent.manager.stopIdle(vm, 'nobody used it');
+      agent.manager.endIdle(vm, 'nobody used it');
       host.end(host.alive()[0]!, 'panic');
       await at(vm, 'ended');
       expect(agent.fact(vm, 'exited')).toMatchObject({ exit: { reason: 'panic' } });
@@ -1110,6 +1155,186 @@ describe('microVMs of a host', () => {
     });
   });
 
+  describe('suspended', () => {
+    const suspended = async (words = ''): Promise<void> => {
+      await agent.manager.command(start(vm, 1, words));
+      await at(vm, 'running');
+      await agent.manager.command(order('suspend', vm));
+      await at(vm, 'suspended');
+      await until(() => host.alive().length === 0, 'its process has ended');
+    };
+    const memory = (): string => agent.context.suspensions.pathOf(vm);
+
+    it('gives its place back, keeps its memory, and goes on from there as the next incarnation', async () => {
+      await suspended();
+      expect(agent.fact(vm, 'suspended')).toMatchObject({ epoch: 1, bytes: 4_096, pauseMs: 2 });
+      expect(agent.facts(vm)).not.toContain('exited');
+      expect([agent.admission.count, agent.slots.held()]).toEqual([0, []]);
+      expect(agent.manager.inventory()).toEqual([{ microvmId: vm, epoch: 1, as: 'suspended' }]);
+      expect(await agent.manager.command(restore(vm, 2))).toEqual({ accepted: true });
+      await at(vm, 'running');
+      expect(host.alive()[0]?.restoredFrom).toBe(memory());
+      await until(() => !existsSync(memory()), 'the file of its memory is gone');
+      expect(agent.fact(vm, 'started')).toMatchObject({ epoch: 2 });
+      expect([agent.admission.count, agent.slots.held().length]).toEqual([1, 1]);
+      expect(existsSync(agent.folders.pathOf(vm, 1))).toBe(false);
+    });
+
+    it('at once asked to go on waits for the end of its own process', async () => {
+      await agent.manager.command(start(vm));
+      await at(vm, 'running');
+      await agent.manager.command(order('suspend', vm));
+      await at(vm, 'suspended');
+      expect(await agent.manager.command(restore(vm, 2))).toEqual({ accepted: true });
+      await at(vm, 'running');
+      expect(host.alive()).toHaveLength(1);
+    });
+
+    it('stays when there is no room for it, also under the epoch that was to go on', async () => {
+      await suspended();
+      agent.crash();
+      agent = new Agent(directory, host, { slots: 1 });
+      await agent.manager.recover();
+      await agent.manager.command(start(idOf(2)));
+      expect(await agent.manager.command(restore(vm, 2))).toMatchObject({ accepted: false });
+      expect(agent.manager.inventory()).toContainEqual({ microvmId: vm, epoch: 2, as: 'suspended' });
+      await agent.manager.command(order('verify', vm, 3));
+      expect(agent.fact(vm, 'observed')).toMatchObject({ epoch: 3, as: 'suspended' });
+      expect(existsSync(memory())).toBe(true);
+    });
+
+    it('outlives its agent and the machine', async () => {
+      await suspended();
+      await restart({ bootId: 'another' });
+      expect(agent.manager.inventory()).toEqual([{ microvmId: vm, epoch: 1, as: 'suspended' }]);
+      await agent.manager.command(restore(vm, 2));
+      await at(vm, 'running');
+    });
+
+    it('ends when it is stopped, started afresh or erased, and leaves nothing', async () => {
+      await suspended();
+      await agent.manager.command(stop(vm, 1_000));
+      await at(vm, 'ended');
+      await until(() => !existsSync(memory()), 'its memory is gone');
+      expect(agent.fact(vm, 'exited')).toMatchObject({ exit: { reason: 'requested' } });
+      await agent.manager.command(start(vm, 2));
+      await at(vm, 'running');
+      await agent.manager.command(order('suspend', vm, 2));
+      await at(vm, 'suspended');
+      await agent.manager.command(start(vm, 3));
+      await at(vm, 'running');
+      expect(host.alive()[0]?.restoredFrom).toBeUndefined();
+      await agent.manager.command(order('suspend', vm, 3));
+      await at(vm, 'suspended');
+      await agent.manager.command(order('erase', vm, 3));
+      await until(() => agent.facts(vm).includes('erased'), 'erased');
+      expect(existsSync(memory())).toBe(false);
+      expect(agent.journal.state.incarnations.size).toBe(0);
+    });
+
+    it('runs on, with the reason, when its memory cannot be written', async () => {
+      await agent.manager.command(start(vm, 1, 'no-snapshot'));
+      await at(vm, 'running');
+      await agent.manager.command(order('suspend', vm));
+      await until(() => agent.facts(vm).includes('commandFailed'), 'told');
+      expect(agent.fact(vm, 'commandFailed')).toMatchObject({ command: 'suspend', reason: 'its disk is full' });
+      expect([agent.phase(vm), host.alive()[0]?.paused]).toEqual(['running', false]);
+      expect(agent.context.suspensions.list()).toEqual([]);
+    });
+
+    it('for want of use says so', async () => {
+      const idle = { ...spec(), idleStop: { afterSeconds: 5, cpuPercent: 1, action: 'suspend' as const } };
+      await agent.manager.command({ ...start(vm), spec: idle } as HostCommand);
+      await at(vm, 'running');
+      agent.manager.endIdle(vm, 'suspended because nobody used it');
+      await at(vm, 'suspended');
+      expect(agent.fact(vm, 'suspended')).toMatchObject({ reason: 'suspended because nobody used it' });
+    });
+
+    it('is absent where nothing of it is', async () => {
+      await agent.manager.command(restore(vm, 2));
+      expect(agent.fact(vm, 'absent')).toMatchObject({ epoch: 2 });
+    });
+  });
+
+  describe('templates', () => {
+    const template = idOf(90);
+    const made = async (words = ''): Promise<void> => {
+      await agent.manager.command(start(vm, 1, words));
+      await at(vm, 'running');
+      await agent.manager.command(snapshot(vm, template));
+    };
+    const taken = () => until(() => agent.facts(vm).includes('snapshotTaken'), 'taken');
+    const clone = (n: number, digest = agent.context.templates.get(template)!.digest): HostCommand =>
+      ({ ...start(idOf(n)), spec: { ...spec(), template: `${template}@${digest}` } }) as HostCommand;
+
+    it('are made of what runs, which goes on; clones start from them', async () => {
+      await made();
+      await taken();
+      const held = agent.context.templates.get(template)!;
+      expect(agent.fact(vm, 'snapshotTaken')).toMatchObject({
+        templateId: template,
+        digest: held.digest,
+        as: 'running',
+        pauseMs: 2,
+      });
+      expect(host.alive()[0]?.paused).toBe(false);
+      for (const n of [2, 3]) await agent.manager.command(clone(n));
+      for (const n of [2, 3]) await at(idOf(n), 'running');
+      expect(host.alive().map(({ restoredFrom }) => restoredFrom)).toEqual([undefined, held.folder, held.folder]);
+    });
+
+    it('leave what was paused as it was', async () => {
+      await agent.manager.command(start(vm));
+      await at(vm, 'running');
+      await agent.manager.command(order('pause', vm));
+      await agent.manager.command(snapshot(vm, template));
+      await taken();
+      expect(agent.fact(vm, 'snapshotTaken')).toMatchObject({ as: 'paused' });
+      expect(host.alive()[0]?.paused).toBe(true);
+    });
+
+    it('are there whole or not at all when the agent ends meanwhile; the next one makes them', async () => {
+      await made();
+      await until(() => host.alive()[0]!.paused, 'it stands still for its snapshot');
+      await restart();
+      await taken();
+      expect(host.alive()[0]?.paused).toBe(false);
+      expect(readdirSync(join(directory, 'data', 'templates', 'drafts'))).toEqual([]);
+    });
+
+    it('that cannot be written leave nothing, and their source runs', async () => {
+      await made('no-snapshot');
+      await until(() => agent.facts(vm).includes('commandFailed'), 'told');
+      expect(agent.fact(vm, 'commandFailed')).toMatchObject({ command: 'snapshot' });
+      expect([agent.context.templates.list(), host.alive()[0]?.paused]).toEqual([[], false]);
+      expect(readdirSync(join(directory, 'data', 'templates', 'drafts'))).toEqual([]);
+    });
+
+    it('outlive their agent; one that is damaged is given up, with the reason, and others go on', async () => {
+      await made();
+      await taken();
+      await restart();
+      await agent.manager.command(clone(2));
+      await at(idOf(2), 'running');
+      const { folder, digest } = agent.context.templates.get(template)!;
+      chmodSync(join(folder, 'memory'), 0o600);
+      writeFileSync(join(folder, 'memory'), 'damage', { flag: 'r+' });
+      await agent.manager.command(clone(3));
+      await at(idOf(3), 'ended');
+      expect(agent.fact(idOf(3), 'exited')).toMatchObject({
+        exit: { message: expect.stringContaining('its file memory is not as it was written') as string },
+      });
+      expect(agent.context.templates.list()).toEqual([]);
+      await agent.manager.command(clone(4, digest));
+      await at(idOf(4), 'ended');
+      expect(agent.fact(idOf(4), 'exited')).toMatchObject({
+        exit: { message: expect.stringContaining('is not on this host') as string },
+      });
+      expect([agent.phase(vm), agent.phase(idOf(2))]).toEqual(['running', 'running']);
+    });
+  });
+
   it('gives up for good when it cannot write down what happened', async () => {
     await agent.manager.command(start(vm));
     await at(vm, 'running');
@@ -1128,6 +1353,8 @@ describe('a crash at any moment', () => {
     journal: Buffer;
     host: ScriptedHost;
     folders: string[];
+    /** Files of snapshots, by their path in the host directory. */
+    snapshots: Map<string, Buffer>;
     commands: HostCommand[];
   }
 
@@ -1141,6 +1368,9 @@ describe('a crash at any moment', () => {
       'start',
       'pause',
       'resume',
+      'suspend',
+      'restore',
+      'snapshot',
       'stop',
       'kill',
       'erase',
@@ -1164,8 +1394,21 @@ describe('a crash at any moment', () => {
     if (step.type === 'start') return start(id, step.epoch, step.words);
     if (step.type === 'stop') return stop(id, 20, step.epoch);
     if (step.type === 'kill') return stop(id, 0, step.epoch);
-    return order(step.type as 'pause' | 'resume' | 'erase' | 'verify', id, step.epoch);
+    if (step.type === 'restore') return restore(id, step.epoch + 1);
+    if (step.type === 'snapshot') return snapshot(id, idOf(90 + step.n), step.epoch);
+    return order(step.type as 'pause' | 'resume' | 'suspend' | 'erase' | 'verify', id, step.epoch);
   };
+
+  function snapshotsIn(data: string): Map<string, Buffer> {
+    const files = new Map<string, Buffer>();
+    for (const kind of ['templates', 'suspended']) {
+      for (const entry of readdirSync(join(data, kind), { recursive: true, withFileTypes: true })) {
+        const path = join(entry.parentPath, entry.name);
+        if (entry.isFile()) files.set(relative(data, path), readFileSync(path));
+      }
+    }
+    return files;
+  }
 
   const limits = { bootMs: 40, controlMs: 20, killMs: 100, replaceMs: 300 };
 
@@ -1181,6 +1424,7 @@ describe('a crash at any moment', () => {
         journal: readFileSync(journalPath),
         host: host.copy((directory) => directory),
         folders: agent.folders.list().map(({ path }) => path),
+        snapshots: snapshotsIn(join(root, 'data')),
         commands: [...sent],
       });
     };
@@ -1210,6 +1454,10 @@ describe('a crash at any moment', () => {
     writeFileSync(join(root, 'data', 'journal'), Buffer.from(photo.journal.toString('utf8')));
     const host = photo.host.copy(move);
     for (const folder of photo.folders) mkdirSync(move(folder), { recursive: true });
+    for (const [path, content] of photo.snapshots) {
+      mkdirSync(dirname(join(root, 'data', path)), { recursive: true });
+      writeFileSync(join(root, 'data', path), content);
+    }
     for (const vmm of host.vmms.values()) if (existsSync(vmm.directory)) leavePages(vmm.directory, vmm.pid);
     const agent = new Agent(root, host, { limits });
     // The journal remembers where folders were; here they were moved.
@@ -1241,7 +1489,9 @@ describe('a crash at any moment', () => {
     const isSettled = (): boolean => {
       const records = [...agent.journal.state.incarnations.values()];
       return records.every(({ phase, pending, erasing }) =>
-        phase === 'ended' ? erasing === undefined : (phase === 'running' || phase === 'paused') && pending.length === 0,
+        phase === 'ended'
+          ? erasing === undefined
+          : ['running', 'paused', 'suspended'].includes(phase) && pending.length === 0,
       );
     };
     for (let waited = 0; !isSettled(); waited++) {
@@ -1253,7 +1503,7 @@ describe('a crash at any moment', () => {
   function check(agent: Agent, host: ScriptedHost): void {
     const { incarnations, outbox } = agent.journal.state;
     expect(host.violations).toEqual([]);
-    const alive = [...incarnations.values()].filter(({ phase }) => phase !== 'ended');
+    const alive = [...incarnations.values()].filter(holdsPlace);
     // no orphan, nothing lost: the processes are exactly those on record
     expect(
       host
@@ -1267,8 +1517,14 @@ describe('a crash at any moment', () => {
     );
     for (const { microvmId, epoch, phase } of incarnations.values()) {
       if (phase === 'ended') expect(told).toContain(`${microvmId} ${epoch} exited`);
+      else if (phase === 'suspended') expect(agent.context.suspensions.list()).toContain(microvmId);
       else expect(told).toContain(`${microvmId} ${epoch} started`);
     }
+    // snapshots are whole, and those of microVMs are of those that are suspended
+    for (const kind of ['templates', 'suspended']) {
+      expect(readdirSync(join(agent.directory, 'data', kind, 'drafts'))).toEqual([]);
+    }
+    for (const id of agent.context.suspensions.list()) expect(incarnations.get(id)?.phase).toBe('suspended');
     // every folder is owned
     const owned = [...incarnations.values()].map(({ microvmId, epoch }) => agent.folders.pathOf(microvmId, epoch));
     for (const { path } of agent.folders.list()) expect(owned).toContain(path);

@@ -7,17 +7,21 @@ import type { MicrovmManager } from './microvm-manager';
 
 const MIB = 1024 * 1024;
 
-/** Where a device is in the list of a launch; see {@link planLaunch}. Undefined when this microVM has none. */
-export function deviceIndex(spec: MicrovmSpec, device: string): number | undefined {
+/** Names of disks and network in the order of a launch; see {@link planLaunch}. */
+export function deviceNames(spec: MicrovmSpec): string[] {
   const isLinux = findImage(spec.image) === undefined;
   const { overlay, data } = planDisks(spec, isLinux);
-  const names = [
+  return [
     ...(isLinux ? ['image'] : []),
     ...(overlay ? ['root'] : []),
     ...data.map(({ name }) => name),
     ...(wantedDevices(spec).network ? ['network'] : []),
   ];
-  const index = names.indexOf(device);
+}
+
+/** Where a device is in the list of a launch. Undefined when this microVM has none. */
+export function deviceIndex(spec: MicrovmSpec, device: string): number | undefined {
+  const index = deviceNames(spec).indexOf(device);
   return index < 0 ? undefined : index;
 }
 

@@ -10,7 +10,7 @@ export function sumDensity(hosts: DensityReport[], at: number): FleetDensity {
   return {
     at,
     // Who is where is not density.
-    hosts: hosts.map(({ occupancy: _, ...density }) => density),
+    hosts: hosts.map(({ occupancy: _, tenants: __, ...density }) => density),
     fleet: {
       microvms: sum((r) => r.microvms),
       slots: { total: sum((r) => r.slots.total), used: sum((r) => r.slots.used) },
