@@ -22,7 +22,7 @@ interface Life {
 }
 
 /** States in which there is no incarnation, and none is wanted. */
-const AT_REST: readonly string[] = ['stopped', 'failed', 'deleted'];
+const AT_REST: readonly string[] = ['stopped', 'failed', 'suspended', 'deleted'];
 
 /** Reads the claims in the histories of microVMs, record by record in the order of the stream. */
 export class ClaimReader {
@@ -53,12 +53,17 @@ export class ClaimReader {
         case 'placed':
           if (life.open) life.open.was = { kind: 'placed', hostId: event.hostId, at: record.at };
           break;
+        case 'restoreRequested':
+          this.#ask(life, record, { resumes: true });
+          life.open!.was = { kind: 'placed', hostId: event.hostId, at: record.at };
+          break;
         case 'refused':
           if (life.open) life.open.was = { kind: 'waiting' };
           break;
         case 'exited':
           this.#ended(life, withinRecord(event.exit.at, life, record), event.exit.reason === 'expired');
           break;
+        case 'suspended':
         case 'absent':
         case 'erased':
         case 'hostGone':
@@ -97,22 +102,24 @@ export class ClaimReader {
     if (to === 'placing' && from !== 'placing') {
       // A host that refused it, or a wait for the next attempt, does not end the claim.
       if (life.open?.was.kind === 'placed') this.#ended(life, at, false);
-      if (!life.open) this.#ask(life, record, from !== null && !AT_REST.includes(from));
+      if (!life.open) this.#ask(life, record, { follows: from !== null && !AT_REST.includes(from) });
       life.endsByPlan = false;
     }
     if ((to === 'stopping' || to === 'deleting') && from !== to) life.endsByPlan = cause.kind === 'timer';
     if (AT_REST.includes(to)) this.#rest(life, record);
   }
 
-  #ask(life: Life, { microvmId, at }: ClaimRecord, follows: boolean): void {
+  #ask(life: Life, { microvmId, at }: ClaimRecord, { follows = false, resumes = false }): void {
     const { waitSeconds } = life.spec;
+    const waitMs = resumes ? 0 : waitSeconds === undefined ? MICROVM_LIMITS.capacityWait : waitSeconds * 1_000;
     const open: Draft = {
       microvmId,
       round: ++life.rounds,
       demand: life.demand,
       askedAt: at,
-      waitUntil: at + (waitSeconds === undefined ? MICROVM_LIMITS.capacityWait : waitSeconds * 1_000),
+      waitUntil: at + waitMs,
       follows,
+      resumes,
       expiresAt: life.protected ? null : life.expiresAt,
       ending: { kind: 'open' },
       was: { kind: 'waiting' },
@@ -133,7 +140,8 @@ export class ClaimReader {
     this.#ended(life, at, false);
     if (!life.open) return;
     const reason = events.reduce((last, event) => ('reason' in event && event.reason ? event.reason : last), '');
-    const was: Outcome = to === 'failed' ? { kind: 'refused', reason, at } : { kind: 'withdrawn', at };
+    const isRefused = to === 'failed' || to === 'suspended';
+    const was: Outcome = isRefused ? { kind: 'refused', reason, at } : { kind: 'withdrawn', at };
     life.open.was = was;
     life.open.ending = { kind: 'unknown' };
     life.open = undefined;

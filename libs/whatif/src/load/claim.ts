@@ -1,7 +1,7 @@
 import type { Demand } from '#scheduling';
 
 /**
- * One wish of a microVM for a place on a host: its creation, a start, or a restart. A microVM that is restarted three times makes
+ * One wish of a microVM for a place on a host: its creation, a start, a restart, or to go on after it was suspended. A microVM that is restarted three times makes
  * four of them.
  */
 export interface Claim {
@@ -18,6 +18,8 @@ export interface Claim {
    * one was refused.
    */
   readonly follows: boolean;
+  /** It was suspended and goes on: where its memory is, or not at all. */
+  readonly resumes: boolean;
   /** When it is over in any case, ms since 1970: its time to live. */
   readonly expiresAt: number | null;
   readonly ending: Ending;

@@ -76,6 +76,8 @@ export class Replay {
   readonly #held = new Map<string, Held>();
   /** microVMs whose last claim was refused. */
   readonly #refused = new Set<string>();
+  /** microVMs that go on after they were suspended, and the host that has their memory. */
+  readonly #memories = new Map<string, string>();
   readonly #happenings = new EventHeap<Happening>();
   readonly #random: () => number;
   #now: number;
@@ -121,6 +123,10 @@ export class Replay {
         else this.#happenings.push(at, { do: 'phase', hostId, state, description });
       }
     }
+    for (const { resumes, microvmId, was } of this.load.claims) {
+      // Where it was in the record, until it has been somewhere in this replay.
+      if (resumes) this.#memories.set(microvmId, was.kind === 'placed' ? was.hostId : '');
+    }
     const homeless: Claim[] = [];
     for (const claim of this.load.claims) {
       if (claim.askedAt >= this.load.from) this.#happenings.push(claim.askedAt, { do: 'ask', claim });
@@ -155,7 +161,19 @@ export class Replay {
     if (follows && this.#refused.has(microvmId)) return this.tally.count(claim, 'neverCame');
     this.#refused.delete(microvmId);
     this.tally.count(claim, 'asked');
+    if (claim.resumes) return this.#resume(claim);
     this.#place({ claim, demand, attempts: 1, excluded: [], over: false });
+  }
+
+  /** Nobody chooses: it goes on where its memory is. */
+  #resume(claim: Claim): void {
+    const host = this.#hosts.get(this.#memories.get(claim.microvmId) ?? '');
+    const admitted = host?.state !== null && host?.admit(keyOf(claim), claim.demand).admitted;
+    // Refused, it stays suspended and may be asked again.
+    if (!host || !admitted) return this.tally.refused(claim, 'host');
+    this.#willReport(host);
+    this.tally.placed(claim, this.#now);
+    this.#settle(claim, host, this.#now, false);
   }
 
   /** One attempt. */
@@ -232,6 +250,7 @@ export class Replay {
   /** It has its place, and how long is known now at the latest. */
   #settle(claim: Claim, host: ReplayedHost, at: number, restored: boolean): void {
     const key = keyOf(claim);
+    if (this.#memories.has(claim.microvmId)) this.#memories.set(claim.microvmId, host.hostId);
     if (restored) host.restore(key, claim.demand);
     const until = this.options.endings.endOf(claim, at, this.#random);
     this.#held.set(key, { claim, host, from: at });

@@ -10,6 +10,7 @@ import {
   type Demand,
   type HostRow,
   type InFlight,
+  guaranteedHeadroom,
 } from '#scheduling';
 import type { HostDescription } from '#protocol';
 
@@ -107,6 +108,8 @@ export class ReplayedHost {
       // Always fresh: a host of a replay reports when something has changed.
       reportedAt: Infinity,
       free: { slots, vcpus, memoryMiB },
+      freeGuaranteed: guaranteedHeadroom(capacity, this.#admission.guaranteed()),
+      shutTo: [],
       pressurePercent: 0,
       occupants: new Occupants(this.#admission.occupants()),
       groups: new Map([...this.#groups].filter(([, count]) => count > 0)),
