@@ -85,6 +85,7 @@ const FACTS: readonly string[] = [
   'exited',
   'absent',
   'erased',
+  'tuned',
 ] satisfies HostFact['type'][];
 
 /** Facts a host may report: the host half of the events of a history. */
@@ -107,7 +108,8 @@ export type HostFact = Extract<
       | 'observed'
       | 'exited'
       | 'absent'
-      | 'erased';
+      | 'erased'
+      | 'tuned';
   }
 >;
 

@@ -9,6 +9,7 @@ export * from './fleet-history';
 export * from './group-operations';
 export * from './groups';
 export * from './host';
+export * from './host-classes';
 export * from './host-operations';
 export * from './ids';
 export * from './images';

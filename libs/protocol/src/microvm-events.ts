@@ -172,8 +172,8 @@ export const MicrovmEvent = z.discriminatedUnion('type', [
   event('exited', { ...placement, exit: Exit }),
   event('absent', { ...placement, reason: z.string() }),
   event('erased', placement),
-  /** The running incarnation was changed. */
-  event('tuned', { ...placement, tuning: TuningRecord }),
+  /** The running incarnation was changed. reason: why, when its host did it on its own account. */
+  event('tuned', { ...placement, tuning: TuningRecord, reason: z.string().optional() }),
 ]);
 export type MicrovmEvent = z.infer<typeof MicrovmEvent>;
 export type MicrovmEventType = MicrovmEvent['type'];

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { HostId, TenantId } from './ids';
 import { Instant } from './microvm-events';
+import { MicrovmClass } from './microvm-spec';
 import { PlacementRules } from './placement-rules';
 import { Coresidency } from './tenants';
 
@@ -14,6 +15,7 @@ export const Receipt = z.strictObject({
   /** What was asked for. */
   demand: z.strictObject({
     image: z.string(),
+    class: MicrovmClass.optional(),
     vcpus: z.int(),
     memoryMiB: z.int(),
     tenant: z.string(),
@@ -50,7 +52,12 @@ export const Decision = z.strictObject({
 export type Decision = z.infer<typeof Decision>;
 
 const Amounts = z.tuple([z.number(), z.number(), z.number()]);
-const Occupancy = {
+const Load = {
+  /** vCPUs and MiB that can still be guaranteed; absent: as much as is free. */
+  freeGuaranteed: z.tuple([z.number(), z.number()]).optional(),
+  /** Classes that its guards keep out. */
+  shutTo: z.array(MicrovmClass).optional(),
+
   /** Who is there: tenant, number of microVMs, and their rules where they have any. */
   occupants: z.array(z.union([z.tuple([TenantId, z.int()]), z.tuple([TenantId, z.int(), Coresidency])])),
   /** Group and number of microVMs. */
@@ -74,7 +81,7 @@ export const PlacementStep = z.discriminatedUnion('do', [
     reportedAt: Instant.nullable(),
     free: Amounts,
     pressurePercent: z.number(),
-    ...Occupancy,
+    ...Load,
   }),
   /** A host has reported; what is placed there and not reported yet is taken off. */
   z.strictObject({
@@ -83,7 +90,7 @@ export const PlacementStep = z.discriminatedUnion('do', [
     reportedAt: Instant.nullable(),
     free: Amounts,
     pressurePercent: z.number(),
-    ...Occupancy,
+    ...Load,
   }),
   /** A decision; where there is a host, what was asked for is taken off it. */
   z.strictObject({
@@ -101,6 +108,8 @@ export const PlacementStep = z.discriminatedUnion('do', [
       builtinImage: z.string().nullable(),
       imageDigest: z.string().nullable(),
       network: z.boolean(),
+      /** Absent: guaranteed. */
+      class: MicrovmClass.optional(),
       vcpus: z.int(),
       memoryMiB: z.int(),
       tenant: z.string(),

@@ -14,6 +14,7 @@ const capacity: Capacity = {
 };
 
 const grant = (vcpus: number, memoryMiB: number, tenant = 'a', coresidency: Coresidency = SHARED): Grant => ({
+  class: 'guaranteed',
   ...{ vcpus, memoryMiB, tenant, coresidency },
 });
 
@@ -36,6 +37,52 @@ describe('admission', () => {
       admitted: false,
       reason: 'no slot free: 5 of 5 slots are in use',
     });
+  });
+
+  it('guarantees no more than may be guaranteed, and leaves the rest to best effort', () => {
+    const admission = new Admission({
+      ...capacity,
+      overcommit: { cpu: 4, memory: 1.5, guaranteed: { cpu: 2, memory: 0.5 } },
+    });
+    const bestEffort = { ...grant(4, 900), class: 'bestEffort' as const };
+    expect(admission.request('a', grant(1, 300))).toEqual({ admitted: true });
+    expect(admission.request('b', bestEffort)).toEqual({ admitted: true });
+    expect(admission.guaranteed()).toEqual({ vcpus: 1, memoryMiB: 300 });
+    expect(admission.request('c', grant(1, 101))).toEqual({
+      admitted: false,
+      reason: 'not enough memory: 1200 + 101 MiB would exceed 1200 MiB ((1000 - 200) MiB x overcommit 1.5)',
+    });
+    admission.release('b');
+    expect(admission.request('c', grant(1, 101))).toEqual({
+      admitted: false,
+      reason: 'not enough guaranteed memory: 300 + 101 MiB would exceed 400 MiB, the most that may be guaranteed here',
+    });
+    expect(admission.request('c', grant(4, 1))).toMatchObject({
+      reason: expect.stringContaining('guaranteed vCPUs: 1 + 4') as string,
+    });
+    admission.release('a');
+    expect(admission.guaranteed()).toEqual({ vcpus: 0, memoryMiB: 0 });
+  });
+
+  it('lets nobody of a class in whose gate is shut, and says why', () => {
+    const admission = new Admission(capacity);
+    admission.guard({
+      guaranteed: { open: true },
+      bestEffort: { open: false, reason: 'available memory 9 % is below 12 %' },
+    });
+    expect(admission.request('a', grant(1, 1))).toEqual({ admitted: true });
+    expect(admission.request('b', { ...grant(1, 1), class: 'bestEffort' })).toEqual({
+      admitted: false,
+      reason: 'guard: no bestEffort microVMs are let in: available memory 9 % is below 12 %',
+    });
+  });
+
+  it('keeps what it granted when less may be promised from then on', () => {
+    const admission = new Admission(capacity);
+    admission.request('a', grant(8, 10));
+    admission.promise({ cpu: 1, memory: 1 });
+    expect(admission.commitment().vcpus).toBe(8);
+    expect(admission.request('b', grant(1, 1)).admitted).toBe(false);
   });
 
   it('grants a key once', () => {
@@ -67,9 +114,9 @@ describe('admission', () => {
             admission.count < capacity.slots &&
             before.vcpus + demand.vcpus <= most.vcpus &&
             before.memoryMiB + demand.memoryMiB <= most.memoryMiB;
-          expect(admission.request(key, { ...demand, tenant: 'a', coresidency: SHARED }).admitted).toBe(
-            held.has(key) || fits,
-          );
+          expect(
+            admission.request(key, { ...demand, class: 'guaranteed', tenant: 'a', coresidency: SHARED }).admitted,
+          ).toBe(held.has(key) || fits);
           if (fits) held.add(key);
           const after = admission.commitment();
           expect(after.vcpus).toBeLessThanOrEqual(most.vcpus);

@@ -1,8 +1,10 @@
-import { promisable, type Capacity, type Commitment } from './capacity';
+import { classOf, type MicrovmClass } from '#protocol';
+import { promisable, promisableGuaranteed, type Capacity, type Commitment, type Overcommit } from './capacity';
+import { OPEN_GATES, type Gates } from './guards/gates';
 import { Occupants, type CountedOccupant, type Occupant } from './occupants';
 
 /** What one microVM is granted, and whose it is. */
-export type Grant = Commitment & Occupant;
+export type Grant = Commitment & Occupant & { class?: MicrovmClass | undefined };
 
 export type Admitted = { admitted: true } | { admitted: false; reason: string };
 
@@ -16,8 +18,28 @@ export class Admission {
   readonly #occupants = new Occupants();
   /** Sum over #granted; whole numbers, so adding and taking away leaves no dirt. */
   readonly #sum: Commitment = { vcpus: 0, memoryMiB: 0 };
+  /** The part of it that is guaranteed. */
+  readonly #guaranteed: Commitment = { vcpus: 0, memoryMiB: 0 };
+  #capacity: Capacity;
+  #gates: Gates = OPEN_GATES;
 
-  constructor(readonly capacity: Capacity) {}
+  constructor(capacity: Capacity) {
+    this.#capacity = capacity;
+  }
+
+  get capacity(): Capacity {
+    return this.#capacity;
+  }
+
+  /** From now on so much may be promised. What was granted stays granted, also where it is more. */
+  promise(overcommit: Overcommit): void {
+    this.#capacity = { ...this.#capacity, overcommit };
+  }
+
+  /** Whom the guards let in from now on. */
+  guard(gates: Gates): void {
+    this.#gates = gates;
+  }
 
   get count(): number {
     return this.#granted.size;
@@ -25,6 +47,11 @@ export class Admission {
 
   commitment(): Commitment {
     return { ...this.#sum };
+  }
+
+  /** The part of the commitment that is of the class `guaranteed`. */
+  guaranteed(): Commitment {
+    return { ...this.#guaranteed };
   }
 
   /** Whose microVMs hold something here. */
@@ -39,6 +66,9 @@ export class Admission {
     if (!this.#occupants.accepts(demand)) {
       return refusal('co-residency: this host has microVMs of tenants that may not share it with this one');
     }
+    const of = classOf(demand);
+    const gate = this.#gates[of];
+    if (!gate.open) return refusal(`guard: no ${of} microVMs are let in: ${gate.reason ?? 'it is shut'}`);
     const { capacity } = this;
     if (this.count >= capacity.slots) {
       return refusal(`no slot free: ${this.count} of ${capacity.slots} slots are in use`);
@@ -57,6 +87,23 @@ export class Admission {
           `((${capacity.memoryMiB} - ${capacity.reserveMiB}) MiB x overcommit ${capacity.overcommit.memory})`,
       );
     }
+    return of === 'guaranteed' ? this.#requestGuaranteed(key, demand) : this.#grant(key, demand);
+  }
+
+  #requestGuaranteed(key: string, demand: Grant): Admitted {
+    const most = promisableGuaranteed(this.capacity);
+    const held = this.#guaranteed;
+    const exceeded =
+      held.vcpus + demand.vcpus > most.vcpus
+        ? `vCPUs: ${held.vcpus} + ${demand.vcpus} vCPUs would exceed ${round(most.vcpus)}`
+        : held.memoryMiB + demand.memoryMiB > most.memoryMiB
+          ? `memory: ${held.memoryMiB} + ${demand.memoryMiB} MiB would exceed ${round(most.memoryMiB)} MiB`
+          : undefined;
+    if (exceeded === undefined) return this.#grant(key, demand);
+    return refusal(`not enough guaranteed ${exceeded}, the most that may be guaranteed here`);
+  }
+
+  #grant(key: string, demand: Grant): Admitted {
     this.restore(key, demand);
     return { admitted: true };
   }
@@ -66,8 +113,7 @@ export class Admission {
     this.release(key);
     this.#granted.set(key, demand);
     this.#occupants.add(demand);
-    this.#sum.vcpus += demand.vcpus;
-    this.#sum.memoryMiB += demand.memoryMiB;
+    this.#count(demand, 1);
   }
 
   /** Gives back; to be called when the process has ended, not before. */
@@ -76,8 +122,15 @@ export class Admission {
     if (!demand) return;
     this.#granted.delete(key);
     this.#occupants.remove(demand);
-    this.#sum.vcpus -= demand.vcpus;
-    this.#sum.memoryMiB -= demand.memoryMiB;
+    this.#count(demand, -1);
+  }
+
+  #count(grant: Grant, sign: 1 | -1): void {
+    const { vcpus, memoryMiB } = grant;
+    for (const sum of classOf(grant) === 'guaranteed' ? [this.#sum, this.#guaranteed] : [this.#sum]) {
+      sum.vcpus += sign * vcpus;
+      sum.memoryMiB += sign * memoryMiB;
+    }
   }
 }
 

@@ -7,7 +7,18 @@ export interface Capacity {
   memoryMiB: number;
   /** Kept back for the host itself, MiB. */
   reserveMiB: number;
-  overcommit: { cpu: number; memory: number };
+  overcommit: Overcommit;
+}
+
+export interface Ratios {
+  cpu: number;
+  memory: number;
+}
+
+/** How far what there is may be promised. */
+export interface Overcommit extends Ratios {
+  /** What microVMs of the class `guaranteed` alone may be promised. Absent: as much as all together. */
+  guaranteed?: Ratios | undefined;
 }
 
 /** What one microVM, or a sum of them, was promised. */
@@ -27,10 +38,28 @@ export function commitmentOf(commitments: Iterable<Commitment>): Commitment {
 }
 
 /** The most that may be promised: (capacity - reserve) x overcommit limit. */
-export function promisable(capacity: Capacity): Commitment {
+export function promisable(capacity: Capacity, { cpu, memory }: Ratios = capacity.overcommit): Commitment {
   return {
-    vcpus: capacity.cpus * capacity.overcommit.cpu,
-    memoryMiB: Math.max(0, capacity.memoryMiB - capacity.reserveMiB) * capacity.overcommit.memory,
+    vcpus: capacity.cpus * cpu,
+    memoryMiB: Math.max(0, capacity.memoryMiB - capacity.reserveMiB) * memory,
+  };
+}
+
+/** The most that may be promised to those of the class `guaranteed`. */
+export function promisableGuaranteed(capacity: Capacity): Commitment {
+  const all = promisable(capacity);
+  const { guaranteed } = capacity.overcommit;
+  if (!guaranteed) return all;
+  const own = promisable(capacity, guaranteed);
+  return { vcpus: Math.min(all.vcpus, own.vcpus), memoryMiB: Math.min(all.memoryMiB, own.memoryMiB) };
+}
+
+/** What of it is left for the class `guaranteed`, to which `commitment` is promised. */
+export function guaranteedHeadroom(capacity: Capacity, commitment: Commitment): Commitment {
+  const most = promisableGuaranteed(capacity);
+  return {
+    vcpus: Math.max(0, most.vcpus - commitment.vcpus),
+    memoryMiB: Math.max(0, most.memoryMiB - commitment.memoryMiB),
   };
 }
 

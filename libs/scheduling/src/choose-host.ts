@@ -3,7 +3,7 @@ import { scoreHost, totalScore, type Score } from './scores';
 import { seededNumbers } from './seeded-numbers';
 
 /** Changes whenever the same table, demand and seed may give another choice or explanation than before. */
-export const SCHEDULER_VERSION = 1;
+export const SCHEDULER_VERSION = 2;
 
 /** How many of the hosts that pass are compared. Best of two random ones stays good on stale data, best of all herds. */
 export const SAMPLE = 2;

@@ -1,10 +1,12 @@
 import {
+  classOf,
   findImage,
   groupOf,
   groupsOf,
   parseImageReference,
   wantedDevices,
   type Coresidency,
+  type MicrovmClass,
   type MicrovmSpec,
 } from '#protocol';
 
@@ -15,6 +17,7 @@ export interface Demand {
   /** Content of an imported image. */
   imageDigest: string | null;
   network: boolean;
+  class: MicrovmClass;
   vcpus: number;
   memoryMiB: number;
   tenant: string;
@@ -37,6 +40,7 @@ export function demandOf(spec: MicrovmSpec, coresidency: Coresidency, excluded: 
     builtinImage: builtin ? spec.image : null,
     imageDigest: builtin ? null : (parseImageReference(spec.image).digest ?? null),
     network: wantedDevices(spec).network !== undefined,
+    class: classOf(spec),
     vcpus: spec.vcpus,
     memoryMiB: spec.memoryMiB,
     tenant: spec.tenant,

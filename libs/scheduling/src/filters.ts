@@ -54,6 +54,21 @@ export const FILTERS: readonly Filter[] = [
     remedy: 'delete microVMs, ask for fewer vCPUs or add a host',
   },
   {
+    name: 'guaranteed',
+    concerns: (demand) => demand.class === 'guaranteed',
+    passes: ({ freeGuaranteed: free }, { demand }) => free.vcpus >= demand.vcpus && free.memoryMiB >= demand.memoryMiB,
+    detail: ({ freeGuaranteed: free }) =>
+      `${round(free.vcpus)} vCPUs and ${round(free.memoryMiB)} MiB can still be guaranteed`,
+    remedy: 'ask for the class bestEffort, or raise what the host class may guarantee',
+  },
+  {
+    name: 'guard',
+    passes: ({ shutTo }, { demand }) => !shutTo.includes(demand.class),
+    detail: ({ shutTo }, { demand }) =>
+      shutTo.includes(demand.class) ? `lets no ${demand.class} microVMs in now` : 'open',
+    remedy: 'volley host inspect says which guard it is; it opens by itself when the pressure is over',
+  },
+  {
     name: 'notExcluded',
     concerns: ({ excluded }) => excluded.length > 0,
     passes: ({ hostId }, { demand }) => !demand.excluded.includes(hostId),

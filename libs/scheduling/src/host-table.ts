@@ -1,3 +1,4 @@
+import type { MicrovmClass } from '#protocol';
 import type { Demand } from './demand';
 import { Occupants } from './occupants';
 
@@ -28,6 +29,10 @@ export interface HostRow {
   reportedAt: number | null;
   /** What its admission would still grant. */
   free: Amounts;
+  /** What of that would be granted to the class `guaranteed`. */
+  freeGuaranteed: Omit<Amounts, 'slots'>;
+  /** Classes that its guards keep out. */
+  shutTo: readonly MicrovmClass[];
   /** Worst of the pressure figures, percent. */
   pressurePercent: number;
   occupants: Occupants;
@@ -40,6 +45,10 @@ export function debitRow(row: HostRow, demand: Demand): void {
   row.free.slots -= 1;
   row.free.vcpus -= demand.vcpus;
   row.free.memoryMiB -= demand.memoryMiB;
+  if (demand.class === 'guaranteed') {
+    row.freeGuaranteed.vcpus -= demand.vcpus;
+    row.freeGuaranteed.memoryMiB -= demand.memoryMiB;
+  }
   row.occupants.add(demand);
   for (const group of demand.groups) row.groups.set(group, (row.groups.get(group) ?? 0) + 1);
 }
@@ -112,6 +121,7 @@ export class HostTable {
       copy.set({
         ...row,
         free: { ...row.free },
+        freeGuaranteed: { ...row.freeGuaranteed },
         occupants: new Occupants(row.occupants.entries()),
         groups: new Map(row.groups),
       });

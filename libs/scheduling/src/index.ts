@@ -5,6 +5,7 @@ export * from './demand';
 export * from './explain';
 export * from './fair-queue';
 export { FILTERS, passesAll, REPORT_MAX_AGE_MS, type Filter, type Occasion } from './filters';
+export * from './guards';
 export * from './host-table';
 export * from './in-flight';
 export * from './occupants';

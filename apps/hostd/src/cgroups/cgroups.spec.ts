@@ -49,14 +49,34 @@ describe('limits of a slot', () => {
       cpuWeight: 200,
       cpuPercent: 200,
       threads: 18,
+      bestEffort: false,
     });
     const limits = limitsOf({ memoryMiB: 64, vcpus: 1, limits: { cpuPercent: 50, cpuWeight: 25 } });
     expect(filesOf(2, ['cpu', 'memory'], limits)).toEqual([
+      { name: 'cpu.idle', value: '0', optional: true },
       { name: 'cpu.weight', value: '25' },
       { name: 'cpu.max', value: '50000 100000', optional: true },
       { name: 'memory.max', value: String(97 * 1024 * 1024) },
+      { name: 'memory.low', value: String(97 * 1024 * 1024), optional: true },
     ]);
-    expect(filesOf(1, ['cpu'], limits).map(({ value }) => value)).toEqual(['256', '100000', '50000']);
+    expect(filesOf(1, ['cpu'], limits).map(({ value }) => value)).toEqual(['0', '256', '100000', '50000']);
+  });
+
+  it('leave what is of the class bestEffort the least weight and no protection', () => {
+    const limits = limitsOf({ memoryMiB: 64, vcpus: 1, class: 'bestEffort' });
+    expect(filesOf(2, ['cpu', 'memory'], limits)).toEqual([
+      { name: 'cpu.idle', value: '0', optional: true },
+      { name: 'cpu.weight', value: '1' },
+      { name: 'cpu.idle', value: '1', optional: true },
+      { name: 'cpu.max', value: '100000 100000', optional: true },
+      { name: 'memory.max', value: String(97 * 1024 * 1024) },
+      { name: 'memory.low', value: '0', optional: true },
+    ]);
+    expect(filesOf(1, ['memory'], limits)).toContainEqual({
+      name: 'memory.soft_limit_in_bytes',
+      value: '0',
+      optional: true,
+    });
   });
 });
 

@@ -1,4 +1,4 @@
-import type { MicrovmSpec } from '#protocol';
+import { classOf, type MicrovmSpec } from '#protocol';
 import type { Controller } from './hierarchies';
 
 /** Host memory a VMM may take beyond the memory of its guest: its own, its page tables, what the kernel keeps for it. MiB. */
@@ -18,19 +18,19 @@ export interface SlotLimits {
   /** Of one CPU. */
   cpuPercent: number;
   threads: number;
+  /** Runs when nobody else wants to, and gives back memory first. */
+  bestEffort: boolean;
 }
 
 /** What a microVM's process may take of its host. */
-export function limitsOf({
-  memoryMiB,
-  vcpus,
-  limits,
-}: Pick<MicrovmSpec, 'memoryMiB' | 'vcpus' | 'limits'>): SlotLimits {
+export function limitsOf(spec: Pick<MicrovmSpec, 'memoryMiB' | 'vcpus' | 'limits' | 'class'>): SlotLimits {
+  const { memoryMiB, vcpus, limits } = spec;
   return {
     memoryBytes: Math.ceil(memoryMiB + MEMORY_OVERHEAD_MIB + memoryMiB * MEMORY_OVERHEAD_PART) * MIB,
     cpuWeight: limits?.cpuWeight ?? Math.min(10_000, 100 * vcpus),
     cpuPercent: limits?.cpuPercent ?? 100 * vcpus,
     threads: vcpus + THREADS_OVERHEAD,
+    bestEffort: classOf(spec) === 'bestEffort',
   };
 }
 
@@ -38,31 +38,47 @@ export function limitsOf({
 export function filesOf(
   version: 1 | 2,
   controllers: readonly Controller[],
-  { memoryBytes, cpuWeight, cpuPercent, threads }: SlotLimits,
+  { memoryBytes, cpuWeight, cpuPercent, threads, bestEffort }: SlotLimits,
 ): { name: string; value: string; optional?: boolean }[] {
   const quota = Math.max(1_000, Math.round((cpuPercent * CPU_PERIOD_US) / 100));
+  // A group that is idle takes no weight: that is set while it is not. An idle one is left at once for any other that wakes up.
+  const notIdle = { name: 'cpu.idle', value: '0', optional: true };
+  const idle = bestEffort ? [{ name: 'cpu.idle', value: '1', optional: true }] : [];
+  // Where there is no cpu.idle, the least weight comes nearest to it.
+  const weight = bestEffort ? 1 : cpuWeight;
+  const protectedBytes = String(bestEffort ? 0 : memoryBytes);
   const all: Record<Controller, [v1: ReturnType<typeof filesOf>, v2: ReturnType<typeof filesOf>]> = {
     memory: [
-      [{ name: 'memory.limit_in_bytes', value: String(memoryBytes) }],
-      [{ name: 'memory.max', value: String(memoryBytes) }],
+      [
+        { name: 'memory.limit_in_bytes', value: String(memoryBytes) },
+        { name: 'memory.soft_limit_in_bytes', value: protectedBytes, optional: true },
+      ],
+      [
+        { name: 'memory.max', value: String(memoryBytes) },
+        { name: 'memory.low', value: protectedBytes, optional: true },
+      ],
     ],
     cpu: [
       [
+        notIdle,
         // 1024 shares are what weight 100 is.
-        { name: 'cpu.shares', value: String(Math.max(2, Math.round((cpuWeight * 1024) / 100))) },
+        { name: 'cpu.shares', value: String(Math.max(2, Math.round((weight * 1024) / 100))) },
+        ...idle,
         { name: 'cpu.cfs_period_us', value: String(CPU_PERIOD_US), optional: true },
         { name: 'cpu.cfs_quota_us', value: String(quota), optional: true },
       ],
       [
-        { name: 'cpu.weight', value: String(cpuWeight) },
+        notIdle,
+        { name: 'cpu.weight', value: String(weight) },
+        ...idle,
         { name: 'cpu.max', value: `${quota} ${CPU_PERIOD_US}`, optional: true },
       ],
     ],
     pids: [[{ name: 'pids.max', value: String(threads) }], [{ name: 'pids.max', value: String(threads) }]],
     // Bytes and operations of disks are limited by the VMM itself; here only who goes first.
     io: [
-      [{ name: 'blkio.bfq.weight', value: String(Math.min(1_000, cpuWeight)), optional: true }],
-      [{ name: 'io.weight', value: String(cpuWeight), optional: true }],
+      [{ name: 'blkio.bfq.weight', value: String(Math.min(1_000, weight)), optional: true }],
+      [{ name: 'io.weight', value: String(weight), optional: true }],
     ],
   };
   return controllers.flatMap((controller) => all[controller][version - 1]!);

@@ -128,6 +128,8 @@ function rowOf({ life, report, reportedAt, inFlight }: Known): HostRow {
     },
     reportedAt,
     free: { slots, vcpus, memoryMiB },
+    freeGuaranteed: { vcpus, memoryMiB },
+    shutTo: [],
     pressurePercent: Math.max(cpuSome ?? 0, memorySome ?? 0, ioSome ?? 0),
     occupants: new Occupants(
       (report?.occupancy?.tenants ?? []).map(({ tenant, microvms, coresidency = SHARED }) => ({

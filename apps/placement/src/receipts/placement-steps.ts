@@ -1,5 +1,5 @@
-import { SHARED, type PlacementStep } from '#protocol';
-import { Occupants, type Amounts, type HostRow, type HostTable } from '#scheduling';
+import { classOf, SHARED, type PlacementStep } from '#protocol';
+import { Occupants, type Amounts, type Demand, type HostRow, type HostTable } from '#scheduling';
 
 type Tuple = [number, number, number];
 type HostStep = Extract<PlacementStep, { do: 'host' }>;
@@ -17,10 +17,15 @@ export function hostStep(row: HostRow): HostStep {
 }
 
 /** What changes with every report. */
-export function loadStep({ hostId, reportedAt, free, pressurePercent, occupants, groups }: HostRow): LoadStep {
+export function loadStep(row: HostRow): LoadStep {
+  const { hostId, reportedAt, free, freeGuaranteed, shutTo, pressurePercent, occupants, groups } = row;
   return {
     do: 'load',
     ...{ hostId, reportedAt, free: toTuple(free), pressurePercent },
+    ...(freeGuaranteed.vcpus === free.vcpus && freeGuaranteed.memoryMiB === free.memoryMiB
+      ? {}
+      : { freeGuaranteed: [freeGuaranteed.vcpus, freeGuaranteed.memoryMiB] }),
+    ...(shutTo.length === 0 ? {} : { shutTo: [...shutTo] }),
     occupants: [...occupants.entries()].map(({ tenant, count, coresidency }) =>
       coresidency === SHARED ? [tenant, count] : [tenant, count, coresidency],
     ),
@@ -42,14 +47,30 @@ export function applyStep(table: HostTable, step: PlacementStep): void {
       return;
     }
     case 'decide':
-      if (step.hostId !== null) table.debit(step.hostId, step.demand);
+      if (step.hostId !== null) table.debit(step.hostId, demandIn(step));
   }
 }
 
-function loadOf({ reportedAt, free, pressurePercent, occupants, groups }: HostStep | LoadStep) {
+/** What was asked for in a decision; before there were classes, everything was guaranteed. */
+export function demandIn({ demand }: DecideStep): Demand {
+  return { ...demand, class: classOf(demand) };
+}
+
+function loadOf({
+  reportedAt,
+  free,
+  freeGuaranteed,
+  shutTo = [],
+  pressurePercent,
+  occupants,
+  groups,
+}: HostStep | LoadStep) {
+  const [vcpus, memoryMiB] = freeGuaranteed ?? [free[1], free[2]];
   return {
     reportedAt,
     free: toAmounts(free),
+    freeGuaranteed: { vcpus, memoryMiB },
+    shutTo,
     pressurePercent,
     occupants: new Occupants(
       occupants.map(([tenant, count, coresidency = SHARED]) => ({ tenant, count, coresidency })),

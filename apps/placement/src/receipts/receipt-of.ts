@@ -9,7 +9,7 @@ import {
   type HostTable,
   type Occasion,
 } from '#scheduling';
-import type { DecideStep } from './placement-steps';
+import { demandIn, type DecideStep } from './placement-steps';
 
 /** Verdicts in one answer, at most: with all their filters they then stay below what a message may hold. */
 export const VERDICTS_MOST = 1_000;
@@ -28,16 +28,25 @@ export function receiptOf(
   table: HostTable,
   { hosts, scheduler = SCHEDULER_VERSION }: Telling,
 ): Receipt {
-  const { microvmId, epoch, at, seed, hostId, image, rules, demand } = step;
+  const { microvmId, epoch, at, seed, hostId, image, rules } = step;
+  const demand = demandIn(step);
   const occasion: Occasion = { table, demand, at };
   // The record says what was decided; what follows from it by another version of the scheduler is said to.
   const choice: Choice = { ...chooseHost(occasion, seed), hostId };
   const reason = reasonOf(occasion, choice);
   const told = rowsToTell(table, choice, hosts);
-  const { vcpus, memoryMiB, tenant, excluded } = demand;
+  const { class: of, vcpus, memoryMiB, tenant, excluded } = demand;
   return {
     ...{ id, microvmId, epoch, at, hostId },
-    demand: { image, vcpus, memoryMiB, tenant, excluded: [...excluded], ...(rules ? { placement: rules } : {}) },
+    demand: {
+      image,
+      class: of,
+      vcpus,
+      memoryMiB,
+      tenant,
+      excluded: [...excluded],
+      ...(rules ? { placement: rules } : {}),
+    },
     reason: scheduler === SCHEDULER_VERSION ? reason : `${reason} (decided by version ${scheduler} of the scheduler)`,
     hosts: told.map((row) => verdictOn(row, occasion, choice)),
     omitted: table.size - told.length,

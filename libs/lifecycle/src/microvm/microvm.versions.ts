@@ -41,6 +41,7 @@ function readerOf(event: MicrovmEvent): number {
   const own = EVENTS[event.type] ?? 1;
   if (event.type === 'exited') return Math.max(own, EXITS[event.exit.reason] ?? 1);
   if (event.type === 'observed' && event.as === 'suspended') return 3;
+  if (event.type === 'tuned') return event.reason === undefined ? own : 3;
   if (event.type !== 'requested') return own;
   if (event.spec.idleStop?.action !== undefined) return 3;
   const fields = Object.keys(event.spec) as (keyof MicrovmSpec)[];

@@ -56,12 +56,18 @@ bool parse_end(const Word& word, End* end) {
 
 constexpr uint64_t kMaxNumber = 1'000'000'000;
 
+bool parse_positive(const Word& word, uint64_t* number) {
+  return parse_number(word, kMaxNumber, number) && *number != 0;
+}
+
 bool parse_word(const Word& word, Orders* orders) {
   Word value{};
   if (word.is("idle")) return true;
   if (word.is("nostop")) return orders->no_stop = true;
   if (word.is("quiet")) return orders->quiet = true;
   if (word.has_key("touch=", &value)) return parse_number(value, kMaxNumber, &orders->touch_mib);
+  if (word.has_key("grow=", &value)) return parse_positive(value, &orders->grow_every_ms);
+  if (word.has_key("every=", &value)) return parse_positive(value, &orders->period_ms);
   if (word.has_key("print=", &value)) return parse_number(value, kMaxNumber, &orders->print_lines);
   if (word.has_key("after=", &value)) return parse_number(value, kMaxNumber, &orders->end_after_ms);
   if (word.has_key("exit=", &value)) return parse_end(value, &orders->end);

@@ -14,7 +14,11 @@ enum class End : uint8_t { kNone, kPowerOff, kReboot, kPanic, kTripleFault, kHan
 // What the command line asks for.
 struct Orders {
   uint64_t touch_mib = 0;
+  // One more MiB is touched each so many ms; 0: none.
+  uint64_t grow_every_ms = 0;
   uint32_t burn_percent = 0;
+  // Length of the periods of which burn_percent are computed.
+  uint64_t period_ms = 20;
   uint64_t print_lines = 0;
   End end = End::kNone;
   uint64_t end_after_ms = 0;

@@ -26,7 +26,6 @@ struct Serving {
 #endif
 
 constexpr uint64_t kMib = 1ull << 20;
-constexpr uint64_t kBurnPeriodNs = 20 * kNsPerMs;
 constexpr uint8_t kSoftOff = (5u << 2) | 0x20u;  // SLP_TYP 5, SLP_EN
 constexpr uint8_t kReset = 0xfe;
 constexpr uint8_t kPanicked = 0x01;
@@ -84,12 +83,16 @@ namespace {
   const Orders& orders = life.orders;
   const Clock& clock = life.clock;
   const uint64_t end_at = orders.end == End::kNone ? ~0ull : orders.end_after_ms * kNsPerMs;
-  const uint64_t busy_ns = kBurnPeriodNs * orders.burn_percent / 100;
+  const uint64_t period_ns = orders.period_ms * kNsPerMs;
+  const uint64_t busy_ns = period_ns * orders.burn_percent / 100;
+  const uint64_t grow_ns = orders.grow_every_ms * kNsPerMs;
+  uint64_t grow_at = grow_ns == 0 ? ~0ull : grow_ns;
+  uint64_t touched_mib = orders.touch_mib;
   uint64_t period_start = 0;
   for (;;) {
     serving.poll();
     answer_power_button(life);
-    if (orders.burn_percent == 0 && end_at == ~0ull) {
+    if (orders.burn_percent == 0 && end_at == ~0ull && grow_at == ~0ull) {
       timer_fired = 0;
       wait_for_interrupt();
       continue;
@@ -97,9 +100,11 @@ namespace {
     const uint64_t now = clock.since_boot_ns();
     if (now >= end_at) end_as(orders.end);
     // After a pause many periods may have passed: they are not made up for.
-    if (now >= period_start + kBurnPeriodNs) period_start = now - now % kBurnPeriodNs;
+    if (now >= grow_at) grow_at = touch_memory(life.memory_bytes, touched_mib++, 1) ? now + grow_ns : ~0ull;
+    if (now >= period_start + period_ns) period_start = now - now % period_ns;
     if (now < period_start + busy_ns) continue;
-    const uint64_t next = orders.burn_percent == 0 ? end_at : period_start + kBurnPeriodNs;
+    uint64_t next = orders.burn_percent == 0 ? end_at : period_start + period_ns;
+    if (next > grow_at) next = grow_at;
     sleep_until(clock, next < end_at ? next : end_at);
   }
 }
@@ -108,7 +113,7 @@ bool needs_clock(const Orders& orders) {
 #ifdef CANARY_DEVICES
   if (orders.devices.count != 0) return true;
 #endif
-  return orders.burn_percent != 0 || orders.end_after_ms != 0;
+  return orders.burn_percent != 0 || orders.end_after_ms != 0 || orders.grow_every_ms != 0;
 }
 
 void print_banner(uint64_t memory_bytes, const char* cmdline) {
@@ -117,7 +122,7 @@ void print_banner(uint64_t memory_bytes, const char* cmdline) {
 
 void work(const Orders& orders, uint64_t memory_bytes) {
   if (orders.touch_mib != 0) {
-    if (!touch_memory(memory_bytes, orders.touch_mib)) {
+    if (!touch_memory(memory_bytes, 0, orders.touch_mib)) {
       Line().text("touch=").number(orders.touch_mib).text(" does not fit").send();
       panic();
     }

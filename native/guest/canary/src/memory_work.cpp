@@ -30,15 +30,16 @@ void map_gib(uint64_t gib) {
 
 }  // namespace
 
-bool touch_memory(uint64_t memory_bytes, uint64_t mib) {
+bool touch_memory(uint64_t memory_bytes, uint64_t from_mib, uint64_t mib) {
   if (mib == 0) return true;
-  if (memory_bytes < kTouchStart || mib > (memory_bytes - kTouchStart) / kMib) return false;
-  const uint64_t end = kTouchStart + mib * kMib;
+  if (memory_bytes < kTouchStart || from_mib + mib > (memory_bytes - kTouchStart) / kMib) return false;
+  const uint64_t start = kTouchStart + from_mib * kMib;
+  const uint64_t end = start + mib * kMib;
   const uint64_t last_gib = ram_address(end - kPage) / kGib;
-  for (uint64_t gib = 1; gib <= last_gib; ++gib) {
-    if (gib != kDeviceGib) map_gib(gib);
+  for (uint64_t gib = ram_address(start) / kGib; gib <= last_gib; ++gib) {
+    if (gib != 0 && gib != kDeviceGib) map_gib(gib);
   }
-  for (uint64_t offset = kTouchStart; offset < end; offset += kPage) {
+  for (uint64_t offset = start; offset < end; offset += kPage) {
     const uint64_t address = ram_address(offset);
     *reinterpret_cast<volatile uint64_t*>(address) = address;
   }

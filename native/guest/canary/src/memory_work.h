@@ -4,7 +4,8 @@
 
 namespace canary {
 
-// Writes one word into each 4 KiB page of `mib` MiB of RAM, above the canary's own. False if there is not so much.
-bool touch_memory(uint64_t memory_bytes, uint64_t mib);
+// Writes one word into each 4 KiB page of `mib` MiB of RAM, from `from_mib` on above the canary's own. False if there
+// is not so much.
+bool touch_memory(uint64_t memory_bytes, uint64_t from_mib, uint64_t mib);
 
 }  // namespace canary

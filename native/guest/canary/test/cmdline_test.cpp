@@ -33,10 +33,20 @@ TEST(every_word_is_understood) {
   CHECK_EQ(orders.touch_mib, 64u);
   CHECK_EQ(orders.burn_percent, 25u);
   CHECK_EQ(orders.print_lines, 3u);
+  CHECK_EQ(orders.period_ms, 20u);
+  CHECK_EQ(orders.grow_every_ms, 0u);
   CHECK(orders.end == End::kPanic);
   CHECK_EQ(orders.end_after_ms, 1500u);
   CHECK(orders.no_stop);
   CHECK(orders.quiet);
+}
+
+TEST(bursts_and_growth_are_understood) {
+  const Orders orders = parsed("burn=20 every=2000 touch=8 grow=50");
+  CHECK_EQ(orders.burn_percent, 20u);
+  CHECK_EQ(orders.period_ms, 2000u);
+  CHECK_EQ(orders.touch_mib, 8u);
+  CHECK_EQ(orders.grow_every_ms, 50u);
 }
 
 TEST(every_end_is_understood) {
@@ -49,8 +59,9 @@ TEST(every_end_is_understood) {
 TEST(the_last_word_wins) { CHECK_EQ(parsed("touch=1 touch=2").touch_mib, 2u); }
 
 TEST(bad_words_are_returned_whole) {
-  for (const char* bad : {"bogus", "idl", "idlex", "touch", "touch=", "touch=1x", "touch=-1", "burn=101", "burn=a",
-                          "exit=", "exit=panics", "exit=pani", "after=99999999999999999999", "=", "quiet=1"}) {
+  for (const char* bad :
+       {"bogus", "idl", "idlex", "touch", "touch=", "touch=1x", "touch=-1", "burn=101", "burn=a", "every=0", "grow=0",
+        "grow=x", "exit=", "exit=panics", "exit=pani", "after=99999999999999999999", "=", "quiet=1"}) {
     CHECK_EQ(refused(bad), bad);
     CHECK_EQ(refused((std::string("touch=1 ") + bad + " idle").c_str()), bad);
   }

@@ -1,0 +1,3 @@
+export * from './gates';
+export { waitOfTime, type GuardReading, type WaitSample } from './readings';
+export * from './reclaim';
