@@ -46,13 +46,20 @@ export function addChaosCommand(program: Command): void {
       const root = repositoryRoot();
       const replicas = controllers === undefined ? [] : ['--controllers', String(controllers)];
       const up = [...replicas, ...(options.cluster ? ['--cluster'] : [])];
-      for await (const run of campaign({ root, runs, seed, microvms, up, ...(kinds ? { kinds } : {}) })) {
+      const stop = new AbortController();
+      const interrupted = (): void => {
+        out.note('stops after the run under way and takes its fleet down');
+        stop.abort();
+      };
+      for (const name of ['SIGINT', 'SIGTERM'] as const) process.on(name, interrupted);
+      const { signal } = stop;
+      for await (const run of campaign({ root, runs, seed, microvms, up, signal, ...(kinds ? { kinds } : {}) })) {
         done.push(run);
         out.note(told(run));
       }
       const failed = done.filter(({ violations }) => violations.length > 0);
       if (out.json) out.document({ runs: done });
-      else out.line(`${done.length} runs, seeds ${seed} to ${seed + runs - 1}: ${failed.length} with violations`);
+      else out.line(`${done.length} runs, seeds from ${seed} on: ${failed.length} with violations`);
       if (failed.length > 0) process.exitCode = ExitCode.failed;
     });
 }

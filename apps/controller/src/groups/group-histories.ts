@@ -32,6 +32,7 @@ export class GroupHistories implements OnModuleInit, OnModuleDestroy {
       subjectOf: groupHistory,
       idOf: (record) => record.groupId,
       fold: foldGroupRecord,
+      named: (life, id, revision) => ({ ...life, id, revision }),
       lives: { get: (id) => this.#lives.get(id), set: (life) => this.#set(life) },
       onChange: (life) => this.#listeners.forEach((listener) => listener(life)),
       onDamaged: (groupId, error) =>

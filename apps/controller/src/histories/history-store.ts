@@ -20,6 +20,8 @@ export interface HistoryStoreOptions<Life extends Folded, Record extends Recorde
   subjectOf: (id: string) => string;
   idOf: (record: Record) => string;
   fold: (life: Life | null, record: Record, sequence: number) => Life;
+  /** A decided life, once its record has its place in the history. */
+  named: (life: Omit<Life, 'id' | 'revision'>, id: string, revision: number) => Life;
   /** Where folded lives are kept. */
   lives: { get(id: string): Life | undefined; set(life: Life): void };
   /** Called for every new life, whoever wrote its record. */
@@ -129,9 +131,7 @@ export class HistoryStore<Life extends Folded, Record extends Recorded> {
           if (duplicate) return { decision, life: (await this.#catchUp(id, sequence)).life, appended: false };
           const known = this.options.lives.get(id);
           const next =
-            known && known.revision >= sequence
-              ? known
-              : ({ ...decision.advance.life, id, revision: sequence } as unknown as Life);
+            known && known.revision >= sequence ? known : this.options.named(decision.advance.life, id, sequence);
           if (next !== known) this.#keep(next);
           return { decision, life: next, appended: true };
         } catch (error) {

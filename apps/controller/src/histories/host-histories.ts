@@ -4,7 +4,14 @@ import type { Logger } from 'pino';
 import { LOGGER, NATS } from '#bus';
 import { openHostJournal } from '#fleet';
 import { wallClockMs } from '#journal';
-import { decideHostEvents, foldHostRecord, type HostDecision, type HostEffect, type HostLife } from '#lifecycle';
+import {
+  decideHostEvents,
+  foldHostRecord,
+  nameLife,
+  type HostDecision,
+  type HostEffect,
+  type HostLife,
+} from '#lifecycle';
 import { hostHistory, type Cause, type HostEvent, type HostRecord } from '#protocol';
 import { Partitions } from '../partitions/partitions';
 import { HistoryStore, type Outcome } from './history-store';
@@ -35,6 +42,7 @@ export class HostHistories implements OnModuleInit, OnModuleDestroy {
       subjectOf: hostHistory,
       idOf: (record) => record.hostId,
       fold: foldHostRecord,
+      named: nameLife,
       lives: { get: (id) => this.#lives.get(id), set: (life) => void this.#lives.set(life.id, life) },
       onChange: (life) => this.#listeners.forEach((listener) => listener.changed(life)),
       onDamaged: (hostId, error) => this.logger.error({ hostId, err: error }, 'a history is damaged; it is left alone'),

@@ -7,6 +7,7 @@ import { wallClockMs, type Journal } from '#journal';
 import {
   decideEvents,
   foldMicrovmRecord,
+  nameLife,
   type Decision,
   type MicrovmEffect,
   type MicrovmLife,
@@ -48,6 +49,7 @@ export class MicrovmHistories implements OnModuleInit, OnModuleDestroy {
       subjectOf: microvmHistory,
       idOf: (record) => record.microvmId,
       fold: foldMicrovmRecord,
+      named: nameLife,
       lives: this.index,
       onChange: (life) => this.#listeners.forEach((listener) => listener.changed(life)),
       onDamaged: (microvmId, error) =>

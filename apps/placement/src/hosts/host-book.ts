@@ -23,6 +23,8 @@ export class HostBook {
   readonly #early = new Map<string, { report: DensityReport; at: number }>();
   /** Hosts of which the receipts' log does not know the latest, and whether only the load is new. */
   readonly #changed = new Map<string, 'host' | 'load'>();
+  /** Hosts that changed since {@link mark}, placements included. */
+  #marked: Set<string> | undefined;
   #membersChanged = false;
 
   /** `mayTakeMore`: told of a host that has news, after they are in the table. */
@@ -72,6 +74,7 @@ export class HostBook {
   /** Takes a placement off its host until the host's reports contain it. */
   place(hostId: string, microvmId: string, demand: Demand, at: number, keepMs?: number): void {
     this.table.debit(hostId, demand);
+    this.#marked?.add(hostId);
     this.#known.get(hostId)?.inFlight.push({ microvmId, demand, at, keepMs });
   }
 
@@ -86,6 +89,7 @@ export class HostBook {
   takeAll(): PlacementStep[] {
     this.#membersChanged = false;
     this.#changed.clear();
+    this.#marked = undefined;
     return this.table.rows.map(hostStep);
   }
 
@@ -93,16 +97,39 @@ export class HostBook {
   takeChanges(): PlacementStep[] {
     const steps: PlacementStep[] = [];
     for (const [hostId, what] of this.#changed) {
-      const row = this.table.rows[this.table.indexOf(hostId)!]!;
-      steps.push(what === 'host' ? hostStep(row) : loadStep(row));
+      steps.push(what === 'host' ? hostStep(this.#row(hostId)) : loadStep(this.#row(hostId)));
     }
     this.#changed.clear();
     return steps;
   }
 
+  /** From now on it is noted which hosts change, until {@link takeMarked}. Gives all hosts, in the order of the table. */
+  mark(): string[] {
+    this.#marked = new Set();
+    return this.table.rows.map(({ hostId }) => hostId);
+  }
+
+  /** Some hosts as they are now, as steps. All of them must be there still: see {@link membersChanged}. */
+  take(hostIds: readonly string[]): PlacementStep[] {
+    return hostIds.map((hostId) => hostStep(this.#row(hostId)));
+  }
+
+  /** What has changed since {@link mark}, whatever was taken in between, as steps. */
+  takeMarked(): PlacementStep[] {
+    const steps = this.take([...(this.#marked ?? [])]);
+    this.#marked = undefined;
+    this.#changed.clear();
+    return steps;
+  }
+
+  #row(hostId: string): HostRow {
+    return this.table.rows[this.table.indexOf(hostId)!]!;
+  }
+
   #renew(hostId: string, what: 'host' | 'load'): void {
     this.table.set(rowOf(this.#known.get(hostId)!));
     if (what === 'host' || !this.#changed.has(hostId)) this.#changed.set(hostId, what);
+    this.#marked?.add(hostId);
     this.mayTakeMore(hostId);
   }
 }

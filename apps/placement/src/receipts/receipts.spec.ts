@@ -34,7 +34,8 @@ class BusyFleet {
     journal: Pick<Journal<ReceiptMessage>, 'append'>,
     instance: string,
   ) {
-    this.log = new ReceiptLog(journal, this.book, instance, logger);
+    // Beginnings in several parts, with decisions between them.
+    this.log = new ReceiptLog(journal, this.book, instance, logger, { partHosts: 5 });
     const explained = {
       catchUp: () => this.log.catchUp(),
       append: (step: DecideStep) => this.log.append(step),
@@ -119,10 +120,11 @@ describeWithNats('receipts', () => {
     const seed = Date.now() % 1_000_000;
     process.stdout.write(`receipts: seed ${seed}\n`);
     // Two that decide at the same time do not get into each other's way.
+    const random = new SeededRandom(seed);
     const fleets = [1, 2].map((n) => new BusyFleet(new SeededRandom(seed + n), journal, `instance-${n}`));
     for (let i = 0; i < 1_500; i++) {
       for (const fleet of fleets) fleet.step();
-      if (i % 25 === 0) await new Promise(setImmediate);
+      if (i % 10 === 0) await fleets[random.int(0, 2)]!.made.at(-1)?.id;
     }
     const reader = new ReceiptReader(await openReceiptJournal(nats, () => undefined));
     let chosen = 0;

@@ -17,6 +17,8 @@ export interface CampaignOptions {
   kinds?: readonly string[];
   /** Further options of `volley up`. */
   up?: readonly string[];
+  /** Once aborted no further run begins; the one under way ends as it would, since its faults mend what they hurt. */
+  signal?: AbortSignal;
 }
 
 export interface CampaignRun extends RunReport {
@@ -37,11 +39,12 @@ export async function* campaign({
   microvms = MICROVMS,
   kinds,
   up,
+  signal,
 }: CampaignOptions): AsyncGenerator<CampaignRun> {
   let fleet: ChaosFleet | undefined;
   let watch: RunWatch | undefined;
   try {
-    for (let n = 0; n < runs; n++) {
+    for (let n = 0; n < runs && !signal?.aborted; n++) {
       // Both hosts together hold all; one of them alone does not.
       fleet ??= await ChaosFleet.up({
         root,

@@ -1,13 +1,10 @@
 import type { Cause, Host, HostEvent, HostRecord, HostStateName } from '#protocol';
 import { EventRefusedError, IllegalHistoryError } from '../support/errors';
-import { advance, beginLife, type Advance, type Life } from '../support/life';
+import { advance, beginLife, nameLife, type Advance, type Life, type NamedLife } from '../support/life';
 import { HOST_MACHINE_VERSION, hostMachine, type HostContext, type HostEffect } from './host.machine';
 
 /** The folded history of one host. */
-export interface HostLife extends Life<HostEffect> {
-  readonly id: string;
-  readonly revision: number;
-}
+export type HostLife = NamedLife<HostEffect>;
 
 export const hostState = (life: Life<HostEffect>): HostStateName => life.state as HostStateName;
 export const hostContext = (life: Life<HostEffect>): HostContext => life.context as HostContext;
@@ -80,7 +77,7 @@ export function foldHostRecord(life: HostLife | null, record: HostRecord, sequen
   try {
     const { life: next } = applyHostEvents(life, record.events, record.at, record.machine);
     if (hostState(next) !== record.to) throw new EventRefusedError(`a record to ${record.to}`, hostState(next));
-    return { ...next, id: record.hostId, revision: sequence };
+    return nameLife(next, record.hostId, sequence);
   } catch (error) {
     if (error instanceof EventRefusedError) {
       throw new IllegalHistoryError(`host ${record.hostId} #${sequence}: ${error.message}`);

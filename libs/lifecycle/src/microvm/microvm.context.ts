@@ -1,4 +1,5 @@
 import type { Exit, GuestNetwork, MicrovmEvent, MicrovmSpec, MicrovmTimings, TuningRecord } from '#protocol';
+import { sharedSpec } from './shared-spec';
 
 /** What a microVM's machine remembers besides its state. Changed only by events. */
 export interface MicrovmContext {
@@ -81,8 +82,7 @@ export const NONE: readonly never[] = [];
 
 export function initialContext(input: MicrovmInput): MicrovmContext {
   return {
-    spec: input.spec,
-    specHash: input.specHash,
+    ...sharedSpec(input.spec, input.specHash),
     hostId: null,
     epoch: 0,
     pid: null,

@@ -7,7 +7,7 @@ import {
   type MicrovmStateName,
 } from '#protocol';
 import { EventRefusedError, IllegalHistoryError } from '../support/errors';
-import { advance, beginLife, type Advance, type Life } from '../support/life';
+import { advance, beginLife, nameLife, type Advance, type Life, type NamedLife } from '../support/life';
 import { compactedLife, endsCompacted } from './microvm.compacted';
 import type { MicrovmContext } from './microvm.context';
 import type { MicrovmEffect } from './microvm.effects';
@@ -15,11 +15,7 @@ import { microvmMachine } from './microvm.machine';
 import { MICROVM_MACHINE_VERSION } from './microvm.versions';
 
 /** The folded history of one microVM. */
-export interface MicrovmLife extends Life<MicrovmEffect> {
-  readonly id: string;
-  /** Stream sequence of its last record: what the next append must expect. */
-  readonly revision: number;
-}
+export type MicrovmLife = NamedLife<MicrovmEffect>;
 
 export const microvmState = (life: Life<MicrovmEffect>): MicrovmStateName => life.state as MicrovmStateName;
 export const microvmContext = (life: Life<MicrovmEffect>): MicrovmContext => life.context as MicrovmContext;
@@ -43,7 +39,7 @@ export function applyMicrovmEvents(
 export function foldMicrovmRecord(life: MicrovmLife | null, record: MicrovmRecord, sequence: number): MicrovmLife {
   const from = life ? microvmState(life) : null;
   if (record.from !== from) {
-    if (endsCompacted(record, from)) return { ...compactedLife(record), id: record.microvmId, revision: sequence };
+    if (endsCompacted(record, from)) return nameLife(compactedLife(record), record.microvmId, sequence);
     throw new IllegalHistoryError(`${record.microvmId} #${sequence}: recorded in ${record.from}, folded ${from}`);
   }
   let next;
@@ -59,7 +55,7 @@ export function foldMicrovmRecord(life: MicrovmLife | null, record: MicrovmRecor
   if (to !== record.to) {
     throw new IllegalHistoryError(`${record.microvmId} #${sequence}: recorded as ${record.to}, folds to ${to}`);
   }
-  return { ...next, id: record.microvmId, revision: sequence };
+  return nameLife(next, record.microvmId, sequence);
 }
 
 const iso = (ms: number): string => new Date(ms).toISOString();

@@ -2,9 +2,10 @@ import { assign, setup } from 'xstate';
 import { stopTimeoutMs, type Exit, type MicrovmEvent } from '#protocol';
 import { initialContext, NONE, type MicrovmContext, type MicrovmInput } from './microvm.context';
 import type { MicrovmEffect } from './microvm.effects';
-import { withTuning } from './microvm.tuning';
 import { askAgainAfter, MICROVM_LIMITS, placementBackoff, restartBackoff, snapshotDeadline } from './microvm.limits';
 import { expiryOf, isGoodRun, msUntilScheduledStart, msUntilScheduledStop } from './microvm.policies';
+import { startedTimings } from './microvm.timings';
+import { withTuning } from './microvm.tuning';
 
 /** An event as the machine sees it: with the time of its record, and the version of the machine that accepted it. */
 export type Accepted<E> = E & { at: number; machine: number };
@@ -130,7 +131,7 @@ const machineSetup = setup({
             pid: event.pid,
             network: event.network ?? null,
             reason: null,
-            timings: { ...context.timings, ...event.timings, runningAt: event.at },
+            timings: startedTimings(context.timings, event.timings, event.at),
           }
         : {},
     ),

@@ -5,7 +5,9 @@ import { BusClient, connectNats } from '#bus';
 import {
   controllerVitals,
   createMicrovm,
+  MicrovmSpec,
   OperationError,
+  placeMicrovm,
   sortableId,
   type MicrovmSpecInput,
   type ReplyOf,
@@ -49,6 +51,8 @@ export interface ControlResult {
     acceptedToDecided: Distribution | null;
     acceptedToRunning: Distribution | null;
   };
+  /** The placement service alone, asked at even intervals while all hosts report: from asking to the stored decision. */
+  placement: { perSecond: number; asked: Distribution | null };
   /** One controller is killed under that load. */
   takeOver: { longestStartMs: number; startsAfterKill: number; lost: number };
   overload: {
@@ -70,6 +74,8 @@ export interface ControlResult {
 const SPEC: MicrovmSpecInput = { image: 'canary', memoryMiB: 4 };
 const VCPUS_PER_CPU = 64;
 const CREATE_MS = 15_000;
+/** What the whole path has to take, so that placement is measured where it is used. */
+const PLACED_EACH_SECOND = 1_000;
 const SETTLE_MS = 120_000;
 
 /** Measures the control plane alone: real nats-server, controllers and placement, scripted hosts. */
@@ -118,9 +124,10 @@ class ControlBench {
     const sustained = await this.#sustained();
     const memory = await this.#memory(empty);
     const moderate = await this.#moderate(sustained.perSecond);
+    const placement = await this.#placement();
     const takeOver = await this.#takeOver(sustained.perSecond);
     const overload = await this.#overload(sustained.perSecond);
-    return { sustained, memory, moderate, takeOver, overload };
+    return { sustained, memory, moderate, placement, takeOver, overload };
   }
 
   async #create(deadlineMs = CREATE_MS, id = newId()): Promise<string> {
@@ -172,17 +179,28 @@ class ControlBench {
     const perSecond = round(pace * this.parameters.moderate);
     this.progress(`${perSecond} creates per second for 10 s`);
     const before = new Set(this.#tally.starts.keys());
-    const { calls } = await this.#arrive(perSecond, 10_000);
+    const { calls } = await arrivals(perSecond, 10_000, () => this.#create());
     await Promise.allSettled(calls);
     await this.#settle();
     return { perSecond, ...this.#latencies((id) => !before.has(id)) };
+  }
+
+  async #placement(): Promise<ControlResult['placement']> {
+    this.progress(`${PLACED_EACH_SECOND} placements per second for 10 s`);
+    const spec = MicrovmSpec.parse(SPEC);
+    const { calls, answers } = await arrivals(PLACED_EACH_SECOND, 10_000, async () => {
+      const id = newId();
+      await this.bus.call(placeMicrovm, { microvmId: id, epoch: 1, decisionId: id, spec, excluded: [] });
+    });
+    await Promise.all(calls);
+    return { perSecond: PLACED_EACH_SECOND, asked: distribution(answers) ?? null };
   }
 
   async #takeOver(pace: number): Promise<ControlResult['takeOver']> {
     const perSecond = round(pace * this.parameters.moderate * 0.5);
     this.progress(`${perSecond} creates per second, and one controller is killed`);
     const before = new Set(this.#tally.starts.keys());
-    const arriving = this.#arrive(perSecond, 12_000);
+    const arriving = arrivals(perSecond, 12_000, () => this.#create());
     await pause(4_000);
     const victim = this.#controllers.at(-1)!;
     const killedAt = Date.now();
@@ -206,7 +224,7 @@ class ControlBench {
     this.progress(`${offered} creates per second for ${overloadSeconds} s`);
     const from = this.#tally.running;
     const startedMs = performance.now();
-    const { calls, answers } = await this.#arrive(offered, overloadSeconds * 1_000);
+    const { calls, answers } = await arrivals(offered, overloadSeconds * 1_000, () => this.#create());
     const ranInTime = this.#tally.running - from;
     const wallMs = performance.now() - startedMs;
     const outcomes = await Promise.allSettled(calls);
@@ -232,23 +250,6 @@ class ControlBench {
       toldWhen,
       answer: distribution(answers) ?? null,
     };
-  }
-
-  /** Creates that come at even intervals whatever becomes of those before, as a crowd of callers sends them; resolves when the last is sent. */
-  async #arrive(perSecond: number, ms: number): Promise<Arrivals> {
-    const calls: Promise<string>[] = [];
-    const answers: number[] = [];
-    const beganMs = performance.now();
-    for (let elapsed = 0; elapsed < ms; await pause(5)) {
-      elapsed = Math.min(ms, performance.now() - beganMs);
-      while (calls.length < (elapsed / 1_000) * perSecond) {
-        const sentMs = performance.now();
-        const call = this.#create();
-        call.finally(() => answers.push(performance.now() - sentMs)).catch(() => undefined);
-        calls.push(call);
-      }
-    }
-    return { calls, answers };
   }
 
   /** Until everything accepted so far runs. */
@@ -279,10 +280,27 @@ class ControlBench {
 
 type Vitals = ReplyOf<typeof controllerVitals>;
 
-interface Arrivals {
-  calls: Promise<string>[];
+interface Arrivals<T> {
+  calls: Promise<T>[];
   /** How long each answer took, ms. */
   answers: number[];
+}
+
+/** Calls that come at even intervals whatever becomes of those before, as a crowd of callers sends them; resolves when the last is sent. */
+async function arrivals<T>(perSecond: number, ms: number, call: () => Promise<T>): Promise<Arrivals<T>> {
+  const calls: Promise<T>[] = [];
+  const answers: number[] = [];
+  const beganMs = performance.now();
+  for (let elapsed = 0; elapsed < ms; await pause(5)) {
+    elapsed = Math.min(ms, performance.now() - beganMs);
+    while (calls.length < (elapsed / 1_000) * perSecond) {
+      const sentMs = performance.now();
+      const one = call();
+      one.finally(() => answers.push(performance.now() - sentMs)).catch(() => undefined);
+      calls.push(one);
+    }
+  }
+  return { calls, answers };
 }
 
 const newId = (): string => sortableId(Date.now(), randomBytes(10));
