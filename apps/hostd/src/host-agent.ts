@@ -213,7 +213,16 @@ export class HostAgent {
     density.start();
     const { slots: keeper, cgroups } = places;
     const fabric = await places.fabric();
-    const ledger = new Ledger({ state: chronicle.state, size: slots, slots: keeper, cgroups, fabric, disks, log });
+    const ledger = new Ledger({
+      state: chronicle.state,
+      size: slots,
+      slots: keeper,
+      cgroups,
+      fabric,
+      disks,
+      suspensions,
+      log,
+    });
     return new HostAgent(
       config,
       description,

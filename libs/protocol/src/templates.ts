@@ -29,6 +29,8 @@ export const TemplateManifest = z.strictObject({
   /** What its source was made from: a clone has its image, vCPUs, memory and devices. */
   spec: MicrovmSpec,
   platform: SnapshotPlatform,
+  /** For how long its source stood still. */
+  pauseMs: z.number().nonnegative(),
   /** Files of the snapshot and of its disks, by their names in the folder of the template. */
   files: z
     .array(z.strictObject({ name: z.string().regex(/^[a-z0-9][a-z0-9.-]{0,63}$/), blob: Blob }))

@@ -22,7 +22,7 @@ parentPort!.on('message', ({ number, track, forget }: SamplerOrder) => {
   const host = readHost(proc, group);
   const atMs = nowMs();
   const cpuTime = sampler.cpuTime();
-  const cpu = cpuWatch.read(atMs, host.cpu, cpuTime, () => sampler.pids());
+  const cpu = cpuWatch.read(atMs, () => sampler.pids());
   const round: SamplerRound = { number, atMs, readings, host, cpuTime, cpu, samplingCpuMs: cost.end() };
   parentPort!.postMessage(round);
 });

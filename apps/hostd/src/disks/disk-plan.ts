@@ -41,9 +41,9 @@ export function keepsDisks(spec: MicrovmSpec): boolean {
   return (spec.disks?.length ?? 0) > 0 || spec.rootDiskMiB !== undefined || isLinuxSpec(spec);
 }
 
-/** The largest file that a microVM with these disks can have its host write, in bytes: a disk and what its format adds. */
-export function largestFileBytes({ overlay, data }: DiskPlan): number {
-  const largest = Math.max(0, ...data.map(({ sizeMiB }) => sizeMiB), overlay?.sizeMiB ?? 0);
+/** The largest file that a microVM with these disks can have its host write, in bytes: a disk and what its format adds, or a snapshot. */
+export function largestFileBytes({ overlay, data }: DiskPlan, memoryMiB: number): number {
+  const largest = Math.max(memoryMiB, ...data.map(({ sizeMiB }) => sizeMiB), overlay?.sizeMiB ?? 0);
   return Math.ceil(largest * 1.01 + 64) * 1024 * 1024;
 }
 

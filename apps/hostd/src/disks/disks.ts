@@ -70,6 +70,21 @@ export class Disks {
     }
   }
 
+  /** Whether a microVM has a disk of this name here. */
+  has(microvmId: string, name: string): boolean {
+    const file = join(this.folderOf(microvmId), name);
+    return existsSync(`${file}.base`) || existsSync(`${file}.raw`);
+  }
+
+  /** An empty folder for the disks of a microVM, in place of what was there. */
+  async begin(microvmId: string): Promise<string> {
+    const folder = this.folderOf(microvmId);
+    this.#requireSpace();
+    await rm(folder, { recursive: true, force: true });
+    await mkdir(folder, { recursive: true, mode: 0o700 });
+    return folder;
+  }
+
   /** Makes a disk, or finds the one of an earlier start. @throws DiskError */
   async prepare(microvmId: string, disk: PlannedDisk): Promise<DiskFiles> {
     const folder = this.folderOf(microvmId);

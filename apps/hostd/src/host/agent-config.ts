@@ -44,6 +44,8 @@ export const AgentConfig = z.object({
   canaryDevicesPath: z.string().default(join(ROOT, 'native/build/guest/canary-devices.bin')),
   /** What the files of imported images may take on this host's disk, in the host directory. */
   imageCacheMib: count.default(20_480),
+  /** What templates may take of this host's disk, in the host directory. */
+  templateMib: count.default(20_480),
   /** `name=value` pairs, separated by commas. */
   labels: z
     .string()

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { parseMeminfo } from '#density';
 import type { Capacity } from '#scheduling';
 import type { KvmProbe } from '#microvm';
-import type { HostDescription } from '#protocol';
+import type { HostDescription, SnapshotPlatform } from '#protocol';
 import { bootId } from '../recovery/vmm-search';
 import { defaultReserveMiB, defaultSlots, openFilesLimit, type AgentConfig } from './agent-config';
 
@@ -50,9 +50,16 @@ export function describeHost(
     overcommit,
     images,
     linux: linuxGuests(probe),
+    ...(platformOf(probe) ? { snapshots: platformOf(probe) } : {}),
     ...places,
     labels,
   };
+}
+
+/** What snapshots that are taken here depend on; undefined: nothing runs here. */
+export function platformOf({ available, kind, cpu }: KvmProbe): SnapshotPlatform | undefined {
+  if (!available || kind === undefined) return undefined;
+  return { kvm: kind, ...(cpu ? { cpu } : {}) };
 }
 
 /** Stock kernels need a KVM that runs guest supervisor code as it is. */

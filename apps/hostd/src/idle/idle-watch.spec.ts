@@ -32,7 +32,7 @@ describe('a microVM that is stopped when it idles', () => {
     candidate = { epoch: 1, idleStop, isServing: true };
     watch = new IdleWatch({
       candidate: () => candidate,
-      stop: (id, message) => stopped.push(`${id} ${message}`),
+      end: (id, message) => stopped.push(`${id} ${message}`),
       nowMs: () => now,
     });
     watch.countSessionsBy(() => sessions);

@@ -12,8 +12,8 @@ export interface IdleCandidate {
 export interface IdleWatchParts {
   /** Undefined: nothing of it runs here. */
   candidate: (microvmId: string) => IdleCandidate | undefined;
-  /** Stops it in order; the message says why. */
-  stop: (microvmId: string, message: string) => void;
+  /** Stops or suspends it in order; the message says why. */
+  end: (microvmId: string, message: string) => void;
   /** Monotonic clock, ms. */
   nowMs: () => number;
 }
@@ -61,9 +61,10 @@ export class IdleWatch {
     if (isUsed || use?.epoch !== epoch) {
       this.#uses.set(id, { epoch, lastMs: now });
     } else if (now - use.lastMs >= afterSeconds * 1_000) {
-      this.parts.stop(
+      const done = candidate.idleStop.action === 'suspend' ? 'suspended' : 'stopped';
+      this.parts.end(
         id,
-        `stopped because it had used less than ${cpuPercent} % of a CPU for ${afterSeconds} s and nobody was connected`,
+        `${done} because it had used less than ${cpuPercent} % of a CPU for ${afterSeconds} s and nobody was connected`,
       );
       this.#uses.delete(id);
     }

@@ -5,11 +5,22 @@ import type { Expiry } from '../microvms/expiry';
 /** A command that waits to be done on an incarnation that is here. */
 export type PendingCommand =
   | { type: 'pause' | 'resume'; commandId: string }
+  | { type: 'snapshot'; commandId: string; templateId: string }
+  /** idle: the host's own, and what its history will say about it. */
+  | { type: 'suspend'; commandId: string; idle?: string }
   /** killAt: wall clock, ms. idle: the host's own, and what its history will say about it. */
   | { type: 'stop'; commandId: string; killAt: number; idle?: string };
 
-/** What an incarnation does, as far as the journal knows. `admitted`: granted, its process may or may not exist yet. */
-export type Phase = 'admitted' | 'launched' | 'running' | 'paused' | 'ended';
+/**
+ * What an incarnation does, as far as the journal knows. `admitted`: granted, its process may or may not exist yet. `suspended`: its memory
+ * is on the disk, it holds no place.
+ */
+export type Phase = 'admitted' | 'launched' | 'running' | 'paused' | 'suspended' | 'ended';
+
+/** Whether it holds a slot and its share of the host. */
+export function holdsPlace({ phase }: { phase: Phase }): boolean {
+  return phase !== 'ended' && phase !== 'suspended';
+}
 
 /** One incarnation of a microVM that this host holds, alive or as remains. */
 export interface IncarnationRecord {
@@ -26,6 +37,8 @@ export interface IncarnationRecord {
   slot?: number;
   /** When this host ends it by itself. */
   expiry?: Expiry;
+  /** It goes on from where an earlier incarnation of it was suspended here. */
+  restored?: true;
   /** In place of its spec's, since it was changed. */
   metadata?: Record<string, string>;
   /** How often the kernel had killed for memory in its place before it came. */
@@ -68,6 +81,7 @@ export type Change =
       receivedAt: number;
       admittedAt: number;
       expiry?: Expiry;
+      restored?: true;
     })
   | (OfIncarnation & { type: 'launched'; identity: VmmIdentity; oomKills?: number })
   | (OfIncarnation & { type: 'metadata'; values: Record<string, string> })
@@ -75,6 +89,8 @@ export type Change =
   | (OfIncarnation & { type: 'expiry'; expiry?: Expiry })
   | (OfIncarnation & { type: 'running' })
   | (OfIncarnation & { type: 'paused' })
+  /** Of one that is suspended already, as a lower epoch: it goes by this one now. */
+  | (OfIncarnation & { type: 'suspended' })
   | (OfIncarnation & { type: 'ended'; exit: Exit })
   | (OfIncarnation & { type: 'erasing'; upTo: number })
   /** Nothing of this epoch or a lower one is left here, and none of them starts here again. */

@@ -62,7 +62,7 @@ function foldSnapshot(state: HostState, snapshot: NonNullable<HostRecord['snapsh
 function foldChange(state: HostState, change: Change): void {
   const { microvmId, epoch } = change;
   if (change.type === 'admitted') {
-    const { spec, coresidency, slot, receivedAt, admittedAt, expiry } = change;
+    const { spec, coresidency, slot, receivedAt, admittedAt, expiry, restored } = change;
     state.incarnations.set(microvmId, {
       microvmId,
       epoch,
@@ -73,8 +73,17 @@ function foldChange(state: HostState, change: Change): void {
       receivedAt,
       admittedAt,
       ...(expiry === undefined ? {} : { expiry }),
+      ...(restored ? { restored } : {}),
       pending: [],
     });
+    return fence(state, microvmId, epoch - 1);
+  }
+  if (change.type === 'suspended') {
+    const held = state.incarnations.get(microvmId);
+    if (!held || (held.epoch !== epoch && held.phase !== 'suspended')) return;
+    held.phase = 'suspended';
+    held.epoch = epoch;
+    held.pending = [];
     return fence(state, microvmId, epoch - 1);
   }
   if (change.type === 'fenced') return fence(state, microvmId, epoch);

@@ -26,6 +26,7 @@ describe('the ledger', () => {
     cgroups?: Record<string, number[]>;
     scan?: object;
     disks?: string[];
+    memory?: string[];
   }) => {
     const done: string[] = [];
     const parts: LedgerParts = {
@@ -47,6 +48,7 @@ describe('the ledger', () => {
         repair: (stray, missing) => Promise.resolve(void done.push(`repair ${stray.join()} ${missing.join()}`)),
         relay: () => Promise.resolve(void done.push('relay')),
       },
+      suspensions: { list: () => more.memory ?? [] },
       disks: { list: () => more.disks ?? [], remove: (id) => Promise.resolve(void done.push(`rm ${id}`)) },
       log: pino({ level: 'silent' }),
       kill: (pid) => void done.push(`kill ${pid}`),
@@ -87,6 +89,12 @@ describe('the ledger', () => {
       'packetFilter policy_3',
     ]);
     expect(done).toEqual(['repair vt9 vt1', 'relay']);
+  });
+
+  it('names memory of suspended microVMs that nobody knows, and leaves it alone', async () => {
+    const { ledger, done } = make({ memory: ['alive', 'unknown'] });
+    expect(await ledger.audit()).toMatchObject([{ kind: 'memory', name: 'unknown', reclaimed: false }]);
+    expect(done).toEqual([]);
   });
 
   it('removes disks of what was erased, and leaves alone and names once what nobody knows', async () => {

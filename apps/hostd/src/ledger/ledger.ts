@@ -1,13 +1,15 @@
 import type { Logger } from 'pino';
 import type { Cgroups } from '../cgroups/cgroups';
 import type { Disks } from '../disks/disks';
+import { holdsPlace } from '../journal/host-record';
 import type { HostState } from '../journal/host-state';
 import type { Fabric } from '../network/fabric';
 import type { SlotKeeper } from '../slots/slot-keeper';
+import type { SnapshotFolders } from '../snapshots/snapshot-folders';
 
 /** Something of the host that is not as the journal says. */
 export interface Leak {
-  kind: 'slot' | 'process' | 'cgroup' | 'tap' | 'packetFilter' | 'disk';
+  kind: 'slot' | 'process' | 'cgroup' | 'tap' | 'packetFilter' | 'disk' | 'memory';
   name: string;
   /** What was found, for people. */
   found: string;
@@ -23,6 +25,8 @@ export interface LedgerParts {
   cgroups: Pick<Cgroups, 'list' | 'processesOf' | 'remove'>;
   fabric: Pick<Fabric, 'scan' | 'repair' | 'relay'> | undefined;
   disks: Pick<Disks, 'list' | 'remove'>;
+  /** The memory of suspended microVMs. */
+  suspensions: Pick<SnapshotFolders, 'list'>;
   log: Logger;
   kill?: (pid: number) => void;
 }
@@ -36,7 +40,13 @@ export class Ledger {
   constructor(private readonly parts: LedgerParts) {}
 
   async audit(): Promise<Leak[]> {
-    const leaks = [...this.#slots(), ...this.#cgroups(), ...(await this.#network()), ...(await this.#disks())];
+    const leaks = [
+      ...this.#slots(),
+      ...this.#cgroups(),
+      ...(await this.#network()),
+      ...(await this.#disks()),
+      ...this.#memory(),
+    ];
     for (const leak of leaks) {
       const { kind, name } = leak;
       // What cannot be put right is told once.
@@ -51,8 +61,8 @@ export class Ledger {
   #slots(): Leak[] {
     const { state, slots } = this.parts;
     const owned = new Set<number>();
-    for (const { phase, slot } of state.incarnations.values())
-      if (phase !== 'ended' && slot !== undefined) owned.add(slot);
+    for (const record of state.incarnations.values())
+      if (holdsPlace(record) && record.slot !== undefined) owned.add(record.slot);
     return slots.held().flatMap((number) => {
       if (owned.has(number)) return [];
       slots.giveBack(slots.slot(number));
@@ -98,6 +108,15 @@ export class Ledger {
       ...missingTaps.map((name): Leak => ({ kind: 'tap', name, found: 'it has vanished', reclaimed: true })),
       ...policies.map((name): Leak => ({ kind: 'packetFilter', name, found: 'not as it should be', reclaimed: true })),
     ];
+  }
+
+  /** Memory is somebody's data too, and this host knows of all that it should have. */
+  #memory(): Leak[] {
+    const { state, suspensions } = this.parts;
+    return suspensions.list().flatMap((name): Leak[] => {
+      const found = 'no record knows the suspended microVM that this was; remove it by hand if nobody needs it';
+      return state.incarnations.has(name) ? [] : [{ kind: 'memory', name, found, reclaimed: false }];
+    });
   }
 
   /** Disks are somebody's data: they go only where this host knows that their microVM was erased. */

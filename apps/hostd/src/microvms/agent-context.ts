@@ -3,10 +3,14 @@ import type { Pacer } from '#concurrency';
 import type { SampleTarget } from '#density';
 import type { WallClock } from '#journal';
 import type { LaunchSpec, MicrovmDriver } from '#microvm';
-import type { MicrovmSpec, RunConfig } from '#protocol';
+import type { MicrovmSpec, RunConfig, SnapshotPlatform } from '#protocol';
 import type { Admission } from '#scheduling';
 import type { Cgroups } from '../cgroups/cgroups';
 import type { Disks } from '../disks/disks';
+import type { RunNews } from '../density/run-news';
+import type { SnapshotFolders } from '../snapshots/snapshot-folders';
+import type { SnapshotObstacle } from '../snapshots/snapshot-obstacle';
+import type { TemplateStore } from '../templates/template-store';
 import type { SlotKeeper } from '../slots/slot-keeper';
 import type { Chronicle } from './chronicle';
 import type { Moment } from './expiry';
@@ -87,7 +91,7 @@ export interface ImageStore {
 
 /** Is told which VMMs run, to measure them. */
 export interface RunWatcher {
-  began(target: SampleTarget): void;
+  began(target: SampleTarget, news: RunNews): void;
   ended(microvmId: string): void;
 }
 
@@ -97,8 +101,14 @@ export interface AgentContext {
   readonly driver: MicrovmDriver;
   readonly admission: Admission;
   readonly slots: SlotKeeper;
-  readonly cgroups: Pick<Cgroups, 'limit' | 'oomKills'>;
+  readonly cgroups: Pick<Cgroups, 'limit' | 'oomKills' | 'groupOf'>;
   readonly disks: Disks;
+  readonly templates: TemplateStore;
+  /** The memory of suspended microVMs, by their ids. */
+  readonly suspensions: SnapshotFolders;
+  /** Of the snapshots that are taken and restored here; undefined: none are. */
+  readonly platform: SnapshotPlatform | undefined;
+  readonly snapshotObstacle: SnapshotObstacle;
   readonly folders: RunFolders;
   readonly clock: Pick<WallClock, 'now' | 'ofMonotonic'>;
   /** All clocks at once, for what must not depend on the wall clock alone. */

@@ -12,8 +12,8 @@ export type Verdict =
   /** It was answered before: the same again. */
   | { kind: 'answered'; answer: Answer }
   | { kind: 'refuse'; reason: string }
-  /** Grant or refuse a place, then start it. */
-  | { kind: 'admit' }
+  /** Grant or refuse a place, then start it; from where it was suspended, if there is such a one. */
+  | { kind: 'admit'; suspended?: IncarnationRecord }
   /** A lower epoch of this microVM is alive here: end it, then decide again. */
   | { kind: 'endFirst'; incarnation: IncarnationRecord }
   /** That is so already, or under way. */
@@ -22,10 +22,12 @@ export type Verdict =
   | { kind: 'ended'; incarnation: IncarnationRecord }
   /** It is not here: say so, and see to it that it never starts here, or the saying would become a lie. */
   | { kind: 'absent'; superseded?: IncarnationRecord }
-  /** Pause, resume or stop this one. */
+  /** Pause, resume, suspend, stop, or take a snapshot of this one. */
   | { kind: 'do'; incarnation: IncarnationRecord }
   /** End this one at another instant, or never. */
   | { kind: 'expire'; incarnation: IncarnationRecord }
+  /** It is suspended here, and its memory shall go: it ends. */
+  | { kind: 'discard'; incarnation: IncarnationRecord }
   /** Tell what it does. */
   | { kind: 'observe'; incarnation: IncarnationRecord }
   /** End and remove this one. */
@@ -62,19 +64,26 @@ function tooLow(state: HostState, command: HostCommand): Verdict {
   return { kind: 'refuse', reason: `epoch ${command.epoch} is over on this host, which has seen epoch ${seen}` };
 }
 
-function decideStart(state: HostState, command: HostCommand): Verdict {
+function decideStart(state: HostState, command: StartCommand): Verdict {
   const held = state.incarnations.get(command.microvmId);
   if (held?.epoch === command.epoch) {
     if (held.erasing !== undefined) return tooLow(state, command);
+    if (held.phase === 'suspended' && command.restore) return { kind: 'admit', suspended: held };
     return alive(held) ? { kind: 'known' } : { kind: 'ended', incarnation: held };
   }
   if (command.epoch <= seenEpoch(state, command.microvmId)) return tooLow(state, command);
+  if (command.restore) return held?.phase === 'suspended' ? { kind: 'admit', suspended: held } : absent(held);
   return held && alive(held) ? { kind: 'endFirst', incarnation: held } : { kind: 'admit' };
 }
 
-/** pause, resume, stop. */
+/** pause, resume, snapshot, suspend, stop. */
 function decideOrder(state: HostState, command: HostCommand): Verdict {
   const held = state.incarnations.get(command.microvmId);
+  if (held?.phase === 'suspended' && held.epoch <= command.epoch) {
+    if (command.type === 'stop') return { kind: 'discard', incarnation: held };
+    if (command.type === 'suspend') return { kind: 'observe', incarnation: held };
+    return { kind: 'refuse', reason: 'it is suspended' };
+  }
   if (held?.epoch === command.epoch) {
     if (!alive(held)) return { kind: 'ended', incarnation: held };
     return held.erasing !== undefined && command.type !== 'stop'
@@ -93,6 +102,8 @@ function decideExpire(state: HostState, command: HostCommand): Verdict {
 
 function decideVerify(state: HostState, command: HostCommand): Verdict {
   const held = state.incarnations.get(command.microvmId);
+  // A later incarnation that was to go on from it, and of which this host has not heard.
+  if (held?.phase === 'suspended' && held.epoch <= command.epoch) return { kind: 'observe', incarnation: held };
   if (held?.epoch === command.epoch) return { kind: alive(held) ? 'observe' : 'ended', incarnation: held };
   return held && held.epoch > command.epoch ? { kind: 'absent' } : absent(held);
 }

@@ -2,6 +2,13 @@ import { randomBytes } from 'node:crypto';
 import type { Exit, GuestNetwork, HostFact, StartTimings } from '#protocol';
 import type { IncarnationRecord, OutboxFact } from '../journal/host-record';
 
+type Taken = Omit<Extract<HostFact, { type: 'snapshotTaken' }>, 'type' | 'hostId' | 'epoch'>;
+interface Suspension {
+  bytes: number;
+  pauseMs: number;
+  reason: string | undefined;
+}
+
 /**
  * Makes the facts of one host. Their ids are derived from what they tell, so that a fact told twice, also after a crash in
  * between, is one fact to the controller.
@@ -23,7 +30,7 @@ export class Facts {
     return this.#fact(incarnation, 'started', { type: 'started', ...this.#of(incarnation), pid, timings, ...more });
   }
 
-  exited(incarnation: IncarnationRecord, exit: Exit): OutboxFact {
+  exited(incarnation: { microvmId: string; epoch: number }, exit: Exit): OutboxFact {
     return this.#fact(incarnation, 'exited', { type: 'exited', ...this.#of(incarnation), exit });
   }
 
@@ -40,9 +47,23 @@ export class Facts {
     return this.#fact(incarnation, `resumed-${commandId}`, { type: 'resumedOnHost', ...this.#of(incarnation) });
   }
 
+  snapshotTaken(incarnation: IncarnationRecord, commandId: string, taken: Taken): OutboxFact {
+    return this.#fact(incarnation, `snapshot-${commandId}`, {
+      type: 'snapshotTaken',
+      ...this.#of(incarnation),
+      ...taken,
+    });
+  }
+
+  suspended(incarnation: IncarnationRecord, commandId: string, { bytes, pauseMs, reason }: Suspension): OutboxFact {
+    const why = reason === undefined ? {} : { reason };
+    const fact: HostFact = { type: 'suspended', ...this.#of(incarnation), bytes, pauseMs, ...why };
+    return this.#fact(incarnation, `suspended-${commandId}`, fact);
+  }
+
   commandFailed(
     incarnation: IncarnationRecord,
-    command: 'pause' | 'resume' | 'stop',
+    command: Extract<HostFact, { type: 'commandFailed' }>['command'],
     commandId: string,
     reason: string,
   ): OutboxFact {
@@ -51,7 +72,11 @@ export class Facts {
   }
 
   /** Each observation is a fact of its own: it was made at another time. */
-  observed(incarnation: IncarnationRecord, as: 'starting' | 'running' | 'paused', pid: number | undefined): OutboxFact {
+  observed(
+    incarnation: { microvmId: string; epoch: number },
+    as: 'starting' | 'running' | 'paused' | 'suspended',
+    pid: number | undefined,
+  ): OutboxFact {
     const fact: HostFact = {
       type: 'observed',
       ...this.#of(incarnation),

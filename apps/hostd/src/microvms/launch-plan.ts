@@ -19,6 +19,8 @@ export interface LaunchInputs {
   slot: Slot;
   overlay?: ReadyDisk;
   data: readonly ReadyDisk[];
+  /** Folder of the snapshot that it goes on from, in place of booting. */
+  restore?: string;
   /** Of the guest's interface. */
   mtu?: number;
   /** Name servers of guests. */
@@ -38,14 +40,15 @@ const BALLOON_STATISTICS_MS = 10_000;
 export function planLaunch(inputs: LaunchInputs): LaunchPlan {
   const { microvmId, spec, source } = inputs;
   const { cmdline: first = source.linux ? LINUX_CMDLINE : canaryWords(inputs), linux, ...boot } = source;
+  const { bootProtocol, irqchip } = boot;
   return {
     id: microvmId,
-    ...boot,
+    ...(inputs.restore === undefined ? boot : { bootProtocol, irqchip, restore: { directory: inputs.restore } }),
     vcpus: spec.vcpus,
     memoryMiB: spec.memoryMiB,
     cmdline: [first, spec.cmdline].filter((words) => words !== '').join(' '),
     devices: devicesOf(inputs),
-    ...(linux ? { initrdExtra: guestConfig(inputs, linux) } : {}),
+    ...(linux && inputs.restore === undefined ? { initrdExtra: guestConfig(inputs, linux) } : {}),
     ...(spec.consoleLimit ? { consoleLimit: limiterOf(spec.consoleLimit) } : {}),
   };
 }

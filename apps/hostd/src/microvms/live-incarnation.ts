@@ -2,7 +2,9 @@ import type { Logger } from 'pino';
 import type { Permit } from '#concurrency';
 import { VmmGoneError, type ExitReport, type MicrovmProcess, type VmmIdentity } from '#microvm';
 import { wantedDevices, type Exit, type GuestNetwork, type StartTimings } from '#protocol';
-import type { IncarnationRecord, PendingCommand } from '../journal/host-record';
+import { deviceReadingOf } from '../density/device-reading';
+import type { RunNews } from '../density/run-news';
+import type { IncarnationRecord, OutboxFact, PendingCommand } from '../journal/host-record';
 import type { AgentContext } from './agent-context';
 import { abortable, within } from './deadline';
 import { exitOf, HOST_RESTARTED, type EndCause } from './exits';
@@ -28,6 +30,7 @@ export class LiveIncarnation {
   #process: MicrovmProcess | undefined;
   #cause: EndCause | undefined;
   #over = false;
+  #suspended = false;
   #resolveEnded!: () => void;
   #killTimer: NodeJS.Timeout | undefined;
   #killAt = Infinity;
@@ -62,6 +65,11 @@ export class LiveIncarnation {
   /** Whether it has been asked to end, or told to. */
   get isEnding(): boolean {
     return this.#over || this.#cause !== undefined || this.#stopCommandId !== undefined;
+  }
+
+  /** Whether its end is written down. */
+  get isOver(): boolean {
+    return this.#over;
   }
 
   get process(): MicrovmProcess | undefined {
@@ -229,8 +237,12 @@ export class LiveIncarnation {
     const { chronicle, facts } = this.context;
     const { microvmId, epoch } = this.record;
     const { pid } = process.identity;
-    const fact = facts.started(this.record, pid, this.#timings(process, bootedNs), this.#guestNetwork());
-    if (chronicle.record({ change: { type: 'running', microvmId, epoch }, facts: [fact] })) this.#watch(process);
+    const timings = this.#timings(process, bootedNs);
+    const fact = facts.started(this.record, pid, timings, this.#guestNetwork());
+    if (!chronicle.record({ change: { type: 'running', microvmId, epoch }, facts: [fact] })) return;
+    // It has its memory mapped; nobody else needs the file.
+    if (this.record.restored) void this.context.suspensions.remove(microvmId);
+    this.#watch(process, { startSeconds: (timings.guestBootedAt - timings.admittedAt) / 1_000 });
   }
 
   #guestNetwork(): GuestNetwork | undefined {
@@ -253,12 +265,17 @@ export class LiveIncarnation {
     return { receivedAt, admittedAt, launchedAt, vmmEnteredAt, guestRunAt, guestBootedAt: next(bootedNs) };
   }
 
-  #watch(process: MicrovmProcess): void {
+  #watch(process: MicrovmProcess, news: RunNews = {}): void {
     try {
-      const { guestMemoryAddress, guestMemoryBytes, vcpuTids } = process.stats();
+      const { guestMemoryAddress, guestMemoryBytes, vcpuTids, devices } = process.stats();
       const { pid, startTicks } = process.identity;
-      const { microvmId: id, epoch } = this.record;
-      this.context.watcher.began({ id, epoch, pid, startTicks, guestMemoryAddress, guestMemoryBytes, vcpuTids });
+      const { microvmId: id, epoch, spec, slot } = this.record;
+      const { cgroups, slots, watcher } = this.context;
+      const group = slot === undefined ? {} : cgroups.groupOf(slots.slot(slot));
+      watcher.began(
+        { id, epoch, pid, startTicks, guestMemoryAddress, guestMemoryBytes, vcpuTids, group },
+        { ...news, ...(devices.length > 0 ? { devices: () => deviceReadingOf(spec, process.stats()) } : {}) },
+      );
     } catch (error) {
       this.#log.debug({ err: error as Error }, 'not measured');
     }
@@ -332,6 +349,14 @@ export class LiveIncarnation {
     }
   }
 
+  /** Its memory is on the disk: writes that down, ends the process, and gives the place back when it has ended. */
+  leaveSuspended(fact: OutboxFact): void {
+    const { microvmId, epoch } = this.record;
+    if (!this.context.chronicle.record({ change: { type: 'suspended', microvmId, epoch }, facts: [fact] })) return;
+    this.#suspended = true;
+    this.#kill();
+  }
+
   /** Ends it at once, in whatever it is doing. Await {@link ended}. Only the first cause counts. */
   end(cause: EndCause): void {
     if (this.#over) return;
@@ -361,21 +386,38 @@ export class LiveIncarnation {
     this.#finish({ reason: 'requested', message: cause.message, atNs: 0n });
   }
 
+  /** Its process has ended, and that is written down. */
+  #giveUpPlace(): void {
+    const { admission, slots, watcher } = this.context;
+    const { microvmId, slot } = this.record;
+    this.#beOver();
+    watcher.ended(microvmId);
+    admission.release(microvmId);
+    this.#process?.release();
+    if (slot !== undefined) slots.giveBack(slots.slot(slot));
+    this.#resolveEnded();
+  }
+
+  #beOver(): void {
+    this.#over = true;
+    clearTimeout(this.#killTimer);
+    clearTimeout(this.#expiryTimer);
+    clearInterval(this.#insistTimer);
+  }
+
   /** The one place where an incarnation ends. */
   #finish(report: ExitReport): void {
     if (this.#over) return;
-    const { chronicle, facts, clock, admission, slots, watcher } = this.context;
-    const { microvmId, epoch, slot } = this.record;
+    if (this.#suspended) return this.#giveUpPlace();
+    const { chronicle, facts, clock } = this.context;
+    const { microvmId, epoch } = this.record;
     const process = this.#process;
     // A guest that booted and ended at once: its history says both, in this order.
     if (process && this.record.phase === 'launched') {
       const bootedNs = this.#bootedNs(process);
       if (bootedNs > 0n) this.#noteBooted(process, bootedNs);
     }
-    this.#over = true;
-    clearTimeout(this.#killTimer);
-    clearTimeout(this.#expiryTimer);
-    clearInterval(this.#insistTimer);
+    this.#beOver();
     const now = clock.now();
     const toldAt = report.atNs > 0n ? clock.ofMonotonic(report.atNs) : now;
     const at = Math.min(now, Math.max(toldAt, this.record.admittedAt));
@@ -391,12 +433,8 @@ export class LiveIncarnation {
       !chronicle.record({ change: { type: 'ended', microvmId, epoch, exit }, facts: [facts.exited(this.record, exit)] })
     )
       return;
-    watcher.ended(microvmId);
-    admission.release(microvmId);
-    process?.release();
-    if (slot !== undefined) slots.giveBack(slots.slot(slot));
     this.#log.debug({ exit }, 'ended');
-    this.#resolveEnded();
+    this.#giveUpPlace();
   }
 
   /** A process that was killed from outside may have been killed by the kernel, because its memory was used up. */

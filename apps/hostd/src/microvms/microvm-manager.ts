@@ -1,9 +1,9 @@
 import { KeyedQueue, Pacer } from '#concurrency';
-import { OperationError, SHARED, stopTimeoutMs, wantedDevices, type Coresidency } from '#protocol';
+import { OperationError, SHARED, stopTimeoutMs, wantedDevices, type Coresidency, type Exit } from '#protocol';
 import type { Grant } from '#scheduling';
 import type { IdleCandidate } from '../idle/idle-watch';
 import { keepsDisks } from '../disks/disk-plan';
-import type { Answer, IncarnationRecord, PendingCommand } from '../journal/host-record';
+import { holdsPlace, type Answer, type IncarnationRecord, type PendingCommand } from '../journal/host-record';
 import { unrecordedIdentity } from '../recovery/vmm-search';
 import type { AgentContext } from './agent-context';
 import { decide, type HostCommand, type StartCommand, type Verdict } from './command-rules';
@@ -11,11 +11,12 @@ import { within } from './deadline';
 import { FENCED, type EndCause } from './exits';
 import { expiryAt } from './expiry';
 import { LiveIncarnation } from './live-incarnation';
+import { suspend, takeTemplate } from './snapshot-jobs';
 
 export interface InventoryItem {
   microvmId: string;
   epoch: number;
-  as: 'starting' | 'running' | 'paused' | 'ended';
+  as: 'starting' | 'running' | 'paused' | 'suspended' | 'ended';
   pid?: number;
 }
 
@@ -70,6 +71,8 @@ export class MicrovmManager {
     const refused = this.context.chronicle.unwritten(command.commandId);
     if (refused) return refused;
     for (;;) {
+      const leaving = this.#leaving(command.microvmId);
+      if (leaving) await this.#untilLeft(leaving);
       const verdict = decide(this.context.chronicle.state, command);
       // No await between deciding and writing down: nothing can come in between.
       if (verdict.kind !== 'endFirst') return this.#carryOut(command, verdict, receivedAt);
@@ -88,7 +91,9 @@ export class MicrovmManager {
       case 'refuse':
         return chronicle.accept(commandId, { accepted: false, reason: verdict.reason });
       case 'admit':
-        return this.#noteAnswered(microvmId, this.#admit(command as StartCommand, receivedAt));
+        return this.#noteAnswered(microvmId, this.#admit(command as StartCommand, receivedAt, verdict.suspended));
+      case 'discard':
+        return this.#discard(command, verdict.incarnation);
       case 'ended':
         return chronicle.accept(kept(command), ACCEPTED, {
           facts: [facts.exited(verdict.incarnation, verdict.incarnation.exit!)],
@@ -102,7 +107,7 @@ export class MicrovmManager {
       case 'expire':
         return this.#expire(command as Extract<HostCommand, { type: 'expire' }>);
       case 'observe':
-        return this.#observe(verdict.incarnation);
+        return this.#observe(verdict.incarnation, epoch);
       case 'erased': {
         const entry = {
           change: { type: 'fenced' as const, microvmId, epoch },
@@ -121,8 +126,14 @@ export class MicrovmManager {
     }
   }
 
-  #observe(incarnation: IncarnationRecord): Answer {
+  #observe(incarnation: IncarnationRecord, epoch: number): Answer {
     const { chronicle, facts } = this.context;
+    if (incarnation.phase === 'suspended') {
+      const { microvmId } = incarnation;
+      const change = { type: 'suspended' as const, microvmId, epoch };
+      const fact = facts.observed({ microvmId, epoch }, 'suspended', undefined);
+      return chronicle.accept(undefined, ACCEPTED, { change, facts: [fact] });
+    }
     const as = this.#live.get(incarnation.microvmId)?.doing ?? 'starting';
     const fact = facts.observed(incarnation, as, incarnation.identity?.pid);
     // Asked again while nobody can be told: the same fact need not wait twice.
@@ -142,7 +153,7 @@ export class MicrovmManager {
     return answer;
   }
 
-  #admit(command: StartCommand, receivedAt: number): Answer {
+  #admit(command: StartCommand, receivedAt: number, suspended?: IncarnationRecord): Answer {
     const { chronicle, admission, images, clock, folders, slots } = this.context;
     const { commandId, microvmId, epoch, spec, coresidency, expiresAt } = command;
     if (this.#draining)
@@ -155,14 +166,21 @@ export class MicrovmManager {
     }
     const { noRoom } = chronicle;
     if (noRoom !== undefined) return chronicle.refuseForRoom(commandId, noRoom);
+    // Refused, it stays as it is, and goes by the epoch that the controllers know.
+    const refuse = (reason: string): Answer =>
+      chronicle.accept(
+        commandId,
+        { accepted: false, reason },
+        suspended ? { change: { type: 'suspended', microvmId, epoch } } : {},
+      );
     const refused = images.refuses(spec);
-    if (refused !== undefined) return chronicle.accept(commandId, { accepted: false, reason: refused });
+    if (refused !== undefined) return refuse(refused);
     const granted = admission.request(microvmId, grantOf(command));
-    if (!granted.admitted) return chronicle.accept(commandId, { accepted: false, reason: granted.reason });
+    if (!granted.admitted) return refuse(granted.reason);
     const taken = slots.take(wantedDevices(spec).network);
     if ('refused' in taken) {
       admission.release(microvmId);
-      return chronicle.accept(commandId, { accepted: false, reason: taken.refused });
+      return refuse(taken.refused);
     }
     const before = chronicle.state.incarnations.get(microvmId);
     const slot = taken.slot.number;
@@ -172,6 +190,7 @@ export class MicrovmManager {
       admittedAt: clock.now(),
       ...(coresidency === undefined ? {} : { coresidency }),
       ...(expiresAt === undefined ? {} : { expiry: expiryAt(expiresAt, this.context.moment()) }),
+      ...(suspended ? { restored: true as const } : {}),
     };
     try {
       chronicle.accept(commandId, ACCEPTED, { change }, 'room');
@@ -184,8 +203,9 @@ export class MicrovmManager {
       return chronicle.refuseForRoom(commandId, full);
     }
     if (before) {
-      this.#ended--;
-      this.#job(microvmId, () => folders.remove(microvmId, before.epoch));
+      if (!suspended) this.#ended--;
+      const { epoch: earlier } = before;
+      this.#job(microvmId, () => folders.remove(microvmId, earlier));
     }
     const live = this.#bringToLife(chronicle.state.incarnations.get(microvmId)!);
     this.#job(microvmId, () => live.launch());
@@ -206,14 +226,67 @@ export class MicrovmManager {
     this.#live.set(microvmId, live);
     void live.ended.then(() => {
       if (this.#live.get(microvmId) === live) this.#live.delete(microvmId);
+      if (record.phase !== 'ended') return; // suspended
       this.#ended++;
       this.#dropOldRemains();
     });
     return live;
   }
 
+  /** One that was just suspended, and whose place is not given back yet. */
+  #leaving(microvmId: string): LiveIncarnation | undefined {
+    const live = this.#live.get(microvmId);
+    return live?.record.phase === 'suspended' ? live : undefined;
+  }
+
+  /** @throws OperationError `unavailable` when that takes too long. */
+  async #untilLeft({ ended }: LiveIncarnation): Promise<void> {
+    const { replaceMs } = this.context.limits;
+    if ((await within(ended, replaceMs, 'late')) === 'late') {
+      const message = `it is suspended, and its process did not end within ${replaceMs} ms; ask again`;
+      throw new OperationError('unavailable', message);
+    }
+  }
+
+  /** Ends one that is suspended; what it had in memory is lost. */
+  #discard(command: HostCommand, held: IncarnationRecord): Answer {
+    this.#discardMemory(held, command.epoch);
+    return this.context.chronicle.accept(command.commandId, ACCEPTED);
+  }
+
+  #discardMemory(held: IncarnationRecord, epoch: number): void {
+    const { chronicle, facts, clock, suspensions } = this.context;
+    const { microvmId } = held;
+    const exit: Exit = { reason: 'requested', message: 'ended while it was suspended', at: clock.now() };
+    const change = { type: 'ended' as const, microvmId, epoch: held.epoch, exit };
+    if (!chronicle.record({ change, facts: [facts.exited({ microvmId, epoch }, exit)] })) return;
+    this.#ended++;
+    this.#job(microvmId, () => suspensions.remove(microvmId));
+  }
+
+  /** Memory of suspended microVMs that went on, or ended, without an agent that could remove it. */
+  async #dropLeftMemory(): Promise<void> {
+    const { chronicle, suspensions } = this.context;
+    for (const id of suspensions.list()) {
+      const record = chronicle.state.incarnations.get(id);
+      if (record ? !needsMemory(record) : chronicle.state.fences.has(id)) await suspensions.remove(id);
+    }
+  }
+
+  /** An earlier agent ended between writing down that it is suspended and the end of its process. */
+  async #endLeftOver({ microvmId, identity }: IncarnationRecord): Promise<void> {
+    const { driver, limits } = this.context;
+    if (!identity) return;
+    const adopted = await driver.adopt(microvmId, identity).catch(() => undefined);
+    if (!adopted) return;
+    adopted.kill();
+    await within(adopted.exited, limits.killMs, undefined);
+    adopted.release();
+  }
+
   /** Ends a lower epoch that is alive, so that the higher one can start. @throws OperationError `unavailable` when it will not end. */
   async #makeRoomFor(command: HostCommand, lower: IncarnationRecord): Promise<void> {
+    if (lower.phase === 'suspended') return void this.#discardMemory(lower, command.epoch);
     const live = this.#live.get(command.microvmId);
     if (!live) return; // ended this very moment
     live.end(supersededBy(command.epoch));
@@ -224,14 +297,16 @@ export class MicrovmManager {
     }
   }
 
-  /** pause, resume, stop of an incarnation that is alive. */
+  /** pause, resume, snapshot, suspend, stop of an incarnation that is alive. */
   #order(command: HostCommand): Answer {
     const { chronicle, clock } = this.context;
     const { commandId, microvmId, epoch } = command;
     const pending: PendingCommand =
       command.type === 'stop'
         ? { type: 'stop', commandId, killAt: clock.now() + command.timeoutMs }
-        : { type: command.type as 'pause' | 'resume', commandId };
+        : command.type === 'snapshot'
+          ? { type: 'snapshot', commandId, templateId: command.templateId }
+          : { type: command.type as 'pause' | 'resume' | 'suspend', commandId };
     const answer = chronicle.accept(commandId, ACCEPTED, { pending: { microvmId, epoch, command: pending } });
     const live = this.#live.get(microvmId);
     if (live) this.#do(live, pending);
@@ -244,8 +319,19 @@ export class MicrovmManager {
       live.endBy(command);
       return this.#job(microvmId, () => live.pressPowerButton());
     }
-    const { type, commandId } = command;
-    this.#job(microvmId, () => (type === 'pause' ? live.pause(commandId) : live.resume(commandId)));
+    const { commandId } = command;
+    this.#job(microvmId, () => {
+      switch (command.type) {
+        case 'pause':
+          return live.pause(commandId);
+        case 'resume':
+          return live.resume(commandId);
+        case 'snapshot':
+          return takeTemplate(this.context, live, commandId, command.templateId);
+        case 'suspend':
+          return suspend(this.context, live, commandId, command.idle);
+      }
+    });
   }
 
   idleCandidate(microvmId: string): IdleCandidate | undefined {
@@ -255,15 +341,18 @@ export class MicrovmManager {
     return { epoch, idleStop: spec.idleStop, isServing: live.doing === 'running' && !live.isEnding };
   }
 
-  /** Stops it in order on this host's own account; its exit tells the message. */
-  stopIdle(microvmId: string, message: string): void {
+  /** Stops or suspends it in order on this host's own account; its exit, or the fact that it is suspended, tells the message. */
+  endIdle(microvmId: string, message: string): void {
     const { chronicle, clock } = this.context;
     const live = this.#live.get(microvmId);
     if (!live) return;
     const { epoch, spec } = live.record;
     const commandId = `idle.${microvmId}.${epoch}`;
     const killAt = clock.now() + stopTimeoutMs(spec);
-    const command: PendingCommand = { type: 'stop', commandId, killAt, idle: message };
+    const command: PendingCommand =
+      spec.idleStop?.action === 'suspend'
+        ? { type: 'suspend', commandId, idle: message }
+        : { type: 'stop', commandId, killAt, idle: message };
     if (chronicle.record({ pending: { microvmId, epoch, command } })) this.#do(live, command);
   }
 
@@ -276,13 +365,15 @@ export class MicrovmManager {
   }
 
   async #removeErased(microvmId: string): Promise<void> {
-    const { chronicle, folders, disks, facts } = this.context;
+    const { chronicle, folders, disks, suspensions, facts } = this.context;
     const record = chronicle.state.incarnations.get(microvmId);
-    if (record?.phase !== 'ended' || record.erasing === undefined) return; // an erase before this one did it
+    // An erase before this one did it.
+    if (record === undefined || holdsPlace(record) || record.erasing === undefined) return;
     await folders.remove(microvmId, record.epoch);
+    await suspensions.remove(microvmId);
     if (keepsDisks(record.spec)) await disks.remove(microvmId);
     const epoch = record.erasing;
-    this.#ended--;
+    if (record.phase === 'ended') this.#ended--;
     chronicle.record({ change: { type: 'gone', microvmId, epoch }, facts: [facts.erased(microvmId, epoch)] });
   }
 
@@ -318,7 +409,9 @@ export class MicrovmManager {
   async recover(): Promise<void> {
     const { chronicle, admission, slots } = this.context;
     const records = [...chronicle.state.incarnations.values()];
-    const alive = records.filter(({ phase }) => phase !== 'ended');
+    const alive = records.filter(holdsPlace);
+    for (const record of records) if (record.phase === 'suspended') await this.#endLeftOver(record);
+    await this.#dropLeftMemory();
     // All places first: nothing may be granted that is taken.
     for (const record of alive) {
       const { microvmId, spec, slot } = record;
@@ -358,7 +451,7 @@ export class MicrovmManager {
     } else {
       this.#job(microvmId, () => live.launch());
     }
-    for (const command of pending) if (record.phase !== 'ended') this.#do(live, command);
+    for (const command of pending) if (holdsPlace(record)) this.#do(live, command);
   }
 
   /** The lease is over: ends everything that may start elsewhere any moment now. Gives the ends of those that were alive. */
@@ -372,8 +465,12 @@ export class MicrovmManager {
   inventory(): InventoryItem[] {
     const items: InventoryItem[] = [];
     for (const { microvmId, epoch, phase, identity } of this.context.chronicle.state.incarnations.values()) {
-      const as = phase === 'ended' ? 'ended' : (this.#live.get(microvmId)?.doing ?? 'starting');
-      items.push({ microvmId, epoch, as, ...(identity && phase !== 'ended' ? { pid: identity.pid } : {}) });
+      if (phase === 'ended' || phase === 'suspended') {
+        items.push({ microvmId, epoch, as: phase });
+        continue;
+      }
+      const as = this.#live.get(microvmId)?.doing ?? 'starting';
+      items.push({ microvmId, epoch, as, ...(identity ? { pid: identity.pid } : {}) });
     }
     return items;
   }
@@ -388,6 +485,12 @@ export class MicrovmManager {
     this.#draining = true;
     await within(this.#queue.settled(), ms, undefined);
   }
+}
+
+/** Whether it goes on, or may go on, from the memory of a suspended one. */
+function needsMemory({ phase, restored, pending }: IncarnationRecord): boolean {
+  if (phase === 'suspended' || pending.some(({ type }) => type === 'suspend')) return true;
+  return restored === true && (phase === 'admitted' || phase === 'launched');
 }
 
 function mayStartElsewhere({ spec }: IncarnationRecord): boolean {

@@ -1,7 +1,10 @@
 import { closeSync } from 'node:fs';
 import { VmmLaunchError, type LaunchSpec, type MicrovmProcess, type Shell, type ShellSpec } from '#microvm';
 import { limitsOf } from '../cgroups/slot-limits';
-import { largestFileBytes, planDisks, type PlannedDisk } from '../disks/disk-plan';
+import { parseTemplateReference } from '#protocol';
+import { largestFileBytes, planDisks, type DiskPlan, type PlannedDisk } from '../disks/disk-plan';
+import type { DiskFiles } from '../disks/disks';
+import { cloneDisks, keptDisks } from '../snapshots/disk-copies';
 import type { IncarnationRecord } from '../journal/host-record';
 import { ImageUnavailableError, type AgentContext } from './agent-context';
 import { planLaunch, type LaunchPlan, type ReadyDisk } from './launch-plan';
@@ -18,7 +21,19 @@ export interface PreparedLaunch {
   launch(directory: string): Promise<MicrovmProcess>;
 }
 
-type Parts = Pick<AgentContext, 'images' | 'disks' | 'slots' | 'cgroups' | 'driver' | 'clock' | 'dns'>;
+type Parts = Pick<
+  AgentContext,
+  | 'images'
+  | 'templates'
+  | 'suspensions'
+  | 'snapshotObstacle'
+  | 'disks'
+  | 'slots'
+  | 'cgroups'
+  | 'driver'
+  | 'clock'
+  | 'dns'
+>;
 
 /** Gets an incarnation's image, disks and place ready. Rejects with an error whose message is for the history. */
 export async function prepareLaunch(
@@ -33,9 +48,7 @@ export async function prepareLaunch(
   const slot = slots.slot(record.slot);
   const source = await resolveImage(parts, record, signal);
   const wanted = planDisks(spec, source.linux !== undefined);
-  const ready = (plan: PlannedDisk): Promise<ReadyDisk> =>
-    parts.disks.prepare(microvmId, plan).then((files) => ({ plan, files }));
-  const [overlay, ...data] = await Promise.all([wanted.overlay && ready(wanted.overlay), ...wanted.data.map(ready)]);
+  const { overlay, data, restore } = await readyDisks(parts, record, wanted);
   try {
     await slots.ready(slot);
   } catch (error) {
@@ -45,9 +58,10 @@ export async function prepareLaunch(
   const plan = planLaunch({
     ...{ microvmId, spec, source, slot, data, dns: parts.dns, now: parts.clock.now() },
     ...(overlay ? { overlay } : {}),
+    ...(restore === undefined ? {} : { restore }),
     ...(mtu === undefined ? {} : { mtu }),
   });
-  const fileBytes = largestFileBytes(wanted);
+  const fileBytes = largestFileBytes(wanted, spec.memoryMiB);
   let shellSpec: ShellSpec | undefined;
   return {
     limit: () => {
@@ -71,6 +85,44 @@ export async function prepareLaunch(
       }
     },
   };
+}
+
+interface ReadyDisks {
+  overlay: ReadyDisk | undefined;
+  data: ReadyDisk[];
+  /** The folder of the snapshot that it goes on from. */
+  restore?: string;
+}
+
+/** Its disks: kept from before it was suspended, its own copies of its template's, or as they are from start to start. */
+async function readyDisks(parts: Parts, record: Readonly<IncarnationRecord>, wanted: DiskPlan): Promise<ReadyDisks> {
+  const { microvmId, spec, restored } = record;
+  const { disks } = parts;
+  const plans = [...(wanted.overlay ? [wanted.overlay] : []), ...wanted.data];
+  const arranged = (files: ReadonlyMap<string, DiskFiles>): Pick<ReadyDisks, 'overlay' | 'data'> => {
+    const ready = (plan: PlannedDisk): ReadyDisk => ({ plan, files: files.get(plan.name)! });
+    return { overlay: wanted.overlay && ready(wanted.overlay), data: wanted.data.map(ready) };
+  };
+  if (restored) {
+    const restore = parts.suspensions.pathOf(microvmId);
+    await requireRestorable(parts, restore, 'what it was suspended to');
+    return { ...arranged(keptDisks(plans, disks.folderOf(microvmId))), restore };
+  }
+  if (spec.template !== undefined) {
+    const { folder } = await parts.templates.use(spec.template);
+    await requireRestorable(parts, folder, `template ${parseTemplateReference(spec.template).template}`);
+    const files =
+      plans.length === 0 ? new Map<string, DiskFiles>() : await cloneDisks(plans, folder, await disks.begin(microvmId));
+    return { ...arranged(files), restore: folder };
+  }
+  const made = await Promise.all(plans.map(async (plan) => [plan.name, await disks.prepare(microvmId, plan)] as const));
+  return arranged(new Map(made));
+}
+
+/** @throws Error with a sentence for the history. */
+async function requireRestorable({ snapshotObstacle }: Parts, folder: string, what: string): Promise<void> {
+  const obstacle = await snapshotObstacle(folder);
+  if (obstacle !== undefined) throw new Error(`${what} cannot be restored: ${obstacle}`);
 }
 
 async function resolveImage({ images }: Parts, { spec }: Readonly<IncarnationRecord>, signal: AbortSignal) {

@@ -1,5 +1,6 @@
 import { basename } from 'node:path';
 import type { Logger } from 'pino';
+import { holdsPlace } from '../journal/host-record';
 import type { HostState } from '../journal/host-state';
 import { incarnationOf } from '../journal/host-state';
 import type { RunFolders } from '../microvms/run-folders';
@@ -31,7 +32,7 @@ export async function reclaimOrphans(parts: OrphanParts): Promise<OrphanReport> 
   for (const vmm of vmms(folders.root)) {
     const epoch = Number(basename(vmm.directory).slice(vmm.microvmId.length + 1));
     const owner = incarnationOf(state, vmm.microvmId, epoch);
-    const owned = owner && owner.phase !== 'ended' && (owner.identity === undefined || owner.identity.pid === vmm.pid);
+    const owned = owner && holdsPlace(owner) && (owner.identity === undefined || owner.identity.pid === vmm.pid);
     if (owned || !isRunning(vmm)) continue;
     report.processes.push(vmm);
     log.error({ ...vmm, epoch }, 'a VMM runs here that no record of the journal owns: it is ended');

@@ -6,6 +6,7 @@ import type { MicrovmDriver } from '#microvm';
 import { wantedDevices, type HostDescription } from '#protocol';
 import { Cgroups } from '../cgroups/cgroups';
 import type { AgentConfig } from '../host/agent-config';
+import { holdsPlace } from '../journal/host-record';
 import type { HostState } from '../journal/host-state';
 import { Fabric, sweepAbandoned, type FabricParts } from '../network/fabric';
 import { FabricOwners } from '../network/fabric-owner';
@@ -109,9 +110,10 @@ export class Places {
       await sweepAbandoned({ owners, log, sweepMore }).catch(() => undefined);
       return { unavailable: 'it is switched off (VOLLEY_NETWORK=off)' };
     }
-    const residents = [...state.incarnations.values()].flatMap(({ phase, slot, spec }) => {
+    const residents = [...state.incarnations.values()].flatMap((record) => {
+      const { slot, spec } = record;
       const { network } = wantedDevices(spec);
-      return phase === 'ended' || slot === undefined || !network ? [] : [{ slot: layout(slot), network }];
+      return !holdsPlace(record) || slot === undefined || !network ? [] : [{ slot: layout(slot), network }];
     });
     const parts: FabricParts = {
       name: digest,

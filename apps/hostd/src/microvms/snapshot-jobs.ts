@@ -1,0 +1,132 @@
+import type { MicrovmProcess } from '#microvm';
+import { planDisks, type PlannedDisk } from '../disks/disk-plan';
+import { copyDisks } from '../snapshots/disk-copies';
+import type { AgentContext } from './agent-context';
+import type { LiveIncarnation } from './live-incarnation';
+
+const MIB = 1024 * 1024;
+/** What a snapshot takes beside memory and disks: state and manifest. */
+const MORE_BYTES = 8 * MIB;
+const NS_PER_MS = 1e6;
+
+/** How long a snapshot may take on this host: less than the controllers wait for it. */
+const deadlineMs = (memoryMiB: number): number => 50_000 + memoryMiB * 40;
+
+/**
+ * A job: makes a template of a microVM, which goes on as it was before. Never rejects; the outcome is a fact. Done again after a
+ * crash in between, it gives the same.
+ */
+export async function takeTemplate(
+  context: AgentContext,
+  live: LiveIncarnation,
+  commandId: string,
+  templateId: string,
+): Promise<void> {
+  const { chronicle, facts, templates, platform, disks } = context;
+  const { record } = live;
+  const { microvmId, epoch, spec } = record;
+  const done = { microvmId, epoch, commandId };
+  const as = record.phase === 'paused' ? 'paused' : 'running';
+  try {
+    const vmm = bootedProcess(live);
+    if (!platform) throw new Error('this host takes no snapshots');
+    let held = templates.get(templateId);
+    if (!held) {
+      const draft = await templates.begin(templateId, spec.memoryMiB * MIB + MORE_BYTES);
+      const pauseMs = await write(vmm, draft, {
+        memoryMiB: spec.memoryMiB,
+        disks: disksOf(context, live),
+        diskFolder: disks.folderOf(microvmId),
+        goesOn: as === 'running',
+      });
+      held = await templates.complete(templateId, draft, { spec, platform, pauseMs });
+    }
+    const { digest, bytes, manifest } = held;
+    const { pauseMs } = manifest;
+    const fact = facts.snapshotTaken(record, commandId, { templateId, digest, bytes, pauseMs, platform, as });
+    chronicle.record({ done, facts: [fact] });
+  } catch (error) {
+    await templates.abandon(templateId);
+    await goOn(live, as);
+    if (live.isOver) return; // the end was told
+    const fact = facts.commandFailed(record, 'snapshot', commandId, (error as Error).message);
+    chronicle.record({ done, facts: [fact] });
+  }
+}
+
+/**
+ * A job: puts the memory of a microVM on the disk, then ends its process and gives its place back. Never rejects; the outcome is a
+ * fact.
+ */
+export async function suspend(
+  context: AgentContext,
+  live: LiveIncarnation,
+  commandId: string,
+  reason: string | undefined,
+): Promise<void> {
+  const { chronicle, facts, suspensions } = context;
+  const { record } = live;
+  const { microvmId, epoch, spec } = record;
+  const done = { microvmId, epoch, commandId };
+  const as = record.phase === 'paused' ? 'paused' : 'running';
+  try {
+    const vmm = bootedProcess(live);
+    const draft = await suspensions.begin(microvmId, spec.memoryMiB * MIB + MORE_BYTES);
+    const { pauseNs, bytes } = await vmm.snapshot(draft, { resume: false }, deadlineMs(spec.memoryMiB));
+    await suspensions.keep(microvmId);
+    // From here on it is suspended, whatever becomes of the process.
+    if (live.isEnding) throw new Error('it was told to end meanwhile');
+    live.leaveSuspended(facts.suspended(record, commandId, { bytes, pauseMs: pauseNs / NS_PER_MS, reason }));
+  } catch (error) {
+    await suspensions.abandon(microvmId);
+    await suspensions.remove(microvmId);
+    await goOn(live, as);
+    if (live.isOver) return; // the end was told
+    const fact = facts.commandFailed(record, 'suspend', commandId, (error as Error).message);
+    chronicle.record({ done, facts: [fact] });
+  }
+}
+
+function bootedProcess(live: LiveIncarnation): MicrovmProcess {
+  const { process } = live;
+  if (!process || live.doing === 'starting') throw new Error('it has not booted');
+  return process;
+}
+
+function disksOf(context: AgentContext, { record: { microvmId, spec } }: LiveIncarnation): PlannedDisk[] {
+  // Whether it boots Linux tells the disk that it has for that.
+  const { overlay, data } = planDisks(spec, context.disks.has(microvmId, 'root'));
+  return [...(overlay ? [overlay] : []), ...data];
+}
+
+interface Writing {
+  memoryMiB: number;
+  disks: readonly PlannedDisk[];
+  diskFolder: string;
+  goesOn: boolean;
+}
+
+/** Writes memory, state and disks as of one instant. Gives for how long the guest stood still, ms. */
+async function write(
+  vmm: MicrovmProcess,
+  draft: string,
+  { memoryMiB, disks, diskFolder, goesOn }: Writing,
+): Promise<number> {
+  const deadline = deadlineMs(memoryMiB);
+  if (disks.length === 0) {
+    const { pauseNs } = await vmm.snapshot(draft, { resume: goesOn }, deadline);
+    return pauseNs / NS_PER_MS;
+  }
+  // Disks are copied while nobody writes to them.
+  const { pauseNs } = await vmm.snapshot(draft, { resume: false }, deadline);
+  const writtenAt = performance.now();
+  await copyDisks(disks, diskFolder, draft);
+  if (goesOn) await vmm.resume();
+  return pauseNs / NS_PER_MS + (performance.now() - writtenAt);
+}
+
+/** Whatever went wrong, the guest does not stand still because of it. */
+async function goOn(live: LiveIncarnation, as: 'running' | 'paused'): Promise<void> {
+  if (live.isOver || as === 'paused' || live.doing !== 'paused') return;
+  await live.process?.resume().catch(() => undefined);
+}
