@@ -29,6 +29,9 @@ import { MicrovmController } from './operator/microvm.controller';
 import { TuneMicrovm } from './operator/tune-microvm';
 import { Partitions, REPLICA_ID } from './partitions/partitions';
 import { Retention, RETENTION_DAYS } from './retention/retention';
+import { TemplateKeeper } from './templates/template-keeper';
+import { TemplateRecords } from './templates/template-records';
+import { TemplateController } from './templates/template.controller';
 import { CoresidencyRules } from './tenants/coresidency-rules';
 import { QuotaGate } from './tenants/quota-gate';
 import { TenantOwner } from './tenants/tenant-owner';
@@ -47,6 +50,7 @@ export interface ControllerOptions {
   controllers: [
     MicrovmController,
     GroupController,
+    TemplateController,
     HostController,
     HostFacingController,
     ViewController,
@@ -75,6 +79,8 @@ export interface ControllerOptions {
     TuneMicrovm,
     IdempotencyKeys,
     ImageCatalogue,
+    TemplateRecords,
+    TemplateKeeper,
     Tenants,
     QuotaGate,
     SecurityAudit,

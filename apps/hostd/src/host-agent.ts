@@ -67,6 +67,7 @@ export class HostAgent {
     readonly idle: IdleWatch,
     readonly lease: Lease,
     readonly imageCache: ImageCache,
+    readonly templates: TemplateStore,
     readonly log: Logger,
     private readonly parts: {
       journal: HostJournal;
@@ -236,6 +237,7 @@ export class HostAgent {
       idle,
       lease,
       imageCache,
+      templates,
       log,
       {
         journal,

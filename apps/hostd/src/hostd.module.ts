@@ -5,6 +5,7 @@ import { HostAgent } from './host-agent';
 import { HostController } from './host.controller';
 import { ImageService } from './images/image-service';
 import { SessionController } from './sessions/session.controller';
+import { TemplateLink } from './templates/template-link';
 
 @Module({})
 export class HostdModule {
@@ -12,7 +13,7 @@ export class HostdModule {
   static of(agent: HostAgent): DynamicModule {
     return {
       module: HostdModule,
-      controllers: [HostController, SessionController],
+      controllers: [HostController, SessionController, TemplateLink],
       providers: [{ provide: HostAgent, useValue: agent }, ImageService, ControllerLink, DensityService],
     };
   }

@@ -5,6 +5,8 @@ import { decideEvents, microvmContext, viewMicrovm, type Decision, type MicrovmL
 import { OperationError, requirePlacementLabels, sortableId, type createMicrovm, type ReplyOf } from '#protocol';
 import type { z } from 'zod';
 import { MicrovmHistories } from '../histories/microvm-histories';
+import { pinTemplate } from '../templates/pin-template';
+import { TemplateRecords } from '../templates/template-records';
 import { QuotaGate } from '../tenants/quota-gate';
 import { askedBy } from './asked-by';
 import { CreatePressure } from './create-pressure';
@@ -22,6 +24,7 @@ export class CreateMicrovm {
     private readonly histories: MicrovmHistories,
     private readonly keys: IdempotencyKeys,
     private readonly images: ImageCatalogue,
+    private readonly templates: TemplateRecords,
     private readonly quotas: QuotaGate,
     private readonly pressure: CreatePressure,
   ) {}
@@ -34,7 +37,8 @@ export class CreateMicrovm {
     requestedAt,
   }: Request): Promise<ReplyOf<typeof createMicrovm>> {
     requirePlacementLabels(asked);
-    const spec = await pinImage(asked, this.images);
+    const spec =
+      asked.template === undefined ? await pinImage(asked, this.images) : await pinTemplate(asked, this.templates);
     const now = wallClockMs();
     // Of what was asked for: the same request is the same, also when the image's name stands for something else by then.
     const wanted = { id: chosen ?? sortableId(Math.floor(now), randomBytes(10)), specHash: specHash(asked) };

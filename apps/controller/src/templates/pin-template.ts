@@ -1,0 +1,84 @@
+import {
+  OperationError,
+  parseTemplateReference,
+  wantedDevices,
+  type MicrovmSpec,
+  type TemplateRecord,
+} from '#protocol';
+
+export interface ReadyTemplates {
+  find(id: string): Promise<TemplateRecord | undefined>;
+  /** Oldest first. */
+  list(): TemplateRecord[];
+}
+
+/** What is in the memory of the template, or on its disks. */
+const IN_MEMORY = [
+  'entrypoint',
+  'command',
+  'env',
+  'user',
+  'workdir',
+  'rootDiskMiB',
+  'disks',
+  'vsock',
+  'balloon',
+  'rng',
+] as const;
+/** Of the template's devices: a clone has the same. */
+const DEVICES = ['rootDiskMiB', 'disks', 'vsock', 'balloon', 'rng', 'network'] as const;
+const DEFAULTS = { vcpus: 1, memoryMiB: 128 } as const;
+
+/**
+ * Makes the spec of a clone whole with what is its template's, and pins the template's content. A template of another tenant is none.
+ *
+ * @throws OperationError `invalid`, with the field that is wrong; `unavailable`.
+ */
+export async function pinTemplate(asked: MicrovmSpec, templates: ReadyTemplates): Promise<MicrovmSpec> {
+  const template = await find(asked, templates);
+  const { spec } = template;
+  if (asked.image !== '') throw invalid('image', "is the template's; leave it out");
+  if (asked.cmdline !== '') throw invalid('cmdline', "is the template's; leave it out");
+  for (const field of IN_MEMORY) {
+    if (asked[field] !== undefined) throw invalid(field, "is the template's, whose memory holds it; leave it out");
+  }
+  for (const field of ['vcpus', 'memoryMiB'] as const) {
+    if (asked[field] === spec[field] || asked[field] === DEFAULTS[field]) continue;
+    throw invalid(field, `is ${spec[field]} in the template, and a clone has the same; leave it out`);
+  }
+  if (asked.network !== undefined && (asked.network === 'none') !== (wantedDevices(spec).network === undefined)) {
+    throw invalid('network', 'a clone has a network device where its template has one, and else none');
+  }
+  const { image, vcpus, memoryMiB, cmdline } = spec;
+  const devices = Object.fromEntries(
+    DEVICES.flatMap((field) => (spec[field] === undefined ? [] : [[field, spec[field]]])),
+  );
+  return {
+    ...devices,
+    ...asked,
+    ...{ image, vcpus, memoryMiB, cmdline },
+    template: `${template.id}@${template.digest}`,
+  };
+}
+
+async function find({ template: reference, tenant }: MicrovmSpec, templates: ReadyTemplates): Promise<TemplateRecord> {
+  const { template: asked, digest } = parseTemplateReference(reference!);
+  const byId = await templates.find(asked);
+  const own = byId?.tenant === tenant ? byId : newestNamed(asked, tenant, templates);
+  if (!own || own.state === 'deleted') throw invalid('template', `there is no template ${JSON.stringify(asked)}`);
+  if (own.state !== 'ready') {
+    throw invalid('template', `template ${asked} is ${own.state}${own.reason === null ? '' : `: ${own.reason}`}`);
+  }
+  if (digest !== undefined && digest !== own.digest) {
+    throw invalid('template', `template ${asked} has the digest ${own.digest}`);
+  }
+  return own;
+}
+
+function newestNamed(name: string, tenant: string, templates: ReadyTemplates): TemplateRecord | undefined {
+  return templates.list().findLast((one) => one.name === name && one.tenant === tenant && one.state === 'ready');
+}
+
+function invalid(path: string, message: string): OperationError {
+  return new OperationError('invalid', `${path}: ${message}`, [{ path, message }]);
+}

@@ -1,0 +1,62 @@
+import { Inject, Injectable, type OnModuleDestroy } from '@nestjs/common';
+import type { Logger } from 'pino';
+import { LOGGER } from '#bus';
+import { wallClockMs } from '#journal';
+import { microvmContext } from '#lifecycle';
+import { partitionOf } from '#protocol';
+import { MicrovmHistories } from '../histories/microvm-histories';
+import { Partitions } from '../partitions/partitions';
+import { TemplateRecords } from './template-records';
+import { settledBy } from './template-rules';
+
+/** How often those that are being made are looked at, should a change have been missed, ms. */
+const LOOK_MS = 5_000;
+
+/**
+ * Puts on record what became of templates: the histories of their sources tell, and whoever owns those looks. Done again after a
+ * crash it writes the same.
+ */
+@Injectable()
+export class TemplateKeeper implements OnModuleDestroy {
+  readonly #timer: NodeJS.Timeout;
+
+  constructor(
+    private readonly records: TemplateRecords,
+    private readonly histories: MicrovmHistories,
+    partitions: Partitions,
+    @Inject(LOGGER) private readonly logger: Logger,
+  ) {
+    histories.listen({
+      changed: (life) => {
+        const { snapshot } = microvmContext(life);
+        if (snapshot && partitions.owns(life.id)) void this.#settle(snapshot.templateId);
+      },
+      asked: () => {},
+    });
+    partitions.onChange(({ gained }) => this.#look((microvmId) => gained.has(partitionOf(microvmId))));
+    this.#timer = setInterval(() => this.#look((microvmId) => partitions.owns(microvmId)), LOOK_MS);
+    this.#timer.unref();
+  }
+
+  onModuleDestroy(): void {
+    clearInterval(this.#timer);
+  }
+
+  #look(isOurs: (microvmId: string) => boolean): void {
+    for (const { id, state, source } of this.records.list()) {
+      if (state === 'creating' && isOurs(source.microvmId)) void this.#settle(id);
+    }
+  }
+
+  async #settle(id: string): Promise<void> {
+    try {
+      const record = await this.records.find(id);
+      if (record?.state !== 'creating') return;
+      const life = await this.histories.find(record.source.microvmId);
+      if (!settledBy(record, life, wallClockMs())) return;
+      await this.records.update(id, (now) => (now ? (settledBy(now, life, wallClockMs()) ?? now) : now));
+    } catch (error) {
+      this.logger.warn({ err: error, templateId: id }, 'what became of a template is not on record yet');
+    }
+  }
+}

@@ -1,0 +1,175 @@
+import { createHash, randomBytes } from 'node:crypto';
+import { Controller, Inject } from '@nestjs/common';
+import type { Logger } from 'pino';
+import type { z } from 'zod';
+import { BusClient, Handles, LOGGER } from '#bus';
+import { wallClockMs } from '#journal';
+import { decideCommand, microvmContext, microvmState, type MicrovmLife } from '#lifecycle';
+import {
+  createTemplate,
+  deleteTemplate,
+  getTemplate,
+  listTemplates,
+  OperationError,
+  setPool,
+  sortableId,
+  syncTemplates,
+  templatesChanged,
+  timeOfId,
+  wantedDevices,
+  type Operation,
+  type TemplateRecord,
+} from '#protocol';
+import { MicrovmHistories } from '../histories/microvm-histories';
+import { askedBy } from '../operator/asked-by';
+import { unknownMicrovm } from '../operator/unknown-microvm';
+import { TemplateRecords, viewTemplate } from './template-records';
+import { heardFrom, isUnwanted } from './template-rules';
+
+type RequestTo<O extends Operation> = z.output<O['request']>;
+
+/** What operators ask about templates, and what hosts tell of them, as messages. */
+@Controller()
+export class TemplateController {
+  constructor(
+    private readonly records: TemplateRecords,
+    private readonly histories: MicrovmHistories,
+    private readonly bus: BusClient,
+    @Inject(LOGGER) private readonly logger: Logger,
+  ) {}
+
+  /** On record first, so that whatever the host takes is known; then in the history of the source, whose host is told by that. */
+  @Handles(createTemplate)
+  async create(request: RequestTo<typeof createTemplate>) {
+    const { microvmId, name, afterwards, commandId, by } = request;
+    const life = await this.histories.find(microvmId);
+    if (!life) throw unknownMicrovm(microvmId);
+    const id = request.id ?? newId(microvmId, commandId);
+    const known = await this.records.find(id);
+    if (known) {
+      if (known.source.microvmId === microvmId) return { template: viewTemplate(known), created: false };
+      throw new OperationError('conflict', `template ${id} exists, of another microVM; choose another id`);
+    }
+    const born = bornFrom(id, name, life);
+    await this.records.update(id, (now) => now ?? born);
+    const who = askedBy({ commandId: `template.${id}`, by });
+    const { decision } = await this.histories.decide(microvmId, who, (now, occasion) => {
+      if (!now) throw unknownMicrovm(microvmId);
+      return decideCommand(now, { type: 'snapshot', templateId: id, afterwards }, occasion);
+    });
+    if (decision.kind === 'refused') {
+      await this.records.update(id, () => undefined);
+      const why = decision.reason ?? 'a template is made of a running or paused one';
+      throw new OperationError('conflict', `microVM ${microvmId} is ${decision.state}: ${why}`);
+    }
+    return { template: viewTemplate(this.records.get(id) ?? born), created: true };
+  }
+
+  @Handles(listTemplates)
+  list({ tenant }: RequestTo<typeof listTemplates>) {
+    const wanted = this.records
+      .list()
+      .filter((one) => one.state !== 'deleted' && (tenant === undefined || one.tenant === tenant));
+    return { items: wanted.map(viewTemplate) };
+  }
+
+  @Handles(getTemplate)
+  async get({ id }: RequestTo<typeof getTemplate>) {
+    return { template: viewTemplate(await this.#find(id)) };
+  }
+
+  @Handles(deleteTemplate)
+  async delete({ id }: RequestTo<typeof deleteTemplate>) {
+    const found = await this.#find(id);
+    const deleted = await this.#change(id, (now) => {
+      if (now.state === 'creating') {
+        throw new OperationError('conflict', `template ${id} is being made; delete it when that is over`);
+      }
+      // As long as a host may hold it, it is remembered that it must not.
+      return now.hosts.length === 0 ? undefined : { ...now, state: 'deleted', pool: null, updatedAt: wallClockMs() };
+    });
+    return { template: viewTemplate(deleted ?? { ...found, state: 'deleted' }) };
+  }
+
+  @Handles(setPool)
+  async pool({ id, pool }: RequestTo<typeof setPool>) {
+    await this.#find(id);
+    const changed = await this.#change(id, (now) => {
+      if (now.state !== 'ready') throw new OperationError('conflict', `template ${id} is ${now.state}`);
+      return { ...now, pool, updatedAt: wallClockMs() };
+    });
+    return { template: viewTemplate(changed!) };
+  }
+
+  @Handles(syncTemplates)
+  async sync({ hostId, held }: RequestTo<typeof syncTemplates>) {
+    const known = this.records.list();
+    const holds = new Set(held);
+    for (const record of known) {
+      const heard = (now: TemplateRecord) => heardFrom(now, { hostId, holds: holds.has(now.id), now: wallClockMs() });
+      if (heard(record) !== record) await this.records.update(record.id, (now) => now && heard(now));
+    }
+    const ids = new Set(known.map(({ id }) => id));
+    const unknown = held.filter((id) => !ids.has(id));
+    if (unknown.length > 0) this.logger.warn({ hostId, unknown }, 'a host holds templates that are not on record');
+    return {
+      drop: known.filter((one) => holds.has(one.id) && isUnwanted(one)).map(({ id }) => id),
+      pools: known.flatMap(({ id, state, digest, pool }) =>
+        state === 'ready' && pool && holds.has(id)
+          ? [{ templateId: id, reference: `${id}@${digest}`, policy: pool }]
+          : [],
+      ),
+    };
+  }
+
+  /** Changes a template and lets the hosts that hold it know. */
+  async #change(id: string, change: (now: TemplateRecord) => TemplateRecord | undefined) {
+    const changed = await this.records.update(id, (now) => now && change(now));
+    for (const hostId of changed?.hosts ?? []) {
+      // One that is away asks when it is back.
+      this.bus.call(templatesChanged, {}, { values: { hostId } }).catch(() => undefined);
+    }
+    return changed;
+  }
+
+  async #find(id: string): Promise<TemplateRecord> {
+    const record = await this.records.find(id);
+    if (!record || record.state === 'deleted') throw new OperationError('notFound', `there is no template ${id}`);
+    return record;
+  }
+}
+
+/** The same for the same request sent again. */
+function newId(microvmId: string, commandId: string | undefined): string {
+  if (commandId === undefined) return sortableId(Math.floor(wallClockMs()), randomBytes(10));
+  const hash = createHash('sha256').update(`${microvmId} ${commandId}`).digest();
+  return sortableId(timeOfId(microvmId) ?? 0, hash);
+}
+
+function bornFrom(id: string, name: string | undefined, life: MicrovmLife): TemplateRecord {
+  const { spec, hostId, epoch } = microvmContext(life);
+  if (hostId === null) {
+    throw new OperationError(
+      'conflict',
+      `microVM ${life.id} is ${microvmState(life)}: a template is made of a running or paused one`,
+    );
+  }
+  const { network, vsock, balloon, rng } = wantedDevices(spec);
+  const at = wallClockMs();
+  return {
+    id,
+    name: name ?? null,
+    tenant: spec.tenant,
+    state: 'creating',
+    reason: null,
+    source: { microvmId: life.id, hostId, epoch },
+    ...{ image: spec.image, vcpus: spec.vcpus, memoryMiB: spec.memoryMiB },
+    devices: { network: network !== undefined, vsock, balloon, rng, disks: spec.disks?.length ?? 0 },
+    ...{ platform: null, digest: null, bytes: null, pauseMs: null },
+    hosts: [hostId],
+    pool: null,
+    createdAt: at,
+    updatedAt: at,
+    spec,
+  };
+}
