@@ -1,52 +1,68 @@
 import type { CpuBreakdown } from '#protocol';
-import type { CpuTime } from './microvm-sampler';
-import { parseProcessStat, type HostCpu } from './proc-files';
+import { parseHostCpu, parseProcessStat, type HostCpu } from './proc-files';
 import type { ProcReader } from './proc-reader';
 
-/** One look at a host's CPU time; two make a breakdown. */
+interface Spent {
+  cpuMs: number;
+  /** The part of it in which guest code ran. */
+  guestMs: number;
+}
+
+/** One look at the CPU time of a host and of every process on it; two make a breakdown. */
 export interface CpuLook {
   atMs: number;
   host: HostCpu;
-  microvms: Pick<CpuTime, 'cpuMs' | 'guestMs'>;
-  otherProcessesMs: number;
+  /** By process id. */
+  vmms: ReadonlyMap<number, Spent>;
+  /** Of all other processes and kernel threads, with the children they have waited for. */
+  othersMs: number;
 }
 
+/** Undefined of no time. */
 export function breakDownCpu(before: CpuLook, now: CpuLook): CpuBreakdown | undefined {
   const elapsedMs = now.atMs - before.atMs;
   if (elapsedMs <= 0) return undefined;
-  const cores = (ms: (look: CpuLook) => number): number => Math.max(0, ms(now) - ms(before)) / elapsedMs;
-  const guestCores = cores((look) => look.microvms.guestMs);
-  const vmmCores = cores((look) => look.microvms.cpuMs - look.microvms.guestMs);
-  const otherProcessesCores = cores((look) => look.otherProcessesMs);
-  const busyCores = cores((look) => look.host.busyMs);
+  const cores = (ms: number): number => Math.max(0, ms) / elapsedMs;
+  const ofHost = (field: keyof HostCpu): number => cores(now.host[field] - before.host[field]);
+  // A VMM that was not there before did all of its work since then; what one did that has ended meanwhile nobody tells any more.
+  const ofVmms = (ms: (spent: Spent) => number): number => {
+    let sum = 0;
+    for (const [pid, spent] of now.vmms) sum += ms(spent) - ms(before.vmms.get(pid) ?? { cpuMs: 0, guestMs: 0 });
+    return cores(sum);
+  };
+  const busyCores = ofHost('busyMs');
+  const busy = {
+    guestCores: ofVmms(({ guestMs }) => guestMs),
+    vmmCores: ofVmms(({ cpuMs, guestMs }) => cpuMs - guestMs),
+    otherProcessesCores: cores(now.othersMs - before.othersMs),
+  };
   const rest = {
-    interruptCores: cores((look) => look.host.interruptMs),
-    waitingForIoCores: cores((look) => look.host.waitingForIoMs),
-    stolenCores: cores((look) => look.host.stolenMs),
-    idleCores: cores((look) => look.host.idleMs),
+    interruptCores: ofHost('interruptMs'),
+    waitingForIoCores: ofHost('waitingForIoMs'),
+    stolenCores: ofHost('stolenMs'),
+    idleCores: ofHost('idleMs'),
   };
-  return {
-    totalCores: busyCores + Object.values(rest).reduce((sum, part) => sum + part, 0),
-    ...{ guestCores, vmmCores, otherProcessesCores },
-    ...rest,
-    unexplainedCores: busyCores - guestCores - vmmCores - otherProcessesCores,
-  };
+  const sum = (parts: Record<string, number>): number => Object.values(parts).reduce((total, part) => total + part, 0);
+  return { totalCores: busyCores + sum(rest), ...busy, ...rest, unexplainedCores: busyCores - sum(busy) };
 }
 
-/**
- * CPU time of all processes that are not among `vmms`, kernel threads included, with that of the children they waited for, ms.
- * `agentPid` waits for VMMs, whose time is known already, so its children do not count.
- */
-export function otherProcessesMs(proc: ProcReader, vmms: ReadonlySet<number>, agentPid: number): number {
-  let sumMs = 0;
+/** Looks at every process of the host. `agentPid` waits for VMMs, which are counted by themselves, so its children do not count. */
+export function lookAtCpu(
+  proc: ProcReader,
+  inputs: { atMs: number; host: HostCpu; vmms: ReadonlySet<number>; agentPid: number },
+): CpuLook {
+  const vmms = new Map<number, Spent>();
+  let othersMs = 0;
   for (const name of proc.list('/proc')) {
     const pid = Number(name);
-    if (!(pid > 0) || vmms.has(pid)) continue;
-    const text = proc.read(`/proc/${name}/stat`);
+    const text = pid > 0 ? proc.read(`/proc/${name}/stat`) : undefined;
     const stat = text === undefined ? undefined : parseProcessStat(text);
-    if (stat) sumMs += stat.cpuMs + (pid === agentPid ? 0 : stat.childrenMs);
+    if (!stat) continue;
+    const { cpuMs, guestMs, childrenMs } = stat;
+    if (inputs.vmms.has(pid)) vmms.set(pid, { cpuMs, guestMs });
+    else othersMs += cpuMs + (pid === inputs.agentPid ? 0 : childrenMs);
   }
-  return sumMs;
+  return { atMs: inputs.atMs, host: inputs.host, vmms, othersMs };
 }
 
 /** Looks at the host's CPU time now and then, and tells where it went between two looks. */
@@ -54,7 +70,7 @@ export class CpuWatch {
   #before: CpuLook | undefined;
   #latest: CpuBreakdown | undefined;
 
-  /** `windowMs`: between two looks, which have to find every process of the host. */
+  /** `windowMs`: between two looks, which read a file of every process. */
   constructor(
     private readonly proc: ProcReader,
     private readonly agentPid: number,
@@ -62,14 +78,10 @@ export class CpuWatch {
   ) {}
 
   /** Of the last window that has ended; undefined before. */
-  read(
-    atMs: number,
-    host: HostCpu,
-    microvms: CpuLook['microvms'],
-    vmms: () => ReadonlySet<number>,
-  ): CpuBreakdown | undefined {
+  read(atMs: number, vmms: () => ReadonlySet<number>): CpuBreakdown | undefined {
     if (this.#before && atMs - this.#before.atMs < this.windowMs) return this.#latest;
-    const look = { atMs, host, microvms, otherProcessesMs: otherProcessesMs(this.proc, vmms(), this.agentPid) };
+    const host = parseHostCpu(this.proc.read('/proc/stat') ?? '');
+    const look = lookAtCpu(this.proc, { atMs, host, vmms: vmms(), agentPid: this.agentPid });
     if (this.#before) this.#latest = breakDownCpu(this.#before, look);
     this.#before = look;
     return this.#latest;

@@ -1,13 +1,12 @@
 import type { DensityReport } from '#protocol';
 import { readCharged, type ChargedMemory, type ControlGroup } from './control-group';
 import { parseMeminfo, type HostMemory } from './meminfo';
-import { parseHostCpu, parsePressure, type HostCpu } from './proc-files';
+import { parsePressure } from './proc-files';
 import type { ProcReader } from './proc-reader';
 
 /** What the host itself tells, at one moment. */
 export interface HostReading {
   memory: HostMemory;
-  cpu: HostCpu;
   pressure: DensityReport['pressure'];
   /** Charged to the cgroup of all microVMs; undefined where none counts. */
   charged?: ChargedMemory;
@@ -23,7 +22,6 @@ export function readHost(proc: ProcReader, group: ControlGroup = {}): HostReadin
   const charged = readCharged(proc, group);
   return {
     memory: parseMeminfo(proc.read('/proc/meminfo') ?? ''),
-    cpu: parseHostCpu(proc.read('/proc/stat') ?? ''),
     pressure: {
       cpuSome: pressureOf('cpu')?.some ?? null,
       memorySome: memory?.some ?? null,

@@ -29,12 +29,11 @@ export interface SampleTarget {
   group?: ControlGroup;
 }
 
-/** What the page tables told when they were last walked, and the counters of that moment to go on from. */
+/** What the page tables told when they were last walked. */
 interface Walk {
   atMs: number;
   tookMs: number;
   memory: ProcessMemory;
-  counted: CountedMemory;
 }
 
 interface Tracked {
@@ -161,7 +160,7 @@ export class MicrovmSampler {
     if (!counted) return undefined;
     const { runNs, delayNs } = this.#schedule(target);
     const atMs = this.options.nowMs();
-    const walk = this.#walk(target, counted, before?.walk);
+    const walk = this.#walk(target, before?.walk);
     if (!walk) return undefined;
 
     const last = before?.reading;
@@ -200,7 +199,7 @@ export class MicrovmSampler {
     if (ran + waited > 0) this.#waits.observe(waited / (ran + waited));
   }
 
-  #walk(target: SampleTarget, counted: CountedMemory, before: Walk | undefined): Walk | undefined {
+  #walk(target: SampleTarget, before: Walk | undefined): Walk | undefined {
     const { nowMs } = this.options;
     const atMs = nowMs();
     if (before) {
@@ -212,7 +211,7 @@ export class MicrovmSampler {
     const memory = parseSmaps(smaps, target.guestMemoryAddress, target.guestMemoryBytes);
     const tookMs = nowMs() - atMs;
     if (before) this.#walkCreditMs -= tookMs;
-    return { atMs, tookMs, memory, counted };
+    return { atMs, tookMs, memory };
   }
 
   #schedule(target: SampleTarget): ThreadSchedule {
@@ -238,7 +237,7 @@ export class MicrovmSampler {
 /** Sizes now: those of the walk, and what the kernel has counted since. It is guest memory that grows and shrinks. */
 function sizesOf(walk: Walk, counted: CountedMemory) {
   const { memory } = walk;
-  const grownKiB = counted.anonymousKiB - walk.counted.anonymousKiB;
+  const grownKiB = counted.anonymousKiB - memory.anonymousKiB;
   const guestKiB = Math.max(0, memory.guestAnonymousKiB + grownKiB);
   return {
     walkedAtMs: walk.atMs,
@@ -250,7 +249,7 @@ function sizesOf(walk: Walk, counted: CountedMemory) {
     sharedKiB: memory.guestResidentKiB - memory.guestPrivateKiB,
     sharedProportionalKiB: Math.max(0, memory.guestProportionalKiB - memory.guestAnonymousKiB),
     sharedShmemKiB: Math.max(0, memory.guestShmemKiB),
-    vmmKiB: Math.max(0, walk.counted.anonymousKiB - memory.guestAnonymousKiB),
+    vmmKiB: memory.anonymousKiB - memory.guestAnonymousKiB,
     pageFileKiB: memory.vmmShmemKiB,
     swapKiB: memory.swapKiB,
     pageTablesKiB: counted.pageTablesKiB,

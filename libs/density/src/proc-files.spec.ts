@@ -30,7 +30,7 @@ Private_Dirty:         6 kB
 describe('smaps', () => {
   it('tells guest pages from pages of the VMM, also when guest memory is split, and copies from pages that are shared', () => {
     expect(parseSmaps(SMAPS, 0x7f0000000000n, 0x1000000)).toEqual({
-      ...{ residentKiB: 276, proportionalKiB: 176, privateKiB: 134, swapKiB: 12 },
+      ...{ residentKiB: 276, proportionalKiB: 176, privateKiB: 134, anonymousKiB: 120, swapKiB: 12 },
       ...{ guestResidentKiB: 180, guestProportionalKiB: 130, guestPrivateKiB: 120, guestAnonymousKiB: 120 },
       ...{ guestShmemKiB: 10, vmmShmemKiB: 6 },
     });

@@ -7,6 +7,8 @@ export interface ProcessMemory {
   proportionalKiB: number;
   /** Pages that nobody else maps. */
   privateKiB: number;
+  /** Pages of no file. */
+  anonymousKiB: number;
   swapKiB: number;
   /** The parts of these sizes that lie in guest memory. */
   guestResidentKiB: number;
@@ -34,7 +36,7 @@ export function parseSmaps(text: string, guestAddress: bigint, guestBytes: numbe
   const guestStart = Number(guestAddress);
   const guestEnd = guestStart + guestBytes;
   const memory: ProcessMemory = {
-    ...{ residentKiB: 0, proportionalKiB: 0, privateKiB: 0, swapKiB: 0 },
+    ...{ residentKiB: 0, proportionalKiB: 0, privateKiB: 0, anonymousKiB: 0, swapKiB: 0 },
     ...{ guestResidentKiB: 0, guestProportionalKiB: 0, guestPrivateKiB: 0 },
     ...{ guestAnonymousKiB: 0, guestShmemKiB: 0, vmmShmemKiB: 0 },
   };
@@ -60,6 +62,7 @@ export function parseSmaps(text: string, guestAddress: bigint, guestBytes: numbe
       if (inGuest) memory.guestProportionalKiB += value;
       if (isShmem) memory[inGuest ? 'guestShmemKiB' : 'vmmShmemKiB'] += value;
     } else if (name === 'Anonymous') {
+      memory.anonymousKiB += value;
       if (inGuest) memory.guestAnonymousKiB += value;
       if (isShmem) memory[inGuest ? 'guestShmemKiB' : 'vmmShmemKiB'] -= value;
     } else {

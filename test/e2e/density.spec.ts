@@ -1,0 +1,132 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { cpus } from 'node:os';
+import type { DensityReport, FleetDensity } from '#protocol';
+import { Fleet, until } from '../support/fleet';
+import { describeWithKvm } from '../support/kvm';
+import { natsServerMissing } from '../support/nats-server';
+
+jest.setTimeout(180_000);
+
+const COUNT = 120;
+/** Guest memory that each of them touches, MiB. */
+const TOUCHED_MIB = 2;
+const TICK_MS = 10;
+
+/** A file of /proc read by this test's own words, so that nothing is compared with itself. */
+const textOf = (path: string): string => {
+  try {
+    return readFileSync(path, 'latin1');
+  } catch {
+    return '';
+  }
+};
+const kib = (text: string, name: string): number =>
+  Number(new RegExp(`^${name}: +(\\d+) kB$`, 'm').exec(text)?.[1] ?? 0);
+const sum = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0);
+const percentOff = (value: number, truth: number): number => (100 * Math.abs(value - truth)) / truth;
+
+function cpuMs(pid: number): number {
+  const fields = textOf(`/proc/${pid}/stat`).split(') ')[1]?.split(' ') ?? [];
+  return (Number(fields[11] ?? 0) + Number(fields[12] ?? 0)) * TICK_MS;
+}
+
+describeWithKvm('the parts of a host, with a hundred canaries and more', () => {
+  if (natsServerMissing()) return it.todo('needs nats-server');
+  let fleet: Fleet;
+  let pids: number[];
+
+  beforeAll(async () => {
+    fleet = await Fleet.up();
+    const starts = [...Array.from({ length: COUNT - 1 }, () => `quiet touch=${TOUCHED_MIB}`), 'quiet burn=30'];
+    const next = starts.values();
+    const worker = async (): Promise<void> => {
+      for (const cmdline of next) await fleet.running({ cmdline, memoryMiB: 16 });
+    };
+    await Promise.all(Array.from({ length: 8 }, worker));
+    pids = fleet.vmms().map(({ pid }) => pid);
+    const isTouched = async (): Promise<boolean> => {
+      const { measured, guestKiB } = (await host()).microvmSums!;
+      return measured === pids.length && guestKiB >= (COUNT - 1) * TOUCHED_MIB * 1024;
+    };
+    await until('all have touched their memory, and were measured after that', isTouched, 60_000);
+  });
+  afterAll(() => fleet?.down());
+
+  const host = async (): Promise<DensityReport> =>
+    (await fleet.rest<FleetDensity>('GET', '/v1/density')).body.hosts[0]!;
+
+  it('sum to all of its memory, and what stays unexplained is below 3 %', async () => {
+    const { memory } = await host();
+    const { totalKiB, unexplainedKiB, ...parts } = memory!;
+    expect(totalKiB).toBe(kib(textOf('/proc/meminfo'), 'MemTotal'));
+    expect(sum(Object.values(parts)) + unexplainedKiB).toBeCloseTo(totalKiB, 3);
+    expect((100 * Math.abs(unexplainedKiB)) / totalKiB).toBeLessThan(3);
+    for (const [name, size] of Object.entries(parts)) expect([name, size >= 0]).toEqual([name, true]);
+  });
+
+  it('are what a walk of every process finds', async () => {
+    const { memory, microvmSums } = await host();
+    const rollups = pids.map((pid) => textOf(`/proc/${pid}/smaps_rollup`));
+    const vmms = { private: 0, resident: 0, proportional: 0, anonymous: 0, shmem: 0 };
+    for (const text of rollups) {
+      vmms.private += kib(text, 'Private_Clean') + kib(text, 'Private_Dirty');
+      vmms.resident += kib(text, 'Rss');
+      vmms.proportional += kib(text, 'Pss');
+      vmms.anonymous += kib(text, 'Pss_Anon');
+      vmms.shmem += kib(text, 'Pss_Shmem');
+    }
+    expect(vmms.anonymous).toBeGreaterThan(COUNT * TOUCHED_MIB * 1024);
+    const { guestPrivateKiB, guestSharedKiB, vmmKiB, microvmPageTablesKiB } = memory!;
+    expect(percentOff(guestPrivateKiB + guestSharedKiB + vmmKiB, vmms.anonymous + vmms.shmem)).toBeLessThan(3);
+    expect(guestPrivateKiB).toBeGreaterThan((COUNT - 1) * TOUCHED_MIB * 1024);
+    expect(percentOff(microvmSums!.residentKiB, vmms.resident)).toBeLessThan(3);
+    expect(percentOff(microvmSums!.proportionalKiB, vmms.proportional)).toBeLessThan(3);
+    expect(percentOff(microvmSums!.privateKiB, vmms.private)).toBeLessThan(3);
+    const tables = sum(pids.map((pid) => Number(/^VmPTE:\s+(\d+)/m.exec(textOf(`/proc/${pid}/status`))?.[1] ?? 0)));
+    expect(percentOff(microvmPageTablesKiB, tables)).toBeLessThan(3);
+
+    // Everybody else, for whom the report only subtracts: of the host's memory it is off by less than 3 %.
+    const others = readdirSync('/proc').filter((name) => /^\d+$/.test(name) && !pids.includes(Number(name)));
+    const anonymousKiB = sum(others.map((pid) => kib(textOf(`/proc/${pid}/smaps_rollup`), 'Pss_Anon')));
+    const offKiB = Math.abs(memory!.otherProcessesKiB - anonymousKiB);
+    expect((100 * offKiB) / memory!.totalKiB).toBeLessThan(3);
+  });
+
+  it('give the kernel its share of each, and know what one more costs and how many more fit', async () => {
+    const { memory, marginalCost, fits, headroom, microvms } = await host();
+    const { microvmPageTablesKiB, microvmStacksKiB, microvmKernelKiB, vmmKiB } = memory!;
+    // Process, machine and vCPU take the kernel 0.5 MiB and more; a tenth of it are page tables and stacks.
+    const eachKiB = (microvmPageTablesKiB + microvmStacksKiB + microvmKernelKiB) / microvms;
+    expect(eachKiB).toBeGreaterThan(300);
+    expect(eachKiB).toBeLessThan(1_250);
+    expect(marginalCost!.kib).toBeGreaterThan(300 + vmmKiB / microvms);
+    expect(marginalCost!.kib).toBeLessThan(1_500);
+    expect(fits!.microvms).toBe(Math.min(fits!.slots, fits!.vcpus, fits!.promisedMemory, fits!.availableMemory!));
+    expect(fits![fits!.binding]).toBe(fits!.microvms);
+    expect(headroom.microvms).toBe(Math.min(fits!.slots, fits!.vcpus, fits!.promisedMemory));
+  });
+
+  it('sum to all of its CPU time, and what stays unexplained is below 3 %', async () => {
+    let seen = (await host()).cpu;
+    /** The next report of a new window, and what VMMs have taken until then. */
+    const windowEnd = async () => {
+      const before = JSON.stringify(seen);
+      await until(
+        'another window has ended',
+        async () => JSON.stringify((seen = (await host()).cpu)) !== before,
+        30_000,
+      );
+      return { parts: seen!, vmmsMs: sum(pids.map(cpuMs)), atMs: performance.now() };
+    };
+    const first = await windowEnd();
+    const { parts, vmmsMs, atMs } = await windowEnd();
+    const { totalCores, ...rest } = parts;
+    expect(percentOff(totalCores, cpus().length)).toBeLessThan(3);
+    expect(sum(Object.values(rest))).toBeCloseTo(totalCores, 6);
+    expect((100 * Math.abs(rest.unexplainedCores)) / totalCores).toBeLessThan(3);
+    const truthCores = (vmmsMs - first.vmmsMs) / (atMs - first.atMs);
+    expect(truthCores).toBeGreaterThan(0.05); // one of them is busy for 30 % of the time
+    const offCores = Math.abs(parts.guestCores + parts.vmmCores - truthCores);
+    expect((100 * offCores) / totalCores).toBeLessThan(3);
+  });
+});
