@@ -14,7 +14,7 @@ export interface InFlight {
  * A placement that its host has not answered for within this time counts no longer: the start was never sent, or the report
  * that told of it was lost and the next one has it in its sums.
  */
-const IN_FLIGHT_MS = 5_000;
+export const IN_FLIGHT_MS = 5_000;
 /** The same where a host's reports do not name what they contain: more than a start command takes when all is well. */
 const UNNAMED_MS = 500;
 

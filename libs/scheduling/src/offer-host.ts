@@ -3,6 +3,12 @@ import type { FairQueue } from './fair-queue';
 import { passesAll, type Occasion } from './filters';
 
 /**
+ * Who does not ask again within this time has gone away, and its place in the line is given up, ms. Until then it has its turn like
+ * anybody else, and what it gets counts as in flight for nothing.
+ */
+export const ABANDONED_MS = 10_000;
+
+/**
  * There is news of a host, so it may take more than before: of those that wait, whose turn it is and who fits there leaves the line
  * and is placed. Everybody else has been turned down since anything else grew.
  */

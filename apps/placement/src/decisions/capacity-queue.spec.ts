@@ -1,8 +1,9 @@
 import type { Clock } from '#journal';
+import { ABANDONED_MS } from '#scheduling';
 import { HostBook } from '../hosts/host-book';
 import { askedFor } from '../testing/demands';
 import { readyHost, reportOf } from '../../../../test/support/known-hosts';
-import { ABANDONED_MS, CapacityQueue } from './capacity-queue';
+import { CapacityQueue } from './capacity-queue';
 import { Decider, type Made } from './decider';
 
 /** A clock whose hands the test turns. */

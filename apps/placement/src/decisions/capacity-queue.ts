@@ -1,6 +1,6 @@
 import { DeadlineQueue, type Clock } from '#journal';
 import type { Decision } from '#protocol';
-import { FairQueue, offerHost, type Demand, type Occasion } from '#scheduling';
+import { ABANDONED_MS, FairQueue, offerHost, type Demand, type Occasion } from '#scheduling';
 import type { Decider, Made } from './decider';
 import type { Asked } from './placement-request';
 
@@ -14,9 +14,6 @@ export interface Waiting {
   /** Told once: what was decided in the end. */
   decided: (made: Made) => void;
 }
-
-/** Who does not ask again within this time has gone away, and its place in the line is given up, ms. */
-export const ABANDONED_MS = 10_000;
 
 /**
  * What waits for capacity, in turns of tenants. Soft state: whoever waits asks again now and then, and the deadline that counts

@@ -28,7 +28,7 @@ export class WhatIf {
     if (this.#pacer.waiting >= MOST_WAITING) {
       throw new OperationError('overloaded', 'other what-ifs are being answered; try again', undefined, 5_000);
     }
-    return this.#pacer.run(() => this.#ask(question, deadline - performance.now()));
+    return this.#pacer.run(() => this.#ask(question, Math.floor(deadline - performance.now())));
   }
 
   async #ask(question: WhatIfQuestion, deadlineMs: number): Promise<WhatIfReport> {
@@ -37,7 +37,7 @@ export class WhatIf {
       execArgv: [...process.execArgv, `--max-old-space-size=${HEAP_MIB}`],
       stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
     });
-    const end = AbortSignal.any([this.shutdown, AbortSignal.timeout(Math.ceil(deadlineMs))]);
+    const end = AbortSignal.any([this.shutdown, AbortSignal.timeout(deadlineMs)]);
     try {
       const result = await new Promise<WhatIfResult>((resolve, reject) => {
         child.once('message', (message: WhatIfResult) => resolve(message));

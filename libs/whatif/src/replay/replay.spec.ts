@@ -77,6 +77,20 @@ describe('a replay', () => {
     expect(replay(claims, [host]).tally.all).toMatchObject({ asked: 5, placed: 2, refused: 0, unanswered: 3 });
   });
 
+  it('keeps a turn, and then a place, for whom nobody wants any more, as placement does', () => {
+    const waiting = { waitUntil: FROM + 8_000 };
+    const claims = [
+      claim(0, { askedAt: FROM }),
+      claim(1, { askedAt: FROM + 1, ...waiting, was: { kind: 'withdrawn', at: FROM + 50 } }),
+      claim(2, { askedAt: FROM + 2, ...waiting }),
+    ];
+    const { tally, stays } = replay(claims, [hostPlan('a', { slots: 1 })], { reportIntervalMs: 100 });
+    expect(tally.all).toMatchObject({ placed: 2, unanswered: 1 });
+    // The first has gone after 100 ms; its place was kept for the second until five seconds after the report that told of it.
+    expect(stays[1]!.from - FROM).toBeGreaterThan(5_100);
+    expect(stays[1]!.from - FROM).toBeLessThan(5_400);
+  });
+
   it('leaves out what follows on what was refused', () => {
     const host = hostPlan('a', { slots: 1 });
     const again = { microvmId: 'vm-1', round: 2, follows: true, askedAt: FROM + 500 };

@@ -1,9 +1,11 @@
 import { MICROVM_LIMITS, placementBackoff } from '#lifecycle';
 import {
+  ABANDONED_MS,
   chooseHost,
   explainNone,
   FairQueue,
   HostTable,
+  IN_FLIGHT_MS,
   offerHost,
   seededNumbers,
   type Capacity,
@@ -57,6 +59,7 @@ type Happening =
   | { do: 'ask'; claim: Claim }
   | { do: 'retry'; pending: Pending }
   | { do: 'giveUp'; pending: Pending }
+  | { do: 'withdraw'; pending: Pending }
   | { do: 'release'; key: string }
   | { do: 'report'; host: ReplayedHost }
   | { do: 'phase'; hostId: string; state: string | null; description: HostDescription };
@@ -108,8 +111,8 @@ export class Replay {
     }
     this.#now = to;
     for (const key of [...this.#held.keys()]) this.#leave(key, to);
-    this.#lines.serve(({ claim }) => {
-      this.tally.count(claim, 'unanswered');
+    this.#lines.serve((pending) => {
+      this.#withdraw(pending);
       return true;
     });
     return this.tally;
@@ -147,6 +150,8 @@ export class Replay {
         return this.#place(happening.pending);
       case 'giveUp':
         return this.#giveUp(happening.pending);
+      case 'withdraw':
+        return this.#withdraw(happening.pending);
       case 'release':
         return this.#leave(happening.key, this.#now);
       case 'report':
@@ -223,25 +228,47 @@ export class Replay {
   #wait(pending: Pending): void {
     const { claim } = pending;
     this.#lines.add(claim.demand.tenant, keyOf(claim), pending);
-    this.#happenings.push(waitsUntil(claim), { do: 'giveUp', pending });
+    const withdrawnAt = Math.min(claim.was.kind === 'withdrawn' ? claim.was.at : Infinity, claim.expiresAt ?? Infinity);
+    if (withdrawnAt < claim.waitUntil) this.#happenings.push(withdrawnAt, { do: 'withdraw', pending });
+    this.#happenings.push(Math.min(claim.waitUntil, withdrawnAt + ABANDONED_MS), { do: 'giveUp', pending });
   }
 
-  /** Its time to wait is over, or somebody took it back. */
+  /** Nobody wants it any more. Placement is not told: it keeps its turn until it would be asked for again. */
+  #withdraw(pending: Pending): void {
+    if (pending.over) return;
+    pending.over = true;
+    this.tally.count(pending.claim, 'unanswered');
+  }
+
+  /** Its time in the line is over. */
   #giveUp(pending: Pending): void {
     const { claim } = pending;
-    if (!this.#lines.remove(keyOf(claim))) return;
-    if (waitsUntil(claim) < claim.waitUntil) {
-      pending.over = true;
-      return this.tally.count(claim, 'unanswered');
-    }
+    if (this.#lines.get(keyOf(claim)) !== pending) return;
+    this.#lines.remove(keyOf(claim));
+    if (claim.waitUntil > this.#now) return;
     // Its last decision: that there is no host even now, or one that only just became free.
-    const occasion = this.#occasionOf(pending.demand);
-    const hostId = this.#choose(occasion);
-    if (hostId !== null) return this.#start(pending, this.#hosts.get(hostId)!);
-    this.#refuse(pending, explainNone(occasion).filter);
+    if (!this.#take(pending)) this.#refuse(pending, explainNone(this.#occasionOf(pending.demand)).filter);
+  }
+
+  /** Gives what waited a host, if there is one. */
+  #take(pending: Pending): boolean {
+    const hostId = this.#choose(this.#occasionOf(pending.demand));
+    if (hostId === null) return false;
+    const host = this.#hosts.get(hostId)!;
+    if (pending.over) this.#keepFor(pending, host);
+    else this.#start(pending, host);
+    return true;
+  }
+
+  /** The place is kept until placement no longer expects the start to come. */
+  #keepFor({ claim, demand }: Pending, host: ReplayedHost): void {
+    this.#table.debit(host.hostId, demand);
+    host.chosen(keyOf(claim), demand, this.#now);
+    this.#happenings.push(this.#nextReport(host, this.#now + IN_FLIGHT_MS), { do: 'report', host });
   }
 
   #refuse(pending: Pending, reason: string): void {
+    if (pending.over) return;
     pending.over = true;
     this.#refused.add(pending.claim.microvmId);
     this.tally.refused(pending.claim, reason);
@@ -284,10 +311,14 @@ export class Replay {
   #willReport(host: ReplayedHost): void {
     if (this.#reporting.has(host)) return;
     this.#reporting.add(host);
+    this.#happenings.push(this.#nextReport(host, this.#now), { do: 'report', host });
+  }
+
+  /** The first one after an instant. */
+  #nextReport({ hostId }: ReplayedHost, after: number): number {
     const { reportIntervalMs } = this.options;
-    const phase = this.load.from + this.#phaseOf.get(host.hostId)!;
-    const rounds = Math.floor((this.#now - phase) / reportIntervalMs) + 1;
-    this.#happenings.push(phase + rounds * reportIntervalMs, { do: 'report', host });
+    const phase = this.load.from + this.#phaseOf.get(hostId)!;
+    return phase + (Math.floor((after - phase) / reportIntervalMs) + 1) * reportIntervalMs;
   }
 
   #report(host: ReplayedHost): void {
@@ -302,10 +333,7 @@ export class Replay {
       this.#lines,
       host.hostId,
       (demand) => this.#occasionOf(demand),
-      (pending) => {
-        const hostId = this.#choose(this.#occasionOf(pending.demand));
-        if (hostId !== null) this.#start(pending, this.#hosts.get(hostId)!);
-      },
+      (pending) => void this.#take(pending),
     );
   }
 
@@ -328,8 +356,3 @@ export class Replay {
 }
 
 const keyOf = ({ microvmId, round }: Claim): string => `${microvmId}.${round}`;
-
-/** Until its deadline, or until it was taken back in the record, if that was before. */
-function waitsUntil({ waitUntil, was, expiresAt }: Claim): number {
-  return Math.min(waitUntil, was.kind === 'withdrawn' ? was.at : Infinity, expiresAt ?? Infinity);
-}
