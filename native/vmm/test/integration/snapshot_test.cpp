@@ -89,5 +89,100 @@ TEST(a_restored_guest_goes_on_and_has_a_new_generation) {
   CHECK(!generations.contains(""));
 }
 
+// A restore must end in an error that says this, and in no other way.
+void check_refused(const SnapshotFiles& files, const std::string& reason, LaunchOptions options = {.memory_mib = 16}) {
+  files.restore_by(options);
+  VmmProcess vmm(options);
+  const std::optional<ProcessEnd> end = vmm.await_end();
+  REQUIRE(end.has_value());
+  CHECK(end->exited && end->code == 1);
+  CHECK_EQ(vmm.stats().exit_reason, static_cast<uint32_t>(VOLLEY_EXIT_VMM_ERROR));
+  CHECK_CONTAINS(vmm.stats().exit_message, reason);
+}
+
+TEST(what_is_no_snapshot_is_refused_with_a_reason) {
+  const auto fresh = [](SnapshotFiles& files) {
+    VmmProcess vmm({});
+    REQUIRE(vmm.await_booted());
+    REQUIRE(files.take(vmm)->status == 0);
+  };
+  const auto refused = [&](const std::string& reason, const std::function<void(SnapshotFiles&)>& spoil) {
+    SnapshotFiles files;
+    fresh(files);
+    spoil(files);
+    check_refused(files, reason);
+  };
+  refused("truncated", [](SnapshotFiles& files) { CHECK_EQ(ftruncate(files.state(), 4000), 0); });
+  refused("truncated", [](SnapshotFiles& files) { CHECK_EQ(ftruncate(files.state(), 9000), 0); });
+  refused("truncated", [](SnapshotFiles& files) { CHECK_EQ(ftruncate(files.memory(), 1 << 20), 0); });
+  refused("format 2", [](SnapshotFiles& files) { files.forge([](auto& header) { header.version = 2; }); });
+  refused("does not have its checksum", [](SnapshotFiles& files) {
+    const uint8_t byte = 0x5a;
+    CHECK_EQ(pwrite(files.state(), &byte, 1, VOLLEY_SNAPSHOT_HEADER_BYTES + 100), 1);
+  });
+  refused("lies outside",
+          [](SnapshotFiles& files) { files.forge([](auto& header) { header.sections[0].length = 60'000; }); });
+  refused("outside of it or overlaps", [](SnapshotFiles& files) {
+    files.forge([](auto& header) { header.extents[0].length = header.memory_bytes + 4096; });
+  });
+  refused("another snapshot", [](SnapshotFiles& files) { files.forge([](auto& header) { header.id[0] ^= 1; }); });
+  refused("lacks section", [](SnapshotFiles& files) { files.forge([](auto& header) { header.section_count = 1; }); });
+  refused("cannot be restored", [](SnapshotFiles& files) {
+    files.forge_section(VOLLEY_SECTION_VCPU, 0, [](uint8_t* bytes, size_t) {
+      reinterpret_cast<VcpuState*>(bytes)->special_registers.cr0 = 0x80000000;  // paging without protection
+    });
+  });
+  refused("corrupt", [](SnapshotFiles& files) {
+    files.forge_section(VOLLEY_SECTION_VCPU, 0,
+                        [](uint8_t* bytes, size_t) { reinterpret_cast<VcpuState*>(bytes)->msr_count = 1 << 30; });
+  });
+}
+
+TEST(another_machine_than_the_snapshots_is_refused) {
+  SnapshotFiles files;
+  {
+    VmmProcess vmm({});
+    REQUIRE(vmm.await_booted());
+    REQUIRE(files.take(vmm)->status == 0);
+  }
+  check_refused(files, "bytes of memory", {.memory_mib = 32});
+  check_refused(files, "number of vCPUs", {.memory_mib = 16, .vcpus = 2});
+  check_refused(files, "irqchip", {.memory_mib = 16, .irqchip = VOLLEY_IRQCHIP_FULL});
+}
+
+TEST(snapshots_hit_the_guest_at_every_moment) {
+  for (const char* cmdline : {"print=1000000000", "burn=100", "burn=1", "touch=12 burn=50"}) {
+    VmmProcess vmm({.cmdline = cmdline});
+    REQUIRE(vmm.await_booted());
+    for (int i = 0; i < 8; ++i) {
+      SnapshotFiles files;
+      REQUIRE(files.take(vmm)->status == 0);
+      VmmProcess clone(restored(files, 16));
+      if (std::string(cmdline).starts_with("print")) {
+        // It has no eyes for anything else.
+        CHECK(clone.await_page([](const volley_stats& stats) { return stats.serial_bytes > 1000; }));
+      } else {
+        CHECK(clone.await_booted());
+      }
+      CHECK_EQ(clone.state(), static_cast<uint32_t>(VOLLEY_VMM_RUNNING));
+    }
+  }
+}
+
+TEST(a_full_irqchip_and_more_vcpus_come_along) {
+  SnapshotFiles files;
+  {
+    VmmProcess vmm({.vcpus = 3, .irqchip = VOLLEY_IRQCHIP_FULL});
+    REQUIRE(vmm.await_booted());
+    REQUIRE(files.take(vmm)->status == 0);
+  }
+  LaunchOptions options{.vcpus = 3, .irqchip = VOLLEY_IRQCHIP_FULL};
+  files.restore_by(options);
+  VmmProcess clone(options);
+  CHECK(clone.await_booted());
+  CHECK_EQ(clone.command(VOLLEY_CMD_STOP), 0);
+  CHECK(clone.await(VOLLEY_NOTE_EXITING).has_value());
+}
+
 }  // namespace
 }  // namespace volley::test
