@@ -28,7 +28,7 @@ export type NativeEvent =
   | { kind: 'gone'; request: number; evidence: ExitEvidence }
   | { kind: 'found'; request: number; pid: number; startTicks: string }
   | { kind: 'booted'; handle: number; atNs: bigint }
-  | { kind: 'replied'; handle: number; request: number; status: number; count: number }
+  | { kind: 'replied'; handle: number; request: number; status: number; count: number; payload: Buffer }
   | { kind: 'disconnected'; handle: number; message: string }
   | { kind: 'exited'; handle: number; evidence: ExitEvidence };
 
@@ -96,8 +96,15 @@ export interface NativeEngine {
   jail(): { barriers: number; missing: { barrier: number; reason: string }[] };
   adopt(request: number, order: NativeAdoptOrder): void;
   find(request: number, id: string, directory: string): void;
-  /** 0 or an errno. */
-  send(handle: number, type: number, request: number, argument: number, payload?: Uint8Array): number;
+  /** Passes duplicates of at most two descriptors. 0 or an errno. */
+  send(
+    handle: number,
+    type: number,
+    request: number,
+    argument: number,
+    payload?: Uint8Array,
+    descriptors?: number[],
+  ): number;
   abandon(handle: number, request: number): void;
   /** 0 or an errno. */
   kill(handle: number): number;

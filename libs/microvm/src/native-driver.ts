@@ -84,6 +84,7 @@ function refusal(event: NativeEvent): VmmLaunchError {
 class NativeMicrovmDriver implements MicrovmDriver {
   readonly #engine: NativeEngine;
   readonly #context: DriverContext;
+  #probed: KvmProbe | undefined;
   readonly #requests = new Map<number, Request>();
   readonly #processes = new Map<number, VmmProcess>();
   readonly #shells = new Map<number, VmmShell>();
@@ -119,11 +120,16 @@ class NativeMicrovmDriver implements MicrovmDriver {
       letGo: () => this.#letGo(),
       forget: (handle) => this.#processes.delete(handle),
       isClosed: () => this.#closed,
+      kvmKind: () => this.#kvmKind(),
     };
   }
 
   probe(): KvmProbe {
     return this.binding.probe();
+  }
+
+  #kvmKind(): KvmProbe['kind'] {
+    return (this.#probed ??= this.probe()).kind;
   }
 
   jail(): { barriers: Barrier[]; missing: { name: Barrier; reason: string }[] } {
@@ -301,7 +307,7 @@ class NativeMicrovmDriver implements MicrovmDriver {
       case 'booted':
         return this.#processes.get(event.handle)?.onBooted(event.atNs);
       case 'replied':
-        return this.#processes.get(event.handle)?.onReply(event.request, event.status, event.count);
+        return this.#processes.get(event.handle)?.onReply(event.request, event.status, event);
       case 'disconnected':
         return this.#processes.get(event.handle)?.onDisconnected(event.message);
       case 'exited':

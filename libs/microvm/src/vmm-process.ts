@@ -1,13 +1,14 @@
 import { getSystemErrorName } from 'node:util';
 import { concludeExit, type Witness } from './conclude-exit';
 import { decodeSerial } from './decode-serial';
-import { VmmControlError, VmmExitedError, VmmPageError } from './errors';
+import { SnapshotError, VmmControlError, VmmExitedError, VmmPageError } from './errors';
 import type { ExitReport } from './exit-report';
 import { limiterNumbers } from './limiter';
-import type { Limiter, MicrovmProcess, SerialRead, VmmIdentity } from './microvm-driver';
+import type { KvmProbe, Limiter, MicrovmProcess, SerialRead, VmmIdentity } from './microvm-driver';
 import type { MicrovmStats } from './microvm-stats';
 import type { ExitEvidence, NativeEngine } from './native-binding';
-import type { SnapshotReport } from './snapshot';
+import type { SnapshotOptions, SnapshotReport } from './snapshot';
+import { writeSnapshot } from './snapshot-writer';
 import type { StatsReader } from './stats-reader';
 
 /** `volley_message_type` of native/abi. */
@@ -19,11 +20,13 @@ const COMMANDS = {
   'type into': 7,
   'set a limit of': 8,
   'set the balloon of': 9,
+  snapshot: 11,
 } as const;
 const CONSOLE = 0xffff_ffff;
 const TYPED_AT_MOST = 96;
 
 export const DEFAULT_COMMAND_DEADLINE_MS = 5_000;
+export const DEFAULT_SNAPSHOT_DEADLINE_MS = 60_000;
 const SERIAL_RING_BYTES = 64 * 1024;
 
 /** Parts of the driver that its processes share. */
@@ -36,10 +39,19 @@ export interface DriverContext {
   letGo(): void;
   forget(handle: number): void;
   isClosed(): boolean;
+  kvmKind(): KvmProbe['kind'];
+}
+
+interface Reply {
+  /** The number that it carries. */
+  count: number;
+  payload: Buffer;
 }
 
 interface Pending {
-  settle(error?: VmmControlError, count?: number): void;
+  settle(outcome: Reply | VmmControlError): void;
+  /** A refusal says why in words. */
+  takesText: boolean;
 }
 
 /** Keeps Node alive from the first `begin` to `end`. */
@@ -154,8 +166,22 @@ export class VmmProcess implements MicrovmProcess {
     await this.#command('set the balloon of', deadlineMs, 0, payload);
   }
 
-  snapshot(directory: string): Promise<SnapshotReport> {
-    return Promise.reject(new VmmControlError(`cannot write a snapshot of microVM ${this.id} into ${directory} yet`));
+  async snapshot(
+    directory: string,
+    options: SnapshotOptions = {},
+    deadlineMs: number = DEFAULT_SNAPSHOT_DEADLINE_MS,
+  ): Promise<SnapshotReport> {
+    const kind = this.context.kvmKind();
+    if (kind === undefined) throw new VmmControlError(`cannot snapshot microVM ${this.id}: this host has no KVM`);
+    try {
+      return await writeSnapshot(directory, options, kind, async (payload, descriptors) => {
+        const reply = await this.#exchange('snapshot', deadlineMs, 0, payload, descriptors);
+        return reply.payload;
+      });
+    } catch (error) {
+      if (error instanceof VmmControlError || error instanceof SnapshotError) throw error;
+      throw new VmmControlError(`cannot snapshot microVM ${this.id}: ${(error as Error).message}`);
+    }
   }
 
   kill(): void {
@@ -188,10 +214,11 @@ export class VmmProcess implements MicrovmProcess {
   }
 
   /** @internal */
-  onReply(request: number, status: number, count: number): void {
-    this.#pending
-      .get(request)
-      ?.settle(status === 0 ? undefined : new VmmControlError(`the VMM refused: ${errorName(status)}`), count);
+  onReply(request: number, status: number, reply: Reply): void {
+    const pending = this.#pending.get(request);
+    if (status === 0) return pending?.settle(reply);
+    const why = pending?.takesText ? reply.payload.toString('latin1').replace(/\0.*$/s, '') : '';
+    pending?.settle(new VmmControlError(`the VMM refused: ${why === '' ? errorName(status) : why}`));
   }
 
   /** @internal */
@@ -214,38 +241,48 @@ export class VmmProcess implements MicrovmProcess {
   }
 
   /** Resolves with the number that the reply carries. */
-  #command(
+  async #command(
     name: keyof typeof COMMANDS,
     deadlineMs = DEFAULT_COMMAND_DEADLINE_MS,
     argument = 0,
     payload?: Uint8Array,
   ): Promise<number> {
+    return (await this.#exchange(name, deadlineMs, argument, payload)).count;
+  }
+
+  #exchange(
+    name: keyof typeof COMMANDS,
+    deadlineMs: number,
+    argument: number,
+    payload?: Uint8Array,
+    descriptors?: number[],
+  ): Promise<Reply> {
     const fail = (why: string) =>
-      Promise.reject<number>(new VmmControlError(`cannot ${name} microVM ${this.id}: ${why}`));
+      Promise.reject<Reply>(new VmmControlError(`cannot ${name} microVM ${this.id}: ${why}`));
     if (this.#end !== undefined) return fail(`it ended: ${this.#end.message}`);
     if (this.#released) return fail('it was released');
     if (this.context.isClosed()) return fail('the driver was closed');
     const request = this.context.nextRequest();
-    const errno = this.context.engine.send(this.handle, COMMANDS[name], request, argument, payload);
+    const errno = this.context.engine.send(this.handle, COMMANDS[name], request, argument, payload, descriptors);
     if (errno !== 0) {
       const name = errorName(errno);
       return fail(name === 'ENOTCONN' ? 'there is no control connection to its VMM' : `sending failed: ${name}`);
     }
 
     this.context.hold();
-    return new Promise<number>((resolve, reject) => {
-      const settle = (error?: VmmControlError, count = 0) => {
+    return new Promise<Reply>((resolve, reject) => {
+      const settle = (outcome: Reply | VmmControlError) => {
         if (!this.#pending.delete(request)) return;
         clearTimeout(timer);
         this.context.letGo();
-        if (error === undefined) resolve(count);
-        else reject(new VmmControlError(`cannot ${name} microVM ${this.id}: ${error.message}`));
+        if (!(outcome instanceof VmmControlError)) resolve(outcome);
+        else reject(new VmmControlError(`cannot ${name} microVM ${this.id}: ${outcome.message}`));
       };
       const timer = setTimeout(() => {
         this.context.engine.abandon(this.handle, request);
         settle(new VmmControlError(`the VMM did not answer within ${deadlineMs} ms`));
       }, deadlineMs);
-      this.#pending.set(request, { settle });
+      this.#pending.set(request, { settle, takesText: name === 'snapshot' });
     });
   }
 

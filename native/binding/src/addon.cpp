@@ -200,6 +200,7 @@ class EventObject {
     object.Set("request", event.request);
     object.Set("status", event.status);
     object.Set("count", Clamped(event.count));
+    object.Set("payload", Napi::Buffer<uint8_t>::Copy(env_, event.payload.data(), event.payload.size()));
     return object;
   }
   Napi::Object operator()(const DisconnectedEvent& event) const {
@@ -319,6 +320,7 @@ class EngineWrap : public Napi::ObjectWrap<EngineWrap> {
     order.id = TextOf(spec, "id");
     order.directory = TextOf(spec, "directory");
     order.kernel_path = TextOf(spec, "kernelPath");
+    order.restore_directory = TextOf(spec, "restoreDirectory");
     order.initrd_path = TextOf(spec, "initrdPath");
     const std::vector<uint8_t> extra = BytesOf(spec.Get("initrdExtra"));
     order.initrd_extra.assign(extra.begin(), extra.end());
@@ -383,7 +385,7 @@ class EngineWrap : public Napi::ObjectWrap<EngineWrap> {
     engine_->Find(Whole32Of(info[0]), info[1].As<Napi::String>().Utf8Value(), info[2].As<Napi::String>().Utf8Value());
   }
 
-  // send(handle, type, request, argument, payload: Uint8Array or undefined): 0 or errno
+  // send(handle, type, request, argument, payload: Uint8Array or undefined, descriptors or undefined): 0 or errno
   Napi::Value Send(const Napi::CallbackInfo& info) {
     if (!Open(info)) return info.Env().Undefined();
     volley_message message{};
@@ -392,7 +394,12 @@ class EngineWrap : public Napi::ObjectWrap<EngineWrap> {
     message.argument = Whole32Of(info[3]);
     const std::vector<uint8_t> payload = BytesOf(info[4]);
     memcpy(&message.payload, payload.data(), std::min(payload.size(), sizeof message.payload));
-    return Napi::Number::New(info.Env(), engine_->Send(Whole32Of(info[0]), message));
+    std::vector<int> descriptors;
+    if (info[5].IsArray()) {
+      const auto array = info[5].As<Napi::Array>();
+      for (uint32_t i = 0; i < array.Length(); ++i) descriptors.push_back(array.Get(i).ToNumber().Int32Value());
+    }
+    return Napi::Number::New(info.Env(), engine_->Send(Whole32Of(info[0]), message, descriptors));
   }
 
   // abandon(handle, request)
@@ -532,6 +539,17 @@ Napi::Value Probe(const Napi::CallbackInfo& info) {
     object.Set("kind", report.hardware ? "hardware" : "software");
     if (!report.module.empty()) object.Set("module", report.module);
     object.Set("maxVcpus", report.max_vcpus);
+    if (report.cpu) {
+      Napi::Object cpu = Napi::Object::New(env);
+      cpu.Set("vendor", std::string(report.cpu->vendor, sizeof report.cpu->vendor));
+      cpu.Set("family", report.cpu->family);
+      cpu.Set("model", report.cpu->model);
+      cpu.Set("stepping", report.cpu->stepping);
+      char features[9];
+      snprintf(features, sizeof features, "%08x", report.cpu->features);
+      cpu.Set("features", std::string(features));
+      object.Set("cpu", cpu);
+    }
     Napi::Object capabilities = Napi::Object::New(env);
     for (const auto& [name, value] : report.capabilities) capabilities.Set(name, value);
     object.Set("capabilities", capabilities);

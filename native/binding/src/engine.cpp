@@ -8,6 +8,7 @@
 #include <sys/syscall.h>
 
 #include <cerrno>
+#include <cstring>
 
 #include "clock.h"
 #include "descriptor_limit.h"
@@ -249,15 +250,30 @@ void Engine::Hold(uint32_t request, HeldVmm held, const std::string& id) {
   events_.Push(RefusedEvent{request, watched.failure()});
 }
 
-int Engine::Send(uint32_t handle, const volley_message& message) {
+int Engine::Send(uint32_t handle, const volley_message& message, std::span<const int> descriptors) {
   const auto vmm = monitor_.Find(handle);
   if (!vmm) return ESRCH;
   std::lock_guard lock(vmm->mutex);
   if (!vmm->control) return ENOTCONN;
   if (vmm->awaited.size() >= kAwaitedAtMost) return EAGAIN;
+  if (descriptors.size() > 2) return EINVAL;
+  iovec part{const_cast<volley_message*>(&message), sizeof message};
+  alignas(cmsghdr) char control[CMSG_SPACE(2 * sizeof(int))] = {};
+  msghdr header{};
+  header.msg_iov = &part;
+  header.msg_iovlen = 1;
+  if (!descriptors.empty()) {
+    header.msg_control = control;
+    header.msg_controllen = CMSG_SPACE(descriptors.size_bytes());
+    cmsghdr* const rights = CMSG_FIRSTHDR(&header);
+    rights->cmsg_level = SOL_SOCKET;
+    rights->cmsg_type = SCM_RIGHTS;
+    rights->cmsg_len = CMSG_LEN(descriptors.size_bytes());
+    memcpy(CMSG_DATA(rights), descriptors.data(), descriptors.size_bytes());
+  }
   ssize_t n = 0;
   do {
-    n = send(vmm->control.get(), &message, sizeof message, MSG_DONTWAIT | MSG_NOSIGNAL);
+    n = sendmsg(vmm->control.get(), &header, MSG_DONTWAIT | MSG_NOSIGNAL);
   } while (n < 0 && errno == EINTR);
   if (n < 0) return errno;
   vmm->awaited.push_back(message.request_id);

@@ -10,6 +10,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <string>
 #include <thread>
 #include <vector>
@@ -43,9 +44,9 @@ class Engine {
   void Adopt(uint32_t request, AdoptOrder order);
   void Find(uint32_t request, std::string id, std::string directory);
 
-  /// Sends a command without waiting. Returns 0 or an errno: ENOTCONN without a connection, EAGAIN when the VMM does
-  /// not read its messages, ESRCH for an unknown handle.
-  int Send(uint32_t handle, const volley_message& message);
+  /// Sends a command, and duplicates of at most two descriptors with it, without waiting. Returns 0 or an errno:
+  /// ENOTCONN without a connection, EAGAIN when the VMM does not read its messages, ESRCH for an unknown handle.
+  int Send(uint32_t handle, const volley_message& message, std::span<const int> descriptors = {});
   /// Ends a shell that is not needed.
   void Discard(uint32_t shell);
   /// Which barriers this agent can put up on this host. Takes some milliseconds the first time.

@@ -4,6 +4,7 @@
 
 #include <sys/types.h>
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -73,7 +74,8 @@ struct RepliedEvent {
   uint32_t handle;
   uint32_t request;
   int32_t status;
-  uint64_t count;  // what the reply's payload says
+  uint64_t count;  // what the reply's payload says, as a number
+  std::array<uint8_t, 96> payload;
 };
 /// The control connection is gone while answers were due; the process may still run.
 struct DisconnectedEvent {

@@ -108,6 +108,8 @@ KvmReport ProbeKvm(const char* device) {
   }
   report.max_vcpus = ioctl(kvm.get(), KVM_CHECK_EXTENSION, KVM_CAP_MAX_VCPUS);
   if (report.max_vcpus <= 0) report.max_vcpus = ioctl(kvm.get(), KVM_CHECK_EXTENSION, KVM_CAP_NR_VCPUS);
+  CpuIdentity cpu;
+  if (identify_cpu(KvmSystem(kvm.get()), &cpu).is_ok()) report.cpu = cpu;
   report.available = missing.empty();
   if (!report.available) report.reason = "this KVM lacks what the VMM needs: " + missing + ". Use a newer kernel";
   return report;

@@ -2,9 +2,12 @@
 #ifndef VOLLEY_BINDING_KVM_PROBE_H
 #define VOLLEY_BINDING_KVM_PROBE_H
 
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
+
+#include "kvm/cpu_identity.h"
 
 namespace volley {
 
@@ -15,6 +18,7 @@ struct KvmReport {
   bool hardware = false;
   std::string module;  // kvm_intel, kvm_amd, kvm_pvm; empty when built in or unknown
   int max_vcpus = 0;
+  std::optional<CpuIdentity> cpu;  // that guests are shown
   std::vector<std::pair<std::string, int>> capabilities;
 };
 

@@ -169,16 +169,27 @@ Result<PreparedLaunchPointer> PrepareLaunch(const LaunchOrder& order, uint64_t l
   if (!config) return config.failure();
   UniqueFd kvm(open("/dev/kvm", O_RDWR | O_CLOEXEC));
   if (!kvm) return FailedCall(errno, "cannot open /dev/kvm");
-  auto kernel = OpenImage(order.kernel_path, "kernel");
-  if (!kernel) return kernel.failure();
-  config->kernel_size = kernel->size;
+  const bool restores = !order.restore_directory.empty();
+  if (restores) config->flags |= VOLLEY_FLAG_RESTORE;
 
   auto files = NewVmmFiles::Make(order.directory);
   if (!files) return files.failure();
   PreparedLaunchPointer launch(new PreparedLaunch(std::move(*files)));
   launch->directory = order.directory;
   launch->Pass(VOLLEY_ROLE_KVM, std::move(kvm));
-  launch->Pass(VOLLEY_ROLE_KERNEL, std::move(kernel->fd));
+  if (restores) {
+    auto state = OpenImage(order.restore_directory + "/state", "snapshot's state");
+    if (!state) return state.failure();
+    auto memory = OpenImage(order.restore_directory + "/memory", "snapshot's memory");
+    if (!memory) return memory.failure();
+    launch->Pass(VOLLEY_ROLE_STATE, std::move(state->fd));
+    launch->Pass(VOLLEY_ROLE_MEMORY, std::move(memory->fd));
+  } else {
+    auto kernel = OpenImage(order.kernel_path, "kernel");
+    if (!kernel) return kernel.failure();
+    config->kernel_size = kernel->size;
+    launch->Pass(VOLLEY_ROLE_KERNEL, std::move(kernel->fd));
+  }
   if (!order.initrd_path.empty()) {
     auto image = OpenImage(order.initrd_path, "initial RAM disk");
     if (!image) return image.failure();

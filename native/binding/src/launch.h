@@ -29,8 +29,9 @@ struct LaunchOrder {
   std::string id;
   std::string directory;
   std::string kernel_path;
-  std::string initrd_path;   // empty = none
-  std::string initrd_extra;  // the archive itself; empty = none
+  std::string restore_directory;  // of a snapshot, instead of a kernel; empty = none
+  std::string initrd_path;        // empty = none
+  std::string initrd_extra;       // the archive itself; empty = none
   std::string cmdline;
   std::vector<DeviceOrder> devices;
   volley_limiter serial_limit{};

@@ -155,7 +155,9 @@ void Monitor::TakeMessageLocked(Vmm& vmm, const volley_message& message) {
     const auto awaited = std::find(vmm.awaited.begin(), vmm.awaited.end(), message.request_id);
     if (awaited != vmm.awaited.end()) {
       vmm.awaited.erase(awaited);
-      return events_.Push(RepliedEvent{vmm.handle, message.request_id, message.status, message.payload.count});
+      RepliedEvent replied{vmm.handle, message.request_id, message.status, message.payload.count, {}};
+      std::copy_n(message.payload.bytes_in, replied.payload.size(), replied.payload.begin());
+      return events_.Push(replied);
     }
   }
   if (message.type == VOLLEY_NOTE_BOOTED) {

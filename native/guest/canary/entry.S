@@ -20,6 +20,7 @@
 
 #define VECTOR_POWER_BUTTON 0x40
 #define VECTOR_TIMER 0x41
+#define VECTOR_GENERATION 0x42 /* goes on from a snapshot */
 #define VECTOR_SPURIOUS 0x4f /* devices follow at 0x50 */
 #define DEVICES 17
 
@@ -60,7 +61,7 @@ service:
   jmp *service_table(, %rax, 8)
 
 service_wait:
-  cmpw $0, wake_reasons
+  cmpl $0, wake_reasons
   jne service_done
 #ifdef CANARY_DEVICES
   cmpb $0, device_interrupted
@@ -127,6 +128,9 @@ device:
   movb $1, device_interrupted
   jmp end_of_interrupt
 #endif
+generation:
+  movb $1, generation_changed
+  jmp end_of_interrupt
 timer:
   movb $1, timer_fired
 end_of_interrupt:
@@ -186,10 +190,13 @@ device_interrupted: .byte 0
 // Set by interrupts, cleared by ring 3; looked at together before sleeping.
   .global power_button_pressed
   .global timer_fired
-  .balign 2
+  .global generation_changed
+  .balign 4
 wake_reasons:
 power_button_pressed: .byte 0
 timer_fired: .byte 0
+generation_changed: .byte 0
+  .byte 0
 
   .balign 16
 task:
@@ -236,7 +243,8 @@ idt:
   .fill (VECTOR_POWER_BUTTON - 32) * 16, 1, 0
   gate power_button
   gate timer
-  .fill (VECTOR_SPURIOUS - VECTOR_TIMER - 1) * 16, 1, 0
+  gate generation
+  .fill (VECTOR_SPURIOUS - VECTOR_GENERATION - 1) * 16, 1, 0
   gate spurious
 #ifdef CANARY_DEVICES
   .rept DEVICES

@@ -45,12 +45,18 @@ int finish(volley_stats& stats, AgentLink& link, const EndRecord& end) {
 
 Status build_and_start(const volley_config& config, InheritedFds& fds, Machine& machine) {
   if (Status status = validate_config(config); !status.is_ok()) return status;
-  BootSource source;
-  if (Status status = boot_source_of(config, fds, &source); !status.is_ok()) return status;
-  if (Status status = machine.build(config, source, fds); !status.is_ok()) return status;
-  fds.close(VOLLEY_ROLE_KERNEL);
-  fds.close(VOLLEY_ROLE_INITRD);
-  fds.close(VOLLEY_ROLE_INITRD_EXTRA);
+  if ((config.flags & VOLLEY_FLAG_RESTORE) != 0) {
+    if (Status status = machine.restore(config, fds); !status.is_ok()) return status;
+  } else {
+    BootSource source;
+    if (Status status = boot_source_of(config, fds, &source); !status.is_ok()) return status;
+    if (Status status = machine.build(config, source, fds); !status.is_ok()) return status;
+  }
+  // What memory is made of stays, as a mapping.
+  for (const uint32_t role : {VOLLEY_ROLE_KERNEL, VOLLEY_ROLE_INITRD, VOLLEY_ROLE_INITRD_EXTRA, VOLLEY_ROLE_STATE,
+                              VOLLEY_ROLE_MEMORY, VOLLEY_ROLE_WORKING_SET}) {
+    fds.close(role);
+  }
   if (Status status = machine.start((config.flags & VOLLEY_FLAG_START_PAUSED) != 0); !status.is_ok()) return status;
   return enter_seccomp(ThreadKind::kControl);
 }

@@ -25,6 +25,12 @@ Line& Line::number(uint64_t value) {
   return text(digits + at, sizeof(digits) - at);
 }
 
+Line& Line::hex(const uint8_t* bytes, size_t count) {
+  constexpr char kDigits[] = "0123456789abcdef";
+  for (size_t i = 0; i < count; ++i) text(kDigits + (bytes[i] >> 4), 1).text(kDigits + (bytes[i] & 15), 1);
+  return *this;
+}
+
 void Line::send() {
   buffer_[length_++] = '\n';
   print(buffer_, length_);

@@ -14,6 +14,7 @@ class Line {
   Line& text(const char* string);
   Line& text(const char* string, size_t length);
   Line& number(uint64_t value);
+  Line& hex(const uint8_t* bytes, size_t count);
   void send();
 
  private:

@@ -12,8 +12,11 @@ struct Life {
   uint64_t memory_bytes;
 };
 
-// Powers off if the power button was pressed, unless that is to be ignored.
-void answer_power_button(const Life& life);
+// Looks at what the host has done. Says who it is now and that it is ready, if it goes on from a snapshot; powers off
+// if the power button was pressed, unless that is to be ignored.
+void answer_host(const Life& life);
+// How often it has gone on from a snapshot.
+uint64_t generations();
 // Sleeps until `deadline_ns` since boot or an interrupt. A deadline in the past returns at once.
 void sleep_until(const Clock& clock, uint64_t deadline_ns);
 [[noreturn]] void panic();

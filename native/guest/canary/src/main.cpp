@@ -58,6 +58,23 @@ void panic() {
   hang();
 }
 
+namespace {
+
+uint64_t generation_count = 0;
+
+// Ready first: to print takes longer than to know.
+void answer_generation() {
+  if (generation_changed == 0) return;
+  generation_changed = 0;
+  ++generation_count;
+  uint8_t id[16];
+  for (size_t i = 0; i < sizeof(id); ++i) {
+    id[i] = reinterpret_cast<const volatile uint8_t*>(VOLLEY_GENERATION_ID_ADDRESS)[i];
+  }
+  report_booted();
+  Line().text("generation ").hex(id, sizeof(id)).send();
+}
+
 void answer_power_button(const Life& life) {
   if (power_button_pressed == 0) return;
   power_button_pressed = 0;
@@ -67,6 +84,15 @@ void answer_power_button(const Life& life) {
   }
   Line().text("power button, powering off").send();
   power_off();
+}
+
+}  // namespace
+
+uint64_t generations() { return generation_count; }
+
+void answer_host(const Life& life) {
+  answer_generation();
+  answer_power_button(life);
 }
 
 void sleep_until(const Clock& clock, uint64_t deadline_ns) {
@@ -90,8 +116,8 @@ namespace {
   uint64_t touched_mib = orders.touch_mib;
   uint64_t period_start = 0;
   for (;;) {
+    answer_host(life);
     serving.poll();
-    answer_power_button(life);
     if (orders.burn_percent == 0 && end_at == ~0ull && grow_at == ~0ull) {
       timer_fired = 0;
       wait_for_interrupt();

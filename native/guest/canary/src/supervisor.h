@@ -41,5 +41,6 @@ inline void arm_timer(uint64_t nanoseconds) {
 
 extern "C" volatile uint8_t power_button_pressed;
 extern "C" volatile uint8_t timer_fired;
+extern "C" volatile uint8_t generation_changed;
 
 }  // namespace canary

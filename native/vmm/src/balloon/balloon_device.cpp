@@ -108,6 +108,32 @@ int BalloonDevice::command(const volley_message& message, UniqueFd&) {
   return 0;
 }
 
+int BalloonDevice::quiesce() {
+  if (host_ != nullptr && holds_statistics_) {
+    host_->queue(statistics_queue_).undo_pop();
+    holds_statistics_ = false;
+    more_ |= 1u << statistics_queue_;
+    schedule();
+  }
+  return 0;
+}
+
+void BalloonDevice::save(std::span<uint8_t, kStateBytes> state) {
+  const uint32_t words[] = {target_.load(std::memory_order_relaxed), actual_.load(std::memory_order_relaxed)};
+  memcpy(state.data(), words, sizeof(words));
+}
+
+bool BalloonDevice::restore(std::span<const uint8_t, kStateBytes> state) {
+  uint32_t words[2];
+  memcpy(words, state.data(), sizeof(words));
+  if (words[0] > memory_->size() / kBalloonPage) return false;
+  target_.store(words[0], std::memory_order_relaxed);
+  actual_.store(words[1], std::memory_order_relaxed);
+  publish(reported_->target, words[0] * kBalloonPage);
+  publish(reported_->actual, words[1] * kBalloonPage);
+  return true;
+}
+
 void BalloonDevice::kicked(uint32_t queue) {
   if (host_ == nullptr) return;
   if (queue == kInflate) {
@@ -215,8 +241,9 @@ void BalloonDevice::report() {
   }
 }
 
-// Guest memory is private and anonymous, so that what is dropped here reads as zeros. Memory that is mapped from a file
-// would show the file again.
+// Guest memory is private, so what is dropped here reads as zeros afterwards or, where it is mapped from a snapshot's
+// file, as what the guest had there then: the host has the page back in either case, and the specification promises a
+// guest nothing about its content.
 bool BalloonDevice::discard(uint8_t* start, uint64_t length) { return madvise(start, length, MADV_DONTNEED) == 0; }
 
 // Takes the guest's one buffer for statistics and keeps it until they are wanted again.

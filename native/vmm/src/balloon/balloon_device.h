@@ -10,7 +10,8 @@
 namespace volley {
 
 // virtio-balloon (docs/devices.md): takes guest pages out of the host's memory for as long as the guest leaves them
-// alone. A page that the guest touches again is there again, full of zeros.
+// alone. A page that the guest touches again is there again: of zeros, or as the snapshot had it from which it was
+// restored.
 class BalloonDevice final : public VirtioDevice, private TimerHandler {
  public:
   BalloonDevice() : timer_(*this) {}
@@ -27,6 +28,10 @@ class BalloonDevice final : public VirtioDevice, private TimerHandler {
   bool set_limit(uint32_t, const volley_limiter&) override { return false; }
   // VOLLEY_CMD_SET_BALLOON: EINVAL for more than guest memory.
   int command(const volley_message& message, UniqueFd& passed) override;
+  int quiesce() override;
+  // Target and size: the target of the configuration is for a guest that starts.
+  void save(std::span<uint8_t, kStateBytes> state) override;
+  bool restore(std::span<const uint8_t, kStateBytes> state) override;
 
  private:
   static constexpr uint32_t kInflate = 0;

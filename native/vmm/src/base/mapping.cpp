@@ -3,6 +3,7 @@
 #include <sys/mman.h>
 
 #include <cerrno>
+#include <cinttypes>
 
 namespace volley {
 
@@ -27,6 +28,13 @@ Status Mapping::map(size_t size, int flags, int fd, const char* what) {
   if (address == MAP_FAILED) return Status::system_error(errno, "cannot map %zu bytes of %s", size, what);
   data_ = static_cast<uint8_t*>(address);
   size_ = size;
+  return Status::ok();
+}
+
+Status Mapping::overlay_private(int fd, uint64_t offset, uint64_t length, const char* what) {
+  void* address = mmap(data_ + offset, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE, fd,
+                       static_cast<off_t>(offset));
+  if (address == MAP_FAILED) return Status::system_error(errno, "cannot map %" PRIu64 " bytes of %s", length, what);
   return Status::ok();
 }
 

@@ -24,6 +24,10 @@ class Mapping {
   // Maps `size` bytes of private zeroed memory that costs nothing until it is touched.
   Status map_anonymous(size_t size, const char* what);
 
+  // Puts `length` bytes of `fd` from `offset` on, privately, in the place of the same bytes of this range. Both are
+  // multiples of a page and within the range.
+  Status overlay_private(int fd, uint64_t offset, uint64_t length, const char* what);
+
   uint8_t* data() const { return data_; }
   size_t size() const { return size_; }
 

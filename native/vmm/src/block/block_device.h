@@ -24,6 +24,7 @@ class BlockDevice final : public VirtioDevice, private TimerHandler {
   void reset() override;
   void kicked(uint32_t queue) override;
   bool set_limit(uint32_t which, const volley_limiter& limiter) override;
+  int quiesce() override { return image_->flush(); }
   void finish() override;
 
  private:

@@ -53,6 +53,10 @@ class BootProtocol {
   virtual Status load(const BootSource& source, const GuestMemory& memory) = 0;
   // Sets CPUID, MSRs and registers of one vCPU.
   virtual Status prepare_vcpu(const KvmSystem& kvm, const Vcpu& vcpu) = 0;
+  // Whether prepare_vcpu() sets CPUID. The others' guests have no use for it.
+  virtual bool sets_cpuid() const = 0;
+  // Tells a guest that goes on from a snapshot to look at its generation id.
+  virtual void announce_generation() = 0;
   // How VOLLEY_CMD_STOP reaches a guest of this protocol.
   virtual PowerButton& power_button() = 0;
 

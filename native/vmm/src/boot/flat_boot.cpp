@@ -14,6 +14,9 @@ Status FlatBoot::load(const BootSource& source, const GuestMemory& memory) {
     return status;
   }
   if (Status status = load_cmdline(source, memory); !status.is_ok()) return status;
+  if (!memory.write(kGenerationIdAddress, source.generation_id)) {
+    return Status::error("the generation id does not fit into guest memory");
+  }
   return load_long_mode_tables(memory, BootMapping::kUserWithDevices);
 }
 

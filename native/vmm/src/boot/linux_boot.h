@@ -3,6 +3,7 @@
 #include "boot/boot_protocol.h"
 #include "boot/linux_image.h"
 #include "devices/gsi_line.h"
+#include "memory/layout.h"
 
 namespace volley {
 
@@ -11,11 +12,13 @@ namespace volley {
 // ACPI tables and wakes them through the local APICs. Needs the full irqchip.
 class LinuxBoot final : public BootProtocol {
  public:
-  explicit LinuxBoot(const Vm& vm) : power_button_(vm) {}
+  explicit LinuxBoot(const Vm& vm) : generation_line_(vm, kGenerationGsi), power_button_(vm) {}
 
   Status attach_devices(const BootPlatform& platform) override;
   Status load(const BootSource& source, const GuestMemory& memory) override;
   Status prepare_vcpu(const KvmSystem& kvm, const Vcpu& vcpu) override;
+  bool sets_cpuid() const override { return true; }
+  void announce_generation() override { generation_line_.pulse(); }
   PowerButton& power_button() override { return power_button_; }
 
  private:
@@ -29,6 +32,7 @@ class LinuxBoot final : public BootProtocol {
     GsiLine line_;
   };
 
+  GsiLine generation_line_;
   Button power_button_;
   uint32_t vcpus_ = 1;
   uint64_t entry_ = 0;

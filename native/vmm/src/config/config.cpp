@@ -40,14 +40,19 @@ Status validate_machine(const volley_config& config) {
     return Status::error("config.memory_bytes %" PRIu64 " is outside %" PRIu64 " to %" PRIu64, config.memory_bytes,
                          kMinGuestMemory, kMaxGuestMemory);
   }
-  if ((config.flags & ~VOLLEY_FLAG_START_PAUSED) != 0) {
-    return Status::error("config.flags %#x has bits this VMM does not know, it knows %#x", config.flags,
-                         VOLLEY_FLAG_START_PAUSED);
+  constexpr uint32_t kKnownFlags = VOLLEY_FLAG_START_PAUSED | VOLLEY_FLAG_RESTORE;
+  if ((config.flags & ~kKnownFlags) != 0) {
+    return Status::error("config.flags %#x has bits this VMM does not know, it knows %#x", config.flags, kKnownFlags);
   }
   return Status::ok();
 }
 
 Status validate_images(const volley_config& config) {
+  if ((config.flags & VOLLEY_FLAG_RESTORE) != 0) {
+    if (config.kernel_size == 0 && config.initrd_size == 0 && config.initrd_extra_size == 0) return Status::ok();
+    return Status::error("config.kernel_size is %" PRIu64 ": a microVM that is restored brings its kernel along",
+                         config.kernel_size);
+  }
   if (config.kernel_size == 0) return Status::error("config.kernel_size is 0: there is nothing to boot");
   if (config.kernel_size > config.memory_bytes - VOLLEY_KERNEL_BASE) {
     return Status::error("config.kernel_size %" PRIu64 " does not fit into %" PRIu64

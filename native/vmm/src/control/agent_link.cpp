@@ -10,8 +10,8 @@
 namespace volley {
 namespace {
 
-// How many descriptors came with a packet. The first becomes `passed`, others are closed.
-size_t take_descriptors(msghdr* header, UniqueFd* passed) {
+// How many descriptors came with a packet. The first becomes `passed`, another one `second`, others are closed.
+size_t take_descriptors(msghdr* header, UniqueFd* passed, UniqueFd* second) {
   const cmsghdr* part = CMSG_FIRSTHDR(header);
   if (part == nullptr || part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_RIGHTS) return 0;
   const size_t count = (part->cmsg_len - CMSG_LEN(0)) / sizeof(int);
@@ -20,6 +20,7 @@ size_t take_descriptors(msghdr* header, UniqueFd* passed) {
     memcpy(&fd, CMSG_DATA(part) + i * sizeof fd, sizeof fd);
     UniqueFd received(fd);
     if (i == 0) *passed = static_cast<UniqueFd&&>(received);
+    if (i == 1 && second != nullptr) *second = static_cast<UniqueFd&&>(received);
   }
   return count;
 }
@@ -67,11 +68,13 @@ bool AgentLink::accept_newest() {
   }
 }
 
-AgentLink::Received AgentLink::receive(volley_message* message, UniqueFd* passed) {
+AgentLink::Received AgentLink::receive(volley_message* message, UniqueFd* passed, UniqueFd* second) {
   passed->reset();
+  if (second != nullptr) second->reset();
+  const size_t wanted = second != nullptr ? 2 : 1;
   for (;;) {
     iovec part{message, sizeof(*message)};
-    alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))];
+    alignas(cmsghdr) char control[CMSG_SPACE(2 * sizeof(int))];
     msghdr header{};
     header.msg_iov = &part;
     header.msg_iovlen = 1;
@@ -86,10 +89,11 @@ AgentLink::Received AgentLink::receive(volley_message* message, UniqueFd* passed
       connection_.reset();
       return Received::kClosed;
     }
-    const size_t descriptors = take_descriptors(&header, passed);
-    // Alignment leaves room for a second one; the kernel closes what is beyond that, and says so.
-    if (descriptors > 1 || got != sizeof(*message) || (header.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0) {
+    const size_t descriptors = take_descriptors(&header, passed, second);
+    // The kernel closes what is beyond two, and says so.
+    if (descriptors > wanted || got != sizeof(*message) || (header.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0) {
       passed->reset();
+      if (second != nullptr) second->reset();
       return Received::kMalformed;
     }
     return Received::kMessage;

@@ -33,7 +33,7 @@ class AgentLink {
   bool accept_newest();
   // Takes one packet and the descriptor that came with it, if any. A closed connection is forgotten; the microVM runs
   // on. A packet with more than one descriptor, or of another size, is malformed, and what came with it is closed.
-  Received receive(volley_message* message, UniqueFd* passed);
+  Received receive(volley_message* message, UniqueFd* passed, UniqueFd* second = nullptr);
   // Takes no more packets and throws away those that wait. A socket that is closed with unread packets shows its peer
   // an error before the last words it was sent.
   void close_incoming();

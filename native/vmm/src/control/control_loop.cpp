@@ -3,6 +3,7 @@
 #include <poll.h>
 
 #include <cerrno>
+#include <cstdio>
 
 #include "base/clock.h"
 
@@ -35,9 +36,10 @@ void ControlLoop::serve_connection() {
   volley_message message{};
   while (!machine_.end().ended()) {
     UniqueFd passed;
-    switch (link_.receive(&message, &passed)) {
+    UniqueFd second;
+    switch (link_.receive(&message, &passed, &second)) {
       case AgentLink::Received::kMessage:
-        handle(message, static_cast<UniqueFd&&>(passed));
+        handle(message, static_cast<UniqueFd&&>(passed), static_cast<UniqueFd&&>(second));
         break;
       case AgentLink::Received::kMalformed:
         message = {};
@@ -50,7 +52,11 @@ void ControlLoop::serve_connection() {
   }
 }
 
-void ControlLoop::handle(const volley_message& command, UniqueFd passed) {
+void ControlLoop::handle(const volley_message& command, UniqueFd passed, UniqueFd second) {
+  if (second.is_open() && command.type != VOLLEY_CMD_SNAPSHOT) {
+    reply(command, EBADMSG);
+    return;
+  }
   switch (command.type) {
     case VOLLEY_CMD_PAUSE:
       reply(command, machine_.pause());
@@ -80,6 +86,9 @@ void ControlLoop::handle(const volley_message& command, UniqueFd passed) {
     case VOLLEY_CMD_SET_BALLOON:
       reply(command, machine_.devices().command(VOLLEY_DEVICE_BALLOON, command, passed));
       return;
+    case VOLLEY_CMD_SNAPSHOT:
+      snapshot(command, passed, second);
+      return;
     case VOLLEY_CMD_VSOCK_ANSWER:
       machine_.devices().command(VOLLEY_DEVICE_VSOCK, command, passed);
       return;
@@ -95,6 +104,27 @@ void ControlLoop::type(const volley_message& command) {
     return;
   }
   reply(command, 0, machine_.type({command.payload.bytes_in, command.argument}));
+}
+
+void ControlLoop::snapshot(const volley_message& command, const UniqueFd& state, const UniqueFd& memory) {
+  constexpr uint32_t kKnown = VOLLEY_SNAPSHOT_RESUME | VOLLEY_SNAPSHOT_DIFF | VOLLEY_SNAPSHOT_LIVE;
+  volley_message message{};
+  message.type = VOLLEY_REPLY;
+  message.request_id = command.request_id;
+  message.argument = command.type;
+  if (!state.is_open() || !memory.is_open() || (command.payload.snapshot.flags & ~kKnown) != 0) {
+    message.status = EINVAL;
+  } else {
+    const Status status =
+        machine_.snapshot(command.payload.snapshot, state.get(), memory.get(), &message.payload.snapshot_taken);
+    if (!status.is_ok()) {
+      message.status = status.detail() == 0 ? EIO : static_cast<int32_t>(status.detail());
+      snprintf(message.payload.text, sizeof(message.payload.text), "%.*s",
+               static_cast<int>(sizeof(message.payload.text) - 1), status.message());
+    }
+  }
+  message.time_ns = monotonic_ns();
+  link_.send(message);
 }
 
 void ControlLoop::reply(const volley_message& command, int status, uint64_t count) {

@@ -17,7 +17,8 @@ class ControlLoop {
   void run();
 
  private:
-  void handle(const volley_message& command, UniqueFd passed);
+  void handle(const volley_message& command, UniqueFd passed, UniqueFd second);
+  void snapshot(const volley_message& command, const UniqueFd& state, const UniqueFd& memory);
   void reply(const volley_message& command, int status, uint64_t count = 0);
   void type(const volley_message& command);
   void serve_connection();

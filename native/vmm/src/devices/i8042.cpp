@@ -220,6 +220,35 @@ void I8042::answer(uint8_t value) {
   if (output_count_ < kOutputCapacity) output_[output_count_++] = value;
 }
 
+I8042::State I8042::save() {
+  MutexLock lock(mutex_);
+  State state{.output = {},
+              .output_count = static_cast<uint8_t>(output_count_),
+              .last_read = last_read_,
+              .command_byte = command_byte_,
+              .awaited_by_controller = awaited_by_controller_,
+              .awaited_by_keyboard = awaited_by_keyboard_,
+              .command_was_last = command_was_last_,
+              .scanning = scanning_,
+              .line_level = line_level_};
+  std::copy_n(output_, output_count_, state.output);
+  return state;
+}
+
+void I8042::restore(const State& state) {
+  MutexLock lock(mutex_);
+  output_count_ = std::min<size_t>(state.output_count, kOutputCapacity);
+  std::copy_n(state.output, output_count_, output_);
+  last_read_ = state.last_read;
+  command_byte_ = state.command_byte;
+  awaited_by_controller_ = state.awaited_by_controller;
+  awaited_by_keyboard_ = state.awaited_by_keyboard;
+  command_was_last_ = state.command_was_last != 0;
+  scanning_ = state.scanning != 0;
+  line_level_ = state.line_level != 0;
+  update_line();
+}
+
 void I8042::update_line() {
   const bool level = output_count_ != 0 && (command_byte_ & kKeyboardInterrupt) != 0;
   if (level == line_level_) return;

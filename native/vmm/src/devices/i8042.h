@@ -31,6 +31,17 @@ class I8042 {
   // keyboard (yet), or has not read what was typed before.
   int press_ctrl_alt_del();
 
+  // What a snapshot keeps.
+  static constexpr size_t kOutputCapacity = 16;
+  struct State {
+    uint8_t output[kOutputCapacity];
+    uint8_t output_count, last_read, command_byte, awaited_by_controller;
+    uint8_t awaited_by_keyboard, command_was_last, scanning, line_level;
+  };
+  State save();
+  // Before the first vCPU runs.
+  void restore(const State& state);
+
  private:
   class DataPort final : public IoDevice {
    public:
@@ -58,8 +69,6 @@ class I8042 {
   void keyboard_command(uint8_t value);
   void answer(uint8_t value);
   void update_line();
-
-  static constexpr size_t kOutputCapacity = 16;
 
   GuestEndSink& sink_;
   DataPort data_port_;

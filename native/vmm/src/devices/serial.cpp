@@ -68,6 +68,46 @@ bool Serial::set_limit(const volley_limiter& limit) {
   return true;
 }
 
+Serial::State Serial::save() {
+  MutexLock lock(mutex_);
+  State state{.interrupt_enable = interrupt_enable_,
+              .fifo_control = fifo_control_,
+              .line_control = line_control_,
+              .modem_control = modem_control_,
+              .scratch = scratch_,
+              .divisor_low = divisor_low_,
+              .divisor_high = divisor_high_,
+              .transmit_interrupt = transmit_interrupt_,
+              .line_level = line_level_,
+              .last_received = last_received_,
+              .received_count = static_cast<uint8_t>(received_count_),
+              .reserved = 0,
+              .received = {}};
+  for (size_t i = 0; i < received_count_; ++i) {
+    state.received[i] = received_[(received_first_ + i) % kReceiveCapacity];
+  }
+  return state;
+}
+
+void Serial::restore(const State& state) {
+  MutexLock lock(mutex_);
+  interrupt_enable_ = state.interrupt_enable & kEnableMask;
+  fifo_control_ = state.fifo_control;
+  line_control_ = state.line_control;
+  modem_control_ = state.modem_control & kModemControlMask;
+  scratch_ = state.scratch;
+  divisor_low_ = state.divisor_low;
+  divisor_high_ = state.divisor_high;
+  transmit_interrupt_ = state.transmit_interrupt != 0;
+  // As the interrupt controller's state has it; if that is not so, the line is set right.
+  line_level_ = state.line_level != 0;
+  last_received_ = state.last_received;
+  received_first_ = 0;
+  received_count_ = std::min<size_t>(state.received_count, kReceiveCapacity);
+  std::copy_n(state.received, received_count_, received_);
+  update_line();
+}
+
 void Serial::transmit(uint8_t value) {
   if (!limiter_.is_unlimited() && !limiter_.take(1, 1, monotonic_ns())) {
     count(stats_.serial_dropped);

@@ -32,6 +32,17 @@ class Serial final : public IoDevice {
   // From any thread. Limits output; both buckets start full, each byte is an operation. False if it makes no sense.
   [[nodiscard]] bool set_limit(const volley_limiter& limit);
 
+  // What a snapshot keeps: the registers, and what was typed and not read yet.
+  static constexpr size_t kReceiveCapacity = 64;
+  struct State {
+    uint8_t interrupt_enable, fifo_control, line_control, modem_control, scratch, divisor_low, divisor_high;
+    uint8_t transmit_interrupt, line_level, last_received, received_count, reserved;
+    uint8_t received[kReceiveCapacity];
+  };
+  State save();
+  // Values that the guest could not have written are cut to those that it could. Before the first vCPU runs.
+  void restore(const State& state);
+
  private:
   uint8_t read_register(uint64_t offset);
   void write_register(uint64_t offset, uint8_t value);
@@ -41,8 +52,6 @@ class Serial final : public IoDevice {
   uint8_t modem_status() const;
   void update_line();
   bool divisor_selected() const;
-
-  static constexpr size_t kReceiveCapacity = 64;
 
   SerialRing ring_;
   volley_stats& stats_;

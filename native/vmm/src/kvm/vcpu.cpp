@@ -23,6 +23,14 @@ Status Vcpu::set_cpuid(const CpuidTable& table) const {
   return Status::ok();
 }
 
+Status Vcpu::get_cpuid(CpuidTable* table) const {
+  table->count = CpuidTable::kCapacity;
+  if (ioctl(fd_.get(), kKvmGetCpuid2, table) < 0) {
+    return Status::system_error(errno, "cannot read CPUID of vCPU %u", index_);
+  }
+  return Status::ok();
+}
+
 Status Vcpu::set_msr(uint32_t number, uint64_t value) const {
   // struct kvm_msrs with one entry.
   struct {

@@ -18,6 +18,7 @@ class Vcpu {
   Status create(const Vm& vm, uint32_t index, size_t mapping_size);
 
   Status set_cpuid(const CpuidTable& table) const;
+  Status get_cpuid(CpuidTable* table) const;
   // Sets one model-specific register.
   Status set_msr(uint32_t number, uint64_t value) const;
   Status get_special_registers(kvm_sregs* registers) const;

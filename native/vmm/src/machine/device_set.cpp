@@ -5,6 +5,9 @@
 
 #include "limits/rate_limiter.h"
 #include "memory/layout.h"
+#include "snapshot/file_bytes.h"
+#include "snapshot/state_reader.h"
+#include "snapshot/state_writer.h"
 #include "virtio/device_factory.h"
 #include "virtio/device_line.h"
 #include "virtio/device_loop.h"
@@ -45,14 +48,21 @@ struct Finish final : LoopTask {
 }  // namespace
 
 struct DeviceSet::Slot {
-  Slot(const Platform& platform, uint32_t index, uint32_t device_type, VirtioDevice& its_device, DeviceLoop& its_loop)
-      : type(device_type),
+  Slot(const Platform& platform, uint32_t index, const volley_device& config, VirtioDevice& its_device,
+       DeviceLoop& its_loop)
+      : type(config.type),
+        flags(config.flags & ~VOLLEY_BLOCK_OVERLAY),
+        mtu(config.mtu),
+        size(config.type == VOLLEY_DEVICE_BLOCK ? config.size : 0),
         device(its_device),
         loop(its_loop),
         line(platform.vm, index, platform.flat),
         transport(its_device, platform.memory, its_loop, line, platform.stats.devices[index]) {}
 
   uint32_t type;
+  uint32_t flags;
+  uint32_t mtu;
+  uint64_t size;
   VirtioDevice& device;
   DeviceLoop& loop;
   DeviceLine line;
@@ -108,7 +118,7 @@ Status DeviceSet::make_device(uint32_t index, const volley_config& config, const
                                  .stats = platform.stats,
                                  .agent = platform.agent};
   if (Status status = device->open(context); !status.is_ok()) return status;
-  slots_[count_] = new (take(sizeof(Slot))) Slot(platform, index, type, *device, *loop);
+  slots_[count_] = new (take(sizeof(Slot))) Slot(platform, index, config.devices[index], *device, *loop);
   Slot& slot = *slots_[count_++];
   if (Status status = slot.transport.open(); !status.is_ok()) return status;
   return platform.mmio.attach(device_window(index), MmioTransport::kLength, slot.transport, "virtio");
@@ -142,6 +152,56 @@ bool DeviceSet::pause(uint64_t deadline_ns) {
 
 void DeviceSet::resume() {
   for (uint32_t i = 0; i < loop_count_; ++i) loops_[i]->resume();
+}
+
+volley_snapshot_device DeviceSet::describe(const Slot& slot) const {
+  return {.type = slot.type,
+          .flags = slot.flags,
+          .size = slot.size,
+          .features = slot.transport.offered(),
+          .queues = slot.transport.queue_count(),
+          .mtu = slot.mtu};
+}
+
+Status DeviceSet::save(StateWriter& to) {
+  to.header().device_count = count_;
+  for (uint32_t i = 0; i < count_; ++i) {
+    MmioTransport::State state;
+    if (const int error = slots_[i]->transport.save(&state); error != 0) {
+      return Status::system_error(error, "device %u cannot be brought to rest", i);
+    }
+    to.header().devices[i] = describe(*slots_[i]);
+    if (Status status = to.add(VOLLEY_SECTION_DEVICE, i, bytes_of(state)); !status.is_ok()) return status;
+  }
+  return Status::ok();
+}
+
+Status DeviceSet::restore(const StateReader& from) {
+  const volley_snapshot_header& header = from.header();
+  if (header.device_count != count_) {
+    return Status::error("the snapshot has %u devices, %u are given for it", header.device_count, count_);
+  }
+  for (uint32_t i = 0; i < count_; ++i) {
+    const volley_snapshot_device& was = header.devices[i];
+    const volley_snapshot_device is = describe(*slots_[i]);
+    if (was.type != is.type) {
+      return Status::error("device %u of the snapshot is of type %u, the one given for it of type %u", i, was.type,
+                           is.type);
+    }
+    if (was.size != is.size) {
+      return Status::error("device %u of the snapshot is a disk of %" PRIu64
+                           " bytes, the one given for it has %" PRIu64,
+                           i, was.size, is.size);
+    }
+    if (was.flags != is.flags || was.mtu != is.mtu) {
+      return Status::error("device %u of the snapshot has flags %#x and MTU %u, the one given for it %#x and %u", i,
+                           was.flags, was.mtu, is.flags, is.mtu);
+    }
+    MmioTransport::State state;
+    if (Status status = from.read(VOLLEY_SECTION_DEVICE, i, bytes_of(state)); !status.is_ok()) return status;
+    if (Status status = slots_[i]->transport.restore(state, i); !status.is_ok()) return status;
+  }
+  return Status::ok();
 }
 
 void DeviceSet::finish(uint64_t deadline_ns) {

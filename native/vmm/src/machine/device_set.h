@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include "abi/volley_abi.h"
+#include "abi/volley_snapshot.h"
 #include "base/mapping.h"
 #include "base/status.h"
 #include "birth/inherited_fds.h"
@@ -15,6 +16,8 @@
 namespace volley {
 
 class DeviceLoop;
+class StateReader;
+class StateWriter;
 class VirtioDevice;
 
 // The virtio devices of a machine with their register windows and threads. All of them lie in one mapping that is made
@@ -46,6 +49,10 @@ class DeviceSet final : public DeviceCommands {
   // Stops every device between two requests. False if one was not done before `deadline_ns`; all then go on.
   [[nodiscard]] bool pause(uint64_t deadline_ns);
   void resume();
+  // While the machine stands still: writes every device and its transport into a snapshot.
+  Status save(StateWriter& to);
+  // After build(), before start(): the devices go on from where they were in a snapshot of a machine with such devices.
+  Status restore(const StateReader& from);
   // The vCPUs have stopped for good: devices write what must not be lost. A device that is not done with its request at
   // `deadline_ns` is left alone.
   void finish(uint64_t deadline_ns);
@@ -56,6 +63,7 @@ class DeviceSet final : public DeviceCommands {
  private:
   struct Slot;
 
+  volley_snapshot_device describe(const Slot& slot) const;
   Status make_device(uint32_t index, const volley_config& config, const InheritedFds& fds, const Platform& platform);
   Status make_loop(uint32_t index, uint32_t type, DeviceLoop** loop);
   void* take(size_t bytes);

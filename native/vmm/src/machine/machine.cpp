@@ -1,9 +1,16 @@
 #include "machine/machine.h"
 
 #include <cerrno>
+#include <cstring>
 
 #include "base/clock.h"
+#include "machine/snapshot_parts.h"
 #include "memory/layout.h"
+#include "snapshot/file_bytes.h"
+#include "snapshot/memory_file.h"
+#include "snapshot/state_reader.h"
+#include "snapshot/state_writer.h"
+#include "snapshot/vm_state.h"
 #include "stats/page_file.h"
 
 namespace volley {
@@ -34,6 +41,18 @@ Machine::Machine(int kvm_fd, volley_stats& stats, SerialRing ring, const WakeFd&
       context_{gate_, dispatch_, end_, stats} {}
 
 Status Machine::build(const volley_config& config, const BootSource& source, const InheritedFds& fds) {
+  if (Status status = make_platform(config, fds, nullptr); !status.is_ok()) return status;
+  if (Status status = boot_->load(source, memory_); !status.is_ok()) return status;
+  publish(stats_.loaded_ns, monotonic_ns());
+  if (Status status = make_vcpus(nullptr); !status.is_ok()) return status;
+  // The split irqchip's machines stay free of kernel I/O devices: those make the end of a microVM take 15 ms and more.
+  if (full_irqchip_) devices_.connect_kicks(vm_);
+  publish(stats_.vcpus_ns, monotonic_ns());
+  return Status::ok();
+}
+
+// What is there before there is anything in memory, and what comes from the snapshot where there is one.
+Status Machine::make_platform(const volley_config& config, const InheritedFds& fds, const StateReader* snapshot) {
   const bool flat = config.boot_protocol == VOLLEY_BOOT_FLAT;
   boot_ = flat ? static_cast<BootProtocol*>(&flat_boot_) : &linux_boot_;
   full_irqchip_ = config.irqchip == VOLLEY_IRQCHIP_FULL;
@@ -45,6 +64,10 @@ Status Machine::build(const volley_config& config, const BootSource& source, con
   publish(stats_.vm_created_ns, monotonic_ns());
 
   if (Status status = memory_.map(config.memory_bytes, flat); !status.is_ok()) return status;
+  if (snapshot != nullptr) {
+    const int fd = fds.find(VOLLEY_ROLE_MEMORY);
+    if (Status status = map_snapshot_memory(memory_, fd, snapshot->header()); !status.is_ok()) return status;
+  }
   if (Status status = vm_.add_memory(memory_); !status.is_ok()) return status;
   if (Status status = full_irqchip_ ? vm_.create_full_irqchip() : vm_.enable_split_irqchip(kSplitIrqchipRoutes);
       !status.is_ok()) {
@@ -60,20 +83,114 @@ Status Machine::build(const volley_config& config, const BootSource& source, con
   if (Status status = attach_devices(); !status.is_ok()) return status;
   const DeviceSet::Platform platform = {
       .vm = vm_, .mmio = mmio_, .memory = memory_, .stats = stats_, .agent = questions_, .flat = flat};
-  if (Status status = devices_.build(config, fds, platform); !status.is_ok()) return status;
-  if (Status status = boot_->load(source, memory_); !status.is_ok()) return status;
-  publish(stats_.loaded_ns, monotonic_ns());
+  return devices_.build(config, fds, platform);
+}
 
+Status Machine::make_vcpus(const StateReader* snapshot) {
   size_t mapping_size = 0;
   if (Status status = kvm_.vcpu_mapping_size(&mapping_size); !status.is_ok()) return status;
   for (uint32_t i = 0; i < vcpu_count_; ++i) {
+    const Vcpu& vcpu = vcpus_[i].vcpu();
     if (Status status = vcpus_[i].vcpu().create(vm_, i, mapping_size); !status.is_ok()) return status;
-    if (Status status = boot_->prepare_vcpu(kvm_, vcpus_[i].vcpu()); !status.is_ok()) return status;
+    Status status =
+        snapshot == nullptr ? boot_->prepare_vcpu(kvm_, vcpu) : load_vcpu(*snapshot, vcpu, boot_->sets_cpuid());
+    if (!status.is_ok()) return status;
   }
-  // The split irqchip's machines stay free of kernel I/O devices: those make the end of a microVM take 15 ms and more.
-  if (full_irqchip_) devices_.connect_kicks(vm_);
+  return Status::ok();
+}
+
+Status Machine::restore(const volley_config& config, const InheritedFds& fds) {
+  StateReader snapshot;
+  if (Status status = snapshot.open(fds.find(VOLLEY_ROLE_STATE)); !status.is_ok()) return status;
+  const volley_snapshot_header& header = snapshot.header();
+  if (Status status = check_machine(header, config); !status.is_ok()) return status;
+  if (Status status = make_platform(config, fds, &snapshot); !status.is_ok()) return status;
+  if (boot_->sets_cpuid()) {
+    if (Status status = check_cpu(header, kvm_); !status.is_ok()) return status;
+  }
+  publish(stats_.loaded_ns, monotonic_ns());
+  if (Status status = make_vcpus(&snapshot); !status.is_ok()) return status;
+  if (Status status = restore_parts(config, snapshot); !status.is_ok()) return status;
+  memcpy(base_id_, header.id, sizeof(base_id_));
+  base_checksum_ = header.memory_checksum;
+  has_base_ = true;
   publish(stats_.vcpus_ns, monotonic_ns());
   return Status::ok();
+}
+
+Status Machine::restore_parts(const volley_config& config, const StateReader& snapshot) {
+  VmState vm;
+  if (Status status = snapshot.read(VOLLEY_SECTION_VM, 0, bytes_of(vm)); !status.is_ok()) return status;
+  if (Status status = restore_vm(vm_, full_irqchip_, vm); !status.is_ok()) return status;
+  PlatformState platform;
+  if (Status status = snapshot.read(VOLLEY_SECTION_PLATFORM, 0, bytes_of(platform)); !status.is_ok()) return status;
+  serial_.restore(platform.serial);
+  i8042_.restore(platform.keyboard);
+  for (uint32_t i = 0; i < vcpu_count_; ++i) vcpus_[i].vcpu().mark_guest_paused();
+  // The new identity before anything that could make the guest run: devices may interrupt it.
+  if (!memory_.write(kGenerationIdAddress, config.generation_id)) {
+    return Status::error("the snapshot's memory is too small for a generation id");
+  }
+  boot_->announce_generation();
+  if (Status status = devices_.restore(snapshot); !status.is_ok()) return status;
+  if (full_irqchip_) devices_.connect_kicks(vm_);
+  return Status::ok();
+}
+
+Status Machine::snapshot(const volley_snapshot_order& order, int state_fd, int memory_fd,
+                         volley_snapshot_taken* taken) {
+  const uint64_t begun = monotonic_ns();
+  const bool resume_after = !gate_.is_closed() || (order.flags & VOLLEY_SNAPSHOT_RESUME) != 0;
+  const bool diff = (order.flags & VOLLEY_SNAPSHOT_DIFF) != 0;
+  if (diff && (!has_base_ || memcmp(base_id_, order.base_id, sizeof(base_id_)) != 0)) {
+    return Status::system_error(ESTALE, "the base is not this microVM's last snapshot");
+  }
+  StateWriter state(state_fd);
+  MemoryWriter memory(memory_, memory_fd);
+  if (const int error = pause(); error != 0) return Status::system_error(error, "the machine does not stand still");
+  Status status = write_snapshot(order, state, memory);
+  const uint64_t written = monotonic_ns();
+  if (status.is_ok()) {
+    memcpy(base_id_, order.id, sizeof(base_id_));
+    base_checksum_ = state.header().memory_checksum;
+    has_base_ = true;
+  }
+  if (resume_after) resume();
+  *taken = {.pause_ns = written - stats_.paused_ns,
+            .total_ns = monotonic_ns() - begun,
+            .pages = memory.pages_written(),
+            .bytes = state.bytes() + memory.pages_written() * VOLLEY_SNAPSHOT_PAGE,
+            .rounds = 1};
+  return status;
+}
+
+// Everything stands still.
+Status Machine::write_snapshot(const volley_snapshot_order& order, StateWriter& state, MemoryWriter& memory) {
+  volley_snapshot_header& header = state.header();
+  memcpy(header.id, order.id, sizeof(header.id));
+  header.created_ms = order.created_ms;
+  header.kvm_kind = order.kvm_kind;
+  header.boot_protocol = boot_ == &flat_boot_ ? VOLLEY_BOOT_FLAT : VOLLEY_BOOT_LINUX;
+  header.irqchip = full_irqchip_ ? VOLLEY_IRQCHIP_FULL : VOLLEY_IRQCHIP_SPLIT;
+  header.vcpus = vcpu_count_;
+  header.tsc_khz = vcpus_[0].vcpu().tsc_khz();
+  if (Status status = describe_cpu(kvm_, &header); !status.is_ok()) return status;
+  // Devices first: to bring them to rest may write to memory.
+  if (Status status = devices_.save(state); !status.is_ok()) return status;
+  for (uint32_t i = 0; i < vcpu_count_; ++i) {
+    Status status = store_vcpu(kvm_, vcpus_[i].vcpu(), boot_->sets_cpuid(), state);
+    if (!status.is_ok()) return status;
+  }
+  VmState vm;
+  if (Status status = save_vm(vm_, full_irqchip_, &vm); !status.is_ok()) return status;
+  if (Status status = state.add(VOLLEY_SECTION_VM, 0, bytes_of(vm)); !status.is_ok()) return status;
+  const PlatformState platform{.serial = serial_.save(), .keyboard = i8042_.save()};
+  if (Status status = state.add(VOLLEY_SECTION_PLATFORM, 0, bytes_of(platform)); !status.is_ok()) return status;
+  Status status =
+      (order.flags & VOLLEY_SNAPSHOT_DIFF) != 0 ? memory.write_changed_pages(base_checksum_) : memory.write_all_pages();
+  if (!status.is_ok()) return status;
+  if (status = memory.finish(&header); !status.is_ok()) return status;
+  return state.finish();
 }
 
 Status Machine::attach_devices() {

@@ -4,6 +4,7 @@
 #include <span>
 
 #include "abi/volley_abi.h"
+#include "abi/volley_snapshot.h"
 #include "base/wake_fd.h"
 #include "boot/boot_protocol.h"
 #include "boot/flat_boot.h"
@@ -28,6 +29,10 @@
 
 namespace volley {
 
+class MemoryWriter;
+class StateReader;
+class StateWriter;
+
 // The microVM: memory, devices and vCPUs, put together. Built and commanded by the control thread; the vCPU threads
 // only use what does not change after start().
 class Machine final : public BootListener {
@@ -38,6 +43,9 @@ class Machine final : public BootListener {
   // Creates everything, in the order that is cheap for KVM, and loads the guest. The devices keep what they need of
   // `fds`, which must outlive the machine.
   Status build(const volley_config& config, const BootSource& source, const InheritedFds& fds);
+  // Instead of build(): creates everything and goes on from a snapshot, whose files are among `fds`, with a new
+  // generation id.
+  Status restore(const volley_config& config, const InheritedFds& fds);
   // Starts the vCPU threads; they stop at once in front of the gate if `paused`.
   Status start(bool paused);
 
@@ -54,6 +62,9 @@ class Machine final : public BootListener {
   // What the agent may tell the virtio devices, and how they ask it.
   DeviceCommands& devices() { return devices_; }
   AgentQuestions& questions() { return questions_; }
+  // Writes a snapshot into two files. The machine goes on afterwards, also after an error, if it did before or that is
+  // ordered.
+  Status snapshot(const volley_snapshot_order& order, int state_fd, int memory_fd, volley_snapshot_taken* taken);
   // Stops the vCPUs and devices for good, so that nothing changes the page file any more, and has disks write what must
   // not be lost. Gives up waiting for a vCPU after a second and for a disk after ten.
   void halt();
@@ -65,7 +76,11 @@ class Machine final : public BootListener {
  private:
   void guest_booted() override;
   void guest_reported(uint32_t report) override;
+  Status make_platform(const volley_config& config, const InheritedFds& fds, const StateReader* snapshot);
   Status attach_devices();
+  Status make_vcpus(const StateReader* snapshot);
+  Status restore_parts(const volley_config& config, const StateReader& snapshot);
+  Status write_snapshot(const volley_snapshot_order& order, StateWriter& state, MemoryWriter& memory);
   void kick_all();
 
   KvmSystem kvm_;
@@ -94,6 +109,10 @@ class Machine final : public BootListener {
   VcpuThread vcpus_[VOLLEY_MAX_VCPUS];
   uint32_t vcpu_count_ = 0;
   bool full_irqchip_ = false;
+  // The last snapshot of this microVM or, before there is one, the one it was restored from: the base of a diff.
+  bool has_base_ = false;
+  uint8_t base_id_[VOLLEY_SNAPSHOT_ID_BYTES] = {};
+  uint64_t base_checksum_ = 0;
   std::atomic<bool> booted_{false};
 };
 

@@ -2,10 +2,10 @@
 
 namespace volley {
 
-void VcpuGate::pass(const Vcpu& vcpu) {
+void VcpuGate::pass(const Vcpu& vcpu, bool settled) {
   MutexLock lock(mutex_);
-  vcpu.shared().immediate_exit = 0;
-  if (!closed_) return;
+  vcpu.shared().immediate_exit = closed_ && !settled ? 1 : 0;
+  if (!closed_ || !settled) return;
   vcpu.mark_guest_paused();
   ++stopped_;
   stopped_changed_.wake_all();

@@ -19,8 +19,10 @@ class VcpuGate {
   // How many vCPU threads there will be.
   void set_population(uint32_t vcpus) { population_ = vcpus; }
 
-  // vCPU side: waits while the gate is closed.
-  void pass(const Vcpu& vcpu);
+  // vCPU side: waits while the gate is closed. A vCPU is settled when KVM has nothing left to do for its last exit,
+  // such as to put the answer to a read into a register. One that is not passes a closed gate too, with immediate_exit
+  // set: KVM_RUN then does that and nothing else. So a vCPU that waits is all in what KVM tells of it.
+  void pass(const Vcpu& vcpu, bool settled);
   // vCPU side: never returns. The thread counts as stopped from now on.
   [[noreturn]] void park_for_ever();
 

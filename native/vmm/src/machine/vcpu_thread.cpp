@@ -70,11 +70,13 @@ void VcpuThread::loop() {
     context_->end.fail(status);
     go_on = false;
   }
+  bool settled = true;
   while (go_on) {
-    context_->gate.pass(vcpu_);
+    context_->gate.pass(vcpu_, settled);
     if (index == 0 && stats.run_ns == 0) publish(stats.run_ns, monotonic_ns());
     const int error_number = vcpu_.run();
     count(stats.exits_total);
+    settled = error_number != 0;
     if (error_number == 0) {
       go_on = context_->dispatch.handle(vcpu_);
     } else if (error_number == EINTR || error_number == EAGAIN) {

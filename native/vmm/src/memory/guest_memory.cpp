@@ -25,6 +25,11 @@ Status GuestMemory::map(uint64_t bytes, bool small_pages) {
   return Status::ok();
 }
 
+Status GuestMemory::map_file(int fd, uint64_t offset, uint64_t length) {
+  if (offset > size() || length > size() - offset) return Status::error("a file is mapped outside of guest memory");
+  return mapping_.overlay_private(fd, offset, length, "the snapshot's memory");
+}
+
 std::span<uint8_t> GuestMemory::range(uint64_t address, uint64_t length) const {
   for (const GuestRegion& region : regions()) {
     if (address < region.guest_address) continue;

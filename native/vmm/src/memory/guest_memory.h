@@ -24,6 +24,9 @@ class GuestMemory {
   // Maps `bytes` of memory. `small_pages` keeps transparent huge pages away, so that a guest that touches one byte
   // costs 4 KiB.
   Status map(uint64_t bytes, bool small_pages);
+  // After map(): [offset, offset + length) holds the same bytes of `fd`, shared with all who map them until somebody
+  // writes there. Multiples of a page.
+  Status map_file(int fd, uint64_t offset, uint64_t length);
 
   std::span<const GuestRegion> regions() const { return {regions_, region_count_}; }
   uint64_t size() const { return mapping_.size(); }

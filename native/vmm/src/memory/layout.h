@@ -20,8 +20,8 @@ inline constexpr uint64_t kDevicePageDirectoryAddress = 0xc000;  // flat guests:
 inline constexpr uint64_t kLowRamEnd = 0x9fc00;    // a PC's video memory and firmware follow, RAM again at 1 MiB
 inline constexpr uint64_t kRsdpAddress = 0xe0000;  // ACPI tables lie in [kRsdpAddress, kAcpiEnd)
 inline constexpr uint64_t kAcpiEnd = 0xff000;
-inline constexpr uint64_t kGenerationIdAddress = 0xff000;  // 16 bytes, VMGENID
-inline constexpr uint64_t kResetVectorAddress = 0xffff0;   // where an x86 CPU looks for firmware
+inline constexpr uint64_t kGenerationIdAddress = VOLLEY_GENERATION_ID_ADDRESS;  // 16 bytes, VMGENID
+inline constexpr uint64_t kResetVectorAddress = 0xffff0;                        // where an x86 CPU looks for firmware
 inline constexpr uint64_t kFirmwareEnd = 0x100000;
 
 // RAM is [0, kMmioGapStart) and, for what does not fit there, [kMmioGapEnd, ...).

@@ -119,6 +119,17 @@ bool NetDevice::set_limit(uint32_t which, const volley_limiter& limiter) {
   return true;
 }
 
+int NetDevice::quiesce() {
+  if (host_ == nullptr) return 0;
+  pool_.put_back(host_->queue(kReceive));
+  // They are taken again by the next frame, or by the one that waits for more of them.
+  if (waiting_bytes_ != 0) {
+    receive_more_ = true;
+    schedule();
+  }
+  return 0;
+}
+
 void NetDevice::kicked(uint32_t queue) {
   if (queue == kReceive) receive();
   if (queue == kTransmit) transmit();

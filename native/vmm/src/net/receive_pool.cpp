@@ -88,6 +88,11 @@ void ReceivePool::give_back(Virtqueue& queue, size_t bytes) {
   if (part_count_ == 0) first_part_ = 0;
 }
 
+void ReceivePool::put_back(Virtqueue& queue) {
+  for (size_t i = 0; i < chain_count_; ++i) queue.undo_pop();
+  forget();
+}
+
 void ReceivePool::forget() {
   first_chain_ = chain_count_ = 0;
   first_part_ = part_count_ = 0;

@@ -36,6 +36,8 @@ class ReceivePool {
   // The first `bytes` of the room hold a frame with its header: writes into that how many buffers there are, and gives
   // them back. `bytes` is at most room().
   void give_back(Virtqueue& queue, size_t bytes);
+  // Puts all held buffers back onto the queue, unused.
+  void put_back(Virtqueue& queue);
   // The queue was reset.
   void forget();
 

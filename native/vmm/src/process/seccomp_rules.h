@@ -82,6 +82,16 @@ inline constexpr Rule kVcpuOnly[] = {
 inline constexpr Rule kControlOnly[] = {
     allow(__NR_poll), allow(__NR_read),
     allow(__NR_getsockopt),  // who is it that connects
+    // A snapshot: what KVM knows of the machine, written into files that the agent passed.
+    allow(__NR_ioctl, is(1, kKvmGetSupportedCpuid)), allow(__NR_ioctl, is(1, KVM_CHECK_EXTENSION)),
+    allow(__NR_ioctl, is(1, kKvmGetMsrIndexList)), allow(__NR_ioctl, is(1, kKvmGetMsrs)),
+    allow(__NR_ioctl, is(1, kKvmGetCpuid2)), allow(__NR_ioctl, is(1, KVM_GET_MP_STATE)),
+    allow(__NR_ioctl, is(1, KVM_GET_REGS)), allow(__NR_ioctl, is(1, KVM_GET_SREGS)),
+    allow(__NR_ioctl, is(1, kKvmGetXsave)), allow(__NR_ioctl, is(1, kKvmGetXsave2)), allow(__NR_ioctl, is(1, KVM_GET_XCRS)),
+    allow(__NR_ioctl, is(1, KVM_GET_DEBUGREGS)), allow(__NR_ioctl, is(1, KVM_GET_LAPIC)),
+    allow(__NR_ioctl, is(1, KVM_GET_VCPU_EVENTS)), allow(__NR_ioctl, is(1, KVM_GET_TSC_KHZ)),
+    allow(__NR_ioctl, is(1, KVM_GET_CLOCK)), allow(__NR_ioctl, is(1, KVM_GET_IRQCHIP)),
+    allow(__NR_pread64), allow(__NR_pwrite64), allow(__NR_lseek),
 };
 
 // Devices that never wait: net, vsock, balloon, rng.
@@ -111,6 +121,11 @@ inline constexpr Rule kSetUp[] = {
     allow(__NR_ioctl, is(1, kKvmSetCpuid2)), allow(__NR_ioctl, is(1, kKvmSetMsrs)),
     allow(__NR_ioctl, is(1, KVM_GET_SREGS)), allow(__NR_ioctl, is(1, KVM_SET_SREGS)),
     allow(__NR_ioctl, is(1, KVM_SET_REGS)), allow(__NR_ioctl, is(1, KVM_GET_TSC_KHZ)),
+    // Going on from a snapshot.
+    allow(__NR_ioctl, is(1, KVM_SET_MP_STATE)), allow(__NR_ioctl, is(1, kKvmSetXsave)),
+    allow(__NR_ioctl, is(1, KVM_SET_XCRS)), allow(__NR_ioctl, is(1, KVM_SET_DEBUGREGS)),
+    allow(__NR_ioctl, is(1, KVM_SET_LAPIC)), allow(__NR_ioctl, is(1, KVM_SET_VCPU_EVENTS)),
+    allow(__NR_ioctl, is(1, KVM_SET_IRQCHIP)), allow(__NR_ioctl, is(1, KVM_SET_CLOCK)),
     allow(__NR_ioctl, is(1, TUNGETIFF)), allow(__NR_ioctl, is(1, TUNSETVNETHDRSZ)),
     // Memory that is data, never code: guest memory, run pages, stacks of threads.
     allow(__NR_mmap, only(2, PROT_READ | PROT_WRITE)), allow(__NR_mprotect, only(2, PROT_READ | PROT_WRITE)),

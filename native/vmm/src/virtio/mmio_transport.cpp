@@ -88,6 +88,19 @@ struct MmioTransport::WriteConfig final : LoopTask {
   std::span<const uint8_t> data;
 };
 
+struct MmioTransport::Quiesce final : LoopTask {
+  explicit Quiesce(MmioTransport& to) : transport(to) {}
+  void run() override { error = transport.device_.quiesce(); }
+  MmioTransport& transport;
+  int error = 0;
+};
+
+struct MmioTransport::Restored final : LoopTask {
+  explicit Restored(MmioTransport& to) : transport(to) {}
+  void run() override { transport.device_.restored(); }
+  MmioTransport& transport;
+};
+
 MmioTransport::MmioTransport(VirtioDevice& device, const GuestMemory& memory, DeviceLoop& loop, InterruptLine& line,
                              volley_device_stats& stats)
     : device_(device),
@@ -280,6 +293,100 @@ void MmioTransport::write_queue_ready(uint32_t value) {
                                      (driver_features_ & kFeatureIndirect) != 0);
   // Drivers do not look whether it worked: the status says that it did not.
   if (!queue->set_up) mark_broken();
+}
+
+int MmioTransport::save(State* state) {
+  Quiesce quiesce(*this);
+  loop_.run_and_wait(quiesce);
+  if (quiesce.error != 0) return quiesce.error;
+  *state = {};
+  state->offered = offered_;
+  state->driver_features = driver_features_;
+  state->status = status_;
+  state->needs_reset = needs_reset_.load(std::memory_order_acquire) ? 1 : 0;
+  state->interrupt_status = interrupt_status_.load(std::memory_order_acquire);
+  state->config_generation = config_generation_.load(std::memory_order_acquire);
+  state->device_features_selected = device_features_selected_;
+  state->driver_features_selected = driver_features_selected_;
+  state->queue_selected = queue_selected_;
+  state->queue_count = queue_count_;
+  for (uint32_t i = 0; i < queue_count_; ++i) {
+    const Queue& queue = queues_[i];
+    // One that is broken is not used before it was reset.
+    if (queue.ring.in_flight() != 0 && !queue.ring.is_broken()) return EBUSY;
+    state->queues[i] = {.descriptors = queue.layout.descriptors,
+                        .available = queue.layout.available,
+                        .used = queue.layout.used,
+                        .size = queue.layout.size,
+                        .position = queue.ring.position(),
+                        .set_up = queue.set_up ? 1u : 0u};
+    // What was pushed is published at the end of every turn; the kick that was not heard comes again by restore().
+  }
+  device_.save(state->device);
+  return 0;
+}
+
+void MmioTransport::replay(const State& state) {
+  write_register(kStatus, 0);
+  for (const uint32_t bit : {kAcknowledge, kDriver}) {
+    if ((state.status & bit) != 0) write_register(kStatus, status_ | bit);
+  }
+  for (const uint32_t half : {0u, 1u}) {
+    write_register(kDriverFeaturesSelect, half);
+    write_register(kDriverFeatures, static_cast<uint32_t>(state.driver_features >> (32 * half)));
+  }
+  if ((state.status & kFeaturesOk) != 0) write_register(kStatus, status_ | kFeaturesOk);
+  for (uint32_t i = 0; i < queue_count_; ++i) {
+    const State::Queue& queue = state.queues[i];
+    write_register(kQueueSelect, i);
+    write_register(kQueueSize, queue.size);
+    const struct {
+      uint64_t low, value;
+    } addresses[] = {
+        {kQueueDescriptorsLow, queue.descriptors}, {kQueueAvailableLow, queue.available}, {kQueueUsedLow, queue.used}};
+    for (const auto& address : addresses) {
+      write_register(address.low, static_cast<uint32_t>(address.value));
+      write_register(address.low + 4, static_cast<uint32_t>(address.value >> 32));
+    }
+    if (queue.set_up != 0) write_register(kQueueReady, 1);
+    queues_[i].ring.continue_at(queue.position);
+  }
+}
+
+Status MmioTransport::restore(const State& state, uint32_t device) {
+  if (state.offered != offered_ || state.queue_count != queue_count_) {
+    return Status::error("device %u of the snapshot offers its guest other features than the one given for it", device);
+  }
+  if (!device_.restore(state.device)) return Status::error("the snapshot's state of device %u is corrupt", device);
+  replay(state);
+  const bool broken = state.needs_reset != 0;
+  // One that needs a reset is not made active again: its queues stay as they are until the driver resets it.
+  if (broken) {
+    for (Queue& queue : queues_) queue.ring.mark_broken();
+    status_ |= state.status & kDriverOk;
+  } else if ((state.status & kDriverOk) != 0) {
+    write_register(kStatus, status_ | kDriverOk);
+  }
+  if ((state.status & kFailed) != 0) write_register(kStatus, status_ | kFailed);
+  for (uint32_t i = 0; i < queue_count_; ++i) {
+    if (queues_[i].set_up == (state.queues[i].set_up != 0)) continue;
+    return Status::error("queue %u of the snapshot's device %u is where no queue can be", i, device);
+  }
+  if (status_ != state.status) {
+    return Status::error("the snapshot's device %u is in state %#x, which no driver can bring about", device,
+                         state.status);
+  }
+  needs_reset_.store(broken || needs_reset_.load(std::memory_order_relaxed), std::memory_order_release);
+  device_features_selected_ = state.device_features_selected;
+  driver_features_selected_ = state.driver_features_selected;
+  queue_selected_ = state.queue_selected;
+  interrupt_status_.fetch_or(state.interrupt_status & (kUsedBuffer | kConfigChange), std::memory_order_release);
+  // Whatever is another now (MAC address, CID) is read as one.
+  config_generation_.store(state.config_generation + 1, std::memory_order_release);
+  if (!active_) return Status::ok();
+  Restored restored(*this);
+  loop_.run_and_wait(restored);
+  return Status::ok();
 }
 
 bool MmioTransport::features_acceptable() const {

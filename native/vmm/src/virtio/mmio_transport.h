@@ -37,6 +37,26 @@ class MmioTransport final : public IoDevice, public VirtioHost {
   void read(uint64_t offset, std::span<uint8_t> data) override;
   void write(uint64_t offset, std::span<const uint8_t> data) override;
 
+  // What a snapshot keeps of a device and its transport.
+  struct State {
+    struct Queue {
+      uint64_t descriptors, available, used;
+      uint16_t size, position;
+      uint32_t set_up;
+    };
+    uint64_t offered, driver_features;
+    uint32_t status, needs_reset, interrupt_status, config_generation;
+    uint32_t device_features_selected, driver_features_selected, queue_selected, queue_count;
+    Queue queues[VirtioDevice::kMaxQueues];
+    uint8_t device[VirtioDevice::kStateBytes];
+  };
+  // While the vCPUs and the loop stand still. An errno if the device cannot be quiesced.
+  int save(State* state);
+  // Before the first vCPU runs: sets the device up by the very writes with which a driver would have, so that what no
+  // driver could have done is refused.
+  Status restore(const State& state, uint32_t device);
+  uint64_t offered() const { return offered_; }
+
   Virtqueue& queue(uint32_t index) override { return queues_[index].ring; }
   void publish(uint32_t queue) override;
   void config_changed() override;
@@ -56,10 +76,13 @@ class MmioTransport final : public IoDevice, public VirtioHost {
   struct Activate;
   struct Reset;
   struct WriteConfig;
+  struct Quiesce;
+  struct Restored;
 
   uint32_t read_register(uint64_t offset);
   void write_register(uint64_t offset, uint32_t value);
   void write_status(uint32_t value);
+  void replay(const State& state);
   void write_layout(uint64_t offset, uint32_t value);
   void write_queue_ready(uint32_t value);
   void reset();

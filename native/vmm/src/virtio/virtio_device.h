@@ -68,6 +68,17 @@ class VirtioDevice {
   // an errno.
   virtual int command(const volley_message&, UniqueFd&) { return ENOSYS; }
 
+  // The machine stands still for a snapshot: gives back, unused, every request that it holds (undo_pop()), and has
+  // disks write what is not in their files yet. 0 or an errno. Goes on as before when it is kicked.
+  virtual int quiesce() { return 0; }
+  // What a snapshot keeps of a quiet device beside its transport's state and what is in the configuration. Comes back
+  // by restore(), before activate(); false if no guest could have brought it about.
+  static constexpr size_t kStateBytes = 16;
+  virtual void save(std::span<uint8_t, kStateBytes>) {}
+  virtual bool restore(std::span<const uint8_t, kStateBytes>) { return true; }
+  // After activate(), if the driver is one that has known another host: what was promised it is gone.
+  virtual void restored() {}
+
   // The microVM has ended and no vCPU runs any more: last chance to write what must not be lost.
   virtual void finish() {}
 

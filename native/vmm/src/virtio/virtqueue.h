@@ -63,6 +63,11 @@ class Virtqueue {
   [[nodiscard]] bool set_up(const GuestMemory& memory, const QueueLayout& layout, uint16_t max_size, bool event_index,
                             bool indirect);
   void tear_down();
+  // How many requests were taken and given back so far, modulo 2^16. With none in flight that is all that a queue which
+  // was set up in the same place needs to go on from here.
+  uint16_t position() const { return static_cast<uint16_t>(next_available_ - in_flight_); }
+  void continue_at(uint16_t position) { next_available_ = next_used_ = published_used_ = position; }
+  uint16_t in_flight() const { return in_flight_; }
   bool is_ready() const { return memory_ != nullptr; }
   uint16_t size() const { return layout_.size; }
 

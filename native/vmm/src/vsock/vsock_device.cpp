@@ -37,6 +37,9 @@ constexpr uint64_t kPausedNs = 500 * kNsPerMs;
 // Questions cost the agent work that all microVMs share.
 constexpr volley_bucket kQuestions{.size = 512, .burst = 0, .refill_ms = 1000};
 
+// The one event there is (virtio 1.2, section 5.10.6.7).
+constexpr uint32_t kTransportReset = 0;
+
 constexpr uint32_t kSocketEvents = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
 
 // The questions of one connection after another in the same slot have different numbers.
@@ -102,6 +105,26 @@ void VsockDevice::activate(VirtioHost& host, uint64_t) {
 
 void VsockDevice::reset() { stop(); }
 
+void VsockDevice::restored() {
+  reset_untold_ = true;
+  tell_of_reset();
+}
+
+void VsockDevice::tell_of_reset() {
+  Virtqueue& queue = host_->queue(kEvents);
+  Virtqueue::Pop popped = queue.pop(&chain_);
+  if (popped == Virtqueue::Pop::kEmpty && queue.enable_kicks()) popped = queue.pop(&chain_);
+  if (popped == Virtqueue::Pop::kBroken) {
+    break_down();
+    return;
+  }
+  if (popped == Virtqueue::Pop::kEmpty) return;  // there will be a kick
+  reset_untold_ = false;
+  queue.push(chain_, static_cast<uint32_t>(chain_.copy_in(
+                         0, {reinterpret_cast<const uint8_t*>(&kTransportReset), sizeof(kTransportReset)})));
+  host_->publish(kEvents);
+}
+
 // Hosts that wait on the listener go on waiting for the next driver; all others see their connection end.
 void VsockDevice::stop() {
   host_ = nullptr;
@@ -111,7 +134,7 @@ void VsockDevice::stop() {
   if (listener_watched_) loop_->remove(listener_fd_, on_listener_);
   listener_watched_ = listener_rests_ = false;
   listener_again_ns_ = earliest_deadline_ns_ = 0;
-  take_more_ = take_stalled_ = send_more_ = false;
+  take_more_ = take_stalled_ = send_more_ = reset_untold_ = false;
   refusals_.clear();
   timer_.clear();
 }
@@ -127,6 +150,7 @@ void VsockDevice::kicked(uint32_t queue) {
   if (host_ == nullptr) return;
   if (queue == kFromGuest && !take_stalled_) take_more_ = true;
   if (queue == kToGuest || queue == kFromGuest) work();
+  if (queue == kEvents && reset_untold_) tell_of_reset();
 }
 
 // Everything that can be done now, for the length of one turn.

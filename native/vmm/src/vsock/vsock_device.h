@@ -28,10 +28,13 @@ class VsockDevice final : public VirtioDevice, private TimerHandler, private Vso
   bool set_limit(uint32_t, const volley_limiter&) override { return false; }
   // VOLLEY_CMD_VSOCK_ANSWER: ENOENT if that question is no longer open.
   int command(const volley_message& message, UniqueFd& passed) override;
+  // Connections are no part of a snapshot. The driver is told that all of them are gone, and to look at its CID again.
+  void restored() override;
 
  private:
   static constexpr uint32_t kToGuest = 0;
   static constexpr uint32_t kFromGuest = 1;
+  static constexpr uint32_t kEvents = 2;
 
   void listener_ready(uint32_t events);
   void connection_ready(VsockConnection& connection, uint32_t events) override;
@@ -81,6 +84,7 @@ class VsockDevice final : public VirtioDevice, private TimerHandler, private Vso
   void run_out(VsockConnection& connection);
   void schedule();
   void work();
+  void tell_of_reset();
   void stop();
   void break_down();
 
@@ -100,6 +104,7 @@ class VsockDevice final : public VirtioDevice, private TimerHandler, private Vso
   bool take_more_ = false;
   bool take_stalled_ = false;  // until the guest takes the refusals that wait
   bool send_more_ = false;
+  bool reset_untold_ = false;  // of the driver's connections, for want of a buffer for events
   uint32_t next_host_port_ = 0;
   TokenBucket questions_;
 

@@ -8,6 +8,7 @@
 #include <cstdlib>
 
 #include "support/check.h"
+#include "support/snapshot_files.h"
 
 namespace volley::test {
 
@@ -110,6 +111,16 @@ uint32_t DeviceMicrovm::rng(const volley_limiter& limit) {
 void DeviceMicrovm::start(const std::string& cmdline) {
   options_.kernel_path = VOLLEY_CANARY_DEVICES_PATH;
   options_.cmdline = "quiet " + cmdline;
+  launch();
+}
+
+void DeviceMicrovm::restore(const SnapshotFiles& files) {
+  files.restore_by(options_);
+  descriptors_.insert(descriptors_.end(), options_.descriptors.begin(), options_.descriptors.end());
+  launch();
+}
+
+void DeviceMicrovm::launch() {
   options_.descriptors = descriptors_;
   const auto more = options_.mutate;
   options_.mutate = [this, more](volley_config& config) {

@@ -12,6 +12,8 @@
 
 namespace volley::test {
 
+class SnapshotFiles;
+
 // A real file that disappears with its owner.
 class TemporaryFile {
  public:
@@ -51,6 +53,8 @@ class DeviceMicrovm {
   LaunchOptions& options() { return options_; }
 
   void start(const std::string& cmdline);
+  // Goes on from a snapshot instead.
+  void restore(const SnapshotFiles& files);
   VmmProcess& vmm() { return *vmm_; }
   const volley_device_stats& stats(uint32_t index) const { return vmm_->stats().devices[index]; }
 
@@ -64,6 +68,7 @@ class DeviceMicrovm {
 
  private:
   uint32_t add(uint32_t type);
+  void launch();
 
   LaunchOptions options_;
   std::vector<volley_device> devices_;

@@ -128,9 +128,9 @@ VmmProcess::VmmProcess(const LaunchOptions& options, ShellProcess shell) {
 void VmmProcess::launch(const LaunchOptions& options, ShellProcess shell) {
   const char* kernel_path = options.kernel_path.empty() ? VOLLEY_CANARY_PATH : options.kernel_path.c_str();
   const UniqueFd kvm(must(open(options.kvm_path.c_str(), O_RDWR | O_CLOEXEC), options.kvm_path.c_str()));
-  const UniqueFd kernel(must(open(kernel_path, O_RDONLY | O_CLOEXEC), kernel_path));
-  struct stat kernel_file;
-  must(fstat(kernel.get(), &kernel_file), "fstat");
+  const UniqueFd kernel(options.boots ? must(open(kernel_path, O_RDONLY | O_CLOEXEC), kernel_path) : -1);
+  struct stat kernel_file {};
+  if (options.boots) must(fstat(kernel.get(), &kernel_file), "fstat");
 
   listener_ = listen_anywhere();
   page_file_.reset(must(memfd_create("pages", MFD_CLOEXEC), "memfd_create"));
@@ -157,10 +157,9 @@ void VmmProcess::launch(const LaunchOptions& options, ShellProcess shell) {
   }
   connection_ = connect();
 
-  std::vector<PassedFd> descriptors = {{VOLLEY_ROLE_KVM, kvm.get()},
-                                       {VOLLEY_ROLE_CONTROL, listener_.get()},
-                                       {VOLLEY_ROLE_PAGES, page_file_.get()},
-                                       {VOLLEY_ROLE_KERNEL, kernel.get()}};
+  std::vector<PassedFd> descriptors = {
+      {VOLLEY_ROLE_KVM, kvm.get()}, {VOLLEY_ROLE_CONTROL, listener_.get()}, {VOLLEY_ROLE_PAGES, page_file_.get()}};
+  if (options.boots) descriptors.push_back({VOLLEY_ROLE_KERNEL, kernel.get()});
   descriptors.insert(descriptors.end(), options.descriptors.begin(), options.descriptors.end());
   const int error = send_launch_order(shell.socket.get(), descriptors);
   if (error != 0 && error != EPIPE) {
@@ -227,21 +226,25 @@ std::optional<volley_message> VmmProcess::request(volley_message message) {
   return std::nullopt;
 }
 
-void VmmProcess::send(const volley_message& message, int fd) {
+void VmmProcess::send(const volley_message& message, int fd) { send(message, fd, -1); }
+
+void VmmProcess::send(const volley_message& message, int fd, int second) {
   volley_message copy = message;
   iovec part{&copy, sizeof(copy)};
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
+  const int fds[] = {fd, second};
+  const size_t count = fd < 0 ? 0 : second < 0 ? 1 : 2;
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(fds))] = {};
   msghdr header{};
   header.msg_iov = &part;
   header.msg_iovlen = 1;
-  if (fd >= 0) {
+  if (count != 0) {
     header.msg_control = control;
-    header.msg_controllen = sizeof(control);
+    header.msg_controllen = CMSG_SPACE(count * sizeof(int));
     cmsghdr* rights = CMSG_FIRSTHDR(&header);
     rights->cmsg_level = SOL_SOCKET;
     rights->cmsg_type = SCM_RIGHTS;
-    rights->cmsg_len = CMSG_LEN(sizeof(int));
-    memcpy(CMSG_DATA(rights), &fd, sizeof(fd));
+    rights->cmsg_len = CMSG_LEN(count * sizeof(int));
+    memcpy(CMSG_DATA(rights), fds, count * sizeof(int));
   }
   sendmsg(connection_.get(), &header, MSG_NOSIGNAL);
 }

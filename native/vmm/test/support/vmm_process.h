@@ -32,6 +32,7 @@ struct ShellOptions {
 // What a test asks of a launch. Paths default to what this build made.
 struct LaunchOptions {
   std::string kernel_path = {};  // empty = the canary
+  bool boots = true;             // false: no kernel, for a restore
   std::string cmdline = {};
   uint64_t memory_mib = 16;
   uint32_t vcpus = 1;
@@ -84,6 +85,8 @@ class VmmProcess {
   int connection() const { return connection_.get(); }
 
   void send(uint32_t type, uint32_t request_id);
+  // The same with two of them.
+  void send(const volley_message& message, int fd, int second);
   // The next packet, or nothing after five seconds or when the connection is closed.
   std::optional<volley_message> receive();
   // Packets until one of `type` comes.

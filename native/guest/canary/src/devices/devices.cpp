@@ -172,6 +172,12 @@ void Devices::run(const Step& step) {
 }
 
 void Devices::poll() {
+  // A clone has other random numbers than its siblings, or something is wrong: they are shown.
+  if (generation_ != generations()) {
+    generation_ = generations();
+    for (uint32_t i = 0; i < net_count_; ++i) nets_[i]->read_address();
+    if (rng_.started()) rng_.read(16);
+  }
   for (uint32_t i = 0; i < net_count_; ++i) nets_[i]->poll();
   balloon_.poll();
   vsock_.poll();

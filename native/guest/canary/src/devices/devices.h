@@ -43,6 +43,7 @@ class Devices {
   Block* disks_[VOLLEY_MAX_DEVICES] = {};
   Net* nets_[kMostNets] = {};
   uint32_t net_count_ = 0;
+  uint64_t generation_ = 0;  // the one that was looked at last
   Rng rng_;
   Balloon balloon_;
   Vsock vsock_;

@@ -72,10 +72,6 @@ bool Net::start(const Bench& bench, Device* device, uint32_t number, uint32_t ad
     Result("net", number, false).text("reason", "set-up").send();
     return false;
   }
-  for (uint32_t i = 0; i < 6; ++i) {
-    // Without an address of its own it gets a locally administered one.
-    mac_[i] = device->has(kMacFeature) ? device->window().config8(i) : static_cast<uint8_t>(i == 0 ? 0x02 : number);
-  }
   if (device->has(kMergeFeature)) receive_bytes_ = kReceiveBytes;
   receive_count_ = receive_queue_.size() < 32 ? receive_queue_.size() : 32;
   receive_ = static_cast<uint8_t*>(bench.arena.take(receive_count_ * receive_bytes_, 16));
@@ -84,15 +80,24 @@ bool Net::start(const Bench& bench, Device* device, uint32_t number, uint32_t ad
   device->start();
   for (uint32_t i = 0; i < receive_count_; ++i) offer(i);
   receive_queue_.kick();
+  read_address();
+  return true;
+}
+
+void Net::read_address() {
+  for (uint32_t i = 0; i < 6; ++i) {
+    // Without an address of its own it gets a locally administered one.
+    mac_[i] = device_->has(kMacFeature) ? device_->window().config8(i) : static_cast<uint8_t>(i == 0 ? 0x02 : number_);
+  }
+  neighbour_ = 0;  // who may be another one as well
   Line line;
-  line.text("net ").number(number).text(" ok mac=");
+  line.text("net ").number(number_).text(" ok mac=");
   for (uint32_t i = 0; i < 6; ++i) {
     constexpr char kDigits[] = "0123456789abcdef";
     const char pair[] = {kDigits[mac_[i] >> 4], kDigits[mac_[i] & 15]};
     line.text(i == 0 ? "" : ":").text(pair, 2);
   }
   line.send();
-  return true;
 }
 
 void Net::offer(uint32_t buffer) {

@@ -10,6 +10,8 @@ class Net {
   // Addresses are numbers: 10.0.0.1 is 0x0a000001. `gateway` 0 = none.
   bool start(const Bench& bench, Device* device, uint32_t number, uint32_t address, uint32_t prefix, uint32_t gateway);
 
+  // Takes the device's MAC address for its own, and says so: at the start, and when it goes on from a snapshot.
+  void read_address();
   // Answers what came in. Called on every wake.
   void poll();
 

@@ -66,9 +66,7 @@ bool Vsock::start(const Bench& bench, Device* device) {
   device_ = device;
   for (uint32_t i = 0; i < kReceiveSlots; ++i) offer(i);
   receive_queue_.kick();
-  const Piece event{events_, 4, true};
-  event_queue_.add(&event, 1, 0);
-  event_queue_.kick();
+  offer_event();
   Result("vsock", 0, true).value("cid", cid_).send();
   return true;
 }
@@ -222,11 +220,33 @@ void Vsock::received(const Header& header, const uint8_t* data, uint32_t length)
   drain(*connection);
 }
 
+void Vsock::offer_event() {
+  const Piece event{events_, 4, true};
+  event_queue_.add(&event, 1, 0);
+  event_queue_.kick();
+}
+
+// The host is another one, or does not remember: there are no connections, and the CID may be a new one.
+void Vsock::take_reset() {
+  cid_ = device_->window().config64(0);
+  uint32_t lost = 0;
+  for (uint32_t i = 0; i < kConnections; ++i) {
+    Connection& connection = connections_[i];
+    if (connection.state == Connection::kFree) continue;
+    connection.state = connection.echo ? Connection::kFree : Connection::kGone;
+    ++lost;
+  }
+  device_->acknowledge();
+  offer_event();
+  Result("vsock", 0, true).value("reset", lost).value("cid", cid_).send();
+}
+
 void Vsock::poll() {
   if (device_ == nullptr) return;
   take_sent();
   uint64_t slot = 0;
   uint32_t written = 0;
+  if (event_queue_.take(&slot, &written)) take_reset();
   bool any = false;
   while (receive_queue_.take(&slot, &written)) {
     any = true;

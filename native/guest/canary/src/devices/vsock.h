@@ -24,6 +24,8 @@ class Vsock {
   struct Connection;
 
   void offer(uint32_t slot);
+  void offer_event();
+  void take_reset();
   void received(const Header& header, const uint8_t* data, uint32_t length);
   bool send(const Connection& connection, uint16_t operation, uint32_t flags, uint32_t bytes);
   bool slot(uint32_t* free_slot);

@@ -8,7 +8,7 @@ namespace canary {
 // Set by the interrupt of any device.
 extern "C" volatile uint8_t device_interrupted;
 
-// Calls `done` until it is true, asleep between interrupts; the power button is answered meanwhile. False after
+// Calls `done` until it is true, asleep between interrupts; the host is answered meanwhile. False after
 // `timeout_ms`.
 template <typename Condition>
 bool wait_for(const Life& life, uint64_t timeout_ms, Condition done) {
@@ -16,7 +16,7 @@ bool wait_for(const Life& life, uint64_t timeout_ms, Condition done) {
   for (;;) {
     device_interrupted = 0;
     if (done()) return true;
-    answer_power_button(life);
+    answer_host(life);
     if (life.clock.since_boot_ns() >= deadline) return false;
     sleep_until(life.clock, deadline);
   }

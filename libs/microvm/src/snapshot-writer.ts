@@ -1,0 +1,99 @@
+import { randomBytes } from 'node:crypto';
+import { mkdir, open, rename, rm, type FileHandle } from 'node:fs/promises';
+import { join } from 'node:path';
+import { readSnapshotHeader } from './describe-snapshot';
+import { SNAPSHOT_FILES, type SnapshotOptions, type SnapshotReport } from './snapshot';
+import type { SnapshotExtent, SnapshotHeader } from './snapshot-header';
+
+/** `volley_snapshot_order` of native/abi. */
+const RESUME = 1;
+const DIFF = 2;
+const LIVE = 4;
+const KVM_KINDS = { hardware: 1, software: 2 } as const;
+const AT_ONCE = 1024 * 1024;
+
+/** Has the VMM write the files. Resolves with the payload of its reply. */
+export type OrderSnapshot = (payload: Buffer, descriptors: [state: number, memory: number]) => Promise<Buffer>;
+
+/**
+ * Writes a snapshot under other names and gives it its own when it is whole and durable. Whatever fails, and whenever this
+ * process ends: there is a whole snapshot in the directory, or none that `describeSnapshot` takes for one.
+ */
+export async function writeSnapshot(
+  directory: string,
+  options: SnapshotOptions,
+  kvmKind: keyof typeof KVM_KINDS,
+  order: OrderSnapshot,
+): Promise<SnapshotReport> {
+  const { kind = 'full', base, resume = false, live = false } = options;
+  const baseHeader = kind === 'diff' ? await readSnapshotHeader(base ?? directory) : undefined;
+  await mkdir(directory, { recursive: true });
+  const state = join(directory, SNAPSHOT_FILES.state);
+  const memory = join(directory, SNAPSHOT_FILES.memory);
+  const made: FileHandle[] = [];
+  const make = async (path: string) => {
+    await rm(path, { force: true });
+    const file = await open(path, 'wx+', 0o600);
+    made.push(file);
+    return file;
+  };
+  try {
+    const stateFile = await make(`${state}.new`);
+    const memoryFile = await make(`${memory}.new`);
+    if (baseHeader) await copyData(join(base ?? directory, SNAPSHOT_FILES.memory), baseHeader, memoryFile);
+    const flags = (resume ? RESUME : 0) | (kind === 'diff' ? DIFF : 0) | (live ? LIVE : 0);
+    const reply = await order(toOrder(flags, KVM_KINDS[kvmKind], baseHeader), [stateFile.fd, memoryFile.fd]);
+    await Promise.all([stateFile.sync(), memoryFile.sync()]);
+    // Whoever looks in between finds no snapshot, or two files that do not belong together.
+    await rm(state, { force: true });
+    await rm(join(directory, SNAPSHOT_FILES.workingSet), { force: true });
+    await rename(`${memory}.new`, memory);
+    await rename(`${state}.new`, state);
+    await syncDirectory(directory);
+    return { kind, ...toReport(reply) };
+  } finally {
+    for (const file of made) await file.close();
+    for (const path of [state, memory]) await rm(`${path}.new`, { force: true });
+  }
+}
+
+function toOrder(flags: number, kvmKind: number, base: SnapshotHeader | undefined): Buffer {
+  const payload = Buffer.alloc(48);
+  payload.writeUInt32LE(flags, 0);
+  payload.writeUInt32LE(kvmKind, 4);
+  payload.writeBigUInt64LE(BigInt(Date.now()), 8);
+  randomBytes(16).copy(payload, 16);
+  base?.id.copy(payload, 32);
+  return payload;
+}
+
+/** `volley_snapshot_taken` of native/abi. */
+function toReport(reply: Buffer): Omit<SnapshotReport, 'kind'> {
+  const number = (index: number) => Number(reply.readBigUInt64LE(index * 8));
+  return { pauseNs: number(0), totalNs: number(1), pages: number(2), bytes: number(3), rounds: number(4) };
+}
+
+async function copyData(from: string, { extents, description }: SnapshotHeader, to: FileHandle): Promise<void> {
+  const source = await open(from, 'r');
+  try {
+    await to.truncate(description.memoryBytes);
+    for (const extent of extents) await copyExtent(source, extent, to);
+  } finally {
+    await source.close();
+  }
+}
+
+async function copyExtent(from: FileHandle, { offset, length }: SnapshotExtent, to: FileHandle): Promise<void> {
+  const buffer = Buffer.alloc(Math.min(AT_ONCE, length));
+  for (let done = 0; done < length;) {
+    const { bytesRead } = await from.read(buffer, 0, Math.min(buffer.length, length - done), offset + done);
+    if (bytesRead === 0) throw new Error('the memory of the base is shorter than it was');
+    await to.write(buffer, 0, bytesRead, offset + done);
+    done += bytesRead;
+  }
+}
+
+async function syncDirectory(directory: string): Promise<void> {
+  const file = await open(directory, 'r');
+  await file.sync().finally(() => file.close());
+}

@@ -1,0 +1,205 @@
+import { copyFileSync, mkdirSync, readdirSync, readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { artefacts, describeWithKvm, makeTmpfsDirectory } from '../../../test/support/kvm';
+import {
+  createMicrovmDriver,
+  describeSnapshot,
+  type LaunchSpec,
+  type MicrovmDriver,
+  type MicrovmProcess,
+  restoreObstacle,
+  SnapshotError,
+  VmmControlError,
+  VmmExitedError,
+} from './index';
+
+describeWithKvm('snapshots of canaries on KVM', () => {
+  let scratch: ReturnType<typeof makeTmpfsDirectory>;
+  let driver: MicrovmDriver;
+  const held = new Set<MicrovmProcess>();
+  let count = 0;
+
+  const launch = async (changes: Partial<LaunchSpec>, prepared = false) => {
+    const id = `vm-${++count}`;
+    const directory = join(scratch.path, id);
+    mkdirSync(directory);
+    const shell = prepared
+      ? await driver.prepare({
+          barriers: ['capabilities', 'rlimits', 'seccomp'],
+          uid: process.getuid!(),
+          gid: process.getgid!(),
+          openFiles: 256,
+          fileBytes: 2 ** 40,
+        })
+      : undefined;
+    const vm = await driver.launch(
+      {
+        ...{ id, directory, bootProtocol: 'flat', irqchip: 'split', vcpus: 1, memoryMiB: 64, cmdline: '' },
+        ...(changes.restore ? {} : { kernelPath: artefacts.canary }),
+        ...changes,
+      },
+      shell,
+    );
+    held.add(vm);
+    return vm;
+  };
+  const says = async (vm: MicrovmProcess, words: RegExp): Promise<string> => {
+    for (const end = Date.now() + 10_000; Date.now() < end;) {
+      const found = words.exec(vm.serial().text);
+      if (found) return found[1] ?? found[0];
+      await new Promise((resolve) => setTimeout(resolve, 2));
+    }
+    throw new Error(`no ${words.source} in: ${vm.serial().text}`);
+  };
+  /** A template of a canary that has touched some memory. */
+  const template = async (touch = 32) => {
+    const directory = join(scratch.path, `template-${++count}`);
+    const vm = await launch({ cmdline: `touch=${touch}` });
+    await says(vm, /touched/);
+    const report = await vm.snapshot(directory);
+    return { directory, vm, report };
+  };
+
+  beforeAll(() => {
+    scratch = makeTmpfsDirectory();
+    driver = createMicrovmDriver({ vmmPath: artefacts.vmm, bindingPath: artefacts.binding });
+  });
+  afterEach(async () => {
+    for (const vm of held) {
+      vm.kill();
+      await vm.exited;
+      vm.release();
+    }
+    held.clear();
+  });
+  afterAll(() => {
+    driver.close();
+    scratch.remove();
+  });
+
+  it('writes a snapshot that says what it is, and the guest goes on', async () => {
+    const { directory, vm, report } = await template();
+    expect(report).toMatchObject({ kind: 'full', rounds: 1 });
+    expect(report.pages).toBeGreaterThanOrEqual(32 * 256);
+    expect(report.pauseNs).toBeGreaterThan(0);
+    expect(report.totalNs).toBeGreaterThanOrEqual(report.pauseNs);
+    expect(readdirSync(directory).sort()).toEqual(['memory', 'state']);
+    expect(vm.stats().state).toBe('running');
+    const description = await describeSnapshot(directory, { verifyMemory: true });
+    expect(description).toMatchObject({ version: 1, bootProtocol: 'flat', irqchip: 'split', vcpus: 1, memoryMiB: 64 });
+    expect(description).toMatchObject({ devices: [], kvmKind: driver.probe().kind, cpu: driver.probe().cpu! });
+    expect(Math.abs(description.createdAt.getTime() - Date.now())).toBeLessThan(60_000);
+    // Holes are holes: memory that was never touched takes no room.
+    expect(statSync(join(directory, 'memory')).blocks * 512).toBeLessThan(40 * 1024 * 1024);
+    expect(restoreObstacle(description, { kvmKind: driver.probe().kind, cpu: driver.probe().cpu! })).toBeUndefined();
+  });
+
+  it('starts clones that differ in their generation, also in prepared shells, beside the original', async () => {
+    const { directory, vm } = await template();
+    const clones = await Promise.all(
+      [false, true, true, false].map((prepared) => launch({ restore: { directory } }, prepared)),
+    );
+    await Promise.all(clones.map((clone) => clone.booted));
+    const generations = await Promise.all(clones.map((clone) => says(clone, /generation ([0-9a-f]{32})/)));
+    expect(new Set(generations).size).toBe(4);
+    for (const clone of [...clones, vm]) {
+      await clone.pressPowerButton();
+      expect(await clone.exited).toMatchObject({ reason: 'powerOff' });
+    }
+  });
+
+  it('restores a diff of a clone, and its own snapshot', async () => {
+    const { directory } = await template(8);
+    const clone = await launch({ restore: { directory } });
+    await says(clone, /generation/);
+    const diff = join(scratch.path, `diff-${++count}`);
+    const report = await clone.snapshot(diff, { kind: 'diff', base: directory });
+    expect(report.kind).toBe('diff');
+    expect(report.pages).toBeGreaterThan(0);
+    expect(report.pages).toBeLessThan(200);
+    await expect(describeSnapshot(diff, { verifyMemory: true })).resolves.toMatchObject({ memoryMiB: 64 });
+    const second = await launch({ restore: { directory: diff } });
+    await second.booted;
+    // The base is the last snapshot, and no other one.
+    await expect(clone.snapshot(join(scratch.path, 'no'), { kind: 'diff', base: directory })).rejects.toThrow(
+      /not this microVM's last snapshot/,
+    );
+    expect(readdirSync(join(scratch.path, 'no'))).toEqual([]);
+  });
+
+  it('refuses files that are no snapshot, with what is wrong', async () => {
+    const { directory } = await template(1);
+    const other = await template(1);
+    const problem = async (change: (folder: string) => void) => {
+      const folder = join(scratch.path, `spoilt-${++count}`);
+      mkdirSync(folder);
+      for (const name of ['state', 'memory']) copyFileSync(join(directory, name), join(folder, name));
+      change(folder);
+      const vm = await launch({ restore: { directory: folder } }).catch((error: Error) => error);
+      const end = vm instanceof Error ? vm : await vm.booted.catch((error: unknown) => error);
+      expect(end).toBeInstanceOf(Error);
+      if (end instanceof VmmExitedError) expect(end.report).toMatchObject({ reason: 'vmmError' });
+      return describeSnapshot(folder, { verifyMemory: true }).then(
+        () => 'none',
+        (error: unknown) => (error as SnapshotError).problem,
+      );
+    };
+    const patch = (name: string, at: number, byte: number) => (folder: string) => {
+      const bytes = readFileSync(join(folder, name));
+      bytes[at] = byte;
+      writeFileSync(join(folder, name), bytes);
+    };
+    expect(await problem(patch('state', 0, 0))).toBe('foreign');
+    expect(await problem(patch('state', 8, 9))).toBe('unsupportedVersion');
+    expect(await problem(patch('state', 40, 1))).toBe('corrupt');
+    expect(await problem((folder) => truncateSync(join(folder, 'state'), 100))).toBe('truncated');
+    expect(await problem((folder) => truncateSync(join(folder, 'state'), 9000))).toBe('truncated');
+    expect(await problem((folder) => truncateSync(join(folder, 'memory'), 4096))).toBe('truncated');
+    expect(await problem((folder) => copyFileSync(join(other.directory, 'memory'), join(folder, 'memory')))).toBe(
+      'foreign',
+    );
+    await expect(describeSnapshot(join(scratch.path, 'nothing'))).rejects.toMatchObject({ problem: 'missing' });
+  });
+
+  it('finds a changed byte of memory when it is asked to look', async () => {
+    const { directory } = await template(1);
+    const memory = readFileSync(join(directory, 'memory'));
+    memory[0x100000]! ^= 1;
+    writeFileSync(join(directory, 'memory'), memory);
+    await expect(describeSnapshot(directory)).resolves.toBeDefined();
+    await expect(describeSnapshot(directory, { verifyMemory: true })).rejects.toMatchObject({ problem: 'corrupt' });
+  });
+
+  it('does not restore another shape of machine', async () => {
+    const { directory } = await template(1);
+    for (const [change, reason] of [
+      [{ memoryMiB: 32 }, /bytes of memory/],
+      [{ vcpus: 2 }, /number of vCPUs/],
+      [{ irqchip: 'full' }, /irqchip/],
+      [{ devices: [{ type: 'rng' }] }, /number of devices/],
+    ] as const) {
+      const vm = await launch({ ...(change as Partial<LaunchSpec>), restore: { directory } });
+      await expect(vm.booted).rejects.toThrow(reason);
+    }
+  });
+
+  it('leaves nothing behind when the VMM dies or refuses', async () => {
+    const vm = await launch({ cmdline: 'touch=48' });
+    await says(vm, /touched/);
+    const directory = join(scratch.path, `half-${++count}`);
+    const writing = vm.snapshot(directory);
+    vm.kill();
+    // It may have been quicker; then all of it is there.
+    const outcome = await writing.then(
+      () => 'whole',
+      (error: unknown) => error,
+    );
+    if (outcome === 'whole') await describeSnapshot(directory, { verifyMemory: true });
+    else {
+      expect(outcome).toBeInstanceOf(VmmControlError);
+      expect(readdirSync(directory)).toEqual([]);
+    }
+    await vm.exited;
+    await expect(vm.snapshot(directory)).rejects.toThrow(VmmControlError);
+  });
+});
