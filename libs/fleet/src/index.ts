@@ -11,6 +11,7 @@ export {
 export { NewerMachineError } from './newer-machine-error';
 export { openFleetView, type FleetViewOptions } from './open-fleet-view';
 export type { FleetDiff } from './past/fleet-diff';
+export { openUsageJournal } from './usage-journal';
 export { FleetPast, type PastOptions } from './past/fleet-past';
 export { FleetPicture } from './past/fleet-picture';
 export { compactExpired } from './retention/compact-expired';

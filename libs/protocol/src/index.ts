@@ -34,3 +34,4 @@ export * from './tuning';
 export * from './view-operations';
 export * from './wanted-devices';
 export * from './what-if';
+export * from './usage';

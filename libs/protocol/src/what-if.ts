@@ -40,6 +40,24 @@ const countsOf = <T extends z.ZodType>(of: T) => ({
 });
 const waitsOf = <T extends z.ZodType>(of: T) => z.strictObject({ p50: of, p99: of, max: of });
 
+/** How often more was wanted than there is, from the recorded usage; shares of 1. */
+export const WhatIfContention = z.strictObject({
+  /** Share of the time of hosts with microVMs in which these wanted more CPU than the host has. */
+  cpuTime: Spread,
+  /** Share of all wanted CPU time that fell into such times. */
+  cpuDemand: Spread,
+  /** Share of all wanted CPU time that there was no CPU for. */
+  cpuUnserved: Spread,
+  /** Share of the time of hosts with microVMs in which these held more memory than the host has less its reserve. */
+  memoryTime: Spread,
+  /** The most that was wanted of one host, over what it has. */
+  peakCpu: Spread,
+  peakMemory: Spread,
+  /** Share of the time of microVMs for which no usage is known: it counts as none. */
+  unmeasured: Spread,
+});
+export type WhatIfContention = z.infer<typeof WhatIfContention>;
+
 /** How one scenario went. */
 export const WhatIfOutcome = z.strictObject({
   scenario: WhatIfScenario,
@@ -60,6 +78,10 @@ export const WhatIfOutcome = z.strictObject({
     cpuRatio: Spread,
     memoryRatio: Spread,
   }),
+  /** Null: no usage is on record. */
+  contention: WhatIfContention.nullable(),
+  /** Fewest of the hosts on which no more is refused than happened; null: not even on all of them, or not asked. */
+  fewestHosts: z.int().nullable(),
 });
 export type WhatIfOutcome = z.infer<typeof WhatIfOutcome>;
 
@@ -76,6 +98,8 @@ export const WhatIfReport = z.strictObject({
     hosts: z.int(),
     /** Never had a place; how they would have ended is drawn from like ones that had one. */
     unknownEndings: z.int(),
+    /** Claims whose usage was measured. */
+    measured: z.int(),
     /** Histories of which only the end is on record: they are not in the load. */
     compacted: z.int(),
   }),
@@ -84,6 +108,8 @@ export const WhatIfReport = z.strictObject({
   /** The same load on the same hosts once more: how far it is from what happened tells how far to trust the rest. */
   base: WhatIfOutcome,
   alternatives: z.array(WhatIfOutcome),
+  /** Somebody who knows the future would have decided so: each host takes whom it has room for, whatever was promised. Null: no usage is on record. */
+  oracle: WhatIfOutcome.nullable(),
 });
 export type WhatIfReport = z.infer<typeof WhatIfReport>;
 

@@ -1,91 +1,109 @@
-import type { Spread, WhatIfOutcome, WhatIfQuestion, WhatIfReport, WhatIfScenario } from '#protocol';
+import type { WhatIfOutcome, WhatIfQuestion, WhatIfReport, WhatIfScenario } from '#protocol';
 import { Endings } from './load/endings';
 import type { Load } from './load/load';
+import { outcomeOf, type Run } from './outcome';
 import { recordedCounts } from './recorded-counts';
-import { Replay } from './replay/replay';
-import { noClaims, type ClaimCounts, type Tally } from './replay/tally';
+import { Replay, type ReplayedStay } from './replay/replay';
 import { capacityIn, hostsIn } from './scenario';
 import { spreadOf } from './spread';
-import { waitsOf } from './waits';
+import { contentionOf } from './usage/contention';
+import { FutureBooks } from './usage/future-books';
+import { UsageSeriesOf } from './usage/usage-series';
+
+/** Steps in which usage is looked at, at most; none is shorter than this, ms. */
+const MOST_STEPS = 2_000;
+const LEAST_STEP_MS = 1_000;
+/** Runs for each number of hosts that is tried. */
+const RUNS_TO_COMPARE = 3;
+/** Promises do not bind an oracle. */
+const NO_LIMIT = 1e6;
 
 /** What would have become of a load: as it was, and in each alternative. Pure, and takes as long as it takes: nothing for an event loop that serves. */
 export function whatIf(load: Load & { compacted: number }, question: WhatIfQuestion): WhatIfReport {
-  const endings = new Endings(load.claims);
-  const outcomeOf = (scenario: WhatIfScenario): WhatIfOutcome => runScenario(load, endings, question, scenario);
-  const asked = load.claims.filter(({ askedAt }) => askedAt >= load.from);
-  return {
-    from: load.from,
-    to: load.to,
-    runs: question.runs,
-    load: {
-      claims: asked.length,
-      carriedOver: load.claims.filter(({ askedAt, was }) => askedAt < load.from && was.kind === 'placed').length,
-      tenants: new Set(asked.map(({ demand }) => demand.tenant)).size,
-      hosts: load.hosts.length,
-      unknownEndings: asked.filter(({ ending }) => ending.kind === 'unknown').length,
-      compacted: load.compacted,
-    },
-    recorded: recordedCounts(asked),
-    base: outcomeOf({}),
-    alternatives: question.alternatives.map(outcomeOf),
-  };
+  return new WhatIf(load, question).report();
 }
 
-function runScenario(
-  load: Load,
-  endings: Endings,
-  { runs, reportIntervalMs }: WhatIfQuestion,
-  scenario: WhatIfScenario,
-): WhatIfOutcome {
-  const hosts = hostsIn(scenario, load.hosts, load.from);
-  const capacityOf = capacityIn(scenario);
-  const tallies = Array.from({ length: runs }, (_, i) =>
-    new Replay({ ...load, hosts }, { seed: i + 1, reportIntervalMs, capacityOf, endings }).run(),
-  );
-  const over = (pick: (tally: Tally) => number): Spread => spreadOf(tallies.map(pick));
-  const countsOver = (pick: (tally: Tally) => ClaimCounts) => ({
-    asked: over((tally) => pick(tally).asked),
-    placed: over((tally) => pick(tally).placed),
-    refused: over((tally) => pick(tally).refused),
-    unanswered: over((tally) => pick(tally).unanswered),
-  });
-  const keys = (pick: (tally: Tally) => ReadonlyMap<string, unknown>): string[] =>
-    [...new Set(tallies.flatMap((tally) => [...pick(tally).keys()]))].sort();
-  const waits = tallies.map((tally) => waitsOf(tally.waits));
-  const has = hosts.reduce(
-    (sum, { phases }) => {
-      const { cpus, memoryMiB, reserveMiB } = phases.at(-1)!.description;
-      return { cpus: sum.cpus + cpus, memoryMiB: sum.memoryMiB + memoryMiB - reserveMiB };
-    },
-    { cpus: 0, memoryMiB: 0 },
-  );
-  return {
-    scenario,
-    hosts: hosts.length,
-    ...countsOver(({ all }) => all),
-    neverCame: over(({ all }) => all.neverCame),
-    reasons: Object.fromEntries(
-      keys(({ reasons }) => reasons).map((reason) => [reason, over(({ reasons }) => reasons.get(reason) ?? 0)]),
-    ),
-    tenants: Object.fromEntries(
-      keys(({ tenants }) => tenants).map((tenant) => [
-        tenant,
-        countsOver(({ tenants }) => tenants.get(tenant) ?? noClaims()),
-      ]),
-    ),
-    waitMs: {
-      p50: spreadOf(waits.map(({ p50 }) => p50)),
-      p99: spreadOf(waits.map(({ p99 }) => p99)),
-      max: spreadOf(waits.map(({ max }) => max)),
-    },
-    peak: {
-      microvms: over(({ peak }) => peak.microvms),
-      vcpus: over(({ peak }) => peak.vcpus),
-      memoryMiB: over(({ peak }) => peak.memoryMiB),
-      cpuRatio: over(({ peak }) => ratio(peak.vcpus, has.cpus)),
-      memoryRatio: over(({ peak }) => ratio(peak.memoryMiB, has.memoryMiB)),
-    },
-  };
-}
+class WhatIf {
+  readonly #endings: Endings;
+  readonly #usage: UsageSeriesOf;
+  readonly #stepMs: number;
 
-const ratio = (part: number, whole: number): number => (whole <= 0 ? 0 : Math.round((part / whole) * 10_000) / 10_000);
+  constructor(
+    private readonly load: Load & { compacted: number },
+    private readonly question: WhatIfQuestion,
+  ) {
+    const { claims, usage = [], from, to } = load;
+    this.#endings = new Endings(claims);
+    this.#usage = new UsageSeriesOf(claims, usage);
+    this.#stepMs = Math.max(LEAST_STEP_MS, Math.ceil((to - from) / MOST_STEPS));
+  }
+
+  report(): WhatIfReport {
+    const { load, question } = this;
+    const { from, to, hosts, compacted } = load;
+    const asked = load.claims.filter(({ askedAt }) => askedAt >= from);
+    const base = this.#outcome({});
+    const most = base.refused.median;
+    return {
+      ...{ from, to, runs: question.runs },
+      load: {
+        claims: asked.length,
+        carriedOver: load.claims.filter(({ askedAt, was }) => askedAt < from && was.kind === 'placed').length,
+        tenants: new Set(asked.map(({ demand }) => demand.tenant)).size,
+        hosts: hosts.length,
+        unknownEndings: asked.filter(({ ending }) => ending.kind === 'unknown').length,
+        measured: this.#usage.measured,
+        compacted,
+      },
+      recorded: recordedCounts(asked),
+      base: { ...base, fewestHosts: this.#fewestHosts({}, most) },
+      alternatives: question.alternatives.map((scenario) => ({
+        ...this.#outcome(scenario),
+        fewestHosts: this.#fewestHosts(scenario, most),
+      })),
+      oracle: this.#usage.measured === 0 ? null : this.#outcome({}, true),
+    };
+  }
+
+  #outcome(scenario: WhatIfScenario, withOracle = false): WhatIfOutcome {
+    const hosts = hostsIn(scenario, this.load.hosts, this.load.from);
+    const runs = Array.from({ length: this.question.runs }, (_, i) => this.#run(scenario, i + 1, withOracle));
+    return outcomeOf(scenario, hosts, runs);
+  }
+
+  #run(scenario: WhatIfScenario, seed: number, withOracle: boolean): Run {
+    const { load } = this;
+    const hosts = hostsIn(scenario, load.hosts, load.from);
+    const stays: ReplayedStay[] = [];
+    const future = { from: load.from, to: load.to, stepMs: this.#stepMs, seed };
+    const replay = new Replay(
+      { ...load, hosts },
+      {
+        ...{ seed, reportIntervalMs: this.question.reportIntervalMs, endings: this.#endings },
+        capacityOf: capacityIn(withOracle ? { memoryRatio: NO_LIMIT, cpuRatio: NO_LIMIT } : scenario),
+        oracle: withOracle ? new FutureBooks(hosts, this.#usage, future) : undefined,
+        onStay: (stay) => void (this.#usage.measured > 0 && stays.push(stay)),
+      },
+    );
+    const tally = replay.run();
+    const contention = this.#usage.measured > 0 ? contentionOf(stays, hosts, this.#usage, future) : null;
+    return { tally, contention };
+  }
+
+  /** By halving: more hosts refuse less, but for chance. */
+  #fewestHosts(scenario: WhatIfScenario, mostRefused: number): number | null {
+    const all = this.load.hosts.length;
+    if (scenario.hosts !== undefined) return null;
+    const suffices = (hosts: number): boolean => {
+      const runs = Array.from({ length: RUNS_TO_COMPARE }, (_, i) => this.#run({ ...scenario, hosts }, i + 1, false));
+      return spreadOf(runs.map(({ tally }) => tally.all.refused)).median <= mostRefused;
+    };
+    let [low, high] = [1, all + 1];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (suffices(middle)) high = middle;
+      else low = middle + 1;
+    }
+    return low > all ? null : low;
+  }
+}

@@ -1,6 +1,6 @@
 import type { NatsConnection } from 'nats';
-import { openHostJournal, openMicrovmJournal, type OnUnreadable } from '#fleet';
-import { OperationError, type WhatIfQuestion } from '#protocol';
+import { openHostJournal, openMicrovmJournal, openUsageJournal, type OnUnreadable } from '#fleet';
+import { OperationError, type UsageRecord, type WhatIfQuestion } from '#protocol';
 import { TenantDirectory } from '#tenancy';
 import { ClaimReader, claimsIn, HostReader, type Load } from '#whatif';
 
@@ -21,14 +21,16 @@ export async function readLoad(
   deadlineMs: number,
 ): Promise<Load & { compacted: number }> {
   const skip: OnUnreadable = () => undefined;
-  const [microvms, hosts, tenants] = await Promise.all([
+  const [microvms, hosts, used, tenants] = await Promise.all([
     openMicrovmJournal(nats, skip),
     openHostJournal(nats, skip),
+    openUsageJournal(nats),
     TenantDirectory.open(nats),
   ]);
   tenants.close();
   const claims = new ClaimReader((tenant) => tenants.coresidencyOf(tenant));
   const plans = new HostReader();
+  const usage: UsageRecord[] = [];
   const isLater = (timeMs: number): boolean => timeMs > to + STORED_WITHIN_MS;
   await Promise.all([
     microvms.scan({
@@ -46,12 +48,18 @@ export async function readLoad(
         plans.take(record, sequence);
       },
     }),
+    used.scan({
+      deadlineMs,
+      onRecord: ({ record }) => {
+        if (record.to > from && record.from < to) usage.push(record);
+      },
+    }),
   ]);
   const within = claimsIn(claims.claims, from, to);
   if (!within.some(({ askedAt }) => askedAt >= from)) {
     throw new OperationError('invalid', 'no microVM was created or started between these instants: choose others');
   }
-  return { from, to, claims: within, hosts: plans.plans(from, to), compacted: claims.fragments };
+  return { from, to, claims: within, hosts: plans.plans(from, to), usage, compacted: claims.fragments };
 }
 
 function tooMuch(): OperationError {

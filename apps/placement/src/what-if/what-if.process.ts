@@ -1,7 +1,7 @@
-import { z } from 'zod';
-import { connectNats, natsOptions, natsSettings, readConfig } from '#bus';
+import { connectNats, natsOptions, readConfig } from '#bus';
 import { OperationError, type ErrorBody, type WhatIfQuestion, type WhatIfReport } from '#protocol';
 import { whatIf } from '#whatif';
+import { PlacementConfig } from '../placement.config';
 import { readLoad } from './read-load';
 
 /** What the placement service tells this process, which is started for one question. */
@@ -14,12 +14,10 @@ export interface WhatIfOrder {
 /** What it answers, once. */
 export type WhatIfResult = { report: WhatIfReport } | { error: ErrorBody };
 
-const Config = z.object({ ...natsSettings, logLevel: z.string().optional() });
-
 async function answer({ question, deadlineMs }: WhatIfOrder): Promise<WhatIfResult> {
   try {
     const nats = await connectNats({
-      ...natsOptions(readConfig(Config), 'placement'),
+      ...natsOptions(readConfig(PlacementConfig), 'placement'),
       name: 'placement-what-if',
       signal: AbortSignal.timeout(deadlineMs),
     });

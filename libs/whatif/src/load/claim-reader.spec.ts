@@ -56,7 +56,7 @@ describe('the claims in a history', () => {
     expect(claim).toMatchObject({
       ...{ microvmId: ID, round: 1, askedAt: T0, waitUntil: T0 + 5_000, follows: false, expiresAt: null },
       demand: { tenant: 'acme', vcpus: 2, memoryMiB: 64 },
-      was: { kind: 'placed', hostId: 'host-a', at: T0 + 10 },
+      was: { kind: 'placed', hostId: 'host-a', epoch: 1, at: T0 + 10 },
       ending: { kind: 'after', ms: 500 },
     });
   });

@@ -51,11 +51,11 @@ export class ClaimReader {
           life.protected = event.enabled;
           break;
         case 'placed':
-          if (life.open) life.open.was = { kind: 'placed', hostId: event.hostId, at: record.at };
+          if (life.open) life.open.was = { kind: 'placed', hostId: event.hostId, epoch: event.epoch, at: record.at };
           break;
         case 'restoreRequested':
           this.#ask(life, record, { resumes: true });
-          life.open!.was = { kind: 'placed', hostId: event.hostId, at: record.at };
+          life.open!.was = { kind: 'placed', hostId: event.hostId, epoch: event.epoch, at: record.at };
           break;
         case 'refused':
           if (life.open) life.open.was = { kind: 'waiting' };

@@ -39,7 +39,7 @@ export type Ending =
 
 /** What became of a claim, as it was recorded. */
 export type Outcome =
-  | { readonly kind: 'placed'; readonly hostId: string; readonly at: number }
+  | { readonly kind: 'placed'; readonly hostId: string; readonly epoch: number; readonly at: number }
   | { readonly kind: 'refused'; readonly reason: string; readonly at: number }
   /** Stopped, deleted or expired while it waited. */
   | { readonly kind: 'withdrawn'; readonly at: number }

@@ -1,3 +1,4 @@
+import type { UsageRecord } from '#protocol';
 import type { Claim } from './claim';
 import type { HostPlan } from './host-plan';
 
@@ -9,6 +10,8 @@ export interface Load {
   /** In order of `askedAt`. Those asked for before `from` still had their place or waited then. */
   readonly claims: readonly Claim[];
   readonly hosts: readonly HostPlan[];
+  /** What was measured in that time, in order; of hosts over each other's. */
+  readonly usage?: readonly UsageRecord[];
 }
 
 /** Of all claims those that matter to a span: asked for in it, or before and not over by then. */

@@ -71,10 +71,11 @@ describe('a replay', () => {
       claim(0, { askedAt: FROM }),
       claim(1, { askedAt: FROM + 1, waitUntil: FROM + 500, was: { kind: 'withdrawn', at: FROM + 50 } }),
       claim(2, { askedAt: FROM + 2, waitUntil: FROM + 500, expiresAt: FROM + 60 }),
+      claim(5, { askedAt: FROM + 3, waitUntil: FROM + 70, expiresAt: FROM + 70 }),
       claim(3, { askedAt: FROM + 9_950, ending: { kind: 'open' } }),
       claim(4, { askedAt: FROM + 9_960, waitUntil: FROM + 50_000 }),
     ];
-    expect(replay(claims, [host]).tally.all).toMatchObject({ asked: 5, placed: 2, refused: 0, unanswered: 3 });
+    expect(replay(claims, [host]).tally.all).toMatchObject({ asked: 6, placed: 2, refused: 0, unanswered: 4 });
   });
 
   it('keeps a turn, and then a place, for whom nobody wants any more, as placement does', () => {
@@ -106,7 +107,7 @@ describe('a replay', () => {
         askedAt: FROM - 1_000,
         waitUntil: FROM - 1_000,
         ending: { kind: 'after', ms: 1_500 },
-        was: { kind: 'placed', hostId, at: FROM - 1_000 },
+        was: { kind: 'placed', hostId, epoch: 1, at: FROM - 1_000 },
       });
     const claims = [held(0, 'a'), held(1, 'a'), claim(2, { askedAt: FROM + 10 }), claim(3, { askedAt: FROM + 600 })];
     const { tally, started } = replay(claims, [hostPlan('a', { slots: 2 })]);

@@ -28,8 +28,17 @@ export interface ReplayOptions {
   /** What a host of this description may promise. */
   capacityOf: (description: HostDescription) => Capacity;
   endings: Endings;
+  /** Decides who may join a host in place of commitments and limits. */
+  oracle?: Oracle | undefined;
   /** Told of every stay on a host, when it has ended or the record has. `to`: ms since 1970. */
   onStay?: (stay: ReplayedStay) => void;
+}
+
+/** Knows the future. */
+export interface Oracle {
+  /** Whether a claim fits on a host from `at` until `until`, ms since 1970, whatever comes. */
+  mayTake(hostId: string, claim: Claim, at: number, until: number): boolean;
+  take(hostId: string, claim: Claim, at: number, until: number): void;
 }
 
 export interface ReplayedStay {
@@ -40,13 +49,22 @@ export interface ReplayedStay {
 }
 
 /** A claim on its way. */
-interface Pending {
-  claim: Claim;
-  demand: Demand;
+class Pending {
   /** Placements tried, and hosts that refused it since the last pause. */
-  attempts: number;
-  excluded: string[];
-  over: boolean;
+  attempts = 1;
+  excluded: string[] = [];
+  over = false;
+
+  /** `barred`: hosts that an oracle keeps it from, as of now. */
+  constructor(
+    readonly claim: Claim,
+    private readonly barred: (() => string[]) | undefined,
+  ) {}
+
+  get demand(): Demand {
+    const excluded = this.barred ? [...this.excluded, ...this.barred()] : this.excluded;
+    return excluded.length === 0 ? this.claim.demand : { ...this.claim.demand, excluded };
+  }
 }
 
 interface Held {
@@ -162,12 +180,12 @@ export class Replay {
   }
 
   #ask(claim: Claim): void {
-    const { microvmId, follows, demand } = claim;
+    const { microvmId, follows } = claim;
     if (follows && this.#refused.has(microvmId)) return this.tally.count(claim, 'neverCame');
     this.#refused.delete(microvmId);
     this.tally.count(claim, 'asked');
     if (claim.resumes) return this.#resume(claim);
-    this.#place({ claim, demand, attempts: 1, excluded: [], over: false });
+    this.#place(new Pending(claim, this.options.oracle && (() => this.#barred(claim))));
   }
 
   /** Nobody chooses: it goes on where its memory is. */
@@ -195,14 +213,14 @@ export class Replay {
     // A host that refused it may have room by the next try, as long as there is time for one.
     if (pending.excluded.length > 0 && claim.waitUntil > this.#now && this.#attemptsLeft(pending)) {
       pending.excluded = [];
-      pending.demand = claim.demand;
       return this.#happenings.push(this.#now + placementBackoff(pending.attempts++), { do: 'retry', pending });
     }
     this.#refuse(pending, pending.excluded.length > 0 ? 'host' : filter);
   }
 
   #start(pending: Pending, host: ReplayedHost): void {
-    const { claim, demand } = pending;
+    const { claim } = pending;
+    const { demand } = claim;
     const key = keyOf(claim);
     this.#table.debit(host.hostId, demand);
     host.chosen(key, demand, this.#now);
@@ -217,7 +235,6 @@ export class Replay {
     if (!this.#attemptsLeft(pending)) return this.#refuse(pending, 'host');
     pending.attempts++;
     pending.excluded.push(host.hostId);
-    pending.demand = { ...demand, excluded: [...pending.excluded] };
     this.#place(pending);
   }
 
@@ -229,7 +246,8 @@ export class Replay {
     const { claim } = pending;
     this.#lines.add(claim.demand.tenant, keyOf(claim), pending);
     const withdrawnAt = Math.min(claim.was.kind === 'withdrawn' ? claim.was.at : Infinity, claim.expiresAt ?? Infinity);
-    if (withdrawnAt < claim.waitUntil) this.#happenings.push(withdrawnAt, { do: 'withdraw', pending });
+    // At one instant the end of its life comes first: it needs no answer of placement to be known.
+    if (withdrawnAt <= claim.waitUntil) this.#happenings.push(withdrawnAt, { do: 'withdraw', pending });
     this.#happenings.push(Math.min(claim.waitUntil, withdrawnAt + ABANDONED_MS), { do: 'giveUp', pending });
   }
 
@@ -261,9 +279,9 @@ export class Replay {
   }
 
   /** The place is kept until placement no longer expects the start to come. */
-  #keepFor({ claim, demand }: Pending, host: ReplayedHost): void {
-    this.#table.debit(host.hostId, demand);
-    host.chosen(keyOf(claim), demand, this.#now);
+  #keepFor({ claim }: Pending, host: ReplayedHost): void {
+    this.#table.debit(host.hostId, claim.demand);
+    host.chosen(keyOf(claim), claim.demand, this.#now);
     this.#happenings.push(this.#nextReport(host, this.#now + IN_FLIGHT_MS), { do: 'report', host });
   }
 
@@ -279,10 +297,21 @@ export class Replay {
     const key = keyOf(claim);
     if (this.#memories.has(claim.microvmId)) this.#memories.set(claim.microvmId, host.hostId);
     if (restored) host.restore(key, claim.demand);
-    const until = this.options.endings.endOf(claim, at, this.#random);
+    const until = this.#endOf(claim, at);
+    this.options.oracle?.take(host.hostId, claim, at, until);
     this.#held.set(key, { claim, host, from: at });
     this.#commit(claim.demand, 1);
     if (until < this.load.to) this.#happenings.push(Math.max(until, this.#now), { do: 'release', key });
+  }
+
+  #endOf(claim: Claim, at: number): number {
+    return this.options.endings.endOf(claim, at, numbersOf(claim, this.options.seed));
+  }
+
+  #barred(claim: Claim): string[] {
+    const until = this.#endOf(claim, this.#now);
+    const mayNot = (hostId: string): boolean => !this.options.oracle!.mayTake(hostId, claim, this.#now, until);
+    return [...this.#hosts.keys()].filter(mayNot);
   }
 
   #leave(key: string, at: number): void {
@@ -356,3 +385,11 @@ export class Replay {
 }
 
 const keyOf = ({ microvmId, round }: Claim): string => `${microvmId}.${round}`;
+
+/** Chance that belongs to one claim: it ends the same and uses the same in all scenarios of a run. */
+export function numbersOf(claim: Claim, seed: number): () => number {
+  const key = keyOf(claim);
+  let hash = 0x811c9dc5 ^ seed;
+  for (let i = 0; i < key.length; i++) hash = Math.imul(hash ^ key.charCodeAt(i), 0x01000193);
+  return seededNumbers(hash >>> 0);
+}
