@@ -14,6 +14,7 @@ import { addMachinesCommand } from './commands/machines.command';
 import { addPlacementCommand } from './commands/placement.command';
 import { addProtectCommand } from './commands/protect.command';
 import { addPsCommand } from './commands/ps.command';
+import { addPoolCommand, addTemplateCommand } from './commands/template.command';
 import { addRunCommand } from './commands/run.command';
 import { addTuneCommands } from './commands/tune.command';
 import { addBenchCommand } from './bench/bench.command';
@@ -82,6 +83,8 @@ Exit codes: ${Object.entries(ExitCode)
   addLifecycleCommands(program);
   addProtectCommand(program);
   addGroupCommand(program);
+  addTemplateCommand(program);
+  addPoolCommand(program);
   addTuneCommands(program);
   addImageCommand(program);
   addPlacementCommand(program);

@@ -40,6 +40,7 @@ import { SessionSockets } from './sessions/session-sockets';
 import { OperatorToken } from './operator-token';
 import { SessionsController } from './sessions/sessions.controller';
 import { Principals } from './tenancy/principals';
+import { TemplatesController } from './templates/templates.controller';
 import { TenantsController } from './tenancy/tenants.controller';
 import { TokensController } from './tenancy/tokens.controller';
 import { VisibleFleet } from './tenancy/visible-fleet';
@@ -98,6 +99,7 @@ export class GatewayModule {
       controllers: [
         MicrovmsController,
         GroupsController,
+        TemplatesController,
         SessionsController,
         ImagesController,
         HostsController,

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { MicrovmDensity } from './density';
 import { HostDescription, HostStateName } from './host';
 import { HostId, MicrovmId } from './ids';
 import { Digest } from './images';
@@ -6,7 +7,7 @@ import { Instant, MicrovmEvent } from './microvm-events';
 import { MicrovmSpec } from './microvm-spec';
 import { operation } from './operation';
 import { Decision } from './placement';
-import { PoolPolicy, TemplateId } from './templates';
+import { PoolPolicy, TemplateId, TemplatePlaces } from './templates';
 import { Coresidency } from './tenants';
 import { Tuning } from './tuning';
 
@@ -62,6 +63,15 @@ export const hostLog = operation({
   reply: z.strictObject({ text: z.string(), from: z.int(), to: z.int() }),
   deadlineMs: 2_000,
   summary: 'The end of its serial console.',
+});
+
+/** `notFound`: it does not run there, or was not measured yet. */
+export const measureMicrovm = operation({
+  subject: 'volley.v1.hosts.{hostId}.measure',
+  request: z.strictObject({ microvmId: MicrovmId }),
+  reply: MicrovmDensity,
+  deadlineMs: 2_000,
+  summary: 'What one microVM takes, as its host has measured it last.',
 });
 
 /** Changes a running microVM on its host. `notFound`: it does not run there. `unsupported`: it has no such device. */
@@ -215,6 +225,8 @@ export const placeMicrovm = operation({
     decisionId: z.string(),
     spec: MicrovmSpec,
     excluded: z.array(HostId),
+    /** Of a clone: where its template is. */
+    template: TemplatePlaces.optional(),
     /** Of its tenant. Absent: it shares with everybody. */
     coresidency: Coresidency.optional(),
     /** While no host can take it, it waits its turn until then, if it is asked for again now and then. Absent: it does not wait. */

@@ -89,7 +89,7 @@ export const MicrovmSpec = z
       )
       .optional(),
     /** Left out where there is a template, whose image it has. */
-    image: z.string().min(1).max(255).default(''),
+    image: z.string().max(255).default(''),
     /**
      * Starts as a clone of this template: its id, or the name of a ready one. Image, vCPUs, memory, devices and what runs in it are the
      * template's.

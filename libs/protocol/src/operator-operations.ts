@@ -1,13 +1,14 @@
 import { z } from 'zod';
-import { FleetDensity } from './density';
+import { DensityHistory, DensityScope, FleetDensity, TenantUsage } from './density';
 import { DrainPlan } from './drain';
 import { DrainOrder, Host } from './host';
-import { HostId, MicrovmId } from './ids';
-import { MicrovmStateName } from './microvm-events';
+import { HostId, MicrovmId, TenantId } from './ids';
+import { Instant, MicrovmStateName } from './microvm-events';
 import { MicrovmSpec } from './microvm-spec';
 import { HistoryEntry, Microvm } from './microvm-view';
 import { operation } from './operation';
 import { Receipt } from './placement';
+import { TemplatePlaces } from './templates';
 import { Coresidency } from './tenants';
 import { Tuning } from './tuning';
 
@@ -133,6 +134,8 @@ export const dryRunPlacement = operation({
           count: z.int().min(1).max(DRY_RUN_MOST).default(1),
           /** Of its tenant. Absent: it shares with everybody. */
           coresidency: Coresidency.optional(),
+          /** Of a clone: where its template is. */
+          template: TemplatePlaces.optional(),
         }),
       )
       .min(1)
@@ -201,4 +204,30 @@ export const fleetDensity = operation({
   reply: FleetDensity,
   deadlineMs: 2_000,
   summary: 'The latest density report of every host and the sums of the fleet.',
+});
+
+export const tenantDensity = operation({
+  subject: 'volley.v1.density.tenant',
+  queue: 'placement',
+  request: z.strictObject({ tenant: TenantId }),
+  reply: TenantUsage,
+  deadlineMs: 2_000,
+  summary: 'What a tenant was promised and uses on all hosts, measured within the last ten seconds.',
+});
+
+/** `invalid`: `from` is not before `to`, or there would be more than 2,000 points. */
+export const densityHistory = operation({
+  subject: 'volley.v1.density.history',
+  queue: 'placement',
+  request: z.strictObject({
+    scope: DensityScope,
+    from: Instant,
+    to: Instant,
+    /** A whole number of ten seconds; absent: what gives some hundred points. */
+    stepMs: z.int().min(10_000).multipleOf(10_000).optional(),
+  }),
+  reply: DensityHistory,
+  deadlineMs: 10_000,
+  summary:
+    'Density of the fleet, a host or a tenant between two instants: least, mean, most and 99th percentile per step.',
 });

@@ -3,6 +3,7 @@ import { HostId, TenantId } from './ids';
 import { Instant } from './microvm-events';
 import { MicrovmClass } from './microvm-spec';
 import { PlacementRules } from './placement-rules';
+import { TemplatePlaces } from './templates';
 import { Coresidency } from './tenants';
 
 /** The explanation of one placement decision: every host with the verdict of every filter, and the scores of those compared. */
@@ -107,6 +108,8 @@ export const PlacementStep = z.discriminatedUnion('do', [
     demand: z.strictObject({
       builtinImage: z.string().nullable(),
       imageDigest: z.string().nullable(),
+      /** Of a clone: where its template is. */
+      template: TemplatePlaces.optional(),
       network: z.boolean(),
       /** Absent: guaranteed. */
       class: MicrovmClass.optional(),

@@ -39,6 +39,10 @@ export const TemplateManifest = z.strictObject({
 });
 export type TemplateManifest = z.output<typeof TemplateManifest>;
 
+/** What a placement depends on of the template of a clone. */
+export const TemplatePlaces = z.strictObject({ id: TemplateId, hosts: z.array(HostId).readonly() });
+export type TemplatePlaces = z.output<typeof TemplatePlaces>;
+
 export const TEMPLATE_STATES = ['creating', 'ready', 'failed', 'deleted'] as const;
 export const TemplateStateName = z.enum(TEMPLATE_STATES);
 export type TemplateStateName = z.infer<typeof TemplateStateName>;

@@ -8,6 +8,7 @@ import {
   type Coresidency,
   type MicrovmClass,
   type MicrovmSpec,
+  type TemplatePlaces,
 } from '#protocol';
 
 /** What a microVM asks of a host, as a decision sees it and its receipt keeps it. */
@@ -16,6 +17,8 @@ export interface Demand {
   builtinImage: string | null;
   /** Content of an imported image. */
   imageDigest: string | null;
+  /** Of a clone: where its template is. */
+  template?: TemplatePlaces | undefined;
   network: boolean;
   class: MicrovmClass;
   vcpus: number;
@@ -32,13 +35,19 @@ export interface Demand {
   groups: readonly string[];
 }
 
-export function demandOf(spec: MicrovmSpec, coresidency: Coresidency, excluded: readonly string[]): Demand {
+export function demandOf(
+  spec: MicrovmSpec,
+  coresidency: Coresidency,
+  excluded: readonly string[],
+  template?: TemplatePlaces,
+): Demand {
   const builtin = findImage(spec.image) !== undefined;
   const groups = (labels: readonly string[] | undefined): string[] =>
     (labels ?? []).map((label) => groupOf(spec, label));
   return {
     builtinImage: builtin ? spec.image : null,
     imageDigest: builtin ? null : (parseImageReference(spec.image).digest ?? null),
+    ...(template ? { template } : {}),
     network: wantedDevices(spec).network !== undefined,
     class: classOf(spec),
     vcpus: spec.vcpus,

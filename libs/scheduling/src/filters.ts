@@ -102,6 +102,14 @@ export const FILTERS: readonly Filter[] = [
     remedy: 'stock Linux images need a host with hardware KVM, or volley up --emulated',
   },
   {
+    name: 'template',
+    lasting: true,
+    concerns: ({ template }) => template !== undefined,
+    passes: ({ hostId }, { demand }) => holds(hostId, demand),
+    detail: ({ hostId }, { demand }) => (holds(hostId, demand) ? 'holds its template' : 'does not hold its template'),
+    remedy: 'clones run where their template is; volley template inspect says where',
+  },
+  {
     name: 'network',
     lasting: true,
     concerns: ({ network }) => network,
@@ -161,6 +169,10 @@ export function filtersFor(demand: Demand): readonly Filter[] {
 export function passesAll(host: HostRow, occasion: Occasion, filters = filtersFor(occasion.demand)): boolean {
   for (let i = 0; i < filters.length; i++) if (!filters[i]!.passes(host, occasion)) return false;
   return true;
+}
+
+function holds(hostId: string, { template }: Demand): boolean {
+  return template?.hosts.includes(hostId) ?? true;
 }
 
 function isAnywhere({ rows }: HostTable, group: string): boolean {

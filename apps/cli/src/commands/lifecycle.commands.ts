@@ -17,7 +17,8 @@ type Order = (context: Context, id: string, options: LifecycleOptions) => Promis
 
 export function addLifecycleCommands(program: Command): void {
   add(program, 'pause', 'paused', 'park the vCPUs; memory stays');
-  add(program, 'resume', 'running', 'let a paused microVM go on');
+  add(program, 'resume', 'running', 'let a paused or suspended microVM go on');
+  add(program, 'suspend', 'suspended', 'put its memory on the disk of its host and give its place to others');
   add(program, 'start', 'running', 'start a stopped or failed microVM again');
   add(program, 'kill', 'stopped', 'end its VMM at once');
   add(
@@ -72,10 +73,12 @@ async function one(
   return body;
 }
 
+const TARGETS: Record<string, string> = { stop: 'stopped', kill: 'stopped', pause: 'paused', suspend: 'suspended' };
+
 function orderOf(verb: string): Order {
   return ({ client }, id, options) =>
     client.answer('POST', `/v1/microvms/${id}/${verb}`, {
-      ...waiting(verb === 'stop' || verb === 'kill' ? 'stopped' : verb === 'pause' ? 'paused' : 'running', options),
+      ...waiting(TARGETS[verb] ?? 'running', options),
       body: options.timeout === undefined ? {} : { timeoutMs: options.timeout },
     });
 }

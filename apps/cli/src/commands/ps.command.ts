@@ -17,7 +17,10 @@ interface PsOptions {
 }
 
 /** Past and gone; listed with --all or when asked for. */
-const LIVING = 'requested placing starting running pausing paused resuming stopping unreachable deleting'.split(' ');
+const LIVING =
+  'requested placing starting running pausing paused resuming snapshotting suspending suspended restoring stopping unreachable deleting'.split(
+    ' ',
+  );
 const GONE = ['stopped', 'failed', 'deleted'];
 
 export function addPsCommand(program: Command): void {

@@ -34,6 +34,8 @@ interface RunOptions extends PlacementOptions {
   maxRestarts?: number;
   stopTimeout?: number;
   idleStop?: IdleOption;
+  idleSuspend?: IdleOption;
+  template?: string;
   startAt?: string;
   stopAt?: string;
   protect?: boolean;
@@ -56,8 +58,9 @@ interface RunOptions extends PlacementOptions {
 }
 
 export function addRunCommand(program: Command): void {
-  addPlacementOptions(program.command('run <image> [command...]'))
+  addPlacementOptions(program.command('run [image] [command...]'))
     .description('create a microVM and start it; after --, what it runs instead of what its image says')
+    .option('--template <template>', 'start as a clone of this template (id or name), in place of an image')
     .option('--name <name>', 'a name for people')
     .option('--vcpus <n>', 'virtual CPUs (default 1)', wholeNumber(0))
     .option('--memory <MiB>', 'memory, in MiB or as 2G (default 128)', memoryOption)
@@ -70,6 +73,7 @@ export function addRunCommand(program: Command): void {
     .option('--ttl <duration>', 'delete it after this time, such as 90s or 2h', durationOption)
     .option('--stop-timeout <duration>', 'how long it may take to power off (default 10s)', durationOption)
     .option('--idle-stop <duration[:percent]>', 'stop it when nobody used it so long', idleOption)
+    .option('--idle-suspend <duration[:percent]>', 'suspend it to disk when nobody used it so long', idleOption)
     .option('--start-at <cron>', "start it then, in UTC, such as '0 8 * * mon-fri'")
     .option('--stop-at <cron>', 'stop it then')
     .option(
@@ -97,10 +101,17 @@ export function addRunCommand(program: Command): void {
     .option('--timeout <duration>', 'how long to wait', durationOption, 20_000)
     .option('--idempotency-key <key>', 'the same key twice makes one microVM')
     .option('-q, --quiet', 'print the id only')
-    .action(async (image: string, words: string[], options: RunOptions, command: Command) => {
+    .action(async (image: string | undefined, words: string[], options: RunOptions, command: Command) => {
       const { client, out } = contextOf(command);
+      if ((image === undefined) === (options.template === undefined)) {
+        throw new CliError('name an image, or a template with --template, and not both', ExitCode.usage);
+      }
+      if (options.idleStop && options.idleSuspend) {
+        throw new CliError('--idle-stop and --idle-suspend exclude each other', ExitCode.usage);
+      }
       const body = {
         image,
+        template: options.template,
         name: options.name,
         vcpus: options.vcpus,
         memoryMiB: options.memory,
@@ -112,7 +123,7 @@ export function addRunCommand(program: Command): void {
         maxRestarts: options.maxRestarts,
         ttlSeconds: seconds(options.ttl),
         stopTimeoutSeconds: seconds(options.stopTimeout),
-        idleStop: options.idleStop,
+        idleStop: options.idleSuspend ? { ...options.idleSuspend, action: 'suspend' as const } : options.idleStop,
         schedule:
           options.startAt === undefined && options.stopAt === undefined
             ? undefined

@@ -3,6 +3,7 @@ import { BusClient } from '#bus';
 import { wallClockMs } from '#journal';
 import { microvmContext, type MicrovmLife } from '#lifecycle';
 import { dryRunPlacement, placeMicrovm, type MicrovmSpec } from '#protocol';
+import { TemplateRecords } from '../templates/template-records';
 import { CoresidencyRules } from '../tenants/coresidency-rules';
 
 /** Where a microVM could go now: a host, or the reason why there is none. */
@@ -17,6 +18,7 @@ export class PlacesElsewhere {
   constructor(
     private readonly bus: BusClient,
     private readonly rules: CoresidencyRules,
+    private readonly templates: TemplateRecords,
   ) {}
 
   /**
@@ -28,7 +30,11 @@ export class PlacesElsewhere {
     if (lives.length === 0) return [];
     const placements = lives.map((life) => {
       const { spec } = microvmContext(life);
-      return { spec: withoutContent(spec), coresidency: this.rules.of(spec.tenant) };
+      return {
+        spec: withoutContent(spec),
+        coresidency: this.rules.of(spec.tenant),
+        ...this.templates.placesOf(spec),
+      };
     });
     const { receipts } = await this.bus.call(dryRunPlacement, { placements, excluded: [awayFrom], hosts: 'compared' });
     return receipts.map(({ hostId, reason }) => (hostId === null ? { hostId, reason } : { hostId }));
@@ -53,6 +59,7 @@ export class PlacesElsewhere {
       spec,
       excluded: [awayFrom],
       coresidency: this.rules.of(spec.tenant),
+      ...this.templates.placesOf(spec),
       keepMs: forMs,
     });
     return { hostId: receipt.hostId, receiptId: receipt.id };

@@ -6,6 +6,7 @@ import { hostState, microvmContext, type MicrovmEffect, type MicrovmLife } from 
 import { placeMicrovm, type Decision, type MicrovmEvent, type ReplyOf } from '#protocol';
 import { HostHistories } from '../histories/host-histories';
 import { MicrovmHistories } from '../histories/microvm-histories';
+import { TemplateRecords } from '../templates/template-records';
 import { CoresidencyRules } from '../tenants/coresidency-rules';
 import { noPlaceReason } from './no-place-reason';
 import { PlacementAnswers } from './placement-answers';
@@ -28,6 +29,7 @@ export class PlaceEffect {
     private readonly hosts: HostHistories,
     private readonly rules: CoresidencyRules,
     private readonly answers: PlacementAnswers,
+    private readonly templates: TemplateRecords,
     @Inject(SHUTDOWN) private readonly shutdown: AbortSignal,
   ) {}
 
@@ -55,6 +57,7 @@ export class PlaceEffect {
     return this.bus.call(placeMicrovm, {
       ...{ microvmId: life.id, epoch, decisionId, spec },
       excluded: [...excluded],
+      ...this.templates.placesOf(spec),
       coresidency: this.rules.of(spec.tenant),
       answerTo: this.answers.subject,
       // While hosts are left out it does not wait for others: they may be the ones that have room next.

@@ -3,7 +3,16 @@ import type { NatsConnection } from 'nats';
 import type { Logger } from 'pino';
 import { LOGGER, NATS } from '#bus';
 import { LiveBucket } from '#journal';
-import { OperationError, Template, TEMPLATE_BUCKET, TemplateId, TemplateRecord } from '#protocol';
+import {
+  OperationError,
+  parseTemplateReference,
+  Template,
+  TEMPLATE_BUCKET,
+  TemplateId,
+  TemplateRecord,
+  type MicrovmSpec,
+  type TemplatePlaces,
+} from '#protocol';
 
 /** The templates on record, from memory; a change of another controller is seen here within moments. */
 @Injectable()
@@ -41,6 +50,14 @@ export class TemplateRecords implements OnModuleInit, OnModuleDestroy {
   /** Oldest first. */
   list(): TemplateRecord[] {
     return [...this.#bucket.values()].sort((a, b) => a.createdAt - b.createdAt || (a.id < b.id ? -1 : 1));
+  }
+
+  /** What a placement of this spec depends on; nothing, when it is no clone. */
+  placesOf({ template }: Pick<MicrovmSpec, 'template'>): { template?: TemplatePlaces } {
+    if (template === undefined) return {};
+    const { template: id } = parseTemplateReference(template);
+    const record = this.get(id);
+    return { template: { id, hosts: record?.state === 'ready' ? record.hosts : [] } };
   }
 
   /** Writes what `change` makes of what is there; undefined removes it. @throws OperationError `unavailable`; what `change` throws. */

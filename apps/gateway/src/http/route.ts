@@ -39,7 +39,7 @@ export interface RouteDefinition<
   method: 'GET' | 'POST' | 'PUT' | 'DELETE';
   /** With `{param}` places. */
   path: string;
-  tag: 'microVMs' | 'groups' | 'images' | 'hosts' | 'fleet' | 'tenants' | 'service' | 'console';
+  tag: 'microVMs' | 'groups' | 'templates' | 'images' | 'hosts' | 'fleet' | 'tenants' | 'service' | 'console';
   summary: string;
   description?: string;
   /** Whose token it needs. `metrics`: as `fleet`, unless configured otherwise. `open`: none. */

@@ -16,6 +16,7 @@ import {
   sortableId,
   startMicrovm,
   stopMicrovm,
+  suspendMicrovm,
   tuneMicrovm,
   type Microvm,
   type MicrovmStateName,
@@ -95,6 +96,11 @@ export class MicrovmsController {
   @Serves(routes.resumeRoute)
   resume(@Input(routes.resumeRoute) input: CommandInput, @Res({ passthrough: true }) reply: FastifyReply) {
     return this.#command(resumeMicrovm, input, reply);
+  }
+
+  @Serves(routes.suspendRoute)
+  suspend(@Input(routes.suspendRoute) input: CommandInput, @Res({ passthrough: true }) reply: FastifyReply) {
+    return this.#command(suspendMicrovm, input, reply);
   }
 
   @Serves(routes.startRoute)

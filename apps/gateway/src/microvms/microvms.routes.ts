@@ -94,7 +94,14 @@ const command = <const Name extends string, const State extends MicrovmStateName
   }) as const;
 
 export const pauseRoute = route({ ...command('pause', 'paused', 'Park its vCPUs; its memory stays'), body: EmptyBody });
-export const resumeRoute = route({ ...command('resume', 'running', 'Let a paused microVM go on'), body: EmptyBody });
+export const resumeRoute = route({
+  ...command('resume', 'running', 'Let a paused or suspended microVM go on'),
+  body: EmptyBody,
+});
+export const suspendRoute = route({
+  ...command('suspend', 'suspended', 'Put its memory on the disk of its host, and give its place there to others'),
+  body: EmptyBody,
+});
 export const startRoute = route({
   ...command('start', 'running', 'Start a stopped or failed microVM again'),
   body: EmptyBody,

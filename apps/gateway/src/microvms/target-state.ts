@@ -1,7 +1,7 @@
 import type { Microvm, MicrovmStateName } from '#protocol';
 
 /** States in which a microVM stays until somebody asks for something or something happens to it. */
-const RESTING: readonly MicrovmStateName[] = ['running', 'paused', 'stopped', 'failed', 'deleted'];
+const RESTING: readonly MicrovmStateName[] = ['running', 'paused', 'suspended', 'stopped', 'failed', 'deleted'];
 
 export type Progress = 'reached' | 'missed' | 'pending';
 

@@ -23,7 +23,9 @@ export function buildOpenApi(routes: readonly RouteDefinition[] = ROUTES): objec
     },
     servers: [{ url: '/' }],
     security: [{ token: [] }],
-    tags: ['microVMs', 'groups', 'images', 'hosts', 'fleet', 'tenants', 'service', 'console'].map((name) => ({ name })),
+    tags: ['microVMs', 'groups', 'templates', 'images', 'hosts', 'fleet', 'tenants', 'service', 'console'].map(
+      (name) => ({ name }),
+    ),
     paths,
     components: {
       securitySchemes: {

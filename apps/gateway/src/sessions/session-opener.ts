@@ -1,12 +1,25 @@
+import { randomUUID } from 'node:crypto';
 import { Inject, Injectable } from '@nestjs/common';
 import { BusClient, SHUTDOWN } from '#bus';
-import { OperationError, type SessionEnd, type SessionOpen } from '#protocol';
+import {
+  OperationError,
+  resumeMicrovm,
+  type Microvm,
+  type MicrovmStateName,
+  type SessionEnd,
+  type SessionOpen,
+} from '#protocol';
 import type { Principal } from '#tenancy';
+import { FLEET, type Fleet } from '../fleet/fleet';
 import { Principals } from '../tenancy/principals';
 import { VisibleFleet } from '../tenancy/visible-fleet';
 import { GuestSession, type SessionEvents, type SessionPlace } from './guest-session';
 
 const MAX_SESSIONS = 2_000;
+/** How long a suspended microVM may take to go on before whoever wants something of it is told to come back, ms. */
+const WAKE_MS = 20_000;
+/** On its way to being suspended, or from there. */
+const BETWEEN: readonly MicrovmStateName[] = ['suspending', 'restoring'];
 const TOKEN_ENDED = 'the token has ended, and the session with it';
 
 /** Opens sessions into microVMs, wherever they run, and bounds how many this gateway holds. */
@@ -17,6 +30,7 @@ export class SessionOpener {
 
   constructor(
     @Inject(BusClient) private readonly bus: BusClient,
+    @Inject(FLEET) private readonly fleet: Fleet,
     @Inject(VisibleFleet) private readonly visible: VisibleFleet,
     @Inject(Principals) private readonly principals: Principals,
     @Inject(SHUTDOWN) private readonly shutdown: AbortSignal,
@@ -26,7 +40,7 @@ export class SessionOpener {
 
   /** Where a microVM is that can have sessions. @throws OperationError when it does not exist, or does not run. */
   async place(who: Principal, microvmId: string): Promise<SessionPlace> {
-    const microvm = await this.visible.find(who, microvmId);
+    const microvm = await this.#awake(who, await this.visible.find(who, microvmId));
     if (
       microvm.hostId === null ||
       !['running', 'paused', 'starting', 'stopping', 'unreachable'].includes(microvm.state)
@@ -37,6 +51,30 @@ export class SessionOpener {
       );
     }
     return { hostId: microvm.hostId, microvmId, who };
+  }
+
+  /** A suspended one goes on because somebody wants something of it. @throws OperationError when it cannot. */
+  async #awake(who: Principal, found: Microvm): Promise<Microvm> {
+    const { id } = found;
+    let now = found;
+    for (let asked = false; BETWEEN.includes(now.state) || now.state === 'suspended';) {
+      if (now.state === 'suspended') {
+        if (asked)
+          throw new OperationError(
+            'conflict',
+            `microVM ${id} is suspended; ${this.visible.shown(who, now).reason ?? 'it could not go on'}`,
+          );
+        now = (await this.bus.call(resumeMicrovm, { id, by: who.name, commandId: randomUUID() })).microvm;
+        asked = true;
+      }
+      const { revision } = now;
+      const settled = (one: Microvm): boolean => one.revision >= revision && !BETWEEN.includes(one.state);
+      const next = await this.fleet.waitForMicrovm(id, settled, WAKE_MS, this.shutdown);
+      if (!next)
+        throw new OperationError('unavailable', `microVM ${id} has not gone on within ${WAKE_MS / 1_000} s; try again`);
+      now = next;
+    }
+    return now;
   }
 
   /** How a session ended, in words for whoever opened it. */

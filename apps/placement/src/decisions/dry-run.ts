@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { randomInt } from 'node:crypto';
 import { wallClockMs } from '#journal';
-import { requirePlacementLabels, SHARED, type dryRunPlacement, type Receipt } from '#protocol';
+import { OperationError, requirePlacementLabels, SHARED, type dryRunPlacement, type Receipt } from '#protocol';
 import { chooseHost, demandOf } from '#scheduling';
 import type { z } from 'zod';
 import { HostWatch } from '../hosts/host-watch';
@@ -18,10 +18,13 @@ export class DryRun {
     const table = this.hosts.book.table.copy();
     const receipts: Receipt[] = [];
     let verdicts = hosts === 'all' ? VERDICTS_MOST : 0;
-    for (const { spec, count, coresidency = SHARED } of placements) {
+    for (const { spec, count, coresidency = SHARED, template } of placements) {
+      if (spec.template !== undefined && !template) {
+        throw new OperationError('unsupported', 'a dry run takes no template: clones run where their template is');
+      }
       requirePlacementLabels(spec);
       const { image, placement: rules } = spec;
-      const demand = demandOf(spec, coresidency, excluded);
+      const demand = demandOf(spec, coresidency, excluded, template);
       for (let n = 0; n < count; n++) {
         const at = Math.round(wallClockMs());
         const seed = randomInt(2 ** 32 - 1);

@@ -8,10 +8,10 @@ export type PlaceRequest = z.output<(typeof placeMicrovm)['request']>;
 /** What is to be placed, as its receipt will have it. */
 export type Asked = Pick<DecideStep, 'microvmId' | 'epoch' | 'image' | 'rules'> & { demand: Demand };
 
-export function askedIn({ microvmId, epoch, spec, coresidency = SHARED, excluded }: PlaceRequest): Asked {
+export function askedIn({ microvmId, epoch, spec, coresidency = SHARED, excluded, template }: PlaceRequest): Asked {
   return {
     ...{ microvmId, epoch, image: spec.image },
     ...(spec.placement ? { rules: spec.placement } : {}),
-    demand: demandOf(spec, coresidency, excluded),
+    demand: demandOf(spec, coresidency, excluded, template),
   };
 }

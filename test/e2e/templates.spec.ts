@@ -1,0 +1,181 @@
+import { existsSync, readdirSync, readFileSync, statSync, writeFileSync, chmodSync } from 'node:fs';
+import { join } from 'node:path';
+import type { HistoryEntry, Microvm, MicrovmSpecInput, Template } from '#protocol';
+import { Fleet, until } from '../support/fleet';
+import { describeWithKvm } from '../support/kvm';
+
+jest.setTimeout(180_000);
+
+const CLONES = 20;
+
+/** A whole fleet with real VMMs: templates, clones and suspension as an operator has them. */
+describeWithKvm('templates on a real fleet', () => {
+  let fleet: Fleet;
+  const hostFolder = (...path: string[]): string => join(fleet.data, 'host', ...path);
+  const filesIn = (folder: string): string[] => (existsSync(folder) ? readdirSync(folder) : []);
+  const templateOf = async (microvmId: string, more: object = {}): Promise<Template> => {
+    const { status, body } = await fleet.rest<Template>('POST', '/v1/templates', { microvmId, ...more });
+    expect([status, body.state]).toEqual([202, 'creating']);
+    return body;
+  };
+  const template = async (id: string): Promise<Template> =>
+    (await fleet.rest<Template>('GET', `/v1/templates/${id}`)).body;
+  const becomes = async (id: string, state: Template['state']): Promise<Template> => {
+    await until(`template ${id} is ${state}`, async () => (await template(id)).state === state, 30_000).catch(
+      async (error: unknown) => {
+        throw new Error(`${String(error)}; it is ${JSON.stringify(await template(id))}`);
+      },
+    );
+    return template(id);
+  };
+  const clone = async (of: string, more: Partial<MicrovmSpecInput> = {}): Promise<Microvm> => {
+    const { status, body } = await fleet.rest<Microvm>('POST', '/v1/microvms?wait=running&timeout=20s', {
+      template: of,
+      ...more,
+    });
+    if (status !== 201) throw new Error(`not running: ${status} ${JSON.stringify(body)}`);
+    return body;
+  };
+  const command = async (id: string, verb: string, wait: string): Promise<Microvm> => {
+    const { status, body } = await fleet.rest<Microvm>(
+      'POST',
+      `/v1/microvms/${id}/${verb}?wait=${wait}&timeout=20s`,
+      {},
+    );
+    if (status !== 200) throw new Error(`${verb}: ${status} ${JSON.stringify(body)}`);
+    return body;
+  };
+  const log = async (id: string): Promise<string> => (await fleet.rest<string>('GET', `/v1/microvms/${id}/log`)).body;
+  const remove = async (id: string): Promise<void> => {
+    await fleet.rest('DELETE', `/v1/microvms/${id}?wait=deleted`);
+  };
+  const eventsOf = async (id: string): Promise<string[]> => {
+    const { body } = await fleet.rest<{ entries: HistoryEntry[] }>('GET', `/v1/microvms/${id}/history`);
+    return body.entries.flatMap(({ events }) => events.map(({ type }) => type));
+  };
+
+  beforeAll(async () => {
+    fleet = await Fleet.up();
+    // The one that `up` boots.
+    for (const { id } of await fleet.list()) await remove(id);
+  });
+  afterAll(() => fleet?.down());
+  afterEach(async () => {
+    for (const { id } of await fleet.list()) await remove(id);
+    await until('nothing runs', () => Promise.resolve(fleet.vmms().length === 0));
+  });
+
+  it('clones are microVMs of their own that share the memory of their template, and nothing of them stays', async () => {
+    const source = await fleet.running({ memoryMiB: 64, cmdline: 'touch=32' });
+    await until('it has touched its memory', async () => (await log(source.id)).includes('touched'));
+    const made = await templateOf(source.id, { name: 'warm' });
+    const ready = await becomes(made.id, 'ready');
+    expect(ready).toMatchObject({ name: 'warm', image: 'canary', memoryMiB: 64, hosts: [source.hostId] });
+    expect(ready.bytes).toBeGreaterThan(32 * 2 ** 20);
+    expect(ready.pauseMs).toBeGreaterThan(0);
+    expect((await fleet.get(source.id)).state).toBe('running');
+
+    const clones = await Promise.all(Array.from({ length: CLONES }, (_, i) => clone('warm', { name: `clone-${i}` })));
+    expect(new Set(clones.map(({ id }) => id)).size).toBe(CLONES);
+    expect(new Set(clones.map(({ pid }) => pid)).size).toBe(CLONES);
+    expect(clones.map(({ template: of, memoryMiB }) => [of, memoryMiB])).toEqual(clones.map(() => [made.id, 64]));
+    const generations = await Promise.all(
+      clones.map(async ({ id }) => {
+        let found: RegExpExecArray | null = null;
+        await until('it knows that it is another', async () => {
+          found = /generation ([0-9a-f]{32})/.exec(await log(id));
+          return found !== null;
+        });
+        return found![1]!;
+      }),
+    );
+    expect(new Set(generations).size).toBe(CLONES);
+
+    // What belongs to another tenant is not there, and what a clone cannot have is said.
+    const refused = async (spec: object): Promise<string> => {
+      const { status, body } = await fleet.rest<{ detail: string }>('POST', '/v1/microvms', {
+        template: 'warm',
+        ...spec,
+      });
+      return `${status} ${body.detail}`;
+    };
+    expect(await refused({ tenant: 'another' })).toContain('422 template: there is no template "warm"');
+    expect(await refused({ memoryMiB: 256 })).toContain('422 memoryMiB: is 64 in the template');
+
+    expect((await fleet.rest('DELETE', `/v1/templates/${made.id}`)).status).toBe(200);
+    await until('its files are gone', () => Promise.resolve(!existsSync(hostFolder('templates', made.id))));
+    for (const { id } of clones) expect((await fleet.get(id)).state).toBe('running');
+    for (const { id } of [...clones, source]) await remove(id);
+    expect(await fleet.list()).toEqual([]);
+    expect(filesIn(hostFolder('templates'))).toEqual(['drafts']);
+    expect(filesIn(hostFolder('suspended'))).toEqual(['drafts']);
+    expect(filesIn(hostFolder('templates', 'drafts'))).toEqual([]);
+    expect((await fleet.rest<{ items: Template[] }>('GET', '/v1/templates')).body.items).toEqual([]);
+  });
+
+  it('a suspended microVM gives its place back, goes on where it stood, and keeps its history', async () => {
+    const { id, pid } = await fleet.running({ memoryMiB: 32, name: 'sleeper' });
+    const suspended = await command(id, 'suspend', 'suspended');
+    expect(suspended).toMatchObject({ state: 'suspended', epoch: 1, pid: null });
+    await until('its process is gone', () => Promise.resolve(fleet.vmms().length === 0));
+    expect(statSync(hostFolder('suspended', id, 'memory')).size).toBeGreaterThanOrEqual(32 * 2 ** 20);
+    // Through a restart of its agent.
+    await fleet.kill9('volley-hostd');
+    await until('the agent is back', async () =>
+      (await fleet.status()).processes.some(({ name, pid: now }) => name === 'volley-hostd' && now !== null),
+    );
+    let back: Microvm | undefined;
+    await until('it goes on', async () => (back = await command(id, 'resume', 'running')).state === 'running', 30_000);
+    expect(back).toMatchObject({ epoch: 2, name: 'sleeper' });
+    expect(back!.pid).not.toBe(pid);
+    await until('it knows that time has passed', async () => (await log(id)).includes('generation'));
+    await until('the file of its memory is gone', () => Promise.resolve(!existsSync(hostFolder('suspended', id))));
+    const events = await eventsOf(id);
+    const story = ['started', 'suspendRequested', 'suspended', 'restoreRequested', 'started'];
+    expect(events.filter((type) => story.includes(type))).toEqual(story);
+    await command(id, 'suspend', 'suspended');
+    await remove(id);
+    expect(existsSync(hostFolder('suspended', id))).toBe(false);
+  });
+
+  it('an agent that is killed while it takes a snapshot leaves no half template; the next one makes it whole', async () => {
+    const source = await fleet.running({ memoryMiB: 256, cmdline: 'touch=200' });
+    await until('it has touched its memory', async () => (await log(source.id)).includes('touched'));
+    const { id } = await templateOf(source.id);
+    await until('it is being written', () =>
+      Promise.resolve(
+        filesIn(hostFolder('templates', 'drafts', id)).length > 0 || existsSync(hostFolder('templates', id)),
+      ),
+    );
+    await fleet.kill9('volley-hostd');
+    const whole = (): boolean => existsSync(hostFolder('templates', id, 'manifest.json'));
+    if (existsSync(hostFolder('templates', id))) expect(whole()).toBe(true);
+    await becomes(id, 'ready');
+    expect(whole()).toBe(true);
+    expect(filesIn(hostFolder('templates', 'drafts'))).toEqual([]);
+    expect((await fleet.reaches(source.id, 'running')).pid).toBe(source.pid);
+    await clone(id);
+    await fleet.rest('DELETE', `/v1/templates/${id}`);
+  });
+
+  it('a damaged template fails the clone that needs it, with the reason, and nothing else', async () => {
+    const source = await fleet.running({ memoryMiB: 16 });
+    const { id } = await templateOf(source.id);
+    await becomes(id, 'ready');
+    const running = await clone(id);
+    const memory = hostFolder('templates', id, 'memory');
+    const content = readFileSync(memory);
+    chmodSync(memory, 0o600);
+    content.writeUInt8(content.readUInt8(4_096) ^ 0xff, 4_096);
+    writeFileSync(memory, content);
+    const { body: failed } = await fleet.rest<{ microvm: Microvm }>('POST', '/v1/microvms?wait=running&timeout=20s', {
+      template: id,
+    });
+    expect(failed.microvm).toMatchObject({ state: 'failed', reason: expect.stringContaining('is damaged') as string });
+    const lost = await becomes(id, 'failed');
+    expect(lost.reason).toBe('no host holds it any more');
+    expect(await fleet.get(source.id)).toMatchObject({ state: 'running', pid: source.pid });
+    expect((await fleet.get(running.id)).state).toBe('running');
+    await fleet.rest('DELETE', `/v1/templates/${id}`);
+  });
+});
