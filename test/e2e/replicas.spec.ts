@@ -133,15 +133,15 @@ describeWithNats('two controllers', () => {
     const before = await createMany(10, { ttlSeconds: 6 });
     process.kill(first.pid, 'SIGSTOP');
     try {
-      // NATS goes on to hand the frozen one every other request: who is sent messages counts as active and is not pinged. So it takes
-      // some repeats until all got through; they have the same key, so nothing doubles.
+      // NATS goes on to hand the frozen one every other request: who is sent messages counts as active and is not pinged. What is repeated
+      // goes to both, under the same key, so nothing doubles.
       const microvms = await Promise.all(
         Array.from({ length: 20 }, (_, n) =>
           bus
             .call(
               createMicrovm,
               { spec: { image: 'canary', memoryMiB: 4 }, idempotencyKey: `frozen-${n}` },
-              { deadlineMs: 30_000, repeatAfterMs: 50 },
+              { deadlineMs: 5_000, repeatAfterMs: 1_000 },
             )
             .then(({ microvm }) => microvm),
         ),

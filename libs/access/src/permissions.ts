@@ -1,4 +1,5 @@
-import { BROADCASTS, CONVERSATIONS } from './conversations';
+import { againSubject } from '#protocol';
+import { BROADCASTS, CONVERSATIONS, type Conversation } from './conversations';
 import { JETSTREAM_INFO, managingSubjects, readingSubjects } from './jetstream-api';
 import { inboxOf, kindOf, SERVICES, type Party, type Service } from './party';
 import { STORES } from './stores';
@@ -20,18 +21,16 @@ export function permissionsOf(party: Party): Permissions {
   // A host stands for itself, everybody else deals with any host, and any replica of a service.
   const own = (subject: string): string =>
     subject.replace(/\{(\w+)\}/g, (_, name) => (name === 'hostId' && typeof party !== 'string' ? party.hostId : '*'));
+  const subjectsOf = ({ operation: { subject, repeatable } }: Conversation): string[] =>
+    repeatable ? [subject, againSubject(subject)] : [subject];
   const asked = CONVERSATIONS.filter(({ callers }) => callers.includes(kind));
   const answered = CONVERSATIONS.filter(({ answerers }) => answerers.includes(kind));
   const sent = BROADCASTS.filter(({ senders }) => senders.includes(kind));
   const heard = BROADCASTS.filter(({ listeners }) => listeners.includes(kind));
   return {
-    publish: [
-      ...asked.map(({ operation }) => own(operation.subject)),
-      ...sent.map(({ subject }) => own(subject)),
-      ...storedBy(party),
-    ],
+    publish: [...asked.flatMap(subjectsOf).map(own), ...sent.map(({ subject }) => own(subject)), ...storedBy(party)],
     subscribe: [
-      ...answered.map(({ operation }) => own(operation.subject)),
+      ...answered.flatMap(subjectsOf).map(own),
       ...heard.map(({ subject }) => own(subject)),
       `${inboxOf(party)}.>`,
     ],

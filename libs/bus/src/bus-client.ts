@@ -2,7 +2,15 @@ import { errors, type NatsConnection, type Subscription } from 'nats';
 import type { Logger } from 'pino';
 import type { z } from 'zod';
 import { ConnectionWatch } from '#journal';
-import { ErrorReply, OperationError, subjectFor, type Operation, type ReplyOf, type RequestOf } from '#protocol';
+import {
+  againSubject,
+  ErrorReply,
+  OperationError,
+  subjectFor,
+  type Operation,
+  type ReplyOf,
+  type RequestOf,
+} from '#protocol';
 import { decodeMessage, invalidMessage, parseJson } from './message-codec';
 
 export interface CallOptions {
@@ -12,7 +20,8 @@ export interface CallOptions {
   deadlineMs?: number;
   /**
    * For a request that names itself and so may be sent twice: without an answer after this many ms it is sent again, and again,
-   * until the deadline. A service that died with the request in hand then costs no more than that.
+   * until the deadline, as far as possible to every replica. A service that died or froze with the request in hand then costs no more
+   * than that.
    */
   repeatAfterMs?: number;
   /** Gives up waiting; the service goes on. */
@@ -49,19 +58,24 @@ export class BusClient {
     const { repeatAfterMs } = options;
     const deadlineMs = options.deadlineMs ?? operation.deadlineMs;
     if (repeatAfterMs === undefined) return this.#callOnce(operation, request, { ...options, deadlineMs });
-    return this.#repeat(deadlineMs, repeatAfterMs, (attemptMs) =>
-      this.#callOnce(operation, request, { ...options, deadlineMs: attemptMs }),
+    const again = operation.repeatable ? { ...operation, subject: againSubject(operation.subject) } : operation;
+    return this.#repeat(deadlineMs, repeatAfterMs, (attemptMs, repeated) =>
+      this.#callOnce(repeated ? again : operation, request, { ...options, deadlineMs: attemptMs }),
     );
   }
 
   /** Once an attempt went unanswered its outcome is open, so from then on nothing but an answer or the deadline ends the call. */
-  async #repeat<T>(deadlineMs: number, firstMs: number, attempt: (ms: number) => Promise<T>): Promise<T> {
+  async #repeat<T>(
+    deadlineMs: number,
+    firstMs: number,
+    attempt: (ms: number, repeated: boolean) => Promise<T>,
+  ): Promise<T> {
     const deadline = performance.now() + deadlineMs;
     let unanswered: OperationError | undefined;
     for (;;) {
       const left = Math.max(1, deadline - performance.now());
       try {
-        return await attempt(Math.min(firstMs, left));
+        return await attempt(Math.min(firstMs, left), unanswered !== undefined);
       } catch (error) {
         const code = error instanceof OperationError ? error.code : undefined;
         if (code === 'timeout') unanswered = error as OperationError;

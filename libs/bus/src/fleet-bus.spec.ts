@@ -35,6 +35,15 @@ const hold = operation({
   deadlineMs: 5_000,
   summary: 'Answers when told to.',
 });
+const name = operation({
+  subject: 'test.name',
+  queue: 'named',
+  repeatable: true,
+  request: z.strictObject({}),
+  reply: z.strictObject({ by: z.string() }),
+  deadlineMs: 2_000,
+  summary: 'Tells who answers.',
+});
 const Beat = z.strictObject({ n: z.int() });
 
 /** Lets a test wait for what a handler saw, and let it go on. */
@@ -59,7 +68,7 @@ class Probe {
   }
 }
 
-function testController(name: string, probe: Probe): Type<unknown> {
+function testController(id: string, probe: Probe): Type<unknown> {
   @Controller()
   class TestController {
     @Handles(add)
@@ -84,10 +93,15 @@ function testController(name: string, probe: Probe): Type<unknown> {
     }
 
     @Handles(hold)
-    async hold({ id }: { id: string }) {
-      probe.saw(id);
+    async hold(request: { id: string }) {
+      probe.saw(request.id);
       await probe.released;
-      return { by: name };
+      return { by: id };
+    }
+
+    @Handles(name)
+    name() {
+      return { by: id };
     }
 
     @Listens('test.beat', { schema: Beat })
@@ -145,6 +159,15 @@ describeWithNats('FleetBus', () => {
   async function raw(subject: string, payload: string | Uint8Array): Promise<Record<string, unknown>> {
     return (await caller.request(subject, payload, { timeout: 2_000 })).json();
   }
+
+  it('gives what a frozen replica left unanswered to all the others', async () => {
+    // Nine of ten attempts to the queue group are theirs.
+    const frozen = Array.from({ length: 9 }, () => caller.subscribe(name.subject, { queue: name.queue! }));
+    await serve();
+    const calls = Array.from({ length: 20 }, () => client.call(name, {}, { repeatAfterMs: 100, deadlineMs: 2_000 }));
+    expect(new Set((await Promise.all(calls)).map(({ by }) => by))).toEqual(new Set(['one']));
+    for (const subscription of frozen) subscription.unsubscribe();
+  });
 
   it('answers plain JSON of any client, filling in defaults and the subject', async () => {
     const { probe } = await serve();

@@ -4,7 +4,7 @@ import { isObservable, lastValueFrom } from 'rxjs';
 import type { Msg, NatsConnection, Subscription } from 'nats';
 import type { Logger } from 'pino';
 import { JournalUnavailableError } from '#journal';
-import { OperationError, subscriptionFor, valuesIn, type ErrorReply, type Operation } from '#protocol';
+import { againSubject, OperationError, subscriptionFor, valuesIn, type ErrorReply, type Operation } from '#protocol';
 import { BusContext } from './bus-context';
 import { UNANSWERED, type HandlerExtras, type ListenOptions } from './decorators';
 import { decodeMessage, parseJson } from './message-codec';
@@ -103,10 +103,7 @@ export class FleetBus extends Server implements CustomTransportStrategy {
   async #subscribeAll(): Promise<void> {
     const { connection, values } = this.#options;
     let refused: Error | undefined;
-    for (const { template, handler, how } of this.#handlers) {
-      const queue = 'operation' in how ? how.operation.queue : how.listen.queue;
-      const run = this.#run(template, handler);
-      const handle = 'operation' in how ? this.#requests(how.operation, run) : this.#events(how.listen, run);
+    const subscribe = (template: string, queue: string | undefined, handle: (msg: Msg) => void): void => {
       const subject = subscriptionFor(template, values);
       const callback = (error: Error | null, msg: Msg): void => {
         if (!error) return handle(msg);
@@ -114,6 +111,19 @@ export class FleetBus extends Server implements CustomTransportStrategy {
         this.#options.logger.error({ err: error, subject }, 'subscription failed');
       };
       this.#subscriptions.push(connection.subscribe(subject, { ...(queue ? { queue } : {}), callback }));
+    };
+    for (const { template, handler, how } of this.#handlers) {
+      const run = this.#run(template, handler);
+      if (!('operation' in how)) {
+        subscribe(template, how.listen.queue, this.#events(how.listen, run));
+        continue;
+      }
+      const { operation } = how;
+      subscribe(template, operation.queue, this.#requests(operation, run));
+      if (!operation.repeatable) continue;
+      const again = againSubject(template);
+      const everyReplica = { ...operation, everyReplica: true as const };
+      subscribe(again, undefined, this.#requests(everyReplica, this.#run(again, handler)));
     }
     await connection.flush(); // the server knows them all before anybody is told that we are ready
     if (refused) throw new Error('NATS does not let this service serve all that it should', { cause: refused });

@@ -9,6 +9,7 @@ const command = <S extends z.ZodRawShape>(name: string, summary: string, extra: 
   operation({
     subject: `volley.v1.group.${name}`,
     queue: 'controller',
+    repeatable: true,
     request: z.strictObject({ id: GroupId, ...asked, ...extra }),
     reply: z.strictObject({ group: Group }),
     deadlineMs: 5_000,
@@ -19,6 +20,7 @@ const command = <S extends z.ZodRawShape>(name: string, summary: string, extra: 
 export const createGroup = operation({
   subject: 'volley.v1.group.create',
   queue: 'controller',
+  repeatable: true,
   request: z.strictObject({ ...GroupCreate.shape, ...asked }),
   reply: z.strictObject({ group: Group, created: z.boolean() }),
   deadlineMs: 5_000,

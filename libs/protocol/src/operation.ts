@@ -11,6 +11,8 @@ export interface Operation<Request extends z.ZodType = z.ZodType, Reply extends 
   readonly queue?: string;
   /** Every replica of a service gets it, and one of them answers: the one it concerns. */
   readonly everyReplica?: true;
+  /** With a queue: what was asked and not answered in time may be asked again of every replica; see {@link againSubject}. */
+  readonly repeatable?: true;
   readonly request: Request;
   readonly reply: Reply;
   /** How long a caller waits before it gives up, in ms. */
@@ -44,6 +46,15 @@ export function subjectFor(template: string, values: Readonly<Record<string, str
     }
     return value;
   });
+}
+
+/**
+ * Where a request is repeated that nobody answered: all replicas of its service hear it there. A queue group goes on giving its share to
+ * a member that is frozen, since the server cannot tell. Such requests name themselves, so that whoever comes second changes nothing and
+ * answers the same.
+ */
+export function againSubject(subject: string): string {
+  return subject.replace(/^(volley\.v1\.)?/, '$1again.');
 }
 
 /** The subject to subscribe to: as {@link subjectFor}, but a place whose value is {@link ANY} becomes a wildcard. */

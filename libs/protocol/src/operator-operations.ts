@@ -22,6 +22,7 @@ const command = <S extends z.ZodRawShape>(name: string, summary: string, extra: 
   operation({
     subject: `volley.v1.microvm.${name}`,
     queue: 'controller',
+    repeatable: true,
     request: z.strictObject({ id: MicrovmId, commandId: CommandId.optional(), by: By.optional(), ...extra }),
     reply: Reply,
     deadlineMs: 5_000,
@@ -32,6 +33,7 @@ const command = <S extends z.ZodRawShape>(name: string, summary: string, extra: 
 export const createMicrovm = operation({
   subject: 'volley.v1.microvm.create',
   queue: 'controller',
+  repeatable: true,
   request: z.strictObject({
     spec: MicrovmSpec,
     /** Chosen by a caller that may have to send the same create again; else the controller chooses. Never used twice. */
