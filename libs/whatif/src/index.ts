@@ -6,4 +6,8 @@ export { claimsIn, type Load } from './load/load';
 export { Replay, type ReplayedStay, type ReplayOptions } from './replay/replay';
 export { Tally, type ClaimCounts } from './replay/tally';
 export { UsageBook } from './usage/usage-book';
+export { AzureTrace } from './traces/azure-trace';
+export { GoogleTrace } from './traces/google-trace';
+export { traceHosts } from './traces/trace-hosts';
+export { BadRow, type TraceTally } from './traces/trace-lines';
 export { whatIf } from './what-if';

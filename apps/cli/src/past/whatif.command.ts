@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import { InvalidArgumentError } from 'commander';
-import type { Spread, WhatIfOutcome, WhatIfReport, WhatIfScenario } from '#protocol';
+import type { Spread, WhatIfContention, WhatIfOutcome, WhatIfReport, WhatIfScenario } from '#protocol';
 import { contextOf } from '../commands/context';
 import { wholeNumber } from '../commands/option-types';
 import type { Output } from '../output/output';
@@ -50,7 +50,7 @@ export function addWhatIfCommand(program: Command): void {
 }
 
 function tell(out: Output, report: WhatIfReport): void {
-  const { load, recorded, base, alternatives, runs } = report;
+  const { load, recorded, base, alternatives, oracle, runs } = report;
   out.line(
     `${load.claims} claims of ${load.tenants} tenants on ${load.hosts} hosts from ${clock(report.from)} to ${clock(report.to)} ` +
       `(${duration(report.to - report.from)}); ${runs} runs, shown is the median and in brackets the least and the most.`,
@@ -63,6 +63,7 @@ function tell(out: Output, report: WhatIfReport): void {
     { title: 'HAPPENED' },
     { title: 'REPLAYED', outcome: base },
     ...alternatives.map((outcome) => ({ title: titleOf(outcome.scenario), outcome })),
+    ...(oracle ? [{ title: 'ORACLE', outcome: oracle }] : []),
   ];
   const rows = rowsOf(recorded, columns);
   out.line(
@@ -106,8 +107,27 @@ function rowsOf(recorded: WhatIfReport['recorded'], columns: readonly Column[]):
     row('most memory', '', ({ peak }) => spread(peak.memoryMiB, mebibytes)),
     row('CPU ratio', '', ({ peak }) => spread(peak.cpuRatio)),
     row('memory ratio', '', ({ peak }) => spread(peak.memoryRatio)),
+    row('fewest hosts', '', ({ fewestHosts }) => (fewestHosts === null ? '-' : String(fewestHosts))),
+    ...(outcomes.some(({ contention }) => contention)
+      ? CONTENTION.map(([name, pick, show]) =>
+          row(name, '', ({ contention }) => (contention ? spread(pick(contention), show) : '-')),
+        )
+      : []),
   ];
 }
+
+const percent = (share: number): string => `${Math.round(share * 10_000) / 100} %`;
+const times = (ratio: number): string => `x${Math.round(ratio * 100) / 100}`;
+
+const CONTENTION: readonly [string, (of: WhatIfContention) => Spread, (value: number) => string][] = [
+  ['CPU short, of time', ({ cpuTime }) => cpuTime, percent],
+  ['CPU short, of demand', ({ cpuDemand }) => cpuDemand, percent],
+  ['CPU not to be had', ({ cpuUnserved }) => cpuUnserved, percent],
+  ['memory short, of time', ({ memoryTime }) => memoryTime, percent],
+  ['most CPU wanted', ({ peakCpu }) => peakCpu, times],
+  ['most memory used', ({ peakMemory }) => peakMemory, times],
+  ['usage not known', ({ unmeasured }) => unmeasured, percent],
+];
 
 const NOTHING: Spread = { min: 0, median: 0, max: 0 };
 
