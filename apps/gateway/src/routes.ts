@@ -13,6 +13,7 @@ import * as openapi from './openapi/openapi.routes';
 import * as placement from './placement/placement.routes';
 import * as past from './past/past.routes';
 import * as sessions from './sessions/sessions.routes';
+import * as templates from './templates/templates.routes';
 import * as tenants from './tenancy/tenants.routes';
 import * as tokens from './tenancy/tokens.routes';
 
@@ -23,6 +24,7 @@ export const ROUTES: readonly RouteDefinition[] = [
   microvms.getRoute,
   microvms.pauseRoute,
   microvms.resumeRoute,
+  microvms.suspendRoute,
   microvms.stopRoute,
   microvms.startRoute,
   microvms.killRoute,
@@ -39,6 +41,11 @@ export const ROUTES: readonly RouteDefinition[] = [
   groups.replaceGroupRoute,
   groups.groupHistoryRoute,
   groups.deleteGroupRoute,
+  templates.createTemplateRoute,
+  templates.listTemplatesRoute,
+  templates.getTemplateRoute,
+  templates.setPoolRoute,
+  templates.deleteTemplateRoute,
   sessions.runRoute,
   sessions.execRoute,
   sessions.consoleSocketRoute,
@@ -62,6 +69,9 @@ export const ROUTES: readonly RouteDefinition[] = [
   placement.dryRunRoute,
   placement.whatIfRoute,
   density.densityRoute,
+  density.hostDensityRoute,
+  density.tenantDensityRoute,
+  density.microvmDensityRoute,
   past.fleetRoute,
   past.fleetDiffRoute,
   past.coresidencyRoute,

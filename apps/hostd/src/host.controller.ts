@@ -1,7 +1,8 @@
 import { Controller, Inject } from '@nestjs/common';
 import { Handles } from '#bus';
-import { hostCommand, hostLog, hostTune, type ReplyOf } from '#protocol';
+import { hostCommand, hostLog, hostTune, measureMicrovm, type ReplyOf } from '#protocol';
 import type { z } from 'zod';
+import { microvmDensity } from './density/microvm-density';
 import { HostAgent } from './host-agent';
 
 /** What the bus may ask of this host. */
@@ -12,6 +13,11 @@ export class HostController {
   @Handles(hostCommand)
   command(request: z.output<(typeof hostCommand)['request']>): Promise<ReplyOf<typeof hostCommand>> {
     return this.agent.manager.command(request);
+  }
+
+  @Handles(measureMicrovm)
+  measure({ microvmId }: z.output<(typeof measureMicrovm)['request']>): ReplyOf<typeof measureMicrovm> {
+    return microvmDensity(this.agent, microvmId);
   }
 
   @Handles(hostTune)

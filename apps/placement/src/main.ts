@@ -1,11 +1,14 @@
-import { z } from 'zod';
-import { bootService, natsOptions, natsSettings, orExit, readConfig } from '#bus';
+import { bootService, natsOptions, orExit, readConfig } from '#bus';
+import { PlacementConfig } from './placement.config';
 import { PlacementModule } from './placement.module';
 
-const Config = z.object({ ...natsSettings, logLevel: z.string().default('info') });
-const { logLevel, nats } = orExit('placement', () => {
-  const config = readConfig(Config);
-  return { logLevel: config.logLevel, nats: natsOptions(config, 'placement') };
+const { logLevel, usageIntervalMs, nats } = orExit('placement', () => {
+  const config = readConfig(PlacementConfig);
+  return {
+    logLevel: config.logLevel,
+    usageIntervalMs: config.usageIntervalSeconds * 1_000,
+    nats: natsOptions(config, 'placement'),
+  };
 });
 
-void bootService({ name: 'placement', module: PlacementModule, nats, logLevel });
+void bootService({ name: 'placement', module: PlacementModule.of({ usageIntervalMs }), nats, logLevel });

@@ -1,12 +1,19 @@
 import { Controller } from '@nestjs/common';
 import type { z } from 'zod';
 import { Handles } from '#bus';
-import { wallClockMs } from '#journal';
-import { dryRunPlacement, fleetDensity, placementOf, placeMicrovm, whatIf, type Operation } from '#protocol';
+import {
+  densityHistory,
+  dryRunPlacement,
+  fleetDensity,
+  placementOf,
+  placeMicrovm,
+  tenantDensity,
+  whatIf,
+  type Operation,
+} from '#protocol';
 import { DecidePlacement } from './decisions/decide-placement';
 import { DryRun } from './decisions/dry-run';
-import { sumDensity } from './hosts/fleet-density';
-import { HostWatch } from './hosts/host-watch';
+import { DensityRecorder } from './density/density-recorder';
 import { Receipts } from './receipts/receipts';
 import { WhatIf } from './what-if/what-if';
 
@@ -19,7 +26,7 @@ export class PlacementController {
     private readonly decidePlacement: DecidePlacement,
     private readonly dryRun: DryRun,
     private readonly receipts: Receipts,
-    private readonly hosts: HostWatch,
+    private readonly recorder: DensityRecorder,
     private readonly whatIf: WhatIf,
   ) {}
 
@@ -45,6 +52,16 @@ export class PlacementController {
 
   @Handles(fleetDensity)
   density() {
-    return sumDensity(this.hosts.book.reports(), wallClockMs());
+    return this.recorder.fleet();
+  }
+
+  @Handles(tenantDensity)
+  densityOf({ tenant }: RequestTo<typeof tenantDensity>) {
+    return this.recorder.tenant(tenant);
+  }
+
+  @Handles(densityHistory)
+  history(query: RequestTo<typeof densityHistory>) {
+    return this.recorder.history(query);
   }
 }

@@ -13,6 +13,7 @@ const INTERNAL: readonly Conversation[] = [
   { operation: protocol.hostCommand, callers: ['controller'], answerers: ['host'] },
   { operation: protocol.hostTune, callers: ['controller'], answerers: ['host'] },
   { operation: protocol.hostLog, callers: ['gateway'], answerers: ['host'] },
+  { operation: protocol.measureMicrovm, callers: ['gateway'], answerers: ['host'] },
   { operation: protocol.openSession, callers: ['gateway'], answerers: ['host'] },
   { operation: protocol.registerHost, callers: ['host'], answerers: ['controller'] },
   { operation: protocol.heartbeat, callers: ['host'], answerers: ['controller'] },

@@ -41,7 +41,10 @@ export const STORES: readonly Store[] = [
   stream(protocol.HOST_STREAM, 'controller'),
   stream(protocol.GROUP_STREAM, 'controller'),
   // Controllers throw away what is older than retention says.
+  stream(protocol.USAGE_STREAM, 'placement'),
   { ...stream(protocol.RECEIPT_STREAM, 'placement'), managers: ['placement', 'controller'] },
+  stream(protocol.DENSITY_RECENT_STREAM, 'placement'),
+  stream(protocol.DENSITY_MINUTES_STREAM, 'placement'),
   stream(protocol.AUDIT_STREAM, 'controller', 'gateway'),
   keyValue(protocol.CONTROLLER_BUCKET, 'controller'),
   keyValue(protocol.RETENTION_BUCKET, 'controller'),

@@ -181,6 +181,14 @@ export function noUsage(): UsageSums {
   };
 }
 
+/** Adds sums to sums. */
+export function addUsages(to: UsageSums, more: UsageSums): void {
+  to.measured += more.measured;
+  for (const field of [...SUMMED, 'balloonedKiB', 'throttledMs'] as const) to[field] += more[field];
+  addWork(to.disk, more.disk);
+  addWork(to.network, more.network);
+}
+
 function addUsage(usage: UsageSums, { reading, devices }: MeasuredMicrovm): void {
   usage.measured++;
   for (const field of SUMMED) usage[field] += reading[field];

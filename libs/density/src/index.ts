@@ -1,6 +1,7 @@
 export * from './control-group';
 export * from './cpu-breakdown';
 export * from './device-work';
+export * from './figure-spread';
 export * from './formulas';
 export * from './host-density';
 export * from './host-reading';

@@ -159,7 +159,8 @@ describe('on this machine', () => {
     sampler.track({ ...target(process.pid), startTicks, vcpuTids: [process.pid] });
     const [sample] = sampler.round();
     expect(sample!.proportionalKiB).toBeGreaterThan(1000);
-    expect(sample!.overheadKiB).toBe(sample!.privateKiB);
+    // It has no guest memory; what it has taken between two files of one reading counts as such.
+    expect(sample!.privateKiB - sample!.overheadKiB).toBeLessThan(1024);
     expect(sample!.cpuCores).toBeGreaterThan(0);
     expect(cost.end()).toBeGreaterThanOrEqual(0);
   });

@@ -9,11 +9,16 @@ import {
   TenantUsage,
   UsageSums,
 } from './density-parts';
+import { GuardReport, RatioInForce } from './host-classes';
 import { HostId, TenantId } from './ids';
 import { Instant } from './microvm-events';
 import { Coresidency } from './tenants';
 
+export * from './density-history';
+export * from './density-microvm';
 export * from './density-parts';
+
+const Promised = z.strictObject({ vcpus: z.number(), memoryMiB: z.number() });
 
 const Pressure = z.strictObject({
   /** PSI avg10, percent; null where the kernel has no PSI. */
@@ -110,6 +115,11 @@ export const DensityReport = z.strictObject({
   /** The largest tenants here, by microVMs. Not part of what operators are shown of a host. */
   tenants: z.array(TenantUsage).max(TENANTS_REPORTED).optional(),
   occupancy: Occupancy.optional(),
+  /** Promised to those of the class `guaranteed`, and what admission would still grant them. */
+  guaranteed: z.strictObject({ commitment: Promised, headroom: Promised }).optional(),
+  guards: GuardReport.optional(),
+  /** How the limits of admission came to be. */
+  ratio: RatioInForce.optional(),
 });
 export type DensityReport = z.infer<typeof DensityReport>;
 
@@ -125,5 +135,7 @@ export const FleetDensity = z.strictObject({
     overcommit: z.strictObject({ cpu: z.number(), memory: z.number() }),
     headroom: z.strictObject({ vcpus: z.number(), memoryMiB: z.number(), slots: z.int() }),
   }),
+  /** The largest tenants by microVMs, and what they use on all hosts. Absent: the hosts do not tell. */
+  tenants: z.array(TenantUsage).max(TENANTS_REPORTED).optional(),
 });
 export type FleetDensity = z.infer<typeof FleetDensity>;

@@ -4,7 +4,7 @@ import { AWAY, CONFLICT, INVALID, MALFORMED, NOT_FOUND, REFUSALS } from '../http
 import { route } from '../http/route';
 
 const shared = { tag: 'tenants' } as const;
-const TenantParams = z.strictObject({ id: TenantId.describe('Id of the tenant.') });
+export const TenantParams = z.strictObject({ id: TenantId.describe('Id of the tenant.') });
 
 export const TenantBody = z.strictObject({
   quotas: Quotas.default({}).describe('Bounds of what it may hold; those that are absent do not bind.'),

@@ -26,7 +26,6 @@ import {
   deleteMicrovm,
   drainHost,
   dryRunPlacement,
-  fleetDensity,
   getMicrovm,
   hostHistory,
   hostLog,
@@ -48,7 +47,7 @@ import {
   tuneMicrovm,
   subjectFor,
   uncordonHost,
-  type FleetDensity,
+  whatIf,
   type HostDescription,
   type HostEvent,
   type HostRecord,
@@ -59,7 +58,10 @@ import {
   type Tuning,
 } from '#protocol';
 
+import { scriptedWhatIf } from './scripted-what-if';
+import { answerDensity } from './scripted-density';
 import { ScriptedGroups } from './scripted-groups';
+import { ScriptedTemplates } from './scripted-templates';
 
 export const HOST_ID = 'host-a';
 
@@ -85,6 +87,7 @@ export class ScriptedController {
   /** By subject: answers instead of the usual handler. Never resolving means silence. */
   readonly instead = new Map<string, (request: never) => unknown>();
   readonly groups = new ScriptedGroups();
+  readonly templates = new ScriptedTemplates((id) => viewMicrovm(this.#life(id)));
   readonly #lives = new Map<string, MicrovmLife>();
   readonly #keys = new Map<string, { id: string; spec: string }>();
   readonly #subscriptions: Subscription[] = [];
@@ -140,8 +143,10 @@ export class ScriptedController {
     this.#answer(microvmHistoryOf, (request) => this.#history(request));
     this.#answer(placementOf, () => ({ receipts: [] }));
     this.#answer(dryRunPlacement, () => ({ receipts: [] }));
+    this.#answer(whatIf, ({ from, to, runs }) => scriptedWhatIf(from, to, runs));
     this.groups.answer((operation, handler) => this.#answer(operation, handler));
-    this.#answer(fleetDensity, () => density());
+    this.templates.answer((operation, handler) => this.#answer(operation, handler));
+    answerDensity(HOST_ID, (operation, handler) => this.#answer(operation, handler));
     this.#answer(listHosts, () => ({ items: this.#host ? [viewHost(this.#host)] : [] }));
     for (const [operation, type] of [
       [cordonHost, 'cordonRequested'],
@@ -382,34 +387,4 @@ const DESCRIPTION: HostDescription = {
 function timings() {
   const at = Date.now();
   return { receivedAt: at, admittedAt: at, launchedAt: at, vmmEnteredAt: at, guestRunAt: at, guestBootedAt: at };
-}
-
-function density(): FleetDensity {
-  return {
-    at: Date.now(),
-    hosts: [
-      {
-        hostId: HOST_ID,
-        at: Date.now(),
-        microvms: 3,
-        slots: { total: 100, used: 3 },
-        capacity: { cpus: 2, memoryMiB: 4096, reserveMiB: 512 },
-        commitment: { vcpus: 3, memoryMiB: 96 },
-        used: { cpuCores: 0.5, memoryMiB: 40, privateMiB: 39, overheadMiB: 2, hostMemoryMiB: 900 },
-        overcommit: { cpu: 1.5, memory: 0.03, cpuLimit: 4, memoryLimit: 1.5 },
-        headroom: { vcpus: 5, memoryMiB: 5280, slots: 97, microvms: 97 },
-        vcpuWaitPercent: { p50: 0.1, p99: 2 },
-        pressure: { cpuSome: 1, memorySome: null, memoryFull: null, ioSome: null },
-        samplingCpuMs: 1.5,
-      },
-    ],
-    fleet: {
-      microvms: 3,
-      slots: { total: 100, used: 3 },
-      commitment: { vcpus: 3, memoryMiB: 96 },
-      used: { cpuCores: 0.5, memoryMiB: 40 },
-      overcommit: { cpu: 1.5, memory: 0.03 },
-      headroom: { vcpus: 5, memoryMiB: 5280, slots: 97 },
-    },
-  };
 }

@@ -40,6 +40,17 @@ export class DensityWatch implements RunWatcher {
     return this.#targets.size;
   }
 
+  /** Where the kernel counts for one of them. */
+  groupOf(microvmId: string): ControlGroup | undefined {
+    return this.#targets.get(microvmId)?.group;
+  }
+
+  /** How old the latest reading of one of them is, ms; the clock is that of the readings. */
+  ageMs(microvmId: string): number {
+    const reading = this.host.of(microvmId)?.reading;
+    return reading ? Math.max(0, Number(process.hrtime.bigint()) / 1e6 - reading.atMs) : 0;
+  }
+
   began(target: SampleTarget, { devices, startSeconds }: RunNews = {}): void {
     if (devices) this.#devices.set(target.id, devices);
     if (startSeconds !== undefined) this.host.started(startSeconds);

@@ -8,10 +8,14 @@ import type { SamplerRound } from './sampler-messages';
 
 /** Samples in one message: far below what NATS takes. */
 const CHUNK = 500;
+/** With hundreds of tenants what they use is longer than all the rest of a report, so it is not in each. */
+const TENANTS_EVERY_MS = 10_000;
 
 /** Publishes what the host measures. Nobody has to listen. */
 @Injectable()
 export class DensityService implements OnApplicationBootstrap {
+  #tenantsAt = 0;
+
   constructor(
     @Inject(HostAgent) private readonly agent: HostAgent,
     @Inject(BusClient) private readonly bus: BusClient,
@@ -68,7 +72,15 @@ export class DensityService implements OnApplicationBootstrap {
       tenants: this.#tenants(),
       tenantOf: (microvmId) => incarnations.get(microvmId)?.spec.tenant,
     });
-    bus.publish(densityReport(agent.hostId), { ...report, occupancy: this.#occupancy() });
+    const { tenants, ...figures } = report;
+    const isTurn = report.at - this.#tenantsAt >= TENANTS_EVERY_MS;
+    if (isTurn) this.#tenantsAt = report.at;
+    bus.publish(densityReport(agent.hostId), {
+      ...figures,
+      ...(isTurn ? { tenants } : {}),
+      ...agent.promises(),
+      occupancy: this.#occupancy(),
+    });
     for (let i = 0; i < round.readings.length; i += CHUNK) {
       const samples = round.readings.slice(i, i + CHUNK).map(sampleOf);
       bus.publish(microvmSamples(agent.hostId), { hostId: agent.hostId, at: report.at, samples });

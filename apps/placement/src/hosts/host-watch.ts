@@ -13,6 +13,7 @@ import { HostBook } from './host-book';
 export class HostWatch implements OnModuleInit, OnModuleDestroy {
   readonly #lives = new Map<string, HostLife>();
   readonly #listeners: ((hostId: string) => void)[] = [];
+  readonly #reportListeners: ((report: DensityReport) => void)[] = [];
   #follower: Follower | undefined;
   readonly book = new HostBook((hostId) => this.#listeners.forEach((listener) => listener(hostId)));
 
@@ -25,7 +26,10 @@ export class HostWatch implements OnModuleInit, OnModuleDestroy {
   async onModuleInit(): Promise<void> {
     this.bus.subscribe(
       densityReport('*'),
-      (report: DensityReport) => this.book.reported(report, Math.round(wallClockMs())),
+      (report: DensityReport) => {
+        this.book.reported(report, Math.round(wallClockMs()));
+        for (const listener of this.#reportListeners) listener(report);
+      },
       { schema: DensityReport },
     );
     const skip = (subject: string, sequence: number, error: unknown): void =>
@@ -50,6 +54,11 @@ export class HostWatch implements OnModuleInit, OnModuleDestroy {
 
   onModuleDestroy(): void {
     this.#follower?.close();
+  }
+
+  /** Calls the listener with each report that a host sends. */
+  onReport(listener: (report: DensityReport) => void): void {
+    this.#reportListeners.push(listener);
   }
 
   /** Calls the listener with each host of which something new is known. */
