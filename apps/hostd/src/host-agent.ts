@@ -25,6 +25,7 @@ import { Chronicle } from './microvms/chronicle';
 import { within } from './microvms/deadline';
 import { Facts } from './microvms/facts';
 import { MicrovmManager } from './microvms/microvm-manager';
+import { StartQueue } from './microvms/start-queue';
 import { defaultRunDirectory, digestOf, RunFolders } from './microvms/run-folders';
 import { nameServers } from './network/name-servers';
 import { reclaimOrphans } from './recovery/orphans';
@@ -61,6 +62,7 @@ export class HostAgent {
     readonly chronicle: Chronicle,
     readonly admission: Admission,
     readonly manager: MicrovmManager,
+    readonly starts: StartQueue,
     readonly tuner: Tuner,
     readonly consoleLog: ConsoleLog,
     readonly density: DensityWatch,
@@ -113,11 +115,12 @@ export class HostAgent {
     });
     const chronicle = new Chronicle(journal, fatal);
     const capacity = capacityOf(config);
-    const launchesAtOnce = config.launchesAtOnce ?? 2 * capacity.cpus;
+    const launchesAtOnce = config.launchesAtOnce ?? capacity.cpus;
+    const shellsAtOnce = config.shellsAtOnce ?? Math.ceil(capacity.cpus / 2);
     const metadataPath = join(folders.root, 'metadata.sock');
     const driver = createMicrovmDriver({
       vmmPath: config.vmmPath,
-      launchThreads: Math.min(64, launchesAtOnce),
+      launchThreads: Math.min(64, launchesAtOnce + shellsAtOnce),
       vsockServices: { [METADATA_PORT]: metadataPath },
     });
     const metadata = await MetadataServer.listen({
@@ -158,7 +161,7 @@ export class HostAgent {
     const admission = new Admission(capacity);
     const pacer = new Pacer(launchesAtOnce);
     const { slots, cpus } = capacity;
-    const places = new Places({ config, digest, slots, cpus, driver, pacer, state: chronicle.state, log });
+    const places = new Places({ config, digest, slots, cpus, driver, shellsAtOnce, state: chronicle.state, log });
     const disks = new Disks({ directory: join(config.hostDir, 'disks'), log });
     const density = new DensityWatch({ config, group: places.cgroups.groupOf(), log });
     let fenced: Promise<unknown> = Promise.resolve();
@@ -195,6 +198,7 @@ export class HostAgent {
       log,
     };
     const manager = new MicrovmManager(context, () => lease.held());
+    const starts = new StartQueue({ manager, pacer, slots: places.slots, now: () => clock.now() });
     const tuner = new Tuner(manager, context);
     const idle = new IdleWatch({
       candidate: (id) => manager.idleCandidate(id),
@@ -231,6 +235,7 @@ export class HostAgent {
       chronicle,
       admission,
       manager,
+      starts,
       tuner,
       consoleLog,
       density,
@@ -278,8 +283,9 @@ export class HostAgent {
 
   /** Finishes what is under way, syncs the journal and lets go. microVMs go on running. */
   async stop(): Promise<void> {
-    const { manager, chronicle, density, lease, parts } = this;
+    const { manager, starts, chronicle, density, lease, parts } = this;
     clearInterval(this.#audits);
+    starts.close();
     await manager.drain(DRAIN_MS);
     chronicle.end();
     lease.stop();

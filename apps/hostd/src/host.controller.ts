@@ -12,7 +12,7 @@ export class HostController {
 
   @Handles(hostCommand)
   command(request: z.output<(typeof hostCommand)['request']>): Promise<ReplyOf<typeof hostCommand>> {
-    return this.agent.manager.command(request);
+    return this.agent.starts.command(request);
   }
 
   @Handles(measureMicrovm)

@@ -28,5 +28,6 @@ export function partyNamed(name: string): Party | undefined {
   return hostId.success ? { hostId: hostId.data } : undefined;
 }
 
+export const INBOX = '_INBOX';
 /** Answers to a party's requests come here, where nobody else may listen. */
-export const inboxOf = (party: Party): string => `_INBOX.${nameOf(party)}`;
+export const inboxOf = (party: Party): string => `${INBOX}.${nameOf(party)}`;

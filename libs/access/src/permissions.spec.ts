@@ -4,6 +4,7 @@ import {
   BROADCASTS,
   CONVERSATIONS,
   inboxOf,
+  kindOf,
   nameOf,
   PARTIES,
   partyNamed,
@@ -74,13 +75,22 @@ describe('a host', () => {
   });
 });
 
+/** Whether a service may write into an inbox: that of who asks it something, and that of everybody when hosts ask it. */
+function answersIn(answerer: Party, asker: Party): boolean {
+  if (kindOf(answerer) === 'host') return false;
+  const callers = CONVERSATIONS.filter(({ answerers }) => answerers.includes(kindOf(answerer))).flatMap(
+    (one) => one.callers,
+  );
+  return callers.includes('host') || callers.includes(kindOf(asker));
+}
+
 describe('everybody', () => {
   it('has an inbox where nobody else listens, and is found by the name', () => {
     for (const party of EVERYBODY) {
       expect(partyNamed(nameOf(party))).toEqual(party);
       for (const other of EVERYBODY) {
         expect(mayHear(other, `${inboxOf(party)}.x.1`)).toBe(other === party);
-        expect(mayPublish(other, `${inboxOf(party)}.x.1`)).toBe(false);
+        expect(mayPublish(other, `${inboxOf(party)}.x.1`)).toBe(answersIn(other, party));
       }
       for (const all of ['>', '_INBOX.>', '_INBOX.*.>', '*']) expect(mayHear(party, all)).toBe(false);
     }

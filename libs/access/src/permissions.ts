@@ -1,14 +1,18 @@
 import { againSubject } from '#protocol';
 import { BROADCASTS, CONVERSATIONS, type Conversation } from './conversations';
 import { JETSTREAM_INFO, managingSubjects, readingSubjects } from './jetstream-api';
-import { inboxOf, kindOf, SERVICES, type Party, type Service } from './party';
+import { INBOX, inboxOf, kindOf, SERVICES, type Party, type PartyKind, type Service } from './party';
 import { STORES } from './stores';
 
 /** What a party may do on NATS; everything else the server refuses. */
 export interface Permissions {
   publish: string[];
   subscribe: string[];
-  /** Whether it answers requests: one message to where the request says, for a while. */
+  /**
+   * Whether it answers by the right to send one message to where a request says, for a while. Services do without: the server keeps such a
+   * right for every message that it delivers to them with a reply subject, records of a followed stream included, and above 4,096 of them
+   * looks through all at every message. They have `publish` for the inboxes of those who ask them.
+   */
   answers: boolean;
 }
 
@@ -28,14 +32,26 @@ export function permissionsOf(party: Party): Permissions {
   const sent = BROADCASTS.filter(({ senders }) => senders.includes(kind));
   const heard = BROADCASTS.filter(({ listeners }) => listeners.includes(kind));
   return {
-    publish: [...asked.flatMap(subjectsOf).map(own), ...sent.map(({ subject }) => own(subject)), ...storedBy(party)],
+    publish: [
+      ...asked.flatMap(subjectsOf).map(own),
+      ...sent.map(({ subject }) => own(subject)),
+      ...(kind === 'host' ? [] : inboxesOf(answered.flatMap(({ callers }) => callers))),
+      ...storedBy(party),
+    ],
     subscribe: [
       ...answered.flatMap(subjectsOf).map(own),
       ...heard.map(({ subject }) => own(subject)),
       `${inboxOf(party)}.>`,
     ],
-    answers: answered.length > 0,
+    answers: kind === 'host' && answered.length > 0,
   };
+}
+
+/** Where these parties get their answers. Hosts are many, and have their names in one word of the subject. */
+function inboxesOf(callers: readonly PartyKind[]): string[] {
+  const kinds = [...new Set(callers)];
+  if (kinds.includes('host')) return [`${INBOX}.*.>`];
+  return kinds.map((kind) => `${inboxOf(kind as Exclude<PartyKind, 'host'>)}.>`);
 }
 
 function storedBy(party: Party): string[] {

@@ -1,10 +1,11 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
+import { cpus } from 'node:os';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import type { ControlGroup } from '#density';
 import type { Slot } from '../slots/slot-layout';
 import { CONTROLLERS, hierarchiesHere, type Controller, type Hierarchy } from './hierarchies';
-import { filesOf, type SlotLimits } from './slot-limits';
+import { filesOf, limitsOf, weightOfAll, type SlotLimits } from './slot-limits';
 
 /** Thrown when a limit cannot be set: a microVM must not run without it. */
 export class CgroupError extends Error {
@@ -37,6 +38,7 @@ export class Cgroups {
   static open(parts: CgroupsParts): Cgroups {
     const cgroups = new Cgroups(parts);
     cgroups.#place(parts.hierarchies ?? hierarchiesHere());
+    cgroups.#weigh();
     for (const one of cgroups.missing) parts.log.warn(one, 'microVMs cannot be limited by this controller');
     return cgroups;
   }
@@ -54,6 +56,12 @@ export class Cgroups {
       const directory = join(hierarchy.own, this.#directoryName);
       try {
         mkdirSync(directory, { recursive: true, mode: 0o755 });
+        const reason = uselessness(hierarchy, directory);
+        if (reason !== undefined) {
+          for (const controller of hierarchy.controllers) reasons.set(controller, reason);
+          removeGroup(directory);
+          continue;
+        }
         this.#placed.push({ ...hierarchy, directory });
         wanted = wanted.filter((controller) => !hierarchy.controllers.includes(controller));
       } catch (error) {
@@ -71,6 +79,18 @@ export class Cgroups {
     for (const controller of wanted) {
       const reason = reasons.get(controller) ?? 'no cgroup hierarchy offers it to this agent';
       this.missing.push({ controller, reason });
+    }
+  }
+
+  /** All microVMs together have a group, too, and without this they would have the weight of a single process of the host. */
+  #weigh(): void {
+    const placed = this.#placed.find(({ controllers }) => controllers.includes('cpu'));
+    if (!placed) return;
+    const { name, value } = weightOfAll(placed.version, cpus().length);
+    try {
+      writeFileSync(join(placed.directory, name), value);
+    } catch (error) {
+      this.parts.log.warn({ reason: codeOf(error) }, 'microVMs share the CPU weight of one process of this host');
     }
   }
 
@@ -121,9 +141,10 @@ export class Cgroups {
     if (this.#written.get(slot.number) === wanted) return;
     this.#written.delete(slot.number);
     for (const { version, controllers, directory } of this.#placed) {
-      for (const { name, value, optional } of filesOf(version, controllers, limits)) {
+      for (const { name, value, optional, costly } of filesOf(version, controllers, limits)) {
         const path = join(directory, slot.cgroup, name);
         if (optional && !existsSync(path)) continue;
+        if (costly && contentOf(path) === value) continue;
         try {
           writeLimit(path, value, () => version === 2 && this.#enableAgain());
         } catch (error) {
@@ -203,6 +224,21 @@ export class Cgroups {
     }
     if (name === this.parts.name) this.#written.clear();
     return !this.#placed.some(({ directory }) => existsSync(join(directory, '..', `volley-${name}`)));
+  }
+}
+
+/** Why groups of this hierarchy would be made for nothing, if so: each costs every start a move, and the host memory. */
+function uselessness({ version, controllers }: Hierarchy, directory: string): string | undefined {
+  const files = filesOf(version, controllers, limitsOf({ memoryMiB: 1, vcpus: 1 }));
+  if (files.some(({ name }) => existsSync(join(directory, name)))) return undefined;
+  return `this kernel has none of ${files.map(({ name }) => name).join(', ')}`;
+}
+
+function contentOf(path: string): string | undefined {
+  try {
+    return readFileSync(path, 'latin1').trim();
+  } catch {
+    return undefined;
   }
 }
 

@@ -9,6 +9,8 @@ export const MEMORY_OVERHEAD_PART = 1 / 64;
 export const THREADS_OVERHEAD = 16;
 
 const CPU_PERIOD_US = 100_000;
+/** Of the CPUs, when host and microVMs want them all: so many times what one process of the host gets on each. */
+const MICROVMS_TO_PROCESS = 4;
 const MIB = 1024 * 1024;
 
 export interface SlotLimits {
@@ -34,12 +36,23 @@ export function limitsOf(spec: Pick<MicrovmSpec, 'memoryMiB' | 'vcpus' | 'limits
   };
 }
 
-/** Files that tell a hierarchy of these limits. One that is missing there is left out, where `optional`. */
+/** The weight of all microVMs of a host together. The kernel spreads the weight of a group over the CPUs on which it has something to do. */
+export function weightOfAll(version: 1 | 2, cpus: number): { name: string; value: string } {
+  const processes = MICROVMS_TO_PROCESS * cpus;
+  return version === 1
+    ? { name: 'cpu.shares', value: String(Math.min(262_144, 1_024 * processes)) }
+    : { name: 'cpu.weight', value: String(Math.min(10_000, 100 * processes)) };
+}
+
+/**
+ * Files that tell a hierarchy of these limits. One that is missing there is left out, where `optional`; where `costly`, a write makes the
+ * kernel walk all groups of the host, so it is left out when the file says so already, as that of a new group may.
+ */
 export function filesOf(
   version: 1 | 2,
   controllers: readonly Controller[],
   { memoryBytes, cpuWeight, cpuPercent, threads, bestEffort }: SlotLimits,
-): { name: string; value: string; optional?: boolean }[] {
+): { name: string; value: string; optional?: boolean; costly?: boolean }[] {
   const quota = Math.max(1_000, Math.round((cpuPercent * CPU_PERIOD_US) / 100));
   // A group that is idle takes no weight: that is set while it is not. An idle one is left at once for any other that wakes up.
   const notIdle = { name: 'cpu.idle', value: '0', optional: true };
@@ -64,8 +77,8 @@ export function filesOf(
         // 1024 shares are what weight 100 is.
         { name: 'cpu.shares', value: String(Math.max(2, Math.round((weight * 1024) / 100))) },
         ...idle,
-        { name: 'cpu.cfs_period_us', value: String(CPU_PERIOD_US), optional: true },
-        { name: 'cpu.cfs_quota_us', value: String(quota), optional: true },
+        { name: 'cpu.cfs_period_us', value: String(CPU_PERIOD_US), optional: true, costly: true },
+        { name: 'cpu.cfs_quota_us', value: String(quota), optional: true, costly: true },
       ],
       [
         notIdle,

@@ -59,8 +59,10 @@ export const AgentConfig = z.object({
       }
       return labels;
     }),
-  /** VMMs that are being started at the same time. Default: two per CPU. */
+  /** VMMs that are being started at the same time. Default: one per CPU. */
   launchesAtOnce: count.optional(),
+  /** Processes that are being jailed at the same time, for the starts to come. Default: one for two CPUs. */
+  shellsAtOnce: count.optional(),
   /** Jailed VMM processes kept ready for the starts to come. Default: two per CPU, at most 16. */
   warmShells: z.coerce.number().int().nonnegative().optional(),
   /** uid and gid of slot 0; slot n has this plus n. */

@@ -23,6 +23,8 @@ export interface AgentLimits {
   bootMs: number;
   /** Everything that comes before a launch: fetching the image, formatting disks. */
   preparationMs: number;
+  /** A start that was admitted in its turn keeps that while it gets ready what it needs, but no longer than this. */
+  preparationHoldMs: number;
   /** A launch holds its place in the queue until the guest has booted, but no longer than this. */
   launchHoldMs: number;
   /** One answer of a VMM to a control message. */
@@ -40,6 +42,7 @@ export interface AgentLimits {
 export const DEFAULT_LIMITS: AgentLimits = {
   bootMs: 10_000,
   preparationMs: 600_000,
+  preparationHoldMs: 50,
   launchHoldMs: 1_000,
   controlMs: 2_000,
   killMs: 5_000,

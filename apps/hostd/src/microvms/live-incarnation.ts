@@ -88,13 +88,18 @@ export class LiveIncarnation {
     }
   }
 
-  /** Gets ready what it needs, waits for its turn, starts the process and sees it booted. Never rejects. */
-  async launch(): Promise<void> {
+  /**
+   * Gets ready what it needs, waits for its turn, starts the process and sees it booted. Never rejects. `turn`: it has waited before; it is
+   * given back while the preparation takes long, as the download of an image does, so that nobody waits for that.
+   */
+  async launch(turn?: Permit): Promise<void> {
+    let permit = turn;
+    const lend = turn && setTimeout(() => (turn(), (permit = undefined)), this.context.limits.preparationHoldMs);
     const prepared = await this.#prepare();
-    if (!prepared) return;
-    let permit: Permit;
+    clearTimeout(lend);
+    if (!prepared) return permit?.();
     try {
-      permit = await this.context.pacer.acquire(this.#cancel.signal);
+      permit ??= await this.context.pacer.acquire(this.#cancel.signal);
     } catch {
       return this.#finishCancelled();
     }

@@ -394,8 +394,9 @@ class Agent {
       barriers: [],
       cgroups,
       network: Promise.resolve({ unavailable: 'a scripted host has none' }),
-      pacer,
+
       warmShells: options.warmShells ?? 0,
+      shellsAtOnce: 1,
       log,
     });
     this.slots.start();

@@ -12,6 +12,7 @@ import { FENCED, type EndCause } from './exits';
 import { expiryAt } from './expiry';
 import { LiveIncarnation } from './live-incarnation';
 import { suspend, takeTemplate } from './snapshot-jobs';
+import type { Turn } from './start-queue';
 
 export interface InventoryItem {
   microvmId: string;
@@ -62,12 +63,12 @@ export class MicrovmManager {
   }
 
   /**
-   * Decides one command and writes the answer down.
+   * Decides one command and writes the answer down. `turn`: of a start that has waited for it; without one, what is admitted waits then.
    *
    * @throws OperationError `unavailable` when nothing was decided and the same command may be sent again.
    */
-  async command(command: HostCommand): Promise<Answer> {
-    const receivedAt = this.context.clock.now();
+  async command(command: HostCommand, turn?: Turn): Promise<Answer> {
+    const receivedAt = turn?.receivedAt ?? this.context.clock.now();
     const refused = this.context.chronicle.unwritten(command.commandId);
     if (refused) return refused;
     for (;;) {
@@ -75,12 +76,17 @@ export class MicrovmManager {
       if (leaving) await this.#untilLeft(leaving);
       const verdict = decide(this.context.chronicle.state, command);
       // No await between deciding and writing down: nothing can come in between.
-      if (verdict.kind !== 'endFirst') return this.#carryOut(command, verdict, receivedAt);
+      if (verdict.kind !== 'endFirst') return this.#carryOut(command, verdict, receivedAt, turn);
       await this.#makeRoomFor(command, verdict.incarnation);
     }
   }
 
-  #carryOut(command: HostCommand, verdict: Exclude<Verdict, { kind: 'endFirst' }>, receivedAt: number): Answer {
+  #carryOut(
+    command: HostCommand,
+    verdict: Exclude<Verdict, { kind: 'endFirst' }>,
+    receivedAt: number,
+    turn: Turn | undefined,
+  ): Answer {
     const { chronicle, facts } = this.context;
     const { commandId, microvmId, epoch } = command;
     switch (verdict.kind) {
@@ -91,7 +97,7 @@ export class MicrovmManager {
       case 'refuse':
         return chronicle.accept(commandId, { accepted: false, reason: verdict.reason });
       case 'admit':
-        return this.#noteAnswered(microvmId, this.#admit(command as StartCommand, receivedAt, verdict.suspended));
+        return this.#noteAnswered(microvmId, this.#admit(command as StartCommand, receivedAt, turn, verdict.suspended));
       case 'discard':
         return this.#discard(command, verdict.incarnation);
       case 'ended':
@@ -153,7 +159,7 @@ export class MicrovmManager {
     return answer;
   }
 
-  #admit(command: StartCommand, receivedAt: number, suspended?: IncarnationRecord): Answer {
+  #admit(command: StartCommand, receivedAt: number, turn: Turn | undefined, suspended?: IncarnationRecord): Answer {
     const { chronicle, admission, images, clock, folders, slots } = this.context;
     const { commandId, microvmId, epoch, spec, coresidency, expiresAt } = command;
     if (this.#draining)
@@ -208,7 +214,8 @@ export class MicrovmManager {
       this.#job(microvmId, () => folders.remove(microvmId, earlier));
     }
     const live = this.#bringToLife(chronicle.state.incarnations.get(microvmId)!);
-    this.#job(microvmId, () => live.launch());
+    const permit = turn?.take();
+    this.#job(microvmId, () => live.launch(permit));
     return ACCEPTED;
   }
 

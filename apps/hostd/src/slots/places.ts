@@ -1,6 +1,5 @@
 import { readFileSync } from 'node:fs';
 import type { Logger } from 'pino';
-import type { Pacer } from '#concurrency';
 import { parseProcessStat } from '#density';
 import type { MicrovmDriver } from '#microvm';
 import { wantedDevices, type HostDescription } from '#protocol';
@@ -30,7 +29,8 @@ export interface PlacesParts {
   slots: number;
   cpus: number;
   driver: Pick<MicrovmDriver, 'prepare' | 'openTap' | 'jail'>;
-  pacer: Pacer;
+  /** Processes jailed at the same time. */
+  shellsAtOnce: number;
   state: HostState;
   log: Logger;
 }
@@ -44,7 +44,7 @@ export class Places {
   readonly #jail: ReturnType<MicrovmDriver['jail']>;
 
   constructor(private readonly parts: PlacesParts) {
-    const { config, digest, slots, cpus, driver, pacer, log } = parts;
+    const { config, digest, slots, cpus, driver, shellsAtOnce, log } = parts;
     this.#owners = new FabricOwners(NOTES);
     const owners = this.#owners;
     this.cgroups = Cgroups.open({ name: digest, log, ...(config.cgroups === 'off' ? { hierarchies: [] } : {}) });
@@ -61,7 +61,7 @@ export class Places {
       barriers: this.#jail.barriers,
       cgroups: this.cgroups,
       network: this.#network,
-      pacer,
+      shellsAtOnce,
       warmShells: config.warmShells ?? Math.min(SHELLS_MAX, 2 * cpus),
       log,
       ...this.#refusal(),

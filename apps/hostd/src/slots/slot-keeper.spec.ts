@@ -1,5 +1,4 @@
 import pino from 'pino';
-import { Pacer } from '#concurrency';
 import type { Shell, ShellSpec } from '#microvm';
 import { Network } from '#protocol';
 import { SlotKeeper, SHELL_FILE_BYTES, TAPS_AHEAD, type SlotKeeperParts } from './slot-keeper';
@@ -90,8 +89,8 @@ describe('the places of a host', () => {
       barriers: ['ids', 'seccomp'],
       cgroups: { pathsOf: ({ cgroup }) => [`/cg/${cgroup}`] },
       network: Promise.resolve({ fabric, limit: 90, isPortTaken: (_, port) => port === 22 }),
-      pacer: new Pacer(2),
       warmShells: 0,
+      shellsAtOnce: 1,
       log: pino({ level: 'silent' }),
       ...more,
     });
@@ -153,16 +152,39 @@ describe('the places of a host', () => {
     expect(keeper.takeShell(took(), 0)).toBeUndefined();
   });
 
-  it('leave launches alone while these wait for their turn', async () => {
-    const pacer = new Pacer(1);
-    const permit = await pacer.acquire();
-    const waiting = pacer.acquire();
-    await make({ warmShells: 2, pacer });
-    await new Promise((resolve) => setTimeout(resolve, 60));
-    expect(shells).toEqual([]);
-    permit();
-    (await waiting)();
-    await until(() => keeper.shells === 2);
+  it('tell a start that waits for a shell of the next one that is ready, and none for ever', async () => {
+    const slow: (() => void)[] = [];
+    const prepare = (spec: ShellSpec): Promise<Shell> =>
+      new Promise((resolve) => slow.push(() => resolve(new FakeShell(slow.length, spec))));
+    await make({ warmShells: 1, driver: { prepare, openTap: () => 7 } });
+    let told = false;
+    const waiting = keeper.shellReady(60_000).then(() => (told = true));
+    await until(() => slow.length === 1);
+    expect(told).toBe(false);
+    slow[0]!();
+    await waiting;
+    await keeper.shellReady(60_000); // there is one
+    expect(keeper.takeShell(took(), 0)).toBeDefined();
+    await keeper.shellReady(1); // none comes
+    expect(keeper.shells).toBe(0);
+    await until(() => slow.length === 2);
+    slow[1]!();
+    await make();
+    await keeper.shellReady(60_000); // none are made here
+  });
+
+  it('are jailed one beside the other, as many at once as are to be', async () => {
+    let most = 0;
+    let now = 0;
+    const prepare = async (spec: ShellSpec): Promise<Shell> => {
+      most = Math.max(most, ++now);
+      await new Promise(setImmediate);
+      now--;
+      return new FakeShell(1, spec);
+    };
+    await make({ warmShells: 7, shellsAtOnce: 3, driver: { prepare, openTap: () => 7 } });
+    await until(() => keeper.shells === 7);
+    expect(most).toBe(3);
   });
 
   it('end their shells with the agent', async () => {

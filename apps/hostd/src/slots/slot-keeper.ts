@@ -1,5 +1,4 @@
 import type { Logger } from 'pino';
-import type { Pacer } from '#concurrency';
 import type { Barrier, MicrovmDriver, Shell, ShellSpec } from '#microvm';
 import type { Network } from '#protocol';
 import type { Cgroups } from '../cgroups/cgroups';
@@ -31,10 +30,9 @@ export interface SlotKeeperParts {
   network: Promise<NetworkState>;
   /** Why nothing may start here at all, if so. */
   refusal?: string;
-  /** Launches go through it; shells are made when it has places to spare. */
-  pacer: Pacer;
-  /** Shells kept ready. */
+  /** Shells kept ready, and how many are made at the same time. */
   warmShells: number;
+  shellsAtOnce: number;
   log: Logger;
 }
 
@@ -64,6 +62,8 @@ export class SlotKeeper {
   readonly #demand: ShellDemand;
   #making = false;
   #work: Promise<void> = Promise.resolve();
+  /** Are told when there is a shell more. */
+  readonly #wantShell = new Set<() => void>();
   #retry: NodeJS.Timeout | undefined;
   #stopped = true;
 
@@ -312,21 +312,37 @@ export class SlotKeeper {
   }
 
   async #makeShells(): Promise<void> {
-    const { pacer, warmShells } = this.parts;
+    const { warmShells, shellsAtOnce } = this.parts;
     this.#moveShells();
-    while (!this.#stopped && this.#shells.size < warmShells) {
-      // Those who wait for a launch come first; what is taken from them now saves nobody anything.
-      if (pacer.waiting > 0) return this.#later(REFILL_MS);
-      const number = this.#nextForShell();
-      if (number === undefined) return;
-      const permit = await pacer.acquire();
-      try {
-        // It may have been taken meanwhile.
-        if (this.#pool.claim(number)) await this.#makeShell(number);
-      } finally {
-        permit();
+    let making = 0;
+    const maker = async (): Promise<void> => {
+      while (!this.#stopped && this.#shells.size + making < warmShells) {
+        const number = this.#nextForShell();
+        if (number === undefined || !this.#pool.claim(number)) return;
+        making++;
+        try {
+          await this.#makeShell(number);
+        } finally {
+          making--;
+        }
       }
-    }
+    };
+    await Promise.all(Array.from({ length: shellsAtOnce }, maker));
+  }
+
+  /** Resolves when a shell waits for a start, or after `ms`, or at once where none are made. */
+  async shellReady(ms: number): Promise<void> {
+    if (this.#shells.size > 0 || this.#stopped || this.parts.warmShells === 0) return;
+    this.#refill();
+    await new Promise<void>((resolve) => {
+      const end = (): void => {
+        clearTimeout(timer);
+        this.#wantShell.delete(end);
+        resolve();
+      };
+      const timer = setTimeout(end, ms);
+      this.#wantShell.add(end);
+    });
   }
 
   /** Where the starts that come find it. */
@@ -364,6 +380,7 @@ export class SlotKeeper {
 
   async #makeShell(number: number): Promise<void> {
     const slot = this.slot(number);
+    let ready = false;
     try {
       const shell = await this.parts.driver.prepare(this.shellSpec(slot, SHELL_FILE_BYTES));
       if (this.#stopped) {
@@ -372,6 +389,7 @@ export class SlotKeeper {
       }
       this.#shells.set(number, shell);
       this.#pool.note(number, { shell: true });
+      ready = true;
       void shell.ended.then(() => {
         if (this.#shells.get(number) !== shell) return;
         this.parts.log.warn({ slot: number, pid: shell.pid }, 'a shell ended before it was used');
@@ -381,6 +399,7 @@ export class SlotKeeper {
     } finally {
       this.#pool.give(number);
     }
+    if (ready) for (const tell of this.#wantShell) tell();
   }
 
   #forgetShell(number: number): void {

@@ -27,7 +27,7 @@ async function main(): Promise<void> {
   const answer = async (request: BareRequest): Promise<unknown> => {
     switch (request.ask) {
       case 'command':
-        return agent.manager.command(request.command);
+        return agent.starts.command(request.command);
       case 'tune':
         return agent.tuner.tune(request.microvmId, request.tuning);
       case 'facts':
