@@ -1,3 +1,4 @@
+export { openDensityJournals, type DensityJournals } from './density-journals';
 export { FleetIndex, type MicrovmFilter } from './fleet-index';
 export type { FleetChange, FleetView } from './fleet-view';
 export {

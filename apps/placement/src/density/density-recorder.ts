@@ -3,6 +3,7 @@ import type { NatsConnection } from 'nats';
 import type { Logger } from 'pino';
 import { LOGGER, NATS } from '#bus';
 import { StepGatherer } from '#density';
+import { openDensityJournals } from '#fleet';
 import { wallClockMs } from '#journal';
 import {
   DENSITY_MINUTES_STREAM,
@@ -49,7 +50,7 @@ export class DensityRecorder implements OnModuleInit, OnModuleDestroy {
   ) {}
 
   async onModuleInit(): Promise<void> {
-    this.#store = await DensityStore.open(this.nats);
+    this.#store = new DensityStore(await openDensityJournals(this.nats));
     this.hosts.onReport((report) => this.#tenants.reported(report, wallClockMs()));
     this.#timer = setInterval(() => this.#read(wallClockMs()), READ_MS);
     this.#timer.unref();

@@ -1,14 +1,13 @@
-import { DiscardPolicy } from '@nats-io/jetstream';
-import { nanos, type NatsConnection } from 'nats';
 import { mergePoints } from '#density';
-import { Journal, JournalUnavailableError } from '#journal';
+import type { DensityJournals } from '#fleet';
+import { JournalUnavailableError } from '#journal';
 import {
   DENSITY_MINUTES_STREAM,
   DENSITY_RECENT_STREAM,
   densityPointsOf,
-  DensityPoint,
   OperationError,
   type DensityHistory,
+  type DensityPoint,
   type DensityResolution,
   type DensityScope,
 } from '#protocol';
@@ -30,19 +29,7 @@ export interface HistoryQuery {
 
 /** Points of density on JetStream. The oldest go when they are old or too many. */
 export class DensityStore {
-  private constructor(private readonly journals: Record<DensityResolution, Journal<DensityPoint>>) {}
-
-  /** @throws StreamConfigError, JournalUnavailableError */
-  static async open(nats: NatsConnection): Promise<DensityStore> {
-    const open = ({ name, subjects, maxAgeMs, maxBytes }: (typeof STREAMS)[DensityResolution]) =>
-      Journal.open(nats, {
-        ...{ stream: name, subjects: [...subjects], immutable: false, maxBytes },
-        decode: (json) => DensityPoint.parse(json),
-        onUnreadable: () => undefined, // of a later version: a point that is missing
-        extra: { discard: DiscardPolicy.Old, max_age: nanos(maxAgeMs) },
-      });
-    return new DensityStore({ recent: await open(STREAMS.recent), minutes: await open(STREAMS.minutes) });
-  }
+  constructor(private readonly journals: DensityJournals) {}
 
   /** Of several replicas that store the same step, the first one is kept. @throws JournalUnavailableError */
   async append(resolution: DensityResolution, scope: DensityScope, point: DensityPoint): Promise<void> {
