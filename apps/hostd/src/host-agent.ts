@@ -4,8 +4,8 @@ import type { Logger } from 'pino';
 import { Pacer } from '#concurrency';
 import { WallClock } from '#journal';
 import { createMicrovmDriver, type MicrovmDriver } from '#microvm';
-import { parseImageReference, type HostDescription } from '#protocol';
-import { Admission } from '#scheduling';
+import { classOf, parseImageReference, type DensityReport, type HostDescription } from '#protocol';
+import { Admission, guaranteedHeadroom } from '#scheduling';
 import { Lease, leaseFileIn } from './controller-link/lease';
 import { DensityWatch } from './density/density-watch';
 import type { AgentConfig } from './host/agent-config';
@@ -14,6 +14,10 @@ import { hostIdOf, lockHostDirectory } from './host/host-identity';
 import { IdleWatch } from './idle/idle-watch';
 import { ImageCache } from './images/image-cache';
 import { HostImageStore, ImportedImageStore } from './images/imported-images';
+import { GuardKeeper } from './guards/guard-keeper';
+import { HostGauges } from './guards/host-gauges';
+import { MemoryReclaimer } from './guards/memory-reclaimer';
+import { WaitWatch } from './guards/wait-watch';
 import { HostJournal } from './journal/host-journal';
 import { ConsoleLog } from './log/console-log';
 import type { IncarnationRecord } from './journal/host-record';
@@ -79,6 +83,7 @@ export class HostAgent {
       places: Places;
       metadata: MetadataServer | undefined;
       ledger: Ledger;
+      guards: GuardKeeper;
     },
   ) {}
 
@@ -162,6 +167,8 @@ export class HostAgent {
     const pacer = new Pacer(launchesAtOnce);
     const { slots, cpus } = capacity;
     const places = new Places({ config, digest, slots, cpus, driver, shellsAtOnce, state: chronicle.state, log });
+    if (config.memoryMib !== undefined && !places.cgroups.bound((capacity.memoryMiB - capacity.reserveMiB) * 2 ** 20))
+      log.warn({ memoryMiB: config.memoryMib }, 'nothing holds microVMs to the memory of this setting');
     const disks = new Disks({ directory: join(config.hostDir, 'disks'), log });
     const density = new DensityWatch({ config, group: places.cgroups.groupOf(), log });
     let fenced: Promise<unknown> = Promise.resolve();
@@ -206,6 +213,21 @@ export class HostAgent {
       nowMs: () => performance.now(),
     });
     density.listen(({ readings }) => idle.round(readings));
+    const waits = new WaitWatch({
+      isGuaranteed: (id) => {
+        const live = manager.liveOf(id);
+        return live && classOf(live.record.spec) === 'guaranteed';
+      },
+      nowMs: () => performance.now(),
+    });
+    density.listen(({ readings }) => waits.round(readings));
+    const guards = new GuardKeeper({
+      ...{ admission, waits, log },
+      gauges: new HostGauges(places.cgroups),
+      reclaimer: new MemoryReclaimer(manager, places.cgroups, context),
+      nowMs: () => performance.now(),
+      wallMs: () => clock.now(),
+    });
     const consoleLog = new ConsoleLog(manager, chronicle.state, folders);
     await takeOver(manager, lease, config, log);
     // Whoever registers must not hold what may run elsewhere by now.
@@ -216,6 +238,7 @@ export class HostAgent {
     places.slots.start();
     disks.warm(ROOT_DISK_MIB);
     density.start();
+    guards.start();
     const { slots: keeper, cgroups } = places;
     const fabric = await places.fabric();
     const ledger = new Ledger({
@@ -252,8 +275,19 @@ export class HostAgent {
         places,
         metadata,
         ledger,
+        guards,
       },
     );
+  }
+
+  /** What its reports say of promises and of what keeps them. */
+  promises(): Pick<DensityReport, 'guaranteed' | 'guards'> {
+    const { admission, parts } = this;
+    const commitment = admission.guaranteed();
+    return {
+      guaranteed: { commitment, headroom: guaranteedHeadroom(admission.capacity, commitment) },
+      guards: parts.guards.report(),
+    };
   }
 
   /** Ends and removes what no record owns. For later, in the background: serving comes first. */
@@ -289,6 +323,7 @@ export class HostAgent {
     await manager.drain(DRAIN_MS);
     chronicle.end();
     lease.stop();
+    parts.guards.stop();
     await density.stop();
     await parts.metadata?.close();
     await parts.places.close(manager.liveCount);

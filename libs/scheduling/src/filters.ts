@@ -58,7 +58,7 @@ export const FILTERS: readonly Filter[] = [
     concerns: (demand) => demand.class === 'guaranteed',
     passes: ({ freeGuaranteed: free }, { demand }) => free.vcpus >= demand.vcpus && free.memoryMiB >= demand.memoryMiB,
     detail: ({ freeGuaranteed: free }) =>
-      `${round(free.vcpus)} vCPUs and ${round(free.memoryMiB)} MiB can still be guaranteed`,
+      `${round(free.vcpus)} vCPUs, ${round(free.memoryMiB)} MiB left`,
     remedy: 'ask for the class bestEffort, or raise what the host class may guarantee',
   },
   {

@@ -62,6 +62,7 @@ function describe(out: Output, microvm: Microvm): void {
     ],
     ['schedule', scheduleOf(microvm)],
     ['protected', microvm.deleteProtection ? 'from being deleted' : null],
+    ['class', microvm.class],
     ['exit', microvm.exit ? `${microvm.exit.reason} at ${clock(microvm.exit.at)}: ${microvm.exit.message}` : null],
     ['created', clock(microvm.createdAt)],
     ['updated', `${clock(microvm.updatedAt)}, revision ${microvm.revision}`],

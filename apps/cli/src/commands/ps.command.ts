@@ -58,6 +58,7 @@ const columns = (now: number): Column<Microvm>[] => [
   { title: 'NAME', value: ({ name }) => name },
   // The content that it is pinned to is for `inspect`.
   { title: 'IMAGE', value: ({ image }) => parseImageReference(image).name },
+  { title: 'CLASS', value: ({ class: of }) => of },
   { title: 'STATE', value: ({ state }) => state },
   { title: 'HOST', value: ({ hostId }) => hostId },
   { title: 'PID', value: ({ pid }) => pid, align: 'right' },

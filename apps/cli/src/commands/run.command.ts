@@ -28,6 +28,7 @@ interface RunOptions extends PlacementOptions {
   cmdline?: string;
   label?: Record<string, string>;
   tenant?: string;
+  class?: MicrovmSpecInput['class'];
   restart?: MicrovmSpecInput['restartPolicy'];
   onHostLoss?: MicrovmSpecInput['onHostLoss'];
   ttl?: number;
@@ -67,6 +68,12 @@ export function addRunCommand(program: Command): void {
     .option('--cmdline <text>', 'kernel command line')
     .option('--label <key=value>', 'a label; may be repeated', labelOption)
     .option('--tenant <name>', 'its owner')
+    .addOption(
+      new Option('--class <class>', 'guaranteed (default), or what takes the rest and may be evicted').choices([
+        'guaranteed',
+        'bestEffort',
+      ]),
+    )
     .option('--restart <policy>', 'never, on-failure or always')
     .option('--on-host-loss <what>', 'keep or reschedule')
     .option('--max-restarts <n>', 'how often in a row it is started again', wholeNumber(0))
@@ -118,6 +125,7 @@ export function addRunCommand(program: Command): void {
         cmdline: options.cmdline,
         labels: options.label,
         tenant: options.tenant,
+        class: options.class,
         restartPolicy: options.restart,
         onHostLoss: options.onHostLoss,
         maxRestarts: options.maxRestarts,

@@ -12,6 +12,9 @@ export class CgroupError extends Error {
   override readonly name = 'CgroupError';
 }
 
+/** How many services of this host its microVMs outweigh. */
+const SERVICES_WEIGHT = 8;
+
 interface Placed extends Hierarchy {
   /** The agent's own directory there. */
   directory: string;
@@ -32,6 +35,7 @@ export class Cgroups {
   readonly missing: { controller: Controller; reason: string }[] = [];
   readonly #placed: Placed[] = [];
   readonly #written = new Map<number, string>();
+  #bounded = false;
 
   private constructor(private readonly parts: CgroupsParts) {}
 
@@ -76,6 +80,7 @@ export class Cgroups {
         wanted = wanted.filter((controller) => !placed.controllers.includes(controller));
       }
     }
+    for (const placed of this.#placed) this.#weigh(placed);
     for (const controller of wanted) {
       const reason = reasons.get(controller) ?? 'no cgroup hierarchy offers it to this agent';
       this.missing.push({ controller, reason });
@@ -99,6 +104,21 @@ export class Cgroups {
   }
 
   /**
+   * microVMs together weigh as much as so many services of their host: on a busy one the guaranteed must not wait for what runs beside
+   * them. Not more: best effort alone must leave the agent and the control plane enough to go on.
+   */
+  #weigh({ version, controllers, directory }: Placed): void {
+    if (!controllers.includes('cpu')) return;
+    const [name, value] =
+      version === 1 ? ['cpu.shares', 1024 * SERVICES_WEIGHT] : ['cpu.weight', 100 * SERVICES_WEIGHT];
+    try {
+      writeFileSync(join(directory, name), String(value));
+    } catch (error) {
+      this.parts.log.warn({ reason: (error as Error).message }, 'microVMs have the weight of one service');
+    }
+  }
+
+  /**
    * In v2 a group holds processes or groups. Below the root, where that is ours to use: under the agent's own group, microVMs that
    * outlive it would keep a service manager from starting the next agent there. Else below its own, if the agent can move aside.
    */
@@ -118,6 +138,56 @@ export class Cgroups {
       if (controllers.length > 0) return { ...hierarchy, controllers, directory };
     }
     return undefined;
+  }
+
+  /**
+   * Bounds the memory of all slots together, so that what microVMs take is what the host lends them, and not more. False: no memory
+   * controller takes it.
+   */
+  bound(memoryBytes: number): boolean {
+    const placed = this.#memoryGroup();
+    if (!placed) return false;
+    try {
+      writeFileSync(placed.limitFile, String(memoryBytes));
+      this.#bounded = true;
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
+  /** Of what all slots together may take: how much is left; undefined where they are not bounded. */
+  memory(): { limitBytes: number; availableBytes: number } | undefined {
+    const placed = this.#bounded ? this.#memoryGroup() : undefined;
+    if (!placed) return undefined;
+    try {
+      const limitBytes = Number(readFileSync(placed.limitFile, 'latin1'));
+      const used = Number(readFileSync(placed.usageFile, 'latin1'));
+      // The kernel drops what files have left here before it lacks anything.
+      const stat = readFileSync(placed.statFile, 'latin1');
+      const dropped = Number(/^(?:total_)?inactive_file (\d+)/m.exec(stat)?.[1] ?? 0);
+      return { limitBytes, availableBytes: Math.max(0, limitBytes - used + dropped) };
+    } catch {
+      return undefined;
+    }
+  }
+
+  /** Bytes that the process of a slot holds, what the kernel keeps for it included; undefined where nobody counts. */
+  heldBytes(slot: Pick<Slot, 'cgroup'>): number | undefined {
+    const group = this.#memoryGroup(slot.cgroup);
+    const text = group && textOf(group.usageFile);
+    return text === undefined ? undefined : Number(text);
+  }
+
+  #memoryGroup(below = ''): { limitFile: string; usageFile: string; statFile: string } | undefined {
+    const placed = this.#placed.find(({ controllers }) => controllers.includes('memory'));
+    if (!placed) return undefined;
+    const names =
+      placed.version === 1 ? ['memory.limit_in_bytes', 'memory.usage_in_bytes'] : ['memory.max', 'memory.current'];
+    const [limitFile, usageFile, statFile] = [...names, 'memory.stat'].map((name) =>
+      join(placed.directory, below, name),
+    ) as [string, string, string];
+    return { limitFile, usageFile, statFile };
   }
 
   /** Directories of a slot, made where they are not there yet, for a process to be put into. @throws CgroupError */
@@ -290,14 +360,14 @@ function removeGroup(path: string): void {
   }
 }
 
-function wordsOf(path: string): string[] {
+function textOf(path: string): string | undefined {
   try {
-    return readFileSync(path, 'latin1')
-      .split(/\s+/)
-      .filter((word) => word !== '');
+    return readFileSync(path, 'latin1');
   } catch {
-    return [];
+    return undefined;
   }
 }
+
+const wordsOf = (path: string): string[] => (textOf(path) ?? '').split(/\s+/).filter((word) => word !== '');
 
 const codeOf = (error: unknown): string => (error as NodeJS.ErrnoException).code ?? (error as Error).message;

@@ -78,6 +78,7 @@ export class DensityService implements OnApplicationBootstrap {
     bus.publish(densityReport(agent.hostId), {
       ...figures,
       ...(isTurn ? { tenants } : {}),
+      ...agent.promises(),
       occupancy: this.#occupancy(),
     });
     for (let i = 0; i < round.readings.length; i += CHUNK) {

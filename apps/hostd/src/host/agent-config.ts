@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { natsSettings } from '#bus';
-import { HostId } from '#protocol';
+import { DEFAULT_HOST_CLASS, HostClassName, HostId } from '#protocol';
 import { parseNetwork, sizeOf } from '../network/ipv4';
 
 /** The repository or installation folder: what paths of built files start from. Same depth in source and build. */
@@ -34,6 +34,10 @@ export const AgentConfig = z.object({
   /** Where run folders go; must be a tmpfs. Default: /run/volley or /dev/shm. */
   runDir: z.string().optional(),
   slots: count.optional(),
+  /** Memory of this machine that is there for microVMs and the agent, MiB; their cgroup holds microVMs to it. Default: all. */
+  memoryMib: count.optional(),
+  /** Class of this host: how far it is promised, and when its guards shut, is decided for all hosts of a class together. */
+  hostClass: HostClassName.default(DEFAULT_HOST_CLASS),
   /** Kept back for the host itself. */
   reserveMib: mebibytes.optional(),
   overcommitCpu: ratio.default(10),

@@ -10,9 +10,10 @@ import { defaultReserveMiB, defaultSlots, openFilesLimit, type AgentConfig } fro
 
 /** What this machine has, and how far the settings let it be promised. */
 export function capacityOf(
-  config: Pick<AgentConfig, 'slots' | 'reserveMib' | 'overcommitCpu' | 'overcommitMemory'>,
+  config: Pick<AgentConfig, 'slots' | 'memoryMib' | 'reserveMib' | 'overcommitCpu' | 'overcommitMemory'>,
 ): Capacity {
-  const memoryMiB = Math.floor(parseMeminfo(readFileSync('/proc/meminfo', 'latin1')).totalKiB / 1024);
+  const totalMiB = Math.floor(parseMeminfo(readFileSync('/proc/meminfo', 'latin1')).totalKiB / 1024);
+  const memoryMiB = Math.min(totalMiB, config.memoryMib ?? totalMiB);
   const reserveMiB = config.reserveMib ?? defaultReserveMiB(memoryMiB);
   return {
     slots: config.slots ?? defaultSlots(memoryMiB, reserveMiB, openFilesLimit()),

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import type { Exit, GuestNetwork, HostFact, StartTimings } from '#protocol';
+import type { Exit, GuestNetwork, HostFact, StartTimings, TuningRecord } from '#protocol';
 import type { IncarnationRecord, OutboxFact } from '../journal/host-record';
 
 type Taken = Omit<Extract<HostFact, { type: 'snapshotTaken' }>, 'type' | 'hostId' | 'epoch'>;
@@ -69,6 +69,12 @@ export class Facts {
   ): OutboxFact {
     const fact: HostFact = { type: 'commandFailed', ...this.#of(incarnation), command, reason };
     return this.#fact(incarnation, `failed-${commandId}`, fact);
+  }
+
+  /** Its host has changed it on its own account. Each change is a fact of its own. */
+  tuned(incarnation: IncarnationRecord, tuning: TuningRecord, reason: string): OutboxFact {
+    const fact: HostFact = { type: 'tuned', ...this.#of(incarnation), tuning, reason };
+    return this.#fact(incarnation, `tuned-${randomBytes(6).toString('hex')}`, fact);
   }
 
   /** Each observation is a fact of its own: it was made at another time. */

@@ -1,9 +1,10 @@
 import type { Logger } from 'pino';
 import type { Permit } from '#concurrency';
 import { VmmGoneError, type ExitReport, type MicrovmProcess, type VmmIdentity } from '#microvm';
-import { wantedDevices, type Exit, type GuestNetwork, type StartTimings } from '#protocol';
+import { classOf, wantedDevices, type Exit, type GuestNetwork, type StartTimings } from '#protocol';
 import { deviceReadingOf } from '../density/device-reading';
 import type { RunNews } from '../density/run-news';
+import { takeFirstWhenOutOfMemory } from '../guards/oom-preference';
 import type { IncarnationRecord, OutboxFact, PendingCommand } from '../journal/host-record';
 import type { AgentContext } from './agent-context';
 import { abortable, within } from './deadline';
@@ -214,6 +215,10 @@ export class LiveIncarnation {
 
   #attach(process: MicrovmProcess): void {
     this.#process = process;
+    if (classOf(this.record.spec) === 'bestEffort') {
+      const failure = takeFirstWhenOutOfMemory(process.identity.pid);
+      if (failure !== undefined) this.#log.warn({ reason: failure }, 'the kernel may take others before this one');
+    }
     void process.exited.then((report) => this.#finish(report));
     if (this.#cause) this.#kill();
   }

@@ -1,5 +1,5 @@
 import { KeyedQueue, Pacer } from '#concurrency';
-import { OperationError, SHARED, stopTimeoutMs, wantedDevices, type Coresidency, type Exit } from '#protocol';
+import { classOf, OperationError, SHARED, stopTimeoutMs, wantedDevices, type Coresidency, type Exit } from '#protocol';
 import type { Grant } from '#scheduling';
 import type { IdleCandidate } from '../idle/idle-watch';
 import { keepsDisks } from '../disks/disk-plan';
@@ -363,6 +363,15 @@ export class MicrovmManager {
     if (chronicle.record({ pending: { microvmId, epoch, command } })) this.#do(live, command);
   }
 
+  /** Puts its memory on the disk on this host's own account; the fact that it is suspended tells the message. */
+  suspendFor(microvmId: string, message: string): void {
+    const live = this.#live.get(microvmId);
+    if (!live || live.isEnding) return;
+    const { epoch } = live.record;
+    const command: PendingCommand = { type: 'suspend', commandId: `reclaim.${microvmId}.${epoch}`, idle: message };
+    if (this.context.chronicle.record({ pending: { microvmId, epoch, command } })) this.#do(live, command);
+  }
+
   /** Ends it at once and removes everything of it when it has ended. */
   #erase(record: IncarnationRecord): void {
     const { microvmId } = record;
@@ -482,6 +491,11 @@ export class MicrovmManager {
     return items;
   }
 
+  /** Everything that has not ended. */
+  living(): Iterable<LiveIncarnation> {
+    return this.#live.values();
+  }
+
   /** The running VMM of a microVM, if there is one. */
   liveOf(microvmId: string): LiveIncarnation | undefined {
     return this.#live.get(microvmId);
@@ -510,7 +524,7 @@ function grantOf({
   coresidency = SHARED,
 }: Pick<IncarnationRecord, 'spec'> & { coresidency?: Coresidency | undefined }): Grant {
   const { vcpus, memoryMiB, tenant } = spec;
-  return { vcpus, memoryMiB, tenant, coresidency };
+  return { vcpus, memoryMiB, tenant, coresidency, class: classOf(spec) };
 }
 
 /** Under which id an answer is kept: a question is answered anew each time. */

@@ -1,6 +1,15 @@
 import { hostContext, hostState, type HostLife } from '#lifecycle';
 import { SHARED, type DensityReport, type PlacementStep } from '#protocol';
-import { debitRow, HostTable, Occupants, stillInFlight, type Demand, type HostRow, type InFlight } from '#scheduling';
+import {
+  CLASSES,
+  debitRow,
+  HostTable,
+  Occupants,
+  stillInFlight,
+  type Demand,
+  type HostRow,
+  type InFlight,
+} from '#scheduling';
 import { hostStep, loadStep } from '../receipts/placement-steps';
 
 interface Known {
@@ -155,8 +164,8 @@ function rowOf({ life, report, reportedAt, inFlight }: Known): HostRow {
     },
     reportedAt,
     free: { slots, vcpus, memoryMiB },
-    freeGuaranteed: { vcpus, memoryMiB },
-    shutTo: [],
+    freeGuaranteed: { ...(report?.guaranteed?.headroom ?? { vcpus, memoryMiB }) },
+    shutTo: CLASSES.filter((one) => report?.guards?.gates[one].open === false),
     pressurePercent: Math.max(cpuSome ?? 0, memorySome ?? 0, ioSome ?? 0),
     occupants: new Occupants(
       (report?.occupancy?.tenants ?? []).map(({ tenant, microvms, coresidency = SHARED }) => ({

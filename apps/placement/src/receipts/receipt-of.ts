@@ -12,7 +12,7 @@ import {
 import { demandIn, type DecideStep } from './placement-steps';
 
 /** Verdicts in one answer, at most: with all their filters they then stay below what a message may hold. */
-export const VERDICTS_MOST = 1_000;
+export const VERDICTS_MOST = 900;
 
 export interface Telling {
   /** Of how many hosts it is told, at most; of those that were compared always. */

@@ -13,7 +13,7 @@ import { askedFor } from '../testing/demands';
 import { afterEvents, readyHost, reportOf } from '../../../../test/support/known-hosts';
 import type { DecideStep } from './placement-steps';
 import { ReceiptLog } from './receipt-log';
-import { receiptOf } from './receipt-of';
+import { receiptOf, VERDICTS_MOST } from './receipt-of';
 import { ReceiptReader } from './receipt-reader';
 
 const logger = pino({ level: 'silent' });
@@ -174,7 +174,7 @@ describeWithNats('receipts', () => {
     const { size } = fleet.book.table;
     expect([newer!.omitted, newer!.hosts.length]).toEqual([0, size]);
     expect(older!.omitted).toBeGreaterThan(0);
-    expect(older!.hosts.length).toBe(1_000 - size);
+    expect(older!.hosts.length).toBe(VERDICTS_MOST - size);
     expect(JSON.stringify({ receipts: [older, newer] }).length).toBeLessThan(1024 * 1024);
   });
 });

@@ -4,8 +4,9 @@ import { isCalm, tripOf, type GuardReading } from './readings';
 export const CLASSES: readonly MicrovmClass[] = ['guaranteed', 'bestEffort'];
 
 /**
- * When nobody says otherwise. CPU is left to those that are guaranteed: it can be shared in any parts, and they come first. Memory
- * cannot, so before it is short nothing more is let in, best effort earlier than the others.
+ * When nobody says otherwise. CPU can be shared in any parts and the guaranteed come first, so only their waiting counts: that somebody
+ * waits, which is CPU pressure, is what best effort is for. Memory cannot, so before it is short nothing more is let in, best effort
+ * earlier than the others.
  */
 export const DEFAULT_GUARDS: Record<MicrovmClass, GuardLimits> = {
   guaranteed: {
@@ -13,7 +14,6 @@ export const DEFAULT_GUARDS: Record<MicrovmClass, GuardLimits> = {
     availableMemory: { shut: 4, open: 6 },
   },
   bestEffort: {
-    cpuPressure: { shut: 95, open: 80 },
     memoryPressure: { shut: 5, open: 1 },
     vcpuWait: { shut: 5, open: 2.5 },
     availableMemory: { shut: 12, open: 15 },

@@ -1,0 +1,143 @@
+import type { Logger } from 'pino';
+import type { GuardReport, Guards, MicrovmClass } from '#protocol';
+import {
+  CLASSES,
+  gatesAfter,
+  OPEN_GATES,
+  reclaim,
+  RECLAIM_IDLE,
+  type Admission,
+  type Gates,
+  type GuardReading,
+  type ReclaimAction,
+  type ReclaimCandidate,
+} from '#scheduling';
+import type { HostGauges } from './host-gauges';
+import type { WaitWatch } from './wait-watch';
+
+/** How often the host is looked at, ms. Memory can be gone within a second. */
+const LOOK_MS = 250;
+/** Above so much available memory, percent, nobody is asked what could be taken back: there may be thousands. */
+const PLENTY = 15;
+
+/** What can be done to a microVM for its memory. Each tells its history why. */
+export interface Reclaimer {
+  candidates(): Omit<ReclaimCandidate, 'idleMs'>[];
+  balloon(microvmId: string, mib: number, reason: string): void;
+  suspend(microvmId: string, reason: string): void;
+  /** Ends it at once. */
+  evict(microvmId: string, reason: string): void;
+}
+
+export interface GuardKeeperParts {
+  gauges: Pick<HostGauges, 'read'>;
+  waits: Pick<WaitWatch, 'guaranteedWait' | 'idleMs'>;
+  admission: Pick<Admission, 'guard'>;
+  reclaimer: Reclaimer;
+  /** Steady clock, ms. */
+  nowMs: () => number;
+  /** Wall clock, ms. */
+  wallMs: () => number;
+  log: Logger;
+}
+
+/**
+ * Looks at the host a few times a second, shuts and opens its admission, and takes memory back before the kernel has to. What is to be
+ * done is decided by pure functions of libs/scheduling; here it is done, counted and said.
+ */
+export class GuardKeeper {
+  #gates: Gates = OPEN_GATES;
+  #guards: Guards = {};
+  readonly #since: Record<MicrovmClass, number>;
+  #reading: GuardReading;
+  #reclaim = RECLAIM_IDLE;
+  #hasBalloons = false;
+  readonly #reclaimed = { ballooned: 0, suspended: 0, evicted: 0 };
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(private readonly parts: GuardKeeperParts) {
+    const now = parts.wallMs();
+    this.#since = { guaranteed: now, bestEffort: now };
+    this.#reading = this.#read();
+  }
+
+  start(): void {
+    this.#timer = setInterval(() => {
+      try {
+        this.look();
+      } catch (error) {
+        this.parts.log.error({ err: error as Error }, 'the guards could not look at the host');
+      }
+    }, LOOK_MS);
+    this.#timer.unref();
+  }
+
+  stop(): void {
+    clearInterval(this.#timer);
+  }
+
+  /** From now on these limits hold; a class that is not among them has the default ones. */
+  limitBy(guards: Guards): void {
+    this.#guards = guards;
+  }
+
+  /** One look, and what follows from it. */
+  look(): void {
+    const { nowMs, reclaimer, waits } = this.parts;
+    this.#reading = this.#read();
+    this.#turn(gatesAfter(this.#gates, this.#reading, nowMs(), this.#guards));
+    if (this.#reading.availableMemory >= PLENTY && !this.#hasBalloons) return;
+    const candidates = reclaimer.candidates().map((one) => ({ ...one, idleMs: waits.idleMs(one.microvmId) }));
+    this.#hasBalloons = candidates.some(({ balloonMiB = 0 }) => balloonMiB > 0);
+    const { state, actions } = reclaim(this.#reclaim, this.#reading, candidates, nowMs());
+    this.#reclaim = state;
+    for (const action of actions) this.#act(action);
+  }
+
+  report(): GuardReport {
+    const gateOf = (of: MicrovmClass) => {
+      const { open, reason } = this.#gates[of];
+      return { open, since: this.#since[of], ...(reason === undefined ? {} : { reason }) };
+    };
+    return {
+      gates: { guaranteed: gateOf('guaranteed'), bestEffort: gateOf('bestEffort') },
+      reclaimed: { ...this.#reclaimed },
+      reading: this.#reading,
+    };
+  }
+
+  #read(): GuardReading {
+    return { ...this.parts.gauges.read(), vcpuWait: this.parts.waits.guaranteedWait() };
+  }
+
+  #turn(next: Gates): void {
+    const before = this.#gates;
+    this.#gates = next;
+    this.parts.admission.guard(next);
+    for (const one of CLASSES) {
+      if (before[one].open === next[one].open) continue;
+      this.#since[one] = this.parts.wallMs();
+      const { open, reason } = next[one];
+      this.parts.log.warn({ class: one, reason }, `admission ${open ? 'opens' : 'shuts'}`);
+    }
+  }
+
+  #act({ microvmId, step, mib, reason }: ReclaimAction): void {
+    const { reclaimer, log } = this.parts;
+    log.warn({ microvmId, step, mib, reason }, 'memory is taken back or given');
+    switch (step) {
+      case 'balloon':
+        this.#reclaimed.ballooned++;
+        this.#hasBalloons = true;
+        return reclaimer.balloon(microvmId, mib, reason);
+      case 'deflate':
+        return reclaimer.balloon(microvmId, 0, reason);
+      case 'suspend':
+        this.#reclaimed.suspended++;
+        return reclaimer.suspend(microvmId, reason);
+      case 'evict':
+        this.#reclaimed.evicted++;
+        return reclaimer.evict(microvmId, reason);
+    }
+  }
+}
