@@ -1,19 +1,15 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
-import { cpus } from 'node:os';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import type { ControlGroup } from '#density';
 import type { Slot } from '../slots/slot-layout';
 import { CONTROLLERS, hierarchiesHere, type Controller, type Hierarchy } from './hierarchies';
-import { filesOf, limitsOf, weightOfAll, type SlotLimits } from './slot-limits';
+import { filesOf, limitsOf, type SlotLimits } from './slot-limits';
 
 /** Thrown when a limit cannot be set: a microVM must not run without it. */
 export class CgroupError extends Error {
   override readonly name = 'CgroupError';
 }
-
-/** How many services of this host its microVMs outweigh. */
-const SERVICES_WEIGHT = 8;
 
 interface Placed extends Hierarchy {
   /** The agent's own directory there. */
@@ -42,7 +38,6 @@ export class Cgroups {
   static open(parts: CgroupsParts): Cgroups {
     const cgroups = new Cgroups(parts);
     cgroups.#place(parts.hierarchies ?? hierarchiesHere());
-    cgroups.#weigh();
     for (const one of cgroups.missing) parts.log.warn(one, 'microVMs cannot be limited by this controller');
     return cgroups;
   }
@@ -80,42 +75,14 @@ export class Cgroups {
         wanted = wanted.filter((controller) => !placed.controllers.includes(controller));
       }
     }
-    for (const placed of this.#placed) this.#weigh(placed);
     for (const controller of wanted) {
       const reason = reasons.get(controller) ?? 'no cgroup hierarchy offers it to this agent';
       this.missing.push({ controller, reason });
     }
   }
 
-  /** All microVMs together have a group, too, and without this they would have the weight of a single process of the host. */
-  #weigh(): void {
-    const placed = this.#placed.find(({ controllers }) => controllers.includes('cpu'));
-    if (!placed) return;
-    const { name, value } = weightOfAll(placed.version, cpus().length);
-    try {
-      writeFileSync(join(placed.directory, name), value);
-    } catch (error) {
-      this.parts.log.warn({ reason: codeOf(error) }, 'microVMs share the CPU weight of one process of this host');
-    }
-  }
-
   get #directoryName(): string {
     return `volley-${this.parts.name}`;
-  }
-
-  /**
-   * microVMs together weigh as much as so many services of their host: on a busy one the guaranteed must not wait for what runs beside
-   * them. Not more: best effort alone must leave the agent and the control plane enough to go on.
-   */
-  #weigh({ version, controllers, directory }: Placed): void {
-    if (!controllers.includes('cpu')) return;
-    const [name, value] =
-      version === 1 ? ['cpu.shares', 1024 * SERVICES_WEIGHT] : ['cpu.weight', 100 * SERVICES_WEIGHT];
-    try {
-      writeFileSync(join(directory, name), String(value));
-    } catch (error) {
-      this.parts.log.warn({ reason: (error as Error).message }, 'microVMs have the weight of one service');
-    }
   }
 
   /**
@@ -214,7 +181,7 @@ export class Cgroups {
       for (const { name, value, optional, costly } of filesOf(version, controllers, limits)) {
         const path = join(directory, slot.cgroup, name);
         if (optional && !existsSync(path)) continue;
-        if (costly && contentOf(path) === value) continue;
+        if (costly && textOf(path)?.trim() === value) continue;
         try {
           writeLimit(path, value, () => version === 2 && this.#enableAgain());
         } catch (error) {
@@ -302,14 +269,6 @@ function uselessness({ version, controllers }: Hierarchy, directory: string): st
   const files = filesOf(version, controllers, limitsOf({ memoryMiB: 1, vcpus: 1 }));
   if (files.some(({ name }) => existsSync(join(directory, name)))) return undefined;
   return `this kernel has none of ${files.map(({ name }) => name).join(', ')}`;
-}
-
-function contentOf(path: string): string | undefined {
-  try {
-    return readFileSync(path, 'latin1').trim();
-  } catch {
-    return undefined;
-  }
 }
 
 function writeLimit(path: string, value: string, makeSure: () => boolean): void {
