@@ -57,8 +57,7 @@ export const FILTERS: readonly Filter[] = [
     name: 'guaranteed',
     concerns: (demand) => demand.class === 'guaranteed',
     passes: ({ freeGuaranteed: free }, { demand }) => free.vcpus >= demand.vcpus && free.memoryMiB >= demand.memoryMiB,
-    detail: ({ freeGuaranteed: free }) =>
-      `${round(free.vcpus)} vCPUs, ${round(free.memoryMiB)} MiB left`,
+    detail: ({ freeGuaranteed: free }) => `${round(free.vcpus)} vCPUs, ${round(free.memoryMiB)} MiB left`,
     remedy: 'ask for the class bestEffort, or raise what the host class may guarantee',
   },
   {

@@ -11,6 +11,7 @@ import { table } from '../output/table';
 import { benchStart, type StartParameters, type StartResult } from './start.bench';
 import { surroundings } from './surroundings';
 import { addControlBenchCommand } from './control/control-bench.command';
+import { addMixBenchCommand } from './mix/mix-bench.command';
 import { addDensityBenchCommand } from './density/density-bench.command';
 import { addVmmBenchCommands } from './vmm/vmm-bench.command';
 
@@ -29,6 +30,7 @@ export function addBenchCommand(program: Command): void {
   addVmmBenchCommands(bench);
   addControlBenchCommand(bench);
   addDensityBenchCommand(bench);
+  addMixBenchCommand(bench);
   bench
     .command('start', { isDefault: true })
     .description('start many microVMs through the whole path, measure every step, and delete them again')

@@ -1,10 +1,11 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
+import { cpus } from 'node:os';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import type { ControlGroup } from '#density';
 import type { Slot } from '../slots/slot-layout';
 import { CONTROLLERS, hierarchiesHere, type Controller, type Hierarchy } from './hierarchies';
-import { filesOf, limitsOf, type SlotLimits } from './slot-limits';
+import { filesOf, limitsOf, weightOfAll, type SlotLimits } from './slot-limits';
 
 /** Thrown when a limit cannot be set: a microVM must not run without it. */
 export class CgroupError extends Error {
@@ -38,6 +39,7 @@ export class Cgroups {
   static open(parts: CgroupsParts): Cgroups {
     const cgroups = new Cgroups(parts);
     cgroups.#place(parts.hierarchies ?? hierarchiesHere());
+    cgroups.#weigh();
     for (const one of cgroups.missing) parts.log.warn(one, 'microVMs cannot be limited by this controller');
     return cgroups;
   }
@@ -78,6 +80,18 @@ export class Cgroups {
     for (const controller of wanted) {
       const reason = reasons.get(controller) ?? 'no cgroup hierarchy offers it to this agent';
       this.missing.push({ controller, reason });
+    }
+  }
+
+  /** All microVMs together have a group, too, and without this they would have the weight of a single process of the host. */
+  #weigh(): void {
+    const placed = this.#placed.find(({ controllers }) => controllers.includes('cpu'));
+    if (!placed) return;
+    const { name, value } = weightOfAll(placed.version, cpus().length);
+    try {
+      writeFileSync(join(placed.directory, name), value);
+    } catch (error) {
+      this.parts.log.warn({ reason: codeOf(error) }, 'microVMs share the CPU weight of one process of this host');
     }
   }
 

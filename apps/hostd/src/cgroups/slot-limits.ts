@@ -9,6 +9,8 @@ export const MEMORY_OVERHEAD_PART = 1 / 64;
 export const THREADS_OVERHEAD = 16;
 
 const CPU_PERIOD_US = 100_000;
+/** Of the CPUs, when host and microVMs want them all: so many times what one process of the host gets on each. */
+const MICROVMS_TO_PROCESS = 4;
 const MIB = 1024 * 1024;
 
 export interface SlotLimits {
@@ -32,6 +34,14 @@ export function limitsOf(spec: Pick<MicrovmSpec, 'memoryMiB' | 'vcpus' | 'limits
     threads: vcpus + THREADS_OVERHEAD,
     bestEffort: classOf(spec) === 'bestEffort',
   };
+}
+
+/** The weight of all microVMs of a host together. The kernel spreads the weight of a group over the CPUs on which it has something to do. */
+export function weightOfAll(version: 1 | 2, cpus: number): { name: string; value: string } {
+  const processes = MICROVMS_TO_PROCESS * cpus;
+  return version === 1
+    ? { name: 'cpu.shares', value: String(Math.min(262_144, 1_024 * processes)) }
+    : { name: 'cpu.weight', value: String(Math.min(10_000, 100 * processes)) };
 }
 
 /**

@@ -167,7 +167,7 @@ describeWithNats('receipts', () => {
     const reader = new ReceiptReader(journal);
     expect(await reader.read(['999999.0', '1.999999', 'an id of before', ''])).toEqual([]);
     const fleet = new BusyFleet(new SeededRandom(3), journal, 'instance-4');
-    for (let i = 0; i < 900; i++) fleet.book.heardOf(readyHost(`more-${i}`));
+    for (let i = 0; i < VERDICTS_MOST - 100; i++) fleet.book.heardOf(readyHost(`more-${i}`));
     while (fleet.made.length < 2) fleet.step();
     const ids = await Promise.all(fleet.made.map(({ id }) => id));
     const [older, newer] = await reader.read(ids);
