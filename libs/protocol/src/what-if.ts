@@ -65,7 +65,7 @@ export const WhatIfOutcome = z.strictObject({
   ...countsOf(Spread),
   /** Restarts and moves that never came, because what they follow on was refused. */
   neverCame: Spread,
-  /** Refused claims by the filter that most hosts failed; `host`: hosts refused it themselves. */
+  /** Refused claims by the filter that most hosts failed; `host`: hosts refused it themselves; `future`: an oracle did. */
   reasons: z.record(z.string(), Spread),
   tenants: z.record(z.string(), z.strictObject(countsOf(Spread))),
   /** How long those waited that were placed, ms. */
@@ -80,7 +80,7 @@ export const WhatIfOutcome = z.strictObject({
   }),
   /** Null: no usage is on record. */
   contention: WhatIfContention.nullable(),
-  /** Fewest of the hosts on which no more is refused than happened; null: not even on all of them, or not asked. */
+  /** Fewest of the hosts on which no more is refused than in the worst run of the base; null: not even on all of them, or not asked. */
   fewestHosts: z.int().nullable(),
 });
 export type WhatIfOutcome = z.infer<typeof WhatIfOutcome>;

@@ -15,7 +15,7 @@ export interface Scenario {
 export function capacityIn({ memoryRatio, cpuRatio }: Scenario): (description: HostDescription) => Capacity {
   return ({ slots, cpus, memoryMiB, reserveMiB, overcommit }) => ({
     ...{ slots, cpus, memoryMiB, reserveMiB },
-    overcommit: { cpu: cpuRatio ?? overcommit.cpu, memory: memoryRatio ?? overcommit.memory },
+    overcommit: { ...overcommit, cpu: cpuRatio ?? overcommit.cpu, memory: memoryRatio ?? overcommit.memory },
   });
 }
 

@@ -289,7 +289,8 @@ export class Replay {
     if (pending.over) return;
     pending.over = true;
     this.#refused.add(pending.claim.microvmId);
-    this.tally.refused(pending.claim, reason);
+    // An oracle leaves hosts out; what they would be short of is in the future.
+    this.tally.refused(pending.claim, this.options.oracle && reason === 'notExcluded' ? 'future' : reason);
   }
 
   /** It has its place, and how long is known now at the latest. */
