@@ -1492,12 +1492,17 @@ describe('a crash at any moment', () => {
   async function settled(agent: Agent): Promise<void> {
     const isSettled = (): boolean => {
       const { incarnations } = agent.journal.state;
-      // What went on removes its memory in the background.
-      if (agent.context.suspensions.list().some((id) => incarnations.get(id)?.phase !== 'suspended')) return false;
-      return [...incarnations.values()].every(({ phase, pending, erasing }) =>
-        phase === 'ended'
-          ? erasing === undefined
-          : ['running', 'paused', 'suspended'].includes(phase) && pending.length === 0,
+      // Removed in the background.
+      const drafts = ['templates', 'suspended'].flatMap((kind) =>
+        readdirSync(join(agent.directory, 'data', kind, 'drafts')),
+      );
+      const isSuspended = (id: string): boolean => incarnations.get(id)?.phase === 'suspended';
+      if (drafts.length > 0 || agent.folders.list().some(({ microvmId }) => isSuspended(microvmId))) return false;
+      if (agent.context.suspensions.list().some((id) => !isSuspended(id))) return false;
+      return [...incarnations.values()].every(
+        ({ phase, pending, erasing }) =>
+          erasing === undefined &&
+          (phase === 'ended' || (['running', 'paused', 'suspended'].includes(phase) && pending.length === 0)),
       );
     };
     for (let waited = 0; !isSettled(); waited++) {

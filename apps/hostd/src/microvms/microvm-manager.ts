@@ -228,13 +228,16 @@ export class MicrovmManager {
   }
 
   #bringToLife(record: IncarnationRecord): LiveIncarnation {
-    const { microvmId } = record;
+    const { microvmId, epoch } = record;
     const live = new LiveIncarnation(this.context, record);
     this.#live.set(microvmId, live);
     void live.ended.then(() => {
       if (this.#live.get(microvmId) === live) this.#live.delete(microvmId);
-      if (record.phase !== 'ended') return; // suspended
+      // Of a suspended one nothing is kept but its memory and disks.
+      if (record.phase !== 'ended') return this.#job(microvmId, () => this.context.folders.remove(microvmId, epoch));
       this.#ended++;
+      // What it was suspended to, or went on from, is of no use to what is started afresh.
+      this.#job(microvmId, () => this.context.suspensions.remove(microvmId));
       this.#dropOldRemains();
     });
     return live;

@@ -39,7 +39,8 @@ export async function reclaimOrphans(parts: OrphanParts): Promise<OrphanReport> 
     (parts.kill ?? ((pid: number) => void process.kill(pid, 'SIGKILL')))(vmm.pid);
   }
   for (const { microvmId, epoch, path } of folders.list()) {
-    if (incarnationOf(state, microvmId, epoch)) continue;
+    const owner = incarnationOf(state, microvmId, epoch);
+    if (owner && owner.phase !== 'suspended') continue;
     report.folders.push(path);
     log.warn({ path }, 'a run folder that no record of the journal owns is removed');
     await folders.remove(microvmId, epoch);

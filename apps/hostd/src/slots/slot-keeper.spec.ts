@@ -124,6 +124,18 @@ describe('the places of a host', () => {
     expect(keeper.free).toBe(99);
   });
 
+  it('have more shells ready while pools want them, and give back what is too many', async () => {
+    await make({ warmShells: 2 });
+    keeper.keepMore(5);
+    await until(() => keeper.shells === 7);
+    keeper.takeShell(took(), 0);
+    await until(() => keeper.shells === 7);
+    expect(keeper.shellMs).toBeGreaterThan(0);
+    keeper.keepMore(0);
+    await until(() => keeper.shells === 2 && keeper.free === 99);
+    expect(shells.filter(({ discarded }) => discarded)).toHaveLength(5);
+  });
+
   it('have shells where the starts that come find them', async () => {
     await make({ warmShells: 4 });
     const withTap = (): number =>

@@ -13,6 +13,10 @@ export const SHELL_FILE_BYTES = 16 * 1024 ** 3;
 /** Descriptors of a VMM: those it is born with, one for each device and for each connection of its guest's vsock. */
 const OPEN_FILES = 1_024;
 const RETRY_MS = 1_000;
+/** Of a shell's making, before one was made. */
+const FIRST_GUESS_MS = 10;
+/** Weight of the newest in the mean. */
+const NEWEST_COUNTS = 0.2;
 /** After something was taken that is made ahead: several starts in a row are served first. */
 const REFILL_MS = 20;
 /** Free slots that have a tap, kept ready for starts that want a network. */
@@ -61,6 +65,9 @@ export class SlotKeeper {
   #scrubbing = 0;
   readonly #demand: ShellDemand;
   #making = false;
+  /** Shells kept ready beyond those that are kept always. */
+  #more = 0;
+  #makeMs = FIRST_GUESS_MS;
   #work: Promise<void> = Promise.resolve();
   /** Are told when there is a shell more. */
   readonly #wantShell = new Set<() => void>();
@@ -117,6 +124,17 @@ export class SlotKeeper {
 
   slot(number: number): Slot {
     return this.parts.layout(number);
+  }
+
+  /** Keeps so many shells ready beyond those that are kept always. */
+  keepMore(count: number): void {
+    this.#more = count;
+    this.#refill();
+  }
+
+  /** How long a shell takes to be made, ms. */
+  get shellMs(): number {
+    return this.#makeMs;
   }
 
   /** Takes a place for a start, with the host ports that it wants, or says why that cannot be. */
@@ -312,11 +330,12 @@ export class SlotKeeper {
   }
 
   async #makeShells(): Promise<void> {
-    const { warmShells, shellsAtOnce } = this.parts;
+    const { shellsAtOnce } = this.parts;
     this.#moveShells();
+    this.#endSurplus();
     let making = 0;
     const maker = async (): Promise<void> => {
-      while (!this.#stopped && this.#shells.size + making < warmShells) {
+      while (!this.#stopped && this.#shells.size + making < this.#wanted) {
         const number = this.#nextForShell();
         if (number === undefined || !this.#pool.claim(number)) return;
         making++;
@@ -332,7 +351,7 @@ export class SlotKeeper {
 
   /** Resolves when a shell waits for a start, or after `ms`, or at once where none are made. */
   async shellReady(ms: number): Promise<void> {
-    if (this.#shells.size > 0 || this.#stopped || this.parts.warmShells === 0) return;
+    if (this.#shells.size > 0 || this.#stopped || this.#wanted === 0) return;
     this.#refill();
     await new Promise<void>((resolve) => {
       const end = (): void => {
@@ -364,7 +383,7 @@ export class SlotKeeper {
    */
   #moveShells(): void {
     let missing = Math.min(
-      this.#demand.network - this.#shellsWithTap() - (this.parts.warmShells - this.#shells.size),
+      this.#demand.network - this.#shellsWithTap() - (this.#wanted - this.#shells.size),
       this.#pool.lowest({ tap: true, shell: false }) === undefined ? 0 : Infinity,
     );
     for (const [number, shell] of this.#shells) {
@@ -378,11 +397,28 @@ export class SlotKeeper {
     }
   }
 
+  get #wanted(): number {
+    return this.parts.warmShells + this.#more;
+  }
+
+  /** What fewer starts need than before is given back, down to what is wanted now. */
+  #endSurplus(): void {
+    for (const [number, shell] of this.#shells) {
+      if (this.#shells.size <= this.#wanted) return;
+      if (!this.#pool.claim(number)) continue;
+      this.#forgetShell(number);
+      shell.discard();
+      void shell.ended.then(() => this.#pool.give(number));
+    }
+  }
+
   async #makeShell(number: number): Promise<void> {
     const slot = this.slot(number);
+    const beganAt = performance.now();
     let ready = false;
     try {
       const shell = await this.parts.driver.prepare(this.shellSpec(slot, SHELL_FILE_BYTES));
+      this.#makeMs += (performance.now() - beganAt - this.#makeMs) * NEWEST_COUNTS;
       if (this.#stopped) {
         shell.discard();
         return await shell.ended;

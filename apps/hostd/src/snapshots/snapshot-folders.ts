@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync, rmSync, statfsSync } from 'node:fs';
+import { mkdirSync, readdirSync, renameSync, rmSync, statfsSync } from 'node:fs';
 import { mkdir, open, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 
@@ -21,6 +21,7 @@ const DRAFTS = 'drafts';
 /** Folders of snapshots by an id: each is there whole, or not at all. What an agent that died has left half is removed at start. */
 export class SnapshotFolders {
   readonly #begun = new Set<string>();
+  #removed = 0;
 
   constructor(private readonly parts: SnapshotFoldersParts) {
     rmSync(join(parts.directory, DRAFTS), { recursive: true, force: true });
@@ -63,7 +64,7 @@ export class SnapshotFolders {
   async keep(id: string): Promise<string> {
     const path = this.pathOf(id);
     await syncFolder(this.#draftOf(id));
-    await rm(path, { recursive: true, force: true });
+    await this.remove(id);
     await rename(this.#draftOf(id), path);
     await syncFolder(this.parts.directory);
     this.#begun.delete(id);
@@ -75,9 +76,16 @@ export class SnapshotFolders {
     this.#begun.delete(id);
   }
 
-  /** Who has its files open or mapped keeps them. */
+  /** Gone at once, before the next of this id can come. Who has its files open or mapped keeps them. */
   async remove(id: string): Promise<void> {
-    await rm(this.pathOf(id), { recursive: true, force: true });
+    const leaving = join(this.parts.directory, DRAFTS, `${id}.${++this.#removed}`);
+    try {
+      renameSync(this.pathOf(id), leaving);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return;
+      throw error;
+    }
+    await rm(leaving, { recursive: true, force: true });
   }
 
   #draftOf(id: string): string {

@@ -2,32 +2,52 @@ import { Controller, Inject, type OnApplicationBootstrap, type OnApplicationShut
 import { BusClient, Handles } from '#bus';
 import { syncTemplates, templatesChanged } from '#protocol';
 import { HostAgent } from '../host-agent';
+import { WarmPools } from '../pools/warm-pools';
 
 /** How often the templates of this host are compared with those on record, should a change have been missed, ms. */
 const COMPARE_MS = 10_000;
 const RETRY_MS = 2_000;
+/** How often the pools follow the demand, ms. */
+const ADJUST_MS = 500;
+/** Jailed processes that all pools of a host may keep: about 0.7 MiB each. */
+const POOLS_MOST = 512;
 
-/** Tells the controllers which templates are here, and gives up what nobody wants any more. */
+/** Tells the controllers which templates are here, gives up what nobody wants any more, and keeps the pools of the rest. */
 @Controller()
 export class TemplateLink implements OnApplicationBootstrap, OnApplicationShutdown {
   #timer: NodeJS.Timeout | undefined;
   #comparing = false;
   #again = false;
   #stopped = false;
+  #adjustments: NodeJS.Timeout | undefined;
+  readonly #pools: WarmPools;
 
   constructor(
     @Inject(HostAgent) private readonly agent: HostAgent,
     @Inject(BusClient) private readonly bus: BusClient,
-  ) {}
+  ) {
+    const { slots, log } = agent;
+    this.#pools = new WarmPools({
+      keepMore: (count) => slots.keepMore(count),
+      makeS: () => slots.shellMs / 1_000,
+      most: POOLS_MOST,
+      nowS: () => performance.now() / 1_000,
+      log,
+    });
+  }
 
   onApplicationBootstrap(): void {
     this.agent.templates.onChange(() => this.#soon());
+    this.agent.templates.onUse((id) => this.#pools.arrived(id));
+    this.#adjustments = setInterval(() => this.#pools.adjust(), ADJUST_MS);
+    this.#adjustments.unref();
     this.#soon();
   }
 
   onApplicationShutdown(): void {
     this.#stopped = true;
     clearTimeout(this.#timer);
+    clearInterval(this.#adjustments);
   }
 
   @Handles(templatesChanged)
@@ -54,8 +74,13 @@ export class TemplateLink implements OnApplicationBootstrap, OnApplicationShutdo
     this.#again = false;
     let next = COMPARE_MS;
     try {
-      const { drop } = await this.bus.call(syncTemplates, { hostId, held: templates.list() }, { values: { hostId } });
+      const { drop, pools } = await this.bus.call(
+        syncTemplates,
+        { hostId, held: templates.list() },
+        { values: { hostId } },
+      );
       for (const id of drop) await templates.remove(id);
+      this.#pools.setPolicies(new Map(pools.map(({ templateId, policy }) => [templateId, policy])));
     } catch (error) {
       log.debug({ err: error as Error }, 'templates are not compared yet');
       next = RETRY_MS;

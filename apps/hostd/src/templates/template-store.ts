@@ -46,6 +46,7 @@ export class TemplateStore {
   readonly #verified = new Map<string, string>();
   readonly #verifying = new Map<string, Promise<HeldTemplate>>();
   readonly #listeners: (() => void)[] = [];
+  #used: (id: string) => void = () => undefined;
 
   /** Opens the store. What is no template is removed. */
   constructor(private readonly parts: TemplateStoreParts) {
@@ -65,6 +66,11 @@ export class TemplateStore {
   /** Called when templates have come or gone. */
   onChange(listener: () => void): void {
     this.#listeners.push(listener);
+  }
+
+  /** Told of every clone that starts. */
+  onUse(used: (id: string) => void): void {
+    this.#used = used;
   }
 
   /** Everything that is here or being written. */
@@ -149,6 +155,7 @@ export class TemplateStore {
         `template ${id} on this host is another one: it has the digest ${held.digest}`,
       );
     }
+    this.#used(id);
     if (this.#verified.get(id) === stampOf(held)) return held;
     // Many clones may ask at once; it is read for one of them.
     const verifying = this.#verifying.get(id) ?? this.#verify(held).finally(() => this.#verifying.delete(id));
