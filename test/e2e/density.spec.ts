@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { cpus } from 'node:os';
-import type { DensityReport, FleetDensity } from '#protocol';
+import type { DensityHistory, DensityReport, FleetDensity, MicrovmDensity, TenantUsage } from '#protocol';
 import { Fleet, until } from '../support/fleet';
 import { describeWithKvm } from '../support/kvm';
 import { natsServerMissing } from '../support/nats-server';
@@ -128,5 +128,43 @@ describeWithKvm('the parts of a host, with a hundred canaries and more', () => {
     expect(truthCores).toBeGreaterThan(0.05); // one of them is busy for 30 % of the time
     const offCores = Math.abs(parts.guestCores + parts.vmmCores - truthCores);
     expect((100 * offCores) / totalCores).toBeLessThan(3);
+  });
+
+  it('are told of one microVM and of a tenant, too', async () => {
+    const [one] = (await fleet.list()).filter(({ cmdline }) => cmdline.includes('touch'));
+    const { body } = await fleet.rest<MicrovmDensity>('GET', `/v1/microvms/${one!.id}/density`);
+    const rollup = textOf(`/proc/${one!.pid}/smaps_rollup`);
+    expect(percentOff(body.memory.residentKiB, kib(rollup, 'Rss'))).toBeLessThan(3);
+    expect(
+      percentOff(body.memory.guestKiB + body.overhead.vmmKiB, kib(rollup, 'Pss_Anon') + kib(rollup, 'Pss_Shmem')),
+    ).toBeLessThan(3);
+    expect(body.memory.guestKiB).toBeGreaterThan(TOUCHED_MIB * 1024);
+    expect(body.overhead.kernelKiB).toBeGreaterThan(body.overhead.pageTablesKiB + body.overhead.kernelStacksKiB);
+    const { tenant } = (await fleet.rest<{ tenant: TenantUsage }>('GET', '/v1/tenants/default/density')).body;
+    expect(tenant).toMatchObject({ microvms: pids.length, used: { measured: pids.length } });
+    expect(tenant.commitment.vcpus).toBe(pids.length);
+  });
+
+  it('are kept, also when the service that keeps them was killed', async () => {
+    const pointsOf = async (path: string) => {
+      const { body } = await fleet.rest<{ history: DensityHistory }>('GET', `${path}?step=10s`);
+      return body.history.points;
+    };
+    const { hostId } = await host();
+    const paths = ['/v1/density', `/v1/hosts/${hostId}/density`, '/v1/tenants/default/density'];
+    const isKept = async (): Promise<boolean> => {
+      const last = (await Promise.all(paths.map(pointsOf))).map((points) => points.at(-1)?.figures.microvms?.max);
+      return last.every((microvms) => microvms === pids.length);
+    };
+    await until('points of all are kept', isKept, 40_000);
+    const before = await pointsOf('/v1/density');
+    await fleet.kill9('volley-placement');
+    await until('the service is back', async () => (await pointsOf('/v1/density')).length >= before.length, 30_000);
+    expect((await pointsOf('/v1/density')).slice(0, before.length)).toEqual(before);
+    for (const { readings, figures } of before) {
+      const { min, mean, max, p99 } = figures.hostUsedMiB!;
+      expect(readings).toBeGreaterThan(0);
+      expect(min <= mean && mean <= max && p99 <= max && p99 >= mean).toBe(true);
+    }
   });
 });

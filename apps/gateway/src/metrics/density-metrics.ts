@@ -1,19 +1,21 @@
 import { Gauge, type Registry } from 'prom-client';
 import type { DensityReport, FleetDensity } from '#protocol';
+import { CountedMetric } from './counted-metric';
+import { fillGauge, only, type GaugeDefinition } from './gauge-definition';
+import { TenantMetrics } from './tenant-metrics';
 
-const MIB = 1024 * 1024;
+const KIB = 1024;
+const MIB = 1024 * KIB;
 
-/** One gauge: its help, and its values by what is in braces, read from a report. Null: not measured there. */
-interface Definition<Source> {
-  help: string;
-  /** Name of the label that tells the values apart; absent when there is one value. */
-  label?: string;
-  values: (source: Source) => Record<string, number | null>;
-}
+/** Without its total, and without the unit in the names of its parts. */
+const partsOf = (parts: object | null | undefined, unit: RegExp, scale: number): Record<string, number> =>
+  Object.fromEntries(
+    Object.entries(parts ?? {})
+      .filter(([name]) => !name.startsWith('total'))
+      .map(([name, value]: [string, number]) => [name.replace(unit, ''), value * scale]),
+  );
 
-const only = (value: number) => ({ '': value });
-
-const OF_HOST: Record<string, Definition<DensityReport>> = {
+const OF_HOST: Record<string, GaugeDefinition<DensityReport>> = {
   volley_host_microvms: { help: 'MicroVMs on a host.', values: (r) => only(r.microvms) },
   volley_host_slots: { help: 'Slots of a host.', label: 'kind', values: (r) => ({ ...r.slots }) },
   volley_host_capacity_cpus: { help: 'CPUs of a host.', values: (r) => only(r.capacity.cpus) },
@@ -57,20 +59,50 @@ const OF_HOST: Record<string, Definition<DensityReport>> = {
     help: 'MicroVMs of the mean size that still fit.',
     values: (r) => only(r.headroom.microvms),
   },
-  volley_host_vcpu_wait_percent: {
-    help: 'Time that vCPUs waited for a CPU.',
-    label: 'quantile',
-    values: (r) => ({ '0.5': r.vcpuWaitPercent.p50, '0.99': r.vcpuWaitPercent.p99 }),
+  volley_host_latest_vcpu_wait_ratio: {
+    help: 'Share of the time that vCPUs waited for a CPU: percentiles over the latest of each microVM.',
+    label: 'percentile',
+    values: (r) => ({ '50': r.vcpuWaitPercent.p50 / 100, '99': r.vcpuWaitPercent.p99 / 100 }),
   },
-  volley_host_pressure_percent: { help: 'PSI avg10.', label: 'kind', values: (r) => ({ ...r.pressure }) },
+  volley_host_pressure_ratio: {
+    help: 'PSI over ten seconds: share of the time in which work was held up.',
+    label: 'kind',
+    values: (r) =>
+      Object.fromEntries(Object.entries(r.pressure).map(([kind, v]) => [kind, v === null ? null : v / 100])),
+  },
   volley_host_density_timestamp_seconds: { help: 'When the host measured this.', values: (r) => only(r.at / 1000) },
-  volley_host_sampling_cpu_seconds: {
-    help: 'CPU that one round of measuring took.',
-    values: (r) => only(r.samplingCpuMs / 1000),
+  volley_host_memory_bytes: {
+    help: 'Where the memory of a host is: disjoint parts whose sum is all of it.',
+    label: 'part',
+    values: (r) => partsOf(r.memory, /KiB$/, KIB),
+  },
+  volley_host_cpu_cores: {
+    help: 'Where the CPU time of a host goes: disjoint parts whose sum is the number of its CPUs.',
+    label: 'part',
+    values: (r) => partsOf(r.cpu, /Cores$/, 1),
+  },
+  volley_host_marginal_cost_bytes: {
+    help: 'Memory that one more microVM takes beyond its own guest pages.',
+    values: (r) => only(r.marginalCost ? r.marginalCost.kib * KIB : null),
+  },
+  volley_host_fits_microvms: {
+    help: 'How many more microVMs of the mean size fit, by each of what they need.',
+    label: 'by',
+    values: (r) =>
+      r.fits
+        ? {
+            ...{ slots: r.fits.slots, vcpus: r.fits.vcpus, promisedMemory: r.fits.promisedMemory },
+            availableMemory: r.fits.availableMemory,
+          }
+        : {},
+  },
+  volley_host_memory_exhaustion_seconds: {
+    help: 'Time until the memory is used up if it goes on like this; absent without a trend.',
+    values: (r) => only(r.exhaustion?.seconds ?? null),
   },
 };
 
-const OF_FLEET: Record<string, Definition<FleetDensity['fleet']>> = {
+const OF_FLEET: Record<string, GaugeDefinition<FleetDensity['fleet']>> = {
   volley_fleet_microvms: { help: 'MicroVMs on all hosts.', values: (f) => only(f.microvms) },
   volley_fleet_slots: { help: 'Slots of all hosts.', label: 'kind', values: (f) => ({ ...f.slots }) },
   volley_fleet_commitment_vcpus: { help: 'vCPUs promised.', values: (f) => only(f.commitment.vcpus) },
@@ -93,10 +125,49 @@ const OF_FLEET: Record<string, Definition<FleetDensity['fleet']>> = {
   volley_fleet_headroom_slots: { help: 'Free slots.', values: (f) => only(f.headroom.slots) },
 };
 
-/** Density per host and of the fleet as gauges. */
+/** Counters of a host's agent; they begin anew with it. */
+const COUNTED = {
+  volley_host_vcpu_run_seconds_total: {
+    ...{ help: 'Time that vCPUs ran on a CPU.', type: 'counter' },
+    tell: (metric, labels, { vcpuRunSeconds }) => metric.count(labels, vcpuRunSeconds),
+  },
+  volley_host_vcpu_wait_seconds_total: {
+    ...{ help: 'Time that vCPUs wanted a CPU and had none.', type: 'counter' },
+    tell: (metric, labels, { vcpuWaitSeconds }) => metric.count(labels, vcpuWaitSeconds),
+  },
+  volley_host_sampling_cpu_seconds_total: {
+    ...{ help: 'CPU that measuring took.', type: 'counter' },
+    tell: (metric, labels, { samplingCpuSeconds }) => metric.count(labels, samplingCpuSeconds),
+  },
+  volley_host_vcpu_wait_ratio: {
+    ...{
+      help: 'Share of the time that the vCPUs of a microVM waited for a CPU, once per measurement.',
+      type: 'histogram',
+    },
+    tell: (metric, labels, { vcpuWaitRatio }) => metric.histogram(labels, vcpuWaitRatio),
+  },
+  volley_host_start_duration_seconds: {
+    ...{ help: 'From admission on the host to the boot-timer write of the guest.', type: 'histogram' },
+    tell: (metric, labels, { startSeconds }) => metric.histogram(labels, startSeconds),
+  },
+} as const satisfies Record<string, CountedDefinition>;
+
+interface CountedDefinition {
+  help: string;
+  type: 'counter' | 'histogram';
+  tell: (
+    metric: CountedMetric,
+    labels: Record<string, string>,
+    counters: NonNullable<DensityReport['counters']>,
+  ) => void;
+}
+
+/** Density per host, of the fleet and of the largest tenants. */
 export class DensityMetrics {
-  readonly #host: [Definition<DensityReport>, Gauge][];
-  readonly #fleet: [Definition<FleetDensity['fleet']>, Gauge][];
+  readonly #host: [GaugeDefinition<DensityReport>, Gauge][];
+  readonly #fleet: [GaugeDefinition<FleetDensity['fleet']>, Gauge][];
+  readonly #counted: [CountedDefinition, CountedMetric][];
+  readonly #tenants: TenantMetrics;
 
   constructor(registry: Registry) {
     const gauge = (name: string, help: string, labelNames: string[]) =>
@@ -109,28 +180,28 @@ export class DensityMetrics {
       definition,
       gauge(name, definition.help, definition.label ? [definition.label] : []),
     ]);
+    this.#counted = Object.entries<CountedDefinition>(COUNTED).map(([name, definition]) => [
+      definition,
+      new CountedMetric({ name, help: definition.help, type: definition.type }, registry),
+    ]);
+    this.#tenants = new TenantMetrics(registry);
   }
 
   /** Replaces everything: a host that is gone must not keep its last numbers. Undefined: nothing is known. */
   set(density: FleetDensity | undefined): void {
     for (const [definition, gauge] of this.#host) {
       gauge.reset();
-      for (const report of density?.hosts ?? []) fill(gauge, definition, report, { host: report.hostId });
+      for (const report of density?.hosts ?? []) fillGauge(gauge, definition, report, { host: report.hostId });
     }
     for (const [definition, gauge] of this.#fleet) {
       gauge.reset();
-      if (density) fill(gauge, definition, density.fleet, {});
+      if (density) fillGauge(gauge, definition, density.fleet, {});
     }
-  }
-}
-
-function fill<Source>(
-  gauge: Gauge,
-  { label, values }: Definition<Source>,
-  source: Source,
-  labels: Record<string, string>,
-): void {
-  for (const [kind, value] of Object.entries(values(source))) {
-    if (value !== null) gauge.set(label ? { ...labels, [label]: kind } : labels, value);
+    for (const [definition, metric] of this.#counted) {
+      metric.clear();
+      for (const { hostId, counters } of density?.hosts ?? [])
+        if (counters) definition.tell(metric, { host: hostId }, counters);
+    }
+    this.#tenants.set(density?.tenants ?? []);
   }
 }

@@ -1,8 +1,14 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { connectNats } from '#bus';
 import type { NatsConnection } from 'nats';
+import { Registry } from 'prom-client';
+import { noUsage } from '#density';
 import { describeWithNats, startNatsServer, type NatsServer } from '../../../../test/support/nats-server';
 import { gatewayUnderTest, type GatewayUnderTest } from '../testing/gateway-under-test';
+import { parsePrometheus } from '../testing/prometheus-text';
 import { HOST_ID, ScriptedController } from '../testing/scripted-controller';
+import { OTHER, TenantMetrics } from './tenant-metrics';
 
 describeWithNats('GET /metrics', () => {
   let server: NatsServer;
@@ -29,9 +35,65 @@ describeWithNats('GET /metrics', () => {
     expect(lines).toContain('volley_density_up 1');
     expect(lines).toContain(`volley_host_commitment_memory_bytes{host="${HOST_ID}"} ${96 * 1024 * 1024}`);
     expect(lines).toContain(`volley_host_overcommit_ratio{host="${HOST_ID}",resource="cpu"} 1.5`);
-    expect(lines).toContain(`volley_host_pressure_percent{host="${HOST_ID}",kind="cpuSome"} 1`);
+    expect(lines).toContain(`volley_host_pressure_ratio{host="${HOST_ID}",kind="cpuSome"} 0.01`);
     expect(lines.join('\n')).not.toContain('memorySome'); // not measured there
+    expect(lines).toContain(`volley_host_memory_bytes{host="${HOST_ID}",part="guestPrivate"} ${36 * 1024 * 1024}`);
+    expect(lines).toContain(`volley_host_fits_microvms{host="${HOST_ID}",by="vcpus"} 5`);
+    expect(lines).toContain(`volley_host_start_duration_seconds_bucket{le="0.005",host="${HOST_ID}"} 2`);
+    expect(lines).toContain(`volley_host_start_duration_seconds_bucket{le="+Inf",host="${HOST_ID}"} 3`);
+    expect(lines).toContain('volley_tenant_microvms{tenant="default"} 3');
     expect(lines).toContain('volley_fleet_slots{kind="used"} 3');
+  });
+
+  /** Only ours: the client library's own names are not ours to choose. */
+  const ours = async () => {
+    const lines = (await scrape()).filter((line) => /^(# \w+ )?volley_/.test(line));
+    return parsePrometheus(`${lines.join('\n')}\n`);
+  };
+
+  it('is what a linter of Prometheus passes', async () => {
+    const families = await ours();
+    expect(families.length).toBeGreaterThan(40);
+    for (const { name, help } of families) expect([name, help]).toEqual([name, expect.stringMatching(/\.$/)]);
+  });
+
+  it('has every metric that rules and dashboard ask for, with the labels that they name', async () => {
+    const families = await ours();
+    const labelsOf = new Map(
+      families.map(({ name, samples }) => [name, new Set(samples.flatMap(({ labels }) => Object.keys(labels)))]),
+    );
+    for (const file of ['prometheus/volley.rules.yml', 'grafana/volley-density.json']) {
+      const text = readFileSync(join(__dirname, '../../../../deploy', file), 'utf8').replaceAll('\\"', '"');
+      const asked = [...text.matchAll(/\b(volley_\w+)(?:\{([^}]*)\})?/g)];
+      expect(asked.length).toBeGreaterThan(10);
+      for (const [, name, selector = ''] of asked) {
+        const labels = labelsOf.get(name!) ?? labelsOf.get(name!.replace(/_(bucket|sum|count)$/, ''));
+        expect([file, name, labels !== undefined]).toEqual([file, name, true]);
+        for (const [, label] of selector.matchAll(/(\w+)\s*=/g))
+          expect([name, [...labels!]]).toEqual([name, expect.arrayContaining([label])]);
+      }
+    }
+  });
+
+  it('has as many series with a thousand tenants as with some', async () => {
+    const density = async (tenants: number) => {
+      const usage = (i: number) => ({
+        ...{ tenant: `t${i}`, microvms: 1, commitment: { vcpus: 1, memoryMiB: 16 } },
+        used: { ...noUsage(), measured: 1, proportionalKiB: 1024 },
+      });
+      const metrics = new TenantMetrics(registry);
+      metrics.set(Array.from({ length: tenants }, (_, i) => usage(i)));
+      const text = await registry.metrics();
+      registry.clear();
+      return parsePrometheus(text);
+    };
+    const registry = new Registry();
+    const [few, many] = [await density(60), await density(1_000)];
+    const series = (families: typeof few): number => families.reduce((sum, { samples }) => sum + samples.length, 0);
+    expect(series(many)).toBe(series(few));
+    const microvms = many.find(({ name }) => name === 'volley_tenant_microvms')!.samples;
+    expect(microvms.reduce((sum, { value }) => sum + value, 0)).toBe(1_000);
+    expect(microvms.find(({ labels }) => labels['tenant'] === OTHER)!.value).toBe(950);
   });
 
   it('forgets the numbers of a host when density is not known', async () => {

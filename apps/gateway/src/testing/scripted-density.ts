@@ -23,7 +23,7 @@ const SPREAD = { min: 1, mean: 2, max: 3, p99: 3 };
 /** Density for tests of the gateway: one host with three microVMs, all of one tenant. */
 export function answerDensity(hostId: string, answer: Answer): void {
   answer(fleetDensity, () => fleetOf(hostId));
-  answer(tenantDensity, ({ tenant }) => usageOf(tenant));
+  answer(tenantDensity, ({ tenant }) => (tenant === 'nobody' ? { ...usageOf(tenant), microvms: 0 } : usageOf(tenant)));
   answer(densityHistory, ({ from, to, stepMs = 60_000 }) => {
     const at = Math.floor(from / stepMs) * stepMs;
     return { from, to, stepMs, points: [{ at, readings: 60, figures: { microvms: SPREAD, cpuCores: SPREAD } }] };

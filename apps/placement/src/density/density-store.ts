@@ -17,6 +17,8 @@ const MOST_POINTS = 2_000;
 /** Steps that are offered when nobody says which, ms, and how many points one of them should give at most. */
 const USUAL_STEPS = [10_000, 60_000, 300_000, 900_000, 3_600_000, 21_600_000];
 const USUAL_POINTS = 400;
+/** "The last hour" was an hour ago when it was asked for, ms. */
+const SLACK_MS = 30_000;
 /** A point that cannot be stored by then is given up, ms: the next one comes soon. */
 const APPEND_MS = 5_000;
 
@@ -40,7 +42,7 @@ export class DensityStore {
   /** @throws OperationError `invalid`, `unavailable` */
   async read({ scope, from, to, stepMs: asked }: HistoryQuery, nowMs: number): Promise<DensityHistory> {
     if (from >= to) throw new OperationError('invalid', '`from` must be before `to`');
-    const isRecent = from >= nowMs - STREAMS.recent.maxAgeMs;
+    const isRecent = from >= nowMs - STREAMS.recent.maxAgeMs - SLACK_MS;
     const least = STREAMS[isRecent ? 'recent' : 'minutes'].stepMs;
     const usual = USUAL_STEPS.find((step) => step >= least && (to - from) / step <= USUAL_POINTS);
     const stepMs = asked === undefined ? (usual ?? USUAL_STEPS.at(-1)!) : Math.max(asked, least);
