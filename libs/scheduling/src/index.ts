@@ -9,6 +9,7 @@ export * from './guards';
 export * from './host-table';
 export * from './in-flight';
 export * from './occupants';
+export * from './overcommit';
 export * from './offer-host';
 export * from './scores';
 export * from './seeded-numbers';
