@@ -158,6 +158,19 @@ describeWithNats('sessions over the gateway', () => {
       await allEnded();
     });
 
+    it('lets a suspended microVM go on first, and says why it cannot', async () => {
+      await gateway.request(`/v1/microvms/${id}/suspend?wait=suspended`, { method: 'POST', body: {} });
+      controller.script.start = 'fails';
+      const refused = await run({ command: ['echo', 'a'] });
+      expect([refused.status, refused.json.detail]).toEqual([
+        409,
+        expect.stringContaining('it could not go on: no slot free'),
+      ]);
+      controller.script.start = 'done';
+      expect((await run({ command: ['echo', 'a', 'b'] })).json).toMatchObject({ stdout: 'a b\n' });
+      expect((await gateway.request(`/v1/microvms/${id}`)).json).toMatchObject({ state: 'running' });
+    });
+
     it('says why it did not', async () => {
       expect(await run({ command: ['missing'] })).toMatchObject({ status: 404, json: { code: 'notFound' } });
       expect(await run({ command: [] })).toMatchObject({ status: 422 });

@@ -237,6 +237,23 @@ describeWithNats('tenants', () => {
     scaleGroup: () => groupAttack('POST', '/scale', { replicas: 0 }),
     replaceGroupSpec: () => groupAttack('PUT', '/spec', { spec: { image: 'canary' } }),
     deleteGroup: () => groupAttack('DELETE', ''),
+    createTemplate: async () => {
+      const make = (microvmId: string) => as('user', '/v1/templates', { method: 'POST', body: { microvmId } });
+      const [one, other] = [await make(theirs.id), await make(NOBODY)];
+      expect([one.status, other.status]).toEqual([404, 404]);
+      expect(plain(one, theirs.id)).toEqual(plain(other, NOBODY));
+      const mine = (await make(own.id)).json;
+      expect([mine.tenant, mine.platform]).toEqual(['acme', null]);
+      expect((await as('user', `/v1/templates/${mine.id}`, { method: 'DELETE' })).status).toBe(200);
+    },
+    listTemplates: async () => {
+      await theirTemplate();
+      expect((await as('reader', '/v1/templates')).json).toEqual({ items: [] });
+      expect((await as('reader', '/v1/templates?tenant=rival')).status).toBe(403);
+    },
+    getTemplate: () => templateAttack('GET', ''),
+    setTemplatePool: () => templateAttack('PUT', '/pool', { max: 3 }),
+    deleteTemplate: () => templateAttack('DELETE', ''),
     revokeToken: () => tokenAttack('DELETE', ''),
     rotateToken: () => tokenAttack('POST', '/rotate'),
     // Not kept: it holds what the tenant said itself.
@@ -259,6 +276,23 @@ describeWithNats('tenants', () => {
     const spec = { image: 'canary', tenant: 'rival', labels: { team: 'secret-label' } };
     return operator('/v1/groups', { method: 'POST', body: { name: 'secret-name', replicas: 2, spec } });
   };
+
+  const theirTemplate = (): Promise<Answer> =>
+    operator('/v1/templates', { method: 'POST', body: { microvmId: theirs.id, name: 'secret-name' } });
+
+  async function templateAttack(method: string, below: string, body?: object): Promise<void> {
+    const { id } = (await theirTemplate()).json;
+    const before = (await operator(`/v1/templates/${id}`)).text;
+    const [one, other] = await Promise.all(
+      [id, NOBODY].map(async (asked) => {
+        const given = body === undefined ? {} : { body };
+        return plain(await as('user', `/v1/templates/${asked}${below}`, { method, ...given }), asked);
+      }),
+    );
+    expect(one!.status).toBe(404);
+    expect(one).toEqual(other);
+    expect((await operator(`/v1/templates/${id}`)).text).toBe(before);
+  }
 
   async function groupAttack(method: string, below: string, body?: object): Promise<void> {
     const before = (await theirGroup()).text;

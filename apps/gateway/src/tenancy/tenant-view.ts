@@ -24,6 +24,7 @@ export const OWN_FIELDS: readonly string[] = [
   'image',
   'template',
   'tenant',
+  'class',
   'state',
   'epoch',
   'network',
