@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { OversubscriptionPolicy } from './host-classes';
 import { Instant } from './microvm-events';
 import { operation } from './operation';
 
@@ -10,6 +11,8 @@ export const WhatIfScenario = z.strictObject({
   memoryRatio: Ratio.optional(),
   /** The same of their CPUs. */
   cpuRatio: Ratio.optional(),
+  /** A policy that derives the ratios from usage, as of a host class; other than `fixedRatio` it takes the place of both. */
+  policy: OversubscriptionPolicy.optional(),
   /** So many hosts, or those with all of these labels. */
   hosts: z.union([z.int().min(1).max(10_000), z.record(z.string(), z.string())]).optional(),
 });

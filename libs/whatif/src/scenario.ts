@@ -1,26 +1,27 @@
-import type { HostDescription } from '#protocol';
+import type { HostDescription, WhatIfScenario } from '#protocol';
 import type { Capacity } from '#scheduling';
 import type { HostPlan } from './load/host-plan';
 
-/** What is to be otherwise than it was. */
-export interface Scenario {
-  /** In place of every host's own overcommit limits. */
-  memoryRatio?: number | undefined;
-  cpuRatio?: number | undefined;
-  /** So many hosts: those that were there, in order of their ids, and more of their kind; or those with these labels. */
-  hosts?: number | Readonly<Record<string, string>> | undefined;
-}
-
 /** What a host may promise in a scenario. */
-export function capacityIn({ memoryRatio, cpuRatio }: Scenario): (description: HostDescription) => Capacity {
+export function capacityIn(scenario: WhatIfScenario): (description: HostDescription) => Capacity {
+  const { cpu, memory } = ratiosIn(scenario);
   return ({ slots, cpus, memoryMiB, reserveMiB, overcommit }) => ({
     ...{ slots, cpus, memoryMiB, reserveMiB },
-    overcommit: { ...overcommit, cpu: cpuRatio ?? overcommit.cpu, memory: memoryRatio ?? overcommit.memory },
+    overcommit: { ...overcommit, cpu: cpu ?? overcommit.cpu, memory: memory ?? overcommit.memory },
   });
 }
 
+/** The ratios that a scenario begins with. A policy that derives them promises nothing twice until it has seen enough. */
+function ratiosIn({ policy, cpuRatio, memoryRatio }: WhatIfScenario): { cpu?: number; memory?: number } {
+  const { cpu, memory } = policy === undefined ? {} : policy.kind === 'fixedRatio' ? policy : { cpu: 1, memory: 1 };
+  return {
+    ...((cpuRatio ?? cpu) === undefined ? {} : { cpu: cpuRatio ?? cpu! }),
+    ...((memoryRatio ?? memory) === undefined ? {} : { memory: memoryRatio ?? memory! }),
+  };
+}
+
 /** The hosts of a scenario. One that is added is of the kind of a recorded one, and ready all the time. */
-export function hostsIn({ hosts }: Scenario, recorded: readonly HostPlan[], from: number): HostPlan[] {
+export function hostsIn({ hosts }: WhatIfScenario, recorded: readonly HostPlan[], from: number): HostPlan[] {
   if (hosts === undefined) return [...recorded];
   if (typeof hosts !== 'number') {
     const wanted = Object.entries(hosts);

@@ -7,6 +7,7 @@ import { Replay, type ReplayedStay } from './replay/replay';
 import { capacityIn, hostsIn } from './scenario';
 import { spreadOf } from './spread';
 import { contentionOf } from './usage/contention';
+import { DerivedLimits } from './usage/derived-limits';
 import { FutureBooks } from './usage/future-books';
 import { UsageSeriesOf } from './usage/usage-series';
 
@@ -74,6 +75,7 @@ class WhatIf {
 
   #run(scenario: WhatIfScenario, seed: number, withOracle: boolean): Run {
     const { load } = this;
+    const { policy } = scenario;
     const hosts = hostsIn(scenario, load.hosts, load.from);
     const stays: ReplayedStay[] = [];
     const future = { from: load.from, to: load.to, stepMs: this.#stepMs, seed };
@@ -82,6 +84,10 @@ class WhatIf {
       {
         ...{ seed, reportIntervalMs: this.question.reportIntervalMs, endings: this.#endings },
         capacityOf: capacityIn(withOracle ? { memoryRatio: NO_LIMIT, cpuRatio: NO_LIMIT } : scenario),
+        limits:
+          policy === undefined || policy.kind === 'fixedRatio'
+            ? undefined
+            : new DerivedLimits(policy, this.#usage, seed),
         oracle: withOracle ? new FutureBooks(hosts, this.#usage, future) : undefined,
         onStay: (stay) => void (this.#usage.measured > 0 && stays.push(stay)),
       },

@@ -94,8 +94,9 @@ function spread({ min, median, max }: Spread, show: (value: number) => string = 
   return min === max ? show(median) : `${show(median)} (${show(min)}..${show(max)})`;
 }
 
-function titleOf({ memoryRatio, cpuRatio, hosts }: WhatIfScenario): string {
+function titleOf({ memoryRatio, cpuRatio, hosts, policy }: WhatIfScenario): string {
   const words = [
+    ...(policy === undefined ? [] : [policy.kind]),
     ...(memoryRatio === undefined ? [] : [`memory x${memoryRatio}`]),
     ...(cpuRatio === undefined ? [] : [`CPU x${cpuRatio}`]),
     ...(hosts === undefined

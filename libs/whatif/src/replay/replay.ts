@@ -9,8 +9,10 @@ import {
   offerHost,
   seededNumbers,
   type Capacity,
+  type Commitment,
   type Demand,
   type Occasion,
+  type Ratios,
 } from '#scheduling';
 import type { HostDescription } from '#protocol';
 import type { Claim } from '../load/claim';
@@ -28,10 +30,26 @@ export interface ReplayOptions {
   /** What a host of this description may promise. */
   capacityOf: (description: HostDescription) => Capacity;
   endings: Endings;
+  /** Derives limits of hosts as time goes by, in place of those of `capacityOf`. */
+  limits?: Limits | undefined;
   /** Decides who may join a host in place of commitments and limits. */
   oracle?: Oracle | undefined;
   /** Told of every stay on a host, when it has ended or the record has. `to`: ms since 1970. */
   onStay?: (stay: ReplayedStay) => void;
+}
+
+/** A policy by which hosts are promised. */
+export interface Limits {
+  /** How often limits are derived anew, ms. */
+  readonly windowMs: number;
+  /** From the end of the window `at` (ms since 1970) on. */
+  ratios(
+    hostId: string,
+    capacity: Capacity,
+    committed: Commitment,
+    held: readonly { claim: Claim; from: number }[],
+    at: number,
+  ): Ratios;
 }
 
 /** Knows the future. */
@@ -80,6 +98,7 @@ type Happening =
   | { do: 'withdraw'; pending: Pending }
   | { do: 'release'; key: string }
   | { do: 'report'; host: ReplayedHost }
+  | { do: 'window' }
   | { do: 'phase'; hostId: string; state: string | null; description: HostDescription };
 
 /**
@@ -148,6 +167,7 @@ export class Replay {
       // Where it was in the record, until it has been somewhere in this replay.
       if (resumes) this.#memories.set(microvmId, was.kind === 'placed' ? was.hostId : '');
     }
+    if (this.options.limits) this.#happenings.push(this.load.from + this.options.limits.windowMs, { do: 'window' });
     const homeless: Claim[] = [];
     for (const claim of this.load.claims) {
       if (claim.askedAt >= this.load.from) this.#happenings.push(claim.askedAt, { do: 'ask', claim });
@@ -172,6 +192,8 @@ export class Replay {
         return this.#withdraw(happening.pending);
       case 'release':
         return this.#leave(happening.key, this.#now);
+      case 'window':
+        return this.#deriveLimits();
       case 'report':
         return this.#report(happening.host);
       case 'phase':
@@ -374,6 +396,23 @@ export class Replay {
     else host.become(state, description, capacity);
     if (state === null) return this.#table.remove(hostId);
     if (this.#now > this.load.from) this.#renew(this.#hosts.get(hostId)!);
+  }
+
+  #deriveLimits(): void {
+    const limits = this.options.limits!;
+    const here = new Map<ReplayedHost, Held[]>();
+    for (const held of this.#held.values()) {
+      const together = here.get(held.host);
+      if (together) together.push(held);
+      else here.set(held.host, [held]);
+    }
+    for (const host of this.#hosts.values()) {
+      if (host.state === null) continue;
+      const { cpu, memory } = limits.ratios(host.hostId, host.limits, host.commitment, here.get(host) ?? [], this.#now);
+      host.limit({ ...host.limits, overcommit: { ...host.limits.overcommit, cpu, memory } });
+      this.#willReport(host);
+    }
+    this.#happenings.push(this.#now + limits.windowMs, { do: 'window' });
   }
 
   #occasionOf(demand: Demand): Occasion {

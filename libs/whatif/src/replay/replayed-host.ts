@@ -54,6 +54,11 @@ export class ReplayedHost {
   become(state: string | null, description: HostDescription, capacity: Capacity): void {
     this.state = state;
     this.description = description;
+    this.limit(capacity);
+  }
+
+  /** It may promise so much from now on. */
+  limit(capacity: Capacity): void {
     this.capacity = capacity;
     const admission = new Admission(capacity);
     for (const [key, demand] of this.#held) admission.restore(key, demand);
