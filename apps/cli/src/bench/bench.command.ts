@@ -10,6 +10,7 @@ import { duration } from '../output/quantities';
 import { table } from '../output/table';
 import { benchStart, type StartParameters, type StartResult } from './start.bench';
 import { surroundings } from './surroundings';
+import { addCloneBenchCommand } from './clone/clone-bench.command';
 import { addControlBenchCommand } from './control/control-bench.command';
 import { addVmmBenchCommands } from './vmm/vmm-bench.command';
 
@@ -27,6 +28,7 @@ export function addBenchCommand(program: Command): void {
   const bench = program.command('bench').description('measure the running fleet, or the VMM beside another');
   addVmmBenchCommands(bench);
   addControlBenchCommand(bench);
+  addCloneBenchCommand(bench);
   bench
     .command('start', { isDefault: true })
     .description('start many microVMs through the whole path, measure every step, and delete them again')
