@@ -46,12 +46,21 @@ export interface CloneResult {
   phases: Record<string, Distribution | null>;
   /** ms from the call that launches to the boot timer, of the same guest without memory touched. */
   coldStart: Distribution | null;
-  /** All clones alive at once; sums over their VMM processes, MiB, and how the two compare. */
-  memory: { rssMiB: number; pssMiB: number; pssOfRss: number; privateKiBEach: number };
+  /** All clones alive at once: idle after they became ready, and of a template whose clones read all that it has touched. */
+  memory: { idle: CloneMemory; reading: CloneMemory };
+}
+
+/** Sums over the VMM processes, guest memory included, MiB. */
+export interface CloneMemory {
+  rssMiB: number;
+  pssMiB: number;
+  /** What is left of the sum when what is shared counts once. */
+  pssOfRss: number;
+  privateKiBEach: number;
 }
 
 const NS_PER_MS = 1e6;
-const TOUCHED_MS = 60_000;
+const WORD_MS = 120_000;
 
 const PHASES: readonly [name: string, from: keyof MicrovmStats, to: keyof MicrovmStats][] = [
   ['hand-over', 'launchedNs', 'enteredNs'],
@@ -71,12 +80,11 @@ export async function benchClone(
 ): Promise<CloneResult> {
   const scratch = await mkdtemp(join(files.scratch, 'volley-bench-clone-'));
   const driver = createMicrovmDriver({ vmmPath: files.vmm });
-  const alive: MicrovmProcess[] = [];
+  const stage = new Stage(driver, files, scratch, parameters.memoryMiB);
   try {
-    const stage = new Stage(driver, files, scratch, parameters.memoryMiB, alive);
     progress('making the template');
     const template = join(scratch, 'template');
-    const report = await stage.makeTemplate(template, parameters.touchMiB);
+    const report = await stage.makeTemplate(template, `touch=${parameters.touchMiB}`);
     const coldStart = await measureColdStarts(stage, parameters);
     const failures: Record<string, number> = {};
     const readyMs: number[] = [];
@@ -111,11 +119,10 @@ export async function benchClone(
       clonesPerSecond: Math.round((clones.length / wallMs) * 1_000),
       phases,
       coldStart,
-      memory: await memoryOf(clones.map(({ identity }) => identity.pid)),
+      memory: { idle: await memoryOf(clones), reading: await measureReading(stage, parameters, scratch) },
     };
   } finally {
-    for (const process of alive) process.kill();
-    await Promise.all(alive.map(({ exited }) => exited));
+    await stage.end();
     driver.close();
     await rm(scratch, { recursive: true, force: true });
   }
@@ -134,7 +141,21 @@ async function measureColdStarts(stage: Stage, { coldStarts, concurrency, shells
   return distribution(times.slice(Math.floor(coldStarts / 2))) ?? null;
 }
 
+async function measureReading(stage: Stage, parameters: CloneParameters, scratch: string): Promise<CloneMemory> {
+  await stage.end();
+  const directory = join(scratch, 'reading');
+  await stage.makeTemplate(directory, `touch=${parameters.touchMiB} recheck`);
+  const clones: MicrovmProcess[] = [];
+  await inFlight(parameters.count, parameters.concurrency, new AbortController().signal, async () => {
+    const { process } = await stage.time(await stage.spec({ restore: { directory, prefetch: false } }));
+    await says(process, 'MiB intact');
+    clones.push(process);
+  });
+  return memoryOf(clones);
+}
+
 class Stage {
+  readonly alive: MicrovmProcess[] = [];
   #count = 0;
 
   constructor(
@@ -142,7 +163,6 @@ class Stage {
     private readonly files: CloneBenchFiles,
     private readonly scratch: string,
     private readonly memoryMiB: number,
-    private readonly alive: MicrovmProcess[],
   ) {}
 
   async spec(changes: Partial<LaunchSpec>): Promise<LaunchSpec> {
@@ -172,6 +192,14 @@ class Stage {
     return shells;
   }
 
+  /** Ends all that runs. */
+  async end(): Promise<void> {
+    const ending = this.alive.splice(0);
+    for (const process of ending) process.kill();
+    await Promise.all(ending.map(({ exited }) => exited));
+    for (const process of ending) process.release();
+  }
+
   /** From the call to the guest's boot-timer write, both by CLOCK_MONOTONIC. */
   async time(spec: LaunchSpec, shell?: Shell): Promise<{ process: MicrovmProcess; ms: number }> {
     const called = process.hrtime.bigint();
@@ -181,15 +209,12 @@ class Stage {
     return { process: launched, ms: Number(ready - called) / NS_PER_MS };
   }
 
-  async makeTemplate(directory: string, touchMiB: number): Promise<SnapshotReport> {
-    const spec = await this.spec({ cmdline: `touch=${touchMiB}` });
+  async makeTemplate(directory: string, cmdline: string): Promise<SnapshotReport> {
+    const spec = await this.spec({ cmdline });
     const original = await this.driver.launch(spec);
     this.alive.push(original);
     await original.booted;
-    for (const end = performance.now() + TOUCHED_MS; !original.serial().text.includes('touched');) {
-      if (performance.now() > end) throw new Error(`the canary did not touch ${touchMiB} MiB in time`);
-      await pause(5);
-    }
+    await says(original, 'touched');
     const report = await original.snapshot(directory);
     original.kill();
     await original.exited;
@@ -205,10 +230,17 @@ const shellSpec = (): ShellSpec => ({
   fileBytes: Number.MAX_SAFE_INTEGER,
 });
 
-async function memoryOf(pids: number[]): Promise<CloneResult['memory']> {
+async function says(canary: MicrovmProcess, words: string): Promise<void> {
+  for (const end = performance.now() + WORD_MS; !canary.serial().text.includes(words);) {
+    if (performance.now() > end) throw new Error(`the canary did not say "${words}" in time`);
+    await pause(5);
+  }
+}
+
+async function memoryOf(clones: readonly MicrovmProcess[]): Promise<CloneMemory> {
   let [rss, pss, unshared] = [0, 0, 0];
-  for (const pid of pids) {
-    const text = await readFile(`/proc/${pid}/smaps_rollup`, 'latin1');
+  for (const { identity } of clones) {
+    const text = await readFile(`/proc/${identity.pid}/smaps_rollup`, 'latin1');
     const field = (name: string) => Number(new RegExp(`^${name}:\\s+(\\d+) kB$`, 'm').exec(text)?.[1] ?? 0);
     rss += field('Rss');
     pss += field('Pss');
@@ -218,6 +250,6 @@ async function memoryOf(pids: number[]): Promise<CloneResult['memory']> {
     rssMiB: Math.round(rss / 1_024),
     pssMiB: Math.round(pss / 1_024),
     pssOfRss: rss === 0 ? 0 : Math.round((pss / rss) * 10_000) / 10_000,
-    privateKiBEach: pids.length === 0 ? 0 : Math.round(unshared / pids.length),
+    privateKiBEach: clones.length === 0 ? 0 : Math.round(unshared / clones.length),
   };
 }
