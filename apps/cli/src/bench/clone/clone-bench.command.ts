@@ -18,7 +18,6 @@ interface CloneBenchOptions {
   touch: number;
   coldStarts: number;
   shells: boolean;
-  prefetch: boolean;
 }
 
 export function addCloneBenchCommand(bench: Command): void {
@@ -31,7 +30,6 @@ export function addCloneBenchCommand(bench: Command): void {
     .option('--touch <MiB>', 'what the template has touched', memoryOption, 32)
     .option('--cold-starts <n>', 'starts from a kernel, to compare with', wholeNumber(0, 10_000), 200)
     .option('--no-shells', 'make and jail each process as part of its clone')
-    .option('--no-prefetch', 'do not read ahead the pages that clones touch first')
     .action(async (options: CloneBenchOptions, command: Command) => {
       const data = resolve(command.optsWithGlobals<GlobalOptions>().data);
       const out = outputOf(command);
@@ -43,7 +41,6 @@ export function addCloneBenchCommand(bench: Command): void {
         memoryMiB: options.memory,
         touchMiB: options.touch,
         shells: options.shells,
-        prefetch: options.prefetch,
         coldStarts: options.coldStarts,
       };
       const built = join(repositoryRoot(), 'native/build');

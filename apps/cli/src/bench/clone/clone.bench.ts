@@ -23,8 +23,6 @@ export interface CloneParameters {
   touchMiB: number;
   /** Whether a shell waits for each clone. Without, a process is made and jailed as part of the clone. */
   shells: boolean;
-  /** Whether pages are read ahead by the template's working set. */
-  prefetch: boolean;
   /** Cold starts of the same guest, to compare with. */
   coldStarts: number;
 }
@@ -94,7 +92,7 @@ export async function benchClone(
     const began = performance.now();
     await inFlight(parameters.count, parameters.concurrency, new AbortController().signal, async (index) => {
       try {
-        const spec = await stage.spec({ restore: { directory: template, prefetch: parameters.prefetch } });
+        const spec = await stage.spec({ restore: { directory: template } });
         const { process, ms } = await stage.time(spec, shells[index]);
         clones.push(process);
         readyMs.push(ms);
@@ -147,7 +145,7 @@ async function measureReading(stage: Stage, parameters: CloneParameters, scratch
   await stage.makeTemplate(directory, `touch=${parameters.touchMiB} recheck`);
   const clones: MicrovmProcess[] = [];
   await inFlight(parameters.count, parameters.concurrency, new AbortController().signal, async () => {
-    const { process } = await stage.time(await stage.spec({ restore: { directory, prefetch: false } }));
+    const { process } = await stage.time(await stage.spec({ restore: { directory } }));
     await says(process, 'MiB intact');
     clones.push(process);
   });
