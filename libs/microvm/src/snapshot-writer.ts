@@ -8,7 +8,6 @@ import type { SnapshotExtent, SnapshotHeader } from './snapshot-header';
 /** `volley_snapshot_order` of native/abi. */
 const RESUME = 1;
 const DIFF = 2;
-const LIVE = 4;
 const KVM_KINDS = { hardware: 1, software: 2 } as const;
 const AT_ONCE = 1024 * 1024;
 
@@ -25,7 +24,7 @@ export async function writeSnapshot(
   kvmKind: keyof typeof KVM_KINDS,
   order: OrderSnapshot,
 ): Promise<SnapshotReport> {
-  const { kind = 'full', base, resume = false, live = false } = options;
+  const { kind = 'full', base, resume = false } = options;
   const baseHeader = kind === 'diff' ? await readSnapshotHeader(base ?? directory) : undefined;
   await mkdir(directory, { recursive: true });
   const state = join(directory, SNAPSHOT_FILES.state);
@@ -41,12 +40,11 @@ export async function writeSnapshot(
     const stateFile = await make(`${state}.new`);
     const memoryFile = await make(`${memory}.new`);
     if (baseHeader) await copyData(join(base ?? directory, SNAPSHOT_FILES.memory), baseHeader, memoryFile);
-    const flags = (resume ? RESUME : 0) | (kind === 'diff' ? DIFF : 0) | (live ? LIVE : 0);
+    const flags = (resume ? RESUME : 0) | (kind === 'diff' ? DIFF : 0);
     const reply = await order(toOrder(flags, KVM_KINDS[kvmKind], baseHeader), [stateFile.fd, memoryFile.fd]);
     await Promise.all([stateFile.sync(), memoryFile.sync()]);
     // Whoever looks in between finds no snapshot, or two files that do not belong together.
     await rm(state, { force: true });
-    await rm(join(directory, SNAPSHOT_FILES.workingSet), { force: true });
     await rename(`${memory}.new`, memory);
     await rename(`${state}.new`, state);
     await syncDirectory(directory);
@@ -70,7 +68,7 @@ function toOrder(flags: number, kvmKind: number, base: SnapshotHeader | undefine
 /** `volley_snapshot_taken` of native/abi. */
 function toReport(reply: Buffer): Omit<SnapshotReport, 'kind'> {
   const number = (index: number) => Number(reply.readBigUInt64LE(index * 8));
-  return { pauseNs: number(0), totalNs: number(1), pages: number(2), bytes: number(3), rounds: number(4) };
+  return { pauseNs: number(0), totalNs: number(1), pages: number(2), bytes: number(3) };
 }
 
 async function copyData(from: string, { extents, description }: SnapshotHeader, to: FileHandle): Promise<void> {

@@ -2,10 +2,9 @@ import type { BootProtocol, Irqchip, KvmProbe } from './microvm-driver';
 
 /**
  * Names of the files of a snapshot in its directory: `state` (vCPUs, devices and what a restore must check) and `memory`
- * (sparse: pages of zeros are holes), both written by the VMM, and `working-set` (pages that restored guests touch first),
- * made by the first clone that records it and of use to no other snapshot. Without the last a snapshot is complete.
+ * (sparse: pages of zeros are holes).
  */
-export const SNAPSHOT_FILES = { state: 'state', memory: 'memory', workingSet: 'working-set' } as const;
+export const SNAPSHOT_FILES = { state: 'state', memory: 'memory' } as const;
 
 export interface SnapshotOptions {
   /**
@@ -20,11 +19,6 @@ export interface SnapshotOptions {
   base?: string;
   /** Whether the guest goes on afterwards. Default: only if it was not paused before. */
   resume?: boolean;
-  /**
-   * Whether memory is written while the guest still runs, in rounds, so that the pause is for the rest only. Default: no.
-   * Needs more time and processor altogether.
-   */
-  live?: boolean;
 }
 
 /** What it took. */
@@ -34,12 +28,10 @@ export interface SnapshotReport {
   pauseNs: number;
   /** From the order to the last byte, ns; without the time to make it durable. */
   totalNs: number;
-  /** Pages of 4 KiB written, those written more than once counted as often. */
+  /** Pages of 4 KiB written. */
   pages: number;
   /** Bytes written into `memory` and `state`. */
   bytes: number;
-  /** Rounds over memory: 1, or more for a live one. */
-  rounds: number;
 }
 
 /** What a snapshot demands of who restores it, read from its `state` file without starting anything. */
@@ -85,8 +77,6 @@ export type SnapshotDevice =
 export interface RestoreSpec {
   /** The directory of the snapshot. Its `memory` is mapped privately and must not change while the microVM lives. */
   directory: string;
-  /** Whether pages that the guest touches are read ahead by `working-set`, where there is one. Default: yes. */
-  prefetch?: boolean;
 }
 
 /** The host on which a snapshot would be restored. `cpu` is absent where it is not known, and not compared then. */

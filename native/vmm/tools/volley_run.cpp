@@ -13,6 +13,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -32,6 +33,7 @@
 #include <vector>
 
 #include "abi/volley_abi.h"
+#include "abi/volley_snapshot.h"
 #include "orders.h"
 #include "void_namespaces.h"
 
@@ -57,6 +59,9 @@ constexpr std::string_view kUsage =
     "  --memory MIB             guest memory (128)\n"
     "  --vcpus N                virtual processors (1)\n"
     "  --cmdline TEXT           kernel command line\n"
+    "  --snapshot DIR           write a snapshot into this folder, and then kill the VMM, when\n"
+    "  --snapshot-on TEXT       the console says this\n"
+    "  --restore DIR            go on from that snapshot instead of booting; devices as they were\n"
     "  --power-button-on TEXT   press the guest's power button when its console says this\n"
     "  --ctrl-alt-del-on TEXT   press Ctrl-Alt-Del when its console says this\n"
     "  --type-on TEXT           type a line on the serial console when it says this\n"
@@ -189,6 +194,9 @@ struct Options {
   std::string power_button_on;
   std::string ctrl_alt_del_on;
   std::string kill_on;
+  std::string snapshot;
+  std::string snapshot_on;
+  std::string restore;
   std::string type_on;
   std::string type;
   uint64_t timeout_s = 60;
@@ -234,6 +242,12 @@ Options parse(int count, char** arguments) {
       options.disks.back().overlay = value;
     } else if (name == "--kill-on") {
       options.kill_on = value;
+    } else if (name == "--snapshot") {
+      options.snapshot = value;
+    } else if (name == "--snapshot-on") {
+      options.snapshot_on = value;
+    } else if (name == "--restore") {
+      options.restore = value;
     } else if (name == "--tap") {
       options.taps.push_back(value);
     } else if (name == "--rng") {
@@ -270,7 +284,7 @@ Options parse(int count, char** arguments) {
       refuse("unknown option " + std::string(name) + "\n" + std::string(kUsage));
     }
   }
-  if (options.vmm.empty() || options.kernel.empty()) refuse("--vmm and --kernel are needed\n" + std::string(kUsage));
+  if (options.vmm.empty() || options.kernel.empty() == options.restore.empty()) refuse("--vmm is needed, and --kernel or --restore\n" + std::string(kUsage));
   if (options.cmdline.size() >= VOLLEY_CMDLINE_MAX) refuse("--cmdline is too long");
   if (options.type.size() >= sizeof volley_message::payload) refuse("--type is too long");
   if (options.disks.size() + options.taps.size() + 3 > VOLLEY_MAX_DEVICES) refuse("there are too many devices");
@@ -362,14 +376,29 @@ void give_birth(const Options& options, const Child& child, const std::vector<vo
 }
 
 // Sends one command and waits for its answer: a VMM drops what an agent that is gone has asked for.
-void command(const sockaddr_un& address, socklen_t length, volley_message message, const char* what) {
+void command(const sockaddr_un& address, socklen_t length, volley_message message, const char* what,
+             const int (*fds)[2] = nullptr) {
   const Descriptor agent(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0), "make an agent's socket");
   const timeval patience{5, 0};
   setsockopt(agent.number(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
   message.request_id = 1;
   message.time_ns = now_ns();
+  iovec part{&message, sizeof message};
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof *fds)] = {};
+  msghdr header{};
+  header.msg_iov = &part;
+  header.msg_iovlen = 1;
+  if (fds != nullptr) {
+    header.msg_control = control;
+    header.msg_controllen = sizeof control;
+    cmsghdr* rights = CMSG_FIRSTHDR(&header);
+    rights->cmsg_level = SOL_SOCKET;
+    rights->cmsg_type = SCM_RIGHTS;
+    rights->cmsg_len = CMSG_LEN(sizeof *fds);
+    std::memcpy(CMSG_DATA(rights), fds, sizeof *fds);
+  }
   if (connect(agent.number(), reinterpret_cast<const sockaddr*>(&address), length) != 0 ||
-      send(agent.number(), &message, sizeof message, MSG_NOSIGNAL) != sizeof message) {
+      sendmsg(agent.number(), &header, MSG_NOSIGNAL) != sizeof message) {
     std::fprintf(stderr, "volley-run: %s: %s\n", what, std::strerror(errno));
     return;
   }
@@ -381,7 +410,26 @@ void command(const sockaddr_un& address, socklen_t length, volley_message messag
   } while (message.type != VOLLEY_REPLY);
   if (message.status != 0) {
     std::fprintf(stderr, "volley-run: %s: this guest does not take it: %s\n", what, std::strerror(message.status));
+    if (fds != nullptr) std::fprintf(stderr, "volley-run: %.96s\n", message.payload.text);
+  } else if (fds != nullptr) {
+    std::fprintf(stderr, "volley-run: a snapshot with a pause of %llu us\n",
+                 static_cast<unsigned long long>(message.payload.snapshot_taken.pause_ns / 1000));
   }
+}
+
+void write_snapshot(const std::string& folder, const sockaddr_un& address, socklen_t length) {
+  if (mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST) refuse_with_errno("make " + folder);
+  const Descriptor state(open((folder + "/state").c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600), "open state");
+  const Descriptor memory(open((folder + "/memory").c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600),
+                          "open memory");
+  volley_message message{};
+  message.type = VOLLEY_CMD_SNAPSHOT;
+  message.payload.snapshot.kvm_kind = VOLLEY_KVM_HARDWARE;
+  if (getrandom(message.payload.snapshot.id, sizeof message.payload.snapshot.id, 0) < 0) {
+    refuse_with_errno("get random bytes");
+  }
+  const int fds[2] = {state.number(), memory.number()};
+  command(address, length, message, "write a snapshot", &fds);
 }
 
 // What is sent to the guest once, when its console says some words.
@@ -475,7 +523,14 @@ void report(const volley_stats& stats, uint32_t devices, uint32_t reason, int wa
 
 int run(const Options& options) {
   const Descriptor kvm = open_file("/dev/kvm", O_RDWR);
-  const Descriptor kernel = open_file(options.kernel, O_RDONLY);
+  // A microVM that is restored brings its kernel along.
+  std::optional<Descriptor> kernel, state, memory;
+  if (options.restore.empty()) {
+    kernel.emplace(open_file(options.kernel, O_RDONLY));
+  } else {
+    state.emplace(open_file(options.restore + "/state", O_RDONLY));
+    memory.emplace(open_file(options.restore + "/memory", O_RDONLY));
+  }
   // Without an initial ram disk the number it would have stays closed.
   std::optional<Descriptor> initrd;
   if (!options.initrd.empty()) initrd.emplace(open_file(options.initrd, O_RDONLY));
@@ -505,7 +560,9 @@ int run(const Options& options) {
   config.irqchip = options.irqchip;
   config.vcpus = options.vcpus;
   config.memory_bytes = options.memory_mib << 20;
-  config.kernel_size = size_of(kernel, options.kernel);
+  if (kernel) config.kernel_size = size_of(*kernel, options.kernel);
+  if (state) config.flags = VOLLEY_FLAG_RESTORE;
+  if (getrandom(config.generation_id, sizeof config.generation_id, 0) < 0) refuse_with_errno("get random bytes");
   config.initrd_size = initrd ? size_of(*initrd, options.initrd) : 0;
   config.initrd_extra_size = initrd_extra ? size_of(*initrd_extra, options.initrd_extra) : 0;
   for (size_t i = 0; i < disks.size(); ++i) {
@@ -547,8 +604,10 @@ int run(const Options& options) {
   pages.stats().pid = static_cast<uint32_t>(vmm);
   std::vector<volley::PassedFd> fds = {{VOLLEY_ROLE_KVM, kvm.number()},
                                        {VOLLEY_ROLE_CONTROL, control.number()},
-                                       {VOLLEY_ROLE_PAGES, pages.number()},
-                                       {VOLLEY_ROLE_KERNEL, kernel.number()}};
+                                       {VOLLEY_ROLE_PAGES, pages.number()}};
+  if (kernel) fds.push_back({VOLLEY_ROLE_KERNEL, kernel->number()});
+  if (state) fds.push_back({VOLLEY_ROLE_STATE, state->number()});
+  if (memory) fds.push_back({VOLLEY_ROLE_MEMORY, memory->number()});
   if (initrd) fds.push_back({VOLLEY_ROLE_INITRD, initrd->number()});
   if (initrd_extra) fds.push_back({VOLLEY_ROLE_INITRD_EXTRA, initrd_extra->number()});
   if (vsock) fds.push_back({VOLLEY_ROLE_VSOCK, vsock->number()});
@@ -575,6 +634,11 @@ int run(const Options& options) {
       if (cue.words.empty() || !pages.has_shown(cue.words)) continue;
       cue.words.clear();
       command(address, address_length, cue.message, cue.what);
+    }
+    if (!options.snapshot.empty() && pages.has_shown(options.snapshot_on)) {
+      write_snapshot(options.snapshot, address, address_length);
+      kill(vmm, SIGKILL);
+      continue;
     }
     const bool kill_now = !options.kill_on.empty() && pages.has_shown(options.kill_on);
     if (kill_now || age_s >= options.timeout_s) kill(vmm, SIGKILL);

@@ -10,6 +10,7 @@ import { duration } from '../output/quantities';
 import { table } from '../output/table';
 import { benchStart, type StartParameters, type StartResult } from './start.bench';
 import { surroundings } from './surroundings';
+import { addCloneBenchCommand } from './clone/clone-bench.command';
 import { addControlBenchCommand } from './control/control-bench.command';
 import { addMixBenchCommand } from './mix/mix-bench.command';
 import { addDensityBenchCommand } from './density/density-bench.command';
@@ -31,6 +32,7 @@ export function addBenchCommand(program: Command): void {
   addControlBenchCommand(bench);
   addDensityBenchCommand(bench);
   addMixBenchCommand(bench);
+  addCloneBenchCommand(bench);
   bench
     .command('start', { isDefault: true })
     .description('start many microVMs through the whole path, measure every step, and delete them again')

@@ -195,7 +195,7 @@ class ScriptedProcess implements MicrovmProcess {
     for (const file of ['state', 'memory']) writeFileSync(join(folder, file), `${file} of ${this.vmm.id}`);
     this.vmm.paused = resume === undefined ? wasPaused : !resume;
     this.host.onChange();
-    return { kind: 'full', pauseNs: 2e6, totalNs: 3e6, pages: 1, bytes: 4_096, rounds: 1 };
+    return { kind: 'full', pauseNs: 2e6, totalNs: 3e6, pages: 1, bytes: 4_096 };
   }
   async resume(): Promise<void> {
     await tick();

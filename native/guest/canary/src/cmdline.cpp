@@ -64,6 +64,7 @@ bool parse_word(const Word& word, Orders* orders) {
   Word value{};
   if (word.is("idle")) return true;
   if (word.is("nostop")) return orders->no_stop = true;
+  if (word.is("recheck")) return orders->recheck = true;
   if (word.is("quiet")) return orders->quiet = true;
   if (word.has_key("touch=", &value)) return parse_number(value, kMaxNumber, &orders->touch_mib);
   if (word.has_key("grow=", &value)) return parse_positive(value, &orders->grow_every_ms);

@@ -23,6 +23,7 @@ struct Orders {
   End end = End::kNone;
   uint64_t end_after_ms = 0;
   bool no_stop = false;
+  bool recheck = false;
   bool quiet = false;
 #ifdef CANARY_DEVICES
   DeviceOrders devices;

@@ -63,7 +63,7 @@ namespace {
 uint64_t generation_count = 0;
 
 // Ready first: to print takes longer than to know.
-void answer_generation() {
+void answer_generation(const Orders& orders) {
   if (generation_changed == 0) return;
   generation_changed = 0;
   ++generation_count;
@@ -73,6 +73,12 @@ void answer_generation() {
   }
   report_booted();
   Line().text("generation ").hex(id, sizeof(id)).send();
+  if (!orders.recheck) return;
+  if (!memory_is_intact(orders.touch_mib)) {
+    Line().text("memory is not as it was").send();
+    panic();
+  }
+  Line().number(orders.touch_mib).text(" MiB intact").send();
 }
 
 void answer_power_button(const Life& life) {
@@ -91,7 +97,7 @@ void answer_power_button(const Life& life) {
 uint64_t generations() { return generation_count; }
 
 void answer_host(const Life& life) {
-  answer_generation();
+  answer_generation(life.orders);
   answer_power_button(life);
 }
 

@@ -46,4 +46,13 @@ bool touch_memory(uint64_t memory_bytes, uint64_t from_mib, uint64_t mib) {
   return true;
 }
 
+bool memory_is_intact(uint64_t mib) {
+  const uint64_t end = kTouchStart + mib * kMib;
+  for (uint64_t offset = kTouchStart; offset < end; offset += kPage) {
+    const uint64_t address = ram_address(offset);
+    if (*reinterpret_cast<const volatile uint64_t*>(address) != address) return false;
+  }
+  return true;
+}
+
 }  // namespace canary

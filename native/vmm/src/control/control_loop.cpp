@@ -107,7 +107,7 @@ void ControlLoop::type(const volley_message& command) {
 }
 
 void ControlLoop::snapshot(const volley_message& command, const UniqueFd& state, const UniqueFd& memory) {
-  constexpr uint32_t kKnown = VOLLEY_SNAPSHOT_RESUME | VOLLEY_SNAPSHOT_DIFF | VOLLEY_SNAPSHOT_LIVE;
+  constexpr uint32_t kKnown = VOLLEY_SNAPSHOT_RESUME | VOLLEY_SNAPSHOT_DIFF;
   volley_message message{};
   message.type = VOLLEY_REPLY;
   message.request_id = command.request_id;

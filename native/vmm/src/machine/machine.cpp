@@ -159,8 +159,7 @@ Status Machine::snapshot(const volley_snapshot_order& order, int state_fd, int m
   *taken = {.pause_ns = written - stats_.paused_ns,
             .total_ns = monotonic_ns() - begun,
             .pages = memory.pages_written(),
-            .bytes = state.bytes() + memory.pages_written() * VOLLEY_SNAPSHOT_PAGE,
-            .rounds = 1};
+            .bytes = state.bytes() + memory.pages_written() * VOLLEY_SNAPSHOT_PAGE};
   return status;
 }
 

@@ -3,7 +3,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <bit>
 #include <cerrno>
 #include <cstring>
 
@@ -61,7 +60,7 @@ Status MemoryWriter::write_all_pages() {
   return Status::ok();
 }
 
-Status MemoryWriter::rewrite_run(uint64_t first, uint64_t count, bool only_changed) {
+Status MemoryWriter::rewrite_run(uint64_t first, uint64_t count) {
   memset(before, 0, count * kPage);
   // A file may be shorter than memory for as long as nothing was written at its end.
   for (uint64_t done = 0; done < count * kPage;) {
@@ -77,7 +76,7 @@ Status MemoryWriter::rewrite_run(uint64_t first, uint64_t count, bool only_chang
     for (; i + run < count; ++run) {
       const uint8_t* old_page = before + (i + run) * kPage;
       const uint8_t* new_page = copied + (i + run) * kPage;
-      if (only_changed && memcmp(old_page, new_page, kPage) == 0) break;
+      if (memcmp(old_page, new_page, kPage) == 0) break;
       checksum_ += checksum_of(first + i + run, new_page) - checksum_of(first + i + run, old_page);
     }
     if (run == 0) {
@@ -96,26 +95,8 @@ Status MemoryWriter::write_changed_pages(uint64_t base_checksum) {
   checksum_ = base_checksum;
   const uint64_t count = page_count();
   for (uint64_t index = 0; index < count; index += kPagesAtOnce) {
-    Status status = rewrite_run(index, std::min(kPagesAtOnce, count - index), true);
+    Status status = rewrite_run(index, std::min(kPagesAtOnce, count - index));
     if (!status.is_ok()) return status;
-  }
-  return Status::ok();
-}
-
-Status MemoryWriter::rewrite_pages(const uint64_t* dirty) {
-  const uint64_t count = page_count();
-  for (uint64_t index = 0; index < count;) {
-    const uint64_t word = dirty[index / 64] >> (index % 64);
-    if (word == 0) {
-      index += 64 - index % 64;
-      continue;
-    }
-    index += static_cast<uint64_t>(std::countr_zero(word));
-    const uint64_t run = std::min<uint64_t>(
-        {static_cast<uint64_t>(std::countr_one(dirty[index / 64] >> (index % 64))), kPagesAtOnce, count - index});
-    if (run == 0) break;
-    if (Status status = rewrite_run(index, run, false); !status.is_ok()) return status;
-    index += run;
   }
   return Status::ok();
 }

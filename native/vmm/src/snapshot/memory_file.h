@@ -17,8 +17,6 @@ class MemoryWriter {
   Status write_all_pages();
   // Into a copy of a base whose pages have this checksum: every page that differs.
   Status write_changed_pages(uint64_t base_checksum);
-  // Once more the pages whose bits are set in `dirty`, one bit for each page of memory.
-  Status rewrite_pages(const uint64_t* dirty);
   // Finds out where there is data and writes the trailer. Fills in what the header says of memory.
   Status finish(volley_snapshot_header* header);
 
@@ -26,7 +24,7 @@ class MemoryWriter {
 
  private:
   Status write_run(uint64_t first, uint64_t count);
-  Status rewrite_run(uint64_t first, uint64_t count, bool only_changed);
+  Status rewrite_run(uint64_t first, uint64_t count);
   uint64_t page_count() const { return memory_.size() / VOLLEY_SNAPSHOT_PAGE; }
   const uint8_t* page(uint64_t index) const { return memory_.host_base() + index * VOLLEY_SNAPSHOT_PAGE; }
 

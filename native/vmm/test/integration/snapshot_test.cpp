@@ -2,6 +2,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <memory>
 #include <set>
 
@@ -98,6 +99,47 @@ void check_refused(const SnapshotFiles& files, const std::string& reason, Launch
   CHECK(end->exited && end->code == 1);
   CHECK_EQ(vmm.stats().exit_reason, static_cast<uint32_t>(VOLLEY_EXIT_VMM_ERROR));
   CHECK_CONTAINS(vmm.stats().exit_message, reason);
+}
+
+TEST(memory_is_in_a_clone_as_it_was_and_shared) {
+  SnapshotFiles files;
+  {
+    VmmProcess vmm({.cmdline = "touch=32 recheck", .memory_mib = 64});
+    REQUIRE(has_said(vmm, "touched 32 MiB"));
+    REQUIRE(files.take(vmm)->status == 0);
+  }
+  VmmProcess clone(restored(files));
+  CHECK(has_said(clone, "32 MiB intact"));
+  // A page that is another one is seen: what the check is worth.
+  const uint64_t wrong = 1;
+  CHECK_EQ(pwrite(files.memory(), &wrong, sizeof(wrong), 20 << 20), static_cast<ssize_t>(sizeof(wrong)));
+  VmmProcess spoilt(restored(files));
+  CHECK(has_said(spoilt, "memory is not as it was"));
+  // What a clone writes is its own.
+  SnapshotFiles again;
+  CHECK_EQ(again.take(clone)->status, 0);
+}
+
+TEST(a_diff_is_a_whole_snapshot) {
+  SnapshotFiles base;
+  VmmProcess vmm({.cmdline = "touch=32 recheck", .memory_mib = 64});
+  REQUIRE(has_said(vmm, "touched 32 MiB"));
+  REQUIRE(base.take(vmm)->status == 0);
+  SnapshotFiles diff;
+  const auto reply = diff.take(vmm, VOLLEY_SNAPSHOT_DIFF, &base);
+  REQUIRE(reply.has_value() && reply->status == 0);
+  CHECK(reply->payload.snapshot_taken.pages < 64);
+  VmmProcess clone(restored(diff));
+  CHECK(has_said(clone, "32 MiB intact"));
+  SnapshotFiles stale;
+  CHECK_EQ(stale.take(vmm, VOLLEY_SNAPSHOT_DIFF, &base)->status, ESTALE);
+  // The checksum of the whole, kept by differences, is the one of a snapshot written in full.
+  REQUIRE(vmm.command(VOLLEY_CMD_PAUSE) == 0);
+  SnapshotFiles one;
+  SnapshotFiles other;
+  CHECK_EQ(one.take(vmm, VOLLEY_SNAPSHOT_DIFF, &diff)->status, 0);
+  CHECK_EQ(other.take(vmm)->status, 0);
+  CHECK_EQ(one.header().memory_checksum, other.header().memory_checksum);
 }
 
 TEST(what_is_no_snapshot_is_refused_with_a_reason) {

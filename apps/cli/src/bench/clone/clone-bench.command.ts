@@ -1,0 +1,57 @@
+import type { Command } from 'commander';
+import { existsSync } from 'node:fs';
+import { cpus, tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { outputOf, type GlobalOptions } from '../../commands/context';
+import { memoryOption, wholeNumber } from '../../commands/option-types';
+import { kvmAccess } from '../../doctor/kvm-access';
+import { thisHost } from '../../doctor/host-view';
+import { CliError } from '../../errors';
+import { repositoryRoot } from '../../repository-root';
+import { surroundings } from '../surroundings';
+import { benchClone, type CloneParameters } from './clone.bench';
+
+interface CloneBenchOptions {
+  count: number;
+  concurrency: number;
+  memory: number;
+  touch: number;
+  coldStarts: number;
+  shells: boolean;
+}
+
+export function addCloneBenchCommand(bench: Command): void {
+  bench
+    .command('clone')
+    .description('measure clones of a canary template on this host, without a fleet; prints JSON')
+    .option('--count <n>', 'clones, all alive at the end', wholeNumber(1, 20_000), 1_000)
+    .option('--concurrency <n>', 'clones being started at any time', wholeNumber(1, 1_000), cpus().length)
+    .option('--memory <MiB>', 'of the guest', memoryOption, 64)
+    .option('--touch <MiB>', 'what the template has touched', memoryOption, 32)
+    .option('--cold-starts <n>', 'starts from a kernel, to compare with', wholeNumber(0, 10_000), 200)
+    .option('--no-shells', 'make and jail each process as part of its clone')
+    .action(async (options: CloneBenchOptions, command: Command) => {
+      const data = resolve(command.optsWithGlobals<GlobalOptions>().data);
+      const out = outputOf(command);
+      const kvm = kvmAccess(thisHost(data));
+      if (!kvm.usable) throw new CliError(`no microVM can run here: ${kvm.why}; ${kvm.todo}`);
+      const parameters: CloneParameters = {
+        count: options.count,
+        concurrency: options.concurrency,
+        memoryMiB: options.memory,
+        touchMiB: options.touch,
+        shells: options.shells,
+        coldStarts: options.coldStarts,
+      };
+      const built = join(repositoryRoot(), 'native/build');
+      const files = {
+        vmm: join(built, 'vmm/volley-vmm'),
+        canary: join(built, 'guest/canary.bin'),
+        scratch: existsSync('/dev/shm') ? '/dev/shm' : tmpdir(),
+      };
+      const at = new Date().toISOString();
+      const result = await benchClone(parameters, files, (text) => out.note(text));
+      out.document({ bench: 'clone', at, parameters, ...surroundings([], data), result });
+      if (result.failed > 0) throw new CliError(`${result.failed} of ${options.count} clones did not run`);
+    });
+}
