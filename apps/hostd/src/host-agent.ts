@@ -17,6 +17,7 @@ import { HostImageStore, ImportedImageStore } from './images/imported-images';
 import { GuardKeeper } from './guards/guard-keeper';
 import { HostGauges } from './guards/host-gauges';
 import { MemoryReclaimer } from './guards/memory-reclaimer';
+import { RatioKeeper } from './guards/ratio-keeper';
 import { WaitWatch } from './guards/wait-watch';
 import { HostJournal } from './journal/host-journal';
 import { ConsoleLog } from './log/console-log';
@@ -84,6 +85,7 @@ export class HostAgent {
       metadata: MetadataServer | undefined;
       ledger: Ledger;
       guards: GuardKeeper;
+      ratio: RatioKeeper;
     },
   ) {}
 
@@ -228,6 +230,17 @@ export class HostAgent {
       nowMs: () => performance.now(),
       wallMs: () => clock.now(),
     });
+    const ratio = new RatioKeeper({
+      ...{ hostClass: config.hostClass, admission, log },
+      settings: config.oversubscription ?? { policy: { kind: 'fixedRatio', ...capacity.overcommit }, guards: {} },
+      promisedTo: (id) => {
+        const spec = manager.liveOf(id)?.record.spec;
+        return spec && { vcpus: spec.vcpus, memoryMiB: spec.memoryMiB };
+      },
+      nowMs: () => performance.now(),
+    });
+    density.listen(({ readings }) => ratio.round(readings));
+    guards.limitBy(config.oversubscription?.guards ?? {});
     const consoleLog = new ConsoleLog(manager, chronicle.state, folders);
     await takeOver(manager, lease, config, log);
     // Whoever registers must not hold what may run elsewhere by now.
@@ -276,17 +289,19 @@ export class HostAgent {
         metadata,
         ledger,
         guards,
+        ratio,
       },
     );
   }
 
   /** What its reports say of promises and of what keeps them. */
-  promises(): Pick<DensityReport, 'guaranteed' | 'guards'> {
+  promises(): Pick<DensityReport, 'guaranteed' | 'guards' | 'ratio'> {
     const { admission, parts } = this;
     const commitment = admission.guaranteed();
     return {
       guaranteed: { commitment, headroom: guaranteedHeadroom(admission.capacity, commitment) },
       guards: parts.guards.report(),
+      ratio: parts.ratio.inForce,
     };
   }
 

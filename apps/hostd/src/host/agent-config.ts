@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { natsSettings } from '#bus';
-import { DEFAULT_HOST_CLASS, HostClassName, HostId } from '#protocol';
+import { DEFAULT_HOST_CLASS, HostClassName, HostClassSettings, HostId } from '#protocol';
 import { parseNetwork, sizeOf } from '../network/ipv4';
 
 /** The repository or installation folder: what paths of built files start from. Same depth in source and build. */
@@ -38,6 +38,19 @@ export const AgentConfig = z.object({
   memoryMib: count.optional(),
   /** Class of this host: how far it is promised, and when its guards shut, is decided for all hosts of a class together. */
   hostClass: HostClassName.default(DEFAULT_HOST_CLASS),
+  /** The class's policy, what may be guaranteed and its guards, as JSON; see docs/oversubscription.md. Default: the two ratios. */
+  oversubscription: z
+    .string()
+    .transform((text, context) => {
+      try {
+        return JSON.parse(text) as unknown;
+      } catch (error) {
+        context.addIssue(`is no JSON: ${(error as Error).message}`);
+        return z.NEVER;
+      }
+    })
+    .pipe(HostClassSettings)
+    .optional(),
   /** Kept back for the host itself. */
   reserveMib: mebibytes.optional(),
   overcommitCpu: ratio.default(10),

@@ -145,7 +145,11 @@ export class HostBook {
 
 function rowOf({ life, report, reportedAt, inFlight }: Known): HostRow {
   const { description } = hostContext(life);
-  const { cpu, memory } = description?.overcommit ?? { cpu: 1, memory: 1 };
+  // What its admission applies now; its description says what it began with.
+  const { cpuLimit: cpu = 1, memoryLimit: memory = 1 } = report?.overcommit ?? {
+    cpuLimit: description?.overcommit.cpu,
+    memoryLimit: description?.overcommit.memory,
+  };
   const { cpuSome, memorySome, ioSome } = report?.pressure ?? { cpuSome: 0, memorySome: 0, ioSome: 0 };
   const { slots, vcpus, memoryMiB } = report?.headroom ?? { slots: 0, vcpus: 0, memoryMiB: 0 };
   const row: HostRow = {

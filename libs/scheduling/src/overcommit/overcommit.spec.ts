@@ -129,10 +129,11 @@ describe('the ratio in force', () => {
   });
 
   it('of a goal says how much was seen, and when it is not enough', () => {
-    const policy = OversubscriptionPolicy.parse({ kind: 'complianceGoal', windows: 24, timePercent: 99 });
-    const few = ratioOf(policy, capacity, { vcpus: 2, memoryMiB: 200 }, seen(24));
+    const goal = (windows: number): OversubscriptionPolicy =>
+      OversubscriptionPolicy.parse({ kind: 'complianceGoal', windows, timePercent: 99 });
+    const few = ratioOf(goal(24), capacity, { vcpus: 2, memoryMiB: 200 }, seen(24));
     expect(few).toMatchObject({ cpu: 1, why: expect.stringContaining('24 windows do not show') as string });
-    const many = ratioOf({ ...policy, windows: 400 }, capacity, { vcpus: 2, memoryMiB: 200 }, seen(400));
+    const many = ratioOf(goal(400), capacity, { vcpus: 2, memoryMiB: 200 }, seen(400));
     expect(many.cpu).toBe(1);
     expect(many.why).toMatch(/^99 % of vCPU time waited less than 5 % up to 10 % load/);
     expect(many.confidencePercent).toBeGreaterThan(95);

@@ -43,6 +43,11 @@ export function addMixBenchCommand(bench: Command): void {
       process.env['VOLLEY_MEMORY_MIB'] = String(options.memory);
       process.env['VOLLEY_RESERVE_MIB'] = '0';
       process.env['VOLLEY_NETWORK'] = 'off';
+      // Of CPU everything may be guaranteed, since it can be shared in any parts; of memory what is there.
+      process.env['VOLLEY_OVERSUBSCRIPTION'] = JSON.stringify({
+        policy: { kind: 'fixedRatio', cpu: options.ratio, memory: options.ratio },
+        guaranteed: { cpu: options.ratio, memory: 1 },
+      });
       const fleet = await OwnFleet.up({ cpu: options.ratio, memory: options.ratio });
       try {
         const result = await benchMix(fleet.client, parameters, abort.signal, (text) => out.note(text));

@@ -1,0 +1,57 @@
+import pino from 'pino';
+import { HostClassSettings } from '#protocol';
+import { Admission } from '#scheduling';
+import { RatioKeeper } from './ratio-keeper';
+
+const capacity = { slots: 100, cpus: 2, memoryMiB: 1_000, reserveMiB: 0, overcommit: { cpu: 10, memory: 10 } };
+const log = pino({ level: 'silent' });
+
+function keeperOf(settings: unknown) {
+  const clock = { ms: 0 };
+  const admission = new Admission(capacity);
+  const keeper = new RatioKeeper({
+    ...{ hostClass: 'dense', admission, log, settings: HostClassSettings.parse(settings) },
+    promisedTo: (id) => (id === 'gone' ? undefined : { vcpus: 1, memoryMiB: 200 }),
+    nowMs: () => clock.ms,
+  });
+  /** A second of a guest that wants a tenth of a CPU, and waits for a tenth of that. */
+  const second = (id = 'a') => {
+    clock.ms += 1_000;
+    const runNs = clock.ms * 90_000;
+    keeper.round([{ id, epoch: 1, runNs, delayNs: clock.ms * 10_000, proportionalKiB: 50 * 1_024 }]);
+  };
+  return { admission, keeper, second };
+}
+
+describe('the ratio of a host class', () => {
+  it('given a fixed one, then admission has it from the beginning, with what may be guaranteed', () => {
+    const guaranteed = { cpu: 2, memory: 1 };
+    const { admission, keeper } = keeperOf({ policy: { kind: 'fixedRatio', cpu: 8, memory: 3 }, guaranteed });
+    expect(admission.capacity.overcommit).toEqual({ cpu: 8, memory: 3, guaranteed });
+    expect(keeper.inForce).toMatchObject({
+      hostClass: 'dense',
+      cpu: 8,
+      memory: 3,
+      why: 'fixed: 8 of CPU and 3 of memory',
+    });
+  });
+
+  it('given a predicted peak, when enough windows were seen, then admission has what is left beside it', () => {
+    const policy = { kind: 'predictedPeak', windowSeconds: 2, windows: 3 };
+    const { admission, keeper, second } = keeperOf({ policy });
+    admission.request('a', { vcpus: 1, memoryMiB: 200, tenant: 't', coresidency: { mode: 'shared', neverWith: [] } });
+    expect(admission.capacity.overcommit).toMatchObject({ cpu: 1, memory: 1 });
+    for (let i = 0; i < 5; i++) second();
+    expect(keeper.inForce).toMatchObject({ cpu: 1, windows: 2 });
+    second();
+    expect(keeper.inForce.windows).toBe(3);
+    expect(admission.capacity.overcommit.cpu).toBeCloseTo((2 + 1 - 0.1) / 2);
+    expect(admission.capacity.overcommit.memory).toBeCloseTo((1_000 + 200 - 50) / 1_000);
+  });
+
+  it('given one that is not there any more, then it is no part of the next window', () => {
+    const { keeper, second } = keeperOf({ policy: { kind: 'predictedPeak', windowSeconds: 2, windows: 3 } });
+    for (let i = 0; i < 6; i++) second('gone');
+    expect(keeper.inForce.why).toContain('predicted peak of 3 windows: 0 (5 sigma 0, p99 0) of 2 CPUs');
+  });
+});

@@ -1,0 +1,103 @@
+import type { Logger } from 'pino';
+import type { MicrovmReading } from '#density';
+import type { HostClassSettings, RatioInForce } from '#protocol';
+import { ratioOf, UsageHistory, type Admission, type MicrovmUsage } from '#scheduling';
+
+type Measured = Pick<MicrovmReading, 'id' | 'epoch' | 'runNs' | 'delayNs' | 'proportionalKiB'>;
+
+/** One microVM in the window that is under way. */
+interface InWindow {
+  fromMs: number;
+  from: Measured;
+  toMs: number;
+  to: Measured;
+}
+
+export interface RatioKeeperParts {
+  hostClass: string;
+  settings: HostClassSettings;
+  admission: Pick<Admission, 'capacity' | 'commitment' | 'promise'>;
+  /** What a microVM was promised; undefined: it does not run here. */
+  promisedTo: (microvmId: string) => { vcpus: number; memoryMiB: number } | undefined;
+  /** Steady clock, ms. */
+  nowMs: () => number;
+  log: Logger;
+}
+
+/**
+ * Keeps the ratio that admission applies at what the policy of the host's class comes to: what microVMs use is recorded window by
+ * window, and at the end of each the ratio is derived anew. A new agent has seen nothing, and begins as the policy says for that case.
+ */
+export class RatioKeeper {
+  readonly #history: UsageHistory;
+  readonly #window = new Map<string, InWindow>();
+  #windowEndsMs: number;
+  #inForce!: RatioInForce;
+
+  constructor(private readonly parts: RatioKeeperParts) {
+    const { policy } = parts.settings;
+    this.#history =
+      policy.kind === 'fixedRatio'
+        ? new UsageHistory(0)
+        : new UsageHistory(policy.windows, policy.kind === 'complianceGoal' ? policy.waitPercent : undefined);
+    this.#windowEndsMs = parts.nowMs() + this.#windowMs;
+    this.#apply();
+  }
+
+  get inForce(): RatioInForce {
+    return this.#inForce;
+  }
+
+  get #windowMs(): number {
+    const { policy } = this.parts.settings;
+    return policy.kind === 'fixedRatio' ? Infinity : policy.windowSeconds * 1_000;
+  }
+
+  /** Takes what was measured of some microVMs. */
+  round(readings: readonly Measured[]): void {
+    if (this.#windowMs === Infinity) return;
+    const atMs = this.parts.nowMs();
+    for (const reading of readings) {
+      const before = this.#window.get(reading.id);
+      const goesOn = before && before.from.epoch === reading.epoch;
+      const { fromMs, from } = goesOn ? before : { fromMs: atMs, from: reading };
+      this.#window.set(reading.id, { fromMs, from, toMs: atMs, to: reading });
+    }
+    if (atMs < this.#windowEndsMs) return;
+    this.#windowEndsMs = atMs + this.#windowMs;
+    this.#history.add([...this.#usages()]);
+    this.#apply();
+  }
+
+  /** What each took in the window, which ends here; the next one begins with its last measurement. */
+  *#usages(): Iterable<MicrovmUsage> {
+    for (const [microvmId, { fromMs, from, toMs, to }] of this.#window) {
+      const promised = this.parts.promisedTo(microvmId);
+      if (!promised) {
+        this.#window.delete(microvmId);
+        continue;
+      }
+      this.#window.set(microvmId, { fromMs: toMs, from: to, toMs, to });
+      if (toMs <= fromMs) continue;
+      const waitedNs = to.delayNs - from.delayNs;
+      const wantedNs = to.runNs - from.runNs + waitedNs;
+      yield {
+        ...{ microvmId, ...promised },
+        wantedCores: wantedNs / 1e6 / (toMs - fromMs),
+        waitPercent: wantedNs > 0 ? (100 * waitedNs) / wantedNs : 0,
+        usedMiB: to.proportionalKiB / 1_024,
+      };
+    }
+  }
+
+  #apply(): void {
+    const { hostClass, settings, admission, log } = this.parts;
+    const { policy, guaranteed } = settings;
+    const derived = ratioOf(policy, admission.capacity, admission.commitment(), this.#history);
+    const { cpu, memory } = derived;
+    admission.promise({ cpu, memory, ...(guaranteed ? { guaranteed } : {}) });
+    const bound = guaranteed ? { guaranteed } : {};
+    this.#inForce = { hostClass, policy, ...derived, ...bound };
+    log.info({ cpu, memory, why: derived.why }, 'the overcommit ratio is derived');
+  }
+}
