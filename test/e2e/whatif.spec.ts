@@ -17,7 +17,7 @@ describeWithKvm('what-if, against what a fleet then does', () => {
   beforeAll(async () => {
     fleet = new Fleet();
     const hostMiB = Math.floor((await import('node:os')).totalmem() / 2 ** 20);
-    fleet.env = { VOLLEY_RESERVE_MIB: String(hostMiB - RESERVED_FROM_MIB) };
+    fleet.env = { VOLLEY_RESERVE_MIB: String(hostMiB - RESERVED_FROM_MIB), VOLLEY_USAGE_INTERVAL_SECONDS: '1' };
   });
   afterAll(() => fleet?.down());
 
@@ -59,6 +59,10 @@ describeWithKvm('what-if, against what a fleet then does', () => {
         `  at x1   refused ${tight.refused} (expired ${tight.expired}), replayed ${told(toWide.base)}, predicted from x1.5 ${told(toTight.alternatives[0]!)}\n` +
         `  at x1.5 refused ${wide.refused} (expired ${wide.expired}), replayed ${told(toTight.base)}, predicted from x1   ${told(toWide.alternatives[0]!)}\n`,
     );
+    // What canaries use is on record: next to nothing, so that one who knows the future would refuse nobody.
+    expect(toWide.load.measured).toBeGreaterThan(50);
+    expect(toWide.oracle!.refused.max).toBe(0);
+    expect(toWide.base.contention!.memoryTime.max).toBe(0);
     expect(toWide.recorded.refused).toBe(tight.refused);
     expect(toTight.recorded.refused).toBe(wide.refused);
     expect(wide.refused).toBeGreaterThan(30);

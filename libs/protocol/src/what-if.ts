@@ -56,6 +56,8 @@ export const WhatIfContention = z.strictObject({
   /** The most that was wanted of one host, over what it has. */
   peakCpu: Spread,
   peakMemory: Spread,
+  /** Best-effort microVMs that would have been evicted, at most: balloons and suspending come before. */
+  evictions: Spread,
   /** Share of the time of microVMs for which no usage is known: it counts as none. */
   unmeasured: Spread,
 });

@@ -80,6 +80,7 @@ function contentionOver(runs: readonly Run[]): WhatIfContention | null {
     memoryTime: over('memoryTime'),
     peakCpu: over('peakCpu'),
     peakMemory: over('peakMemory'),
+    evictions: over('evictions'),
     unmeasured: over('unmeasured'),
   };
 }

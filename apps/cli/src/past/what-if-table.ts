@@ -84,6 +84,7 @@ const CONTENTION: readonly [string, (of: WhatIfContention) => Spread, (value: nu
   ['memory short, of time', ({ memoryTime }) => memoryTime, percent],
   ['most CPU wanted', ({ peakCpu }) => peakCpu, times],
   ['most memory used', ({ peakMemory }) => peakMemory, times],
+  ['evictions at most', ({ evictions }) => evictions, String],
   ['usage not known', ({ unmeasured }) => unmeasured, percent],
 ];
 

@@ -76,6 +76,23 @@ describe('usage on record', () => {
     });
   });
 
+  it('counts who would have been evicted: best effort only, those that hold the most first, until enough is free', () => {
+    const of = (n: number, kind: 'guaranteed' | 'bestEffort'): Claim => {
+      const one = ran(n, 0, 10_000);
+      return { ...one, demand: { ...one.demand, class: kind } };
+    };
+    const claims = [of(0, 'guaranteed'), of(1, 'bestEffort'), of(2, 'bestEffort'), of(3, 'bestEffort')];
+    const records = [500, 200, 150, 120].flatMap((mib, n) => usageOf(n, 0, [[10, 0, mib]]));
+    const usage = new UsageSeriesOf(claims, records);
+    const stays = claims.map((one, n) => stay(one, 'a', n * 1_000, 10_000));
+    const evictions = (of: readonly ReplayedStay[]) => contentionOf(of, [hostPlan('a')], usage, SPAN).evictions;
+    // 970 of 1,000 MiB: without the largest of them enough is free again.
+    expect(evictions(stays)).toBe(1);
+    expect(evictions(stays.slice(0, 3))).toBe(0);
+    const guaranteed = stays.map((one) => ({ ...one, claim: { ...one.claim, demand: claims[0]!.demand } }));
+    expect(evictions(guaranteed)).toBe(0);
+  });
+
   it('says how much of it is not known', () => {
     const one = ran(0, 0, 10_000, 777);
     const nothing = new UsageSeriesOf([], []);

@@ -1,6 +1,8 @@
 import type { HostPlan } from '../load/host-plan';
 import { numbersOf, type ReplayedStay } from '../replay/replay';
-import { usedAt, type UsageSeriesOf } from './usage-series';
+import { evictionsOn } from './evictions';
+import { stepsIn, visitSteps, type Steps } from './stay-steps';
+import type { UsageSeriesOf } from './usage-series';
 
 /** How often more was wanted than there is. Shares of 1. */
 export interface Contention {
@@ -15,6 +17,8 @@ export interface Contention {
   /** The most that was wanted of a host, over what it has. */
   peakCpu: number;
   peakMemory: number;
+  /** Best-effort microVMs that would have been evicted, at most. */
+  evictions: number;
   /** Share of the time of microVMs for which no usage is known: it counts as none. */
   unmeasured: number;
 }
@@ -24,9 +28,9 @@ export function contentionOf(
   stays: readonly ReplayedStay[],
   hosts: readonly HostPlan[],
   usage: UsageSeriesOf,
-  { from, to, stepMs, seed }: { from: number; to: number; stepMs: number; seed: number },
+  { seed, ...span }: Steps & { seed: number },
 ): Contention {
-  const steps = Math.max(1, Math.ceil((to - from) / stepMs));
+  const steps = stepsIn(span);
   const sums = {
     hostSteps: 0,
     cpuSteps: 0,
@@ -37,7 +41,7 @@ export function contentionOf(
     stays: 0,
     unknown: 0,
   };
-  let [peakCpu, peakMemory] = [0, 0];
+  let [peakCpu, peakMemory, evictions] = [0, 0, 0];
   const byHost = new Map<string, ReplayedStay[]>();
   for (const stay of stays) byHost.set(stay.hostId, [...(byHost.get(stay.hostId) ?? []), stay]);
   for (const { hostId, phases } of hosts) {
@@ -45,25 +49,21 @@ export function contentionOf(
     const cores = new Float64Array(steps);
     const memory = new Float64Array(steps);
     const there = new Uint32Array(steps);
-    for (const stay of byHost.get(hostId) ?? []) {
-      const series = usage.of(stay.claim, numbersOf(stay.claim, seed));
-      const first = Math.max(0, Math.floor((stay.from - from) / stepMs));
-      const last = Math.min(steps - 1, Math.floor((stay.to - from) / stepMs));
-      for (let step = first; step <= last; step++) {
-        // By the part of the step in which it was there, so that short ones count for no more than they are.
-        const begin = from + step * stepMs;
-        const part = (Math.min(stay.to, begin + stepMs) - Math.max(stay.from, begin)) / stepMs;
-        if (part <= 0) continue;
+    const here = (byHost.get(hostId) ?? []).map((stay) => ({
+      stay,
+      series: usage.of(stay.claim, numbersOf(stay.claim, seed)),
+    }));
+    for (const { stay, series } of here) {
+      visitSteps(stay, series, span, (step, part, used) => {
         sums.stays += part;
         there[step]!++;
-        if (!series) {
+        if (!used) {
           sums.unknown += part;
-          continue;
+          return;
         }
-        const used = usedAt(series, Math.max(0, begin - stay.from));
         cores[step]! += part * used.wantedCores;
         memory[step]! += part * used.memoryMiB;
-      }
+      });
     }
     const room = memoryMiB - reserveMiB;
     for (let step = 0; step < steps; step++) {
@@ -80,6 +80,7 @@ export function contentionOf(
       peakCpu = Math.max(peakCpu, wanted / cpus);
       peakMemory = Math.max(peakMemory, memory[step]! / Math.max(1, room));
     }
+    evictions += evictionsOn(here, memory, room, span);
   }
   const share = (part: number, whole: number): number => (whole > 0 ? part / whole : 0);
   return {
@@ -89,6 +90,7 @@ export function contentionOf(
     memoryTime: share(sums.memorySteps, sums.hostSteps),
     peakCpu,
     peakMemory,
+    evictions,
     unmeasured: share(sums.unknown, sums.stays),
   };
 }
