@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { writeFileSync } from 'node:fs';
 import { contextOf } from '../../commands/context';
 import { START_PHASES, START_SPANS } from '../../commands/microvm-timings';
 import { memoryOption, wholeNumber } from '../../commands/option-types';
@@ -7,8 +8,10 @@ import { duration } from '../../output/quantities';
 import { table } from '../../output/table';
 import type { Host } from '#protocol';
 import { DEFAULT_OVERCOMMIT } from '../../supervisor/volley-processes';
+import { svgOf } from '../plot/svg-plot';
 import { surroundings } from '../surroundings';
 import { benchDensity, type DensityParameters, type DensityResult } from './density.bench';
+import { densityPlots } from './density-plots';
 import { OwnFleet } from './own-fleet';
 
 interface DensityBenchOptions {
@@ -16,6 +19,7 @@ interface DensityBenchOptions {
   concurrency: number;
   image: string;
   memory: number;
+  plot?: string;
 }
 
 export function addDensityBenchCommand(bench: Command): void {
@@ -28,6 +32,7 @@ export function addDensityBenchCommand(bench: Command): void {
     .option('--concurrency <n>', 'creates in flight at any time', wholeNumber(1, 10_000), 256)
     .option('--image <name>', 'image', 'canary')
     .option('--memory <MiB>', 'memory of each', memoryOption, 16)
+    .option('--plot <file>', 'draw latency, CPU and memory over the number of microVMs, as SVG')
     .action(async (options: DensityBenchOptions, command: Command) => {
       const { out } = contextOf(command);
       const parameters: DensityParameters = {
@@ -52,6 +57,7 @@ export function addDensityBenchCommand(bench: Command): void {
       } finally {
         await fleet.down();
       }
+      if (options.plot !== undefined) writeFileSync(options.plot, svgOf(densityPlots(result)));
       if (out.json) out.document({ bench: 'density', at, parameters, ...around, result });
       else out.raw(told(parameters, result));
       if (result.leaked.length > 0) throw new CliError(`left behind on the host: ${result.leaked.join(', ')}`);
