@@ -95,7 +95,7 @@ describeUnless(obstacle, 'clones of a stock Linux guest on hardware KVM', () => 
     'goes on in %s: told of its new generation, with clock, memory and processors',
     (name) => {
       const { console, report } = runs(name);
-      expect(report).toMatchObject({ exit: 'POWER_OFF', status: 0 });
+      expect(report).toMatchObject({ exit: 'POWER_OFF', message: 'the guest powered off', status: 0 });
       // The second write of its boot timer.
       expect(report.bootedUs).toBeGreaterThan(0);
       expect(console).toContain('guest: kept kept');

@@ -70,6 +70,7 @@ class VirtioBench {
   void run(Script& script, DeviceScript& device_script);
 
   VirtioDevice& device() { return *device_; }
+  MmioTransport& transport() { return *transport_; }
   ScriptedAgent& agent() { return agent_; }
   const volley_stats& stats() const { return *stats_; }
   const GuestMemory& memory() const { return memory_; }

@@ -284,7 +284,8 @@ Options parse(int count, char** arguments) {
       refuse("unknown option " + std::string(name) + "\n" + std::string(kUsage));
     }
   }
-  if (options.vmm.empty() || options.kernel.empty() == options.restore.empty()) refuse("--vmm is needed, and --kernel or --restore\n" + std::string(kUsage));
+  if (options.vmm.empty() || options.kernel.empty() == options.restore.empty())
+    refuse("--vmm is needed, and --kernel or --restore\n" + std::string(kUsage));
   if (options.cmdline.size() >= VOLLEY_CMDLINE_MAX) refuse("--cmdline is too long");
   if (options.type.size() >= sizeof volley_message::payload) refuse("--type is too long");
   if (options.disks.size() + options.taps.size() + 3 > VOLLEY_MAX_DEVICES) refuse("there are too many devices");
@@ -602,9 +603,8 @@ int run(const Options& options) {
   const Child child = start_vmm(options);
   const pid_t vmm = child.pid;
   pages.stats().pid = static_cast<uint32_t>(vmm);
-  std::vector<volley::PassedFd> fds = {{VOLLEY_ROLE_KVM, kvm.number()},
-                                       {VOLLEY_ROLE_CONTROL, control.number()},
-                                       {VOLLEY_ROLE_PAGES, pages.number()}};
+  std::vector<volley::PassedFd> fds = {
+      {VOLLEY_ROLE_KVM, kvm.number()}, {VOLLEY_ROLE_CONTROL, control.number()}, {VOLLEY_ROLE_PAGES, pages.number()}};
   if (kernel) fds.push_back({VOLLEY_ROLE_KERNEL, kernel->number()});
   if (state) fds.push_back({VOLLEY_ROLE_STATE, state->number()});
   if (memory) fds.push_back({VOLLEY_ROLE_MEMORY, memory->number()});
@@ -624,6 +624,7 @@ int run(const Options& options) {
   const Descriptor process(static_cast<int>(syscall(SYS_pidfd_open, vmm, 0u)), "pidfd_open");
 
   std::vector<Cue> cues = cues_of(options);
+  bool written_already = false;
   for (;;) {
     pollfd ended{process.number(), POLLIN, 0};
     const bool done = poll(&ended, 1, 20) > 0;
@@ -635,7 +636,8 @@ int run(const Options& options) {
       cue.words.clear();
       command(address, address_length, cue.message, cue.what);
     }
-    if (!options.snapshot.empty() && pages.has_shown(options.snapshot_on)) {
+    if (!written_already && !options.snapshot.empty() && pages.has_shown(options.snapshot_on)) {
+      written_already = true;
       write_snapshot(options.snapshot, address, address_length);
       kill(vmm, SIGKILL);
       continue;

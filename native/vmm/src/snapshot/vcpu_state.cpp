@@ -22,14 +22,18 @@ struct MsrList {
   kvm_msr_entry entries[VcpuState::kMaxMsrs];
 };
 
+// What the number of an ioctl is to this libc: an int or an unsigned long. The kernel looks at 32 bits.
+template <typename T>
+T number_of(int (*)(int, T, ...));
+using Number = decltype(number_of(&ioctl));
+
 Status get(const Vcpu& vcpu, unsigned long request, void* into, const char* what) {
-  // Its number is an int to one libc and an unsigned long to the other; the kernel looks at 32 bits.
-  if (ioctl(vcpu.fd(), static_cast<int>(request), into) >= 0) return Status::ok();
+  if (ioctl(vcpu.fd(), static_cast<Number>(request), into) >= 0) return Status::ok();
   return Status::system_error(errno, "cannot read the %s of vCPU %u", what, vcpu.index());
 }
 
 Status set(const Vcpu& vcpu, unsigned long request, const void* from, const char* what) {
-  if (ioctl(vcpu.fd(), static_cast<int>(request), from) >= 0) return Status::ok();
+  if (ioctl(vcpu.fd(), static_cast<Number>(request), from) >= 0) return Status::ok();
   return Status::system_error(errno, "the snapshot's %s of vCPU %u cannot be restored here", what, vcpu.index());
 }
 
@@ -140,6 +144,8 @@ Status restore_vcpu(const Vcpu& vcpu, const VcpuState& state) {
       {KVM_SET_LAPIC, &state.local_apic, "local APIC"},
   };
   for (const auto& part : parts) {
+    // A processor without any has no call to set them either.
+    if (part.from == &state.extended_controls && state.extended_controls.nr_xcrs == 0) continue;
     if (Status status = set(vcpu, part.request, part.from, part.what); !status.is_ok()) return status;
   }
   if (Status status = restore_msrs(vcpu, state); !status.is_ok()) return status;
