@@ -1,8 +1,27 @@
-import type { Command } from 'commander';
-import type { FleetDensity } from '#protocol';
+import { Option, type Command } from 'commander';
+import type { DensityHistory, DensityReport, FleetDensity, MicrovmDensity, TenantUsage } from '#protocol';
 import { mebibytes } from '../output/quantities';
 import { table } from '../output/table';
+import { instant, INSTANT_HELP } from '../past/instant';
 import { contextOf } from './context';
+import { historyText, hostDensityText, microvmDensityText, tenantDensityText } from './density-tables';
+
+interface Options {
+  host?: string;
+  tenant?: string;
+  microvm?: string;
+  from?: string;
+  to?: string;
+  step?: string;
+}
+type HostAnswer = { host: DensityReport };
+type TenantAnswer = { tenant: TenantUsage };
+type Answer = (FleetDensity | HostAnswer | TenantAnswer) & { history?: DensityHistory };
+
+const pathOf = ({ host, tenant }: Options): string => {
+  if (host !== undefined) return `/v1/hosts/${encodeURIComponent(host)}/density`;
+  return tenant === undefined ? '/v1/density' : `/v1/tenants/${encodeURIComponent(tenant)}/density`;
+};
 
 interface Row {
   name: string;
@@ -26,10 +45,28 @@ export function addDensityCommand(program: Command): void {
   program
     .command('density')
     .description('how full the hosts are: promised, really used, overcommit ratio, and how much more fits')
-    .action(async (_options: object, command: Command) => {
+    .addOption(new Option('--host <id>', 'where memory and CPU of one host are').conflicts(['tenant', 'microvm']))
+    .addOption(new Option('--tenant <id>', 'what one tenant was promised and takes').conflicts(['host', 'microvm']))
+    .addOption(
+      new Option('--microvm <id>', 'what one microVM takes').conflicts(['host', 'tenant', 'from', 'to', 'step']),
+    )
+    .option('--from <time>', `the past from then on: ${INSTANT_HELP}`)
+    .option('--to <time>', 'the past until then; else until now')
+    .option('--step <duration>', "length of a step: '10s' within the last hour, else '1m' and more")
+    .action(async (options: Options, command: Command) => {
       const { client, out } = contextOf(command);
-      const density = await client.get<FleetDensity>('/v1/density');
-      if (out.json) return out.document(density);
+      const { host, tenant, microvm, from, to, step } = options;
+      if (microvm !== undefined) {
+        const measured = await client.get<MicrovmDensity>(`/v1/microvms/${encodeURIComponent(microvm)}/density`);
+        return out.json ? out.document(measured) : out.line(microvmDensityText(measured));
+      }
+      const query = { from: from && instant(from), to: to && instant(to), step };
+      const answer = await client.get<Answer>(pathOf(options), { query });
+      if (out.json) return out.document(answer);
+      if (answer.history) return out.line(historyText(answer.history));
+      if (host !== undefined) return out.line(hostDensityText((answer as HostAnswer).host));
+      if (tenant !== undefined) return out.line(tenantDensityText((answer as TenantAnswer).tenant));
+      const density = answer as FleetDensity;
       const hosts: Row[] = density.hosts.map((host) => ({
         ...host,
         name: host.hostId,
