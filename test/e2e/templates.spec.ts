@@ -133,6 +133,9 @@ describeWithKvm('templates on a real fleet', () => {
     const events = await eventsOf(id);
     const story = ['started', 'suspendRequested', 'suspended', 'restoreRequested', 'started'];
     expect(events.filter((type) => story.includes(type))).toEqual(story);
+    // As an operator has it, by name.
+    expect((await fleet.volley('suspend', 'sleeper')).stdout).toContain(`${id} suspended`);
+    expect((await fleet.volley('resume', 'sleeper')).stdout).toContain(`${id} running`);
     await command(id, 'suspend', 'suspended');
     await remove(id);
     expect(existsSync(hostFolder('suspended', id))).toBe(false);

@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { parseImageReference, type Microvm } from '#protocol';
+import { MICROVM_STATES, parseImageReference, type Microvm } from '#protocol';
 import { age, mebibytes } from '../output/quantities';
 import { table, type Column } from '../output/table';
 import { contextOf } from './context';
@@ -17,11 +17,8 @@ interface PsOptions {
 }
 
 /** Past and gone; listed with --all or when asked for. */
-const LIVING =
-  'requested placing starting running pausing paused resuming snapshotting suspending suspended restoring stopping unreachable deleting'.split(
-    ' ',
-  );
 const GONE = ['stopped', 'failed', 'deleted'];
+const LIVING = MICROVM_STATES.filter((state) => !GONE.includes(state));
 
 export function addPsCommand(program: Command): void {
   program

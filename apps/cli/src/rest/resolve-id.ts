@@ -1,19 +1,18 @@
-import type { Microvm } from '#protocol';
+import { MICROVM_STATES, type Microvm } from '#protocol';
 import { CliError } from '../errors';
 import { ExitCode } from '../exit-code';
 import type { RestClient } from './rest-client';
 
 const FULL_ID = /^[0-9a-hjkmnp-tv-z]{26}$/;
 const PREFIX = /^[0-9a-hjkmnp-tv-z]{1,25}$/;
-const STATES =
-  'requested placing starting running pausing paused resuming stopping stopped failed unreachable deleting'.split(' ');
+const LIVING = MICROVM_STATES.filter((state) => state !== 'deleted');
 
 /** The id of the microVM that `text` names: its id, a beginning or end of it that no other has, or a name that no other has. */
 export async function resolveId(client: RestClient, text: string): Promise<string> {
   if (FULL_ID.test(text)) return text;
   const matches = new Map<string, Microvm>();
   // Names and ids of the living come first; the deleted are asked for only when nobody else matches.
-  for (const state of [STATES, ['deleted']]) {
+  for (const state of [LIVING, ['deleted']]) {
     for await (const microvm of client.pages<Microvm>('/v1/microvms', { state })) {
       if (microvm.name === text || (PREFIX.test(text) && isPart(microvm.id, text))) matches.set(microvm.id, microvm);
     }

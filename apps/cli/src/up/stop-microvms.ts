@@ -1,10 +1,10 @@
 import { setTimeout as pause } from 'node:timers/promises';
-import type { Microvm } from '#protocol';
+import { MICROVM_STATES, type Microvm } from '#protocol';
 import { CliError } from '../errors';
 import type { RestClient } from '../rest/rest-client';
 
 /** States in which something of it may run, or still come to run. */
-const ACTIVE = 'requested placing starting running pausing paused resuming stopping unreachable deleting'.split(' ');
+const ACTIVE = MICROVM_STATES.filter((state) => !['suspended', 'stopped', 'failed', 'deleted'].includes(state));
 const IN_FLIGHT = 16;
 
 export interface StopReport {
