@@ -58,7 +58,7 @@ interface FollowerDependencies<Record> {
   jsm: JetStreamManager;
   watch: ConnectionWatch;
   stream: string;
-  /** Makes an entry of a message, or undefined when it is unreadable and to be skipped. Throws when it is to end the follower. */
+  /** Makes an entry of a message, or undefined when it is to be skipped. Throws when it is to end the follower. */
   read: (msg: Msg, delivery: Delivery) => JournalEntry<Record> | undefined;
 }
 
@@ -252,10 +252,8 @@ export class StreamFollower<Record> implements Follower {
       return this.#restart(`delivery ${delivery.deliverySequence} came after ${this.#delivered}`);
     }
     try {
-      if (!this.options.isKnown?.(msg.subject, delivery.streamSequence)) {
-        const entry = this.deps.read(msg, delivery);
-        if (entry) this.options.onRecord(entry);
-      }
+      const entry = this.deps.read(msg, delivery);
+      if (entry) this.options.onRecord(entry);
     } catch (error) {
       return this.#fail(error instanceof Error ? error : new Error(String(error)));
     }

@@ -30,9 +30,14 @@ export function messageId(subject: string, commandId: string): string {
   return `${subject}/${commandId}`;
 }
 
+/** The name of a command that is recorded for the n-th time, because the records before do not count. Command ids have no spaces. */
+export function attemptOf(commandId: string, attempt: number): string {
+  return attempt === 1 ? commandId : `${commandId} ${attempt}`;
+}
+
 export function commandIdOf(subject: string, headers: MsgHdrs | undefined): string | undefined {
   const id = headers?.get(MESSAGE_ID);
-  return id?.startsWith(`${subject}/`) ? id.slice(subject.length + 1) : undefined;
+  return id?.startsWith(`${subject}/`) ? id.slice(subject.length + 1).split(' ')[0] : undefined;
 }
 
 /** The delivery coordinates that JetStream puts into the reply subject of every delivered message. */

@@ -14,6 +14,7 @@ import { traitsOf } from './connection-traits';
 import { ConnectionWatch } from './connection-watch';
 import { StreamFollower, type FollowOptions, type Follower } from './follower';
 import {
+  attemptOf,
   commandIdOf,
   messageId,
   parseDelivery,
@@ -28,6 +29,7 @@ import {
   SequenceConflictError,
   UnreadableRecordError,
 } from './journal-errors';
+import { expectationIn, Overtaken } from './overtaken';
 import { retry, RETRY_DELAY_MS } from './retry';
 import { scanStream } from './stream-scan';
 import { ensureStream, streamConfig, type StreamOptions } from './stream-config';
@@ -122,11 +124,45 @@ export class Journal<Record> {
   /**
    * Appends one record. Lost answers are retried with the same command id until the deadline, which is safe.
    *
-   * @throws SequenceConflictError when the subject's last sequence is another one. Nothing was written.
+   * @throws SequenceConflictError when the subject's last sequence is another one. Nothing was written that counts.
    * @throws RecordTooLargeError Nothing was written.
    * @throws JournalUnavailableError when there was no answer within the deadline; see its `outcome`.
    */
   async append(subject: string, record: Record, options: AppendOptions): Promise<Appended> {
+    const { commandId, expectedSequence } = options;
+    if (expectedSequence === 'any' || !this.#isReplicated) return this.#append(subject, record, options);
+    for (let attempt = 1; ; attempt++) {
+      // An attempt that does not count has used up the name of its command.
+      const named = { ...options, commandId: attemptOf(commandId, attempt) };
+      const appended = await this.#append(subject, record, named);
+      if (await this.#counts(subject, appended, expectedSequence)) return appended;
+      if (!appended.duplicate) throw new SequenceConflictError(subject, expectedSequence, appended.sequence);
+    }
+  }
+
+  /** See {@link Overtaken}. */
+  async #counts(subject: string, { sequence, duplicate }: Appended, expected: number): Promise<boolean> {
+    const known = duplicate ? await this.#expectationOf(sequence) : expected;
+    if (known === undefined || sequence === known + 1) return true;
+    const query = { seq: known + 1, next_by_subj: subject };
+    const next = await this.#retry(`look what came before ${sequence}`, () =>
+      this.jsm.streams.getMessage(this.stream, query),
+    );
+    return !next || next.seq >= sequence;
+  }
+
+  async #expectationOf(sequence: number): Promise<number | undefined> {
+    const stored = await this.#retry(`read record ${sequence}`, () =>
+      this.jsm.streams.getMessage(this.stream, { seq: sequence }),
+    );
+    return stored ? expectationIn(stored.header) : undefined;
+  }
+
+  get #isReplicated(): boolean {
+    return (traitsOf(this.nc).replicas ?? 1) > 1;
+  }
+
+  async #append(subject: string, record: Record, options: AppendOptions): Promise<Appended> {
     const body = JSON.stringify(record);
     const maxBytes = this.options.maxRecordBytes ?? this.nc.info?.max_payload ?? Infinity;
     const bytes = Buffer.byteLength(body);
@@ -207,9 +243,10 @@ export class Journal<Record> {
    */
   async read(subject: string): Promise<History<Record>> {
     return this.#retry(`read ${subject}`, async () => {
+      const read = this.#reader();
       const history: { entries: JournalEntry<Record>[]; lastSequence: number } = { entries: [], lastSequence: 0 };
       await this.#deliverAll(subject, (msg, delivery) => {
-        const entry = this.#entry(msg, delivery);
+        const entry = read(msg, delivery);
         if (entry) history.entries.push(entry);
         history.lastSequence = delivery.streamSequence;
       });
@@ -305,10 +342,11 @@ export class Journal<Record> {
     const end = await this.lastSequence();
     let position = fromSequence - 1;
     let failure: { error: unknown } | undefined;
+    const entryOf = this.#reader();
     const read = (msg: Msg, delivery: Delivery): 'enough' | void => {
       if (signal?.aborted || delivery.streamSequence > end) return 'enough';
       try {
-        const entry = this.#entry(msg, delivery);
+        const entry = entryOf(msg, delivery);
         if (entry && onRecord(entry) === 'enough') return 'enough';
       } catch (error) {
         failure = { error };
@@ -335,7 +373,7 @@ export class Journal<Record> {
         jsm: this.jsm,
         watch: this.#watch,
         stream: this.stream,
-        read: (msg, delivery) => this.#entry(msg, delivery),
+        read: this.#reader(options.isKnown),
       },
       options,
     );
@@ -405,6 +443,22 @@ export class Journal<Record> {
     }
   }
 
+  /** Makes entries of the messages of one reading, in order; undefined for those that are no record, that do not count, or are known. */
+  #reader(isKnown?: FollowOptions<Record>['isKnown']): Read<Record> {
+    const overtaken = this.#isReplicated ? new Overtaken() : undefined;
+    return (msg, delivery) => {
+      const { subject } = msg;
+      const { streamSequence } = delivery;
+      if (isKnown?.(subject, streamSequence)) {
+        overtaken?.counts(subject, streamSequence);
+        return undefined;
+      }
+      const entry = this.#entry(msg, delivery);
+      if (!entry || !overtaken?.isOvertaken(subject, streamSequence, expectationIn(msg.headers))) return entry;
+      return undefined;
+    };
+  }
+
   #entry(msg: Msg, delivery: Delivery): JournalEntry<Record> | undefined {
     const { streamSequence, timeMs } = delivery;
     try {
@@ -446,6 +500,8 @@ export class Journal<Record> {
     return retry(this.nc, this.options.deadlineMs ?? 10_000, what, attempt, this.#watch);
   }
 }
+
+type Read<Record> = (msg: Msg, delivery: Delivery) => JournalEntry<Record> | undefined;
 
 const UTF8 = new TextDecoder('utf-8', { fatal: true });
 

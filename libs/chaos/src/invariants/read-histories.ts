@@ -22,7 +22,13 @@ export async function readHistories<R extends StoredRecord = StoredRecord>(
   const late = setTimeout(() => messages.stop(new Error(`${stream} could not be read within ${READ_MS} ms`)), READ_MS);
   try {
     for await (const message of messages) {
-      records.push({ subject: message.subject, sequence: message.seq, record: message.json() } as R);
+      const expected = message.headers?.get('Nats-Expected-Last-Subject-Sequence');
+      records.push({
+        subject: message.subject,
+        sequence: message.seq,
+        expected: expected ? Number(expected) : undefined,
+        record: message.json(),
+      } as R);
       if (message.seq >= state.last_seq) return records;
     }
   } finally {
