@@ -1,6 +1,4 @@
 import {
-  DensityReport,
-  FleetDensity,
   HistoryEntry,
   Host,
   HostDescription,
@@ -43,8 +41,6 @@ const ANSWERS = {
   RunAnswer,
   PutAnswer,
   HostDescription,
-  FleetDensity,
-  DensityReport,
   MicrovmChange,
   MicrovmRecord,
   HostChange,

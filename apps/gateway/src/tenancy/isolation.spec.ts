@@ -197,6 +197,13 @@ describeWithNats('tenants', () => {
       expect(plain(one!, 'rival')).toEqual(plain(other!, 'unheard-of'));
       expect((await as('reader', '/v1/tenants/acme')).json).toMatchObject({ id: 'acme', quotas: {} });
     },
+    getTenantDensity: async () => {
+      const path = (id: string) => `/v1/tenants/${id}/density`;
+      const [one, other] = await Promise.all(['rival', 'unheard-of'].map((id) => as('admin', path(id))));
+      expect([one!.status, other!.status]).toEqual([403, 403]);
+      expect(plain(one!, 'rival')).toEqual(plain(other!, 'unheard-of'));
+      expect((await as('reader', path('acme'))).json).toMatchObject({ tenant: { tenant: 'acme' } });
+    },
     createToken: async () => {
       const make = (body: object) => as('admin', '/v1/tokens', { method: 'POST', body: { name: 'x', ...body } });
       const [one, other] = [
