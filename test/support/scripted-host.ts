@@ -168,7 +168,9 @@ export class ScriptedHost {
         await tell({ type: 'exited', ...here, exit: { reason: 'requested', message: 'stopped', at: now } });
         return;
       case 'expire':
-        return; // it lets nothing expire
+      case 'snapshot':
+      case 'suspend':
+        return; // it lets nothing expire, and has no memory to write down
       case 'erase':
         this.held.delete(microvmId);
         await tell({ type: 'erased', ...here });

@@ -53,8 +53,8 @@ Status build_and_start(const volley_config& config, InheritedFds& fds, Machine& 
     if (Status status = machine.build(config, source, fds); !status.is_ok()) return status;
   }
   // What memory is made of stays, as a mapping.
-  for (const uint32_t role : {VOLLEY_ROLE_KERNEL, VOLLEY_ROLE_INITRD, VOLLEY_ROLE_INITRD_EXTRA, VOLLEY_ROLE_STATE,
-                              VOLLEY_ROLE_MEMORY}) {
+  for (const uint32_t role :
+       {VOLLEY_ROLE_KERNEL, VOLLEY_ROLE_INITRD, VOLLEY_ROLE_INITRD_EXTRA, VOLLEY_ROLE_STATE, VOLLEY_ROLE_MEMORY}) {
     fds.close(role);
   }
   if (Status status = machine.start((config.flags & VOLLEY_FLAG_START_PAUSED) != 0); !status.is_ok()) return status;
