@@ -65,7 +65,7 @@ export const FILTERS: readonly Filter[] = [
     passes: ({ shutTo }, { demand }) => !shutTo.includes(demand.class),
     detail: ({ shutTo }, { demand }) =>
       shutTo.includes(demand.class) ? `lets no ${demand.class} microVMs in now` : 'open',
-    remedy: 'volley host inspect says which guard it is; it opens by itself when the pressure is over',
+    remedy: 'its density report says which guard it is; it opens by itself when the pressure is over',
   },
   {
     name: 'notExcluded',

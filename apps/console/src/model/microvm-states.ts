@@ -26,7 +26,7 @@ export const MICROVM_STATE_LOOKS: Readonly<Record<MicrovmStateName, StateLook>> 
   suspended: {
     shape: 'square',
     tone: 'rest',
-    meaning: 'Its memory and disks are on its host, its place there is for others; it goes on when it is resumed.',
+    meaning: 'Its memory and disks are on its host, its place there is for others.',
   },
   restoring: { shape: 'arc', tone: 'busy', meaning: 'Its host was told to let it go on from where it was suspended.' },
   moving: {
