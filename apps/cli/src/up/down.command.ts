@@ -73,7 +73,8 @@ async function down(folder: DataFolder, out: Output, options: DownOptions): Prom
     }
   }
   await endSupervisor(supervisor);
-  const orphans = await endMarked(folder, (text) => out.note(text));
+  // After a supervisor that ended in order only fences are left, which outlive their agents on purpose.
+  const orphans = await endMarked(folder, (text) => wasUp || out.note(text));
   const vmms = settings ? vmmProcesses(settings.runDir) : [];
   if (options.keepMicrovms) microvms.kept = vmms.length;
   else if (vmms.length > 0) {
