@@ -26,8 +26,20 @@ const SERVICES = ['controller', 'placement', 'images', 'gateway'] as const;
 
 /** What a host's key is for, written down here by hand: everything else must be refused. */
 const OWN = (suffix: string) => `volley.v1.hosts.${CAPTURED}.${suffix}`;
-const MAY_PUBLISH = ['register', 'heartbeat', 'fact', 'blob', 'density', 'samples', 'sessions.x.client'].map(OWN);
-const MAY_HEAR = [...['command', 'log', 'session', 'tune', 'sessions.x.guest'].map(OWN), `_INBOX.host-${CAPTURED}.x`];
+const MAY_PUBLISH = [
+  'register',
+  'heartbeat',
+  'fact',
+  'blob',
+  'density',
+  'samples',
+  'sessions.x.client',
+  'templates',
+].map(OWN);
+const MAY_HEAR = [
+  ...['command', 'log', 'measure', 'session', 'tune', 'sessions.x.guest', 'templatesChanged'].map(OWN),
+  `_INBOX.host-${CAPTURED}.x`,
+];
 
 /** Every subject of the protocol: operations, messages, what is stored, for our own host, another one, and all. */
 function protocolSubjects(): string[] {

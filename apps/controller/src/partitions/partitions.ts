@@ -29,7 +29,8 @@ export interface PartitionChange {
  */
 @Injectable()
 export class Partitions implements OnModuleInit, OnApplicationBootstrap, OnModuleDestroy {
-  #leases!: ReplicaLeases;
+  /** Undefined until its bucket is open: histories are folded from the beginning meanwhile, and nothing is ours. */
+  #leases: ReplicaLeases | undefined;
   #owners: readonly (string | undefined)[] = [];
   #owned: ReadonlySet<number> = new Set();
   #machine = MICROVM_MACHINE_VERSION;
@@ -43,24 +44,25 @@ export class Partitions implements OnModuleInit, OnApplicationBootstrap, OnModul
   ) {}
 
   async onModuleInit(): Promise<void> {
-    this.#leases = await ReplicaLeases.open(this.nats, {
+    const leases = await ReplicaLeases.open(this.nats, {
       bucket: CONTROLLER_BUCKET.name,
       id: this.id,
       machine: MICROVM_MACHINE_VERSION,
       logger: this.logger,
     });
-    this.#leases.onChange(() => this.#share());
+    this.#leases = leases;
+    leases.onChange(() => this.#share(leases));
     // What waited for a frozen replica would be done long after whoever asked has given it up.
-    this.gate.closeWhile(() => this.#leases.isThawing);
+    this.gate.closeWhile(() => leases.isThawing);
   }
 
   /** Everything is folded by now. */
   async onApplicationBootstrap(): Promise<void> {
-    await this.#leases.join();
+    await this.#leases?.join();
   }
 
   async onModuleDestroy(): Promise<void> {
-    await this.#leases.leave();
+    await this.#leases?.leave();
   }
 
   /** Oldest machine among the replicas, as far as was last known: what is newer must not be written yet, for one of them could not read it. */
@@ -70,17 +72,17 @@ export class Partitions implements OnModuleInit, OnApplicationBootstrap, OnModul
 
   /** How many are ours. */
   get owned(): number {
-    return this.#leases.holds ? this.#owned.size : 0;
+    return this.#leases?.holds ? this.#owned.size : 0;
   }
 
   /** Whether the subject of this id (a microVM, a host, a group, a tenant) is ours. */
   owns(id: string): boolean {
-    return this.#leases.holds && this.#owned.has(partitionOf(id));
+    return this.#leases?.holds === true && this.#owned.has(partitionOf(id));
   }
 
   /** Name of the replica that owns it, as far as we know; undefined while we ourselves hold no lease. */
   ownerOf(id: string): string | undefined {
-    return this.#leases.holds ? this.#owners[partitionOf(id)] : undefined;
+    return this.#leases?.holds ? this.#owners[partitionOf(id)] : undefined;
   }
 
   /** Called in the order of registration, after `owns` has changed. */
@@ -88,10 +90,10 @@ export class Partitions implements OnModuleInit, OnApplicationBootstrap, OnModul
     this.#listeners.push(listener);
   }
 
-  #share(): void {
-    const members = this.#leases.members.map(({ id }) => id);
+  #share(leases: ReplicaLeases): void {
+    const members = leases.members.map(({ id }) => id);
     if (members.length > 0) {
-      this.#machine = Math.min(MICROVM_MACHINE_VERSION, ...this.#leases.members.map(({ machine }) => machine));
+      this.#machine = Math.min(MICROVM_MACHINE_VERSION, ...leases.members.map(({ machine }) => machine));
     }
     this.#owners = partitionOwners(members, PARTITIONS);
     const before = this.#owned;
