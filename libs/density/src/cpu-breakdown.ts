@@ -25,15 +25,18 @@ export function breakDownCpu(before: CpuLook, now: CpuLook): CpuBreakdown | unde
   const cores = (ms: number): number => Math.max(0, ms) / elapsedMs;
   const ofHost = (field: keyof HostCpu): number => cores(now.host[field] - before.host[field]);
   // A VMM that was not there before did all of its work since then; what one did that has ended meanwhile nobody tells any more.
-  const ofVmms = (ms: (spent: Spent) => number): number => {
-    let sum = 0;
-    for (const [pid, spent] of now.vmms) sum += ms(spent) - ms(before.vmms.get(pid) ?? { cpuMs: 0, guestMs: 0 });
-    return cores(sum);
-  };
+  let vmmsMs = 0;
+  let guestsMs = 0;
+  for (const [pid, { cpuMs, guestMs }] of now.vmms) {
+    const was = before.vmms.get(pid) ?? { cpuMs: 0, guestMs: 0 };
+    vmmsMs += cpuMs - was.cpuMs;
+    // The kernel counts guest time in ticks that happened to hit it, CPU time by the clock: a guest in step with the ticks gets too many.
+    guestsMs += Math.min(guestMs - was.guestMs, cpuMs - was.cpuMs);
+  }
   const busyCores = ofHost('busyMs');
   const busy = {
-    guestCores: ofVmms(({ guestMs }) => guestMs),
-    vmmCores: ofVmms(({ cpuMs, guestMs }) => cpuMs - guestMs),
+    guestCores: cores(guestsMs),
+    vmmCores: cores(vmmsMs - guestsMs),
     otherProcessesCores: cores(now.othersMs - before.othersMs),
   };
   const rest = {
