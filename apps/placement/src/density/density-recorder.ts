@@ -1,7 +1,9 @@
 import { Inject, Injectable, type OnModuleDestroy, type OnModuleInit } from '@nestjs/common';
 import type { NatsConnection } from 'nats';
+import { setImmediate as turn } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { LOGGER, NATS } from '#bus';
+import { Pacer } from '#concurrency';
 import { StepGatherer } from '#density';
 import { openDensityJournals } from '#fleet';
 import { wallClockMs } from '#journal';
@@ -23,6 +25,9 @@ import { TenantUsages } from './tenant-usage';
 
 /** How often everything is read, ms. */
 const READ_MS = 1_000;
+/** Hosts that are read in one go, and points that are being stored at a time: placements are decided in between. */
+const HOSTS_EACH_TURN = 32;
+const STORED_AT_ONCE = 8;
 const STEPS: readonly [DensityResolution, number][] = [
   ['recent', DENSITY_RECENT_STREAM.stepMs],
   ['minutes', DENSITY_MINUTES_STREAM.stepMs],
@@ -39,7 +44,9 @@ interface Gathering {
 export class DensityRecorder implements OnModuleInit, OnModuleDestroy {
   readonly #tenants = new TenantUsages();
   readonly #gathering = new Map<string, Gathering>();
+  readonly #pacer = new Pacer(STORED_AT_ONCE);
   #store!: DensityStore;
+  #isReading = false;
   #timer: NodeJS.Timeout | undefined;
   #isFailing = false;
 
@@ -52,7 +59,7 @@ export class DensityRecorder implements OnModuleInit, OnModuleDestroy {
   async onModuleInit(): Promise<void> {
     this.#store = new DensityStore(await openDensityJournals(this.nats));
     this.hosts.onReport((report) => this.#tenants.reported(report, wallClockMs()));
-    this.#timer = setInterval(() => this.#read(wallClockMs()), READ_MS);
+    this.#timer = setInterval(() => void this.#readInTurn(), READ_MS);
     this.#timer.unref();
   }
 
@@ -74,10 +81,17 @@ export class DensityRecorder implements OnModuleInit, OnModuleDestroy {
     return this.#store.read(query, wallClockMs());
   }
 
-  #read(now: number): void {
+  async #readInTurn(): Promise<void> {
+    if (this.#isReading) return;
+    this.#isReading = true;
+    await this.#read(wallClockMs()).finally(() => (this.#isReading = false));
+  }
+
+  async #read(now: number): Promise<void> {
     const fleet = this.fleet();
     if (fleet.hosts.length > 0) this.#gather({ kind: 'fleet' }, figuresOfFleet(fleet), now);
-    for (const report of fleet.hosts) {
+    for (const [n, report] of fleet.hosts.entries()) {
+      if (n % HOSTS_EACH_TURN === 0) await turn();
       this.#gather({ kind: 'host', hostId: report.hostId }, figuresOfHost(report), now);
     }
     for (const usage of fleet.tenants ?? []) {
@@ -109,7 +123,9 @@ export class DensityRecorder implements OnModuleInit, OnModuleDestroy {
   /** A point that cannot be stored is missing; the first one in a row is told. */
   #keep(resolution: DensityResolution, scope: DensityScope, step: StepGatherer): void {
     if (this.nats.isClosed() || this.nats.isDraining()) return;
-    this.#store.append(resolution, scope, step.point()).then(
+    const point = step.point();
+    const store = (): Promise<void> => this.#store.append(resolution, scope, point);
+    this.#pacer.run(store).then(
       () => (this.#isFailing = false),
       (error: unknown) => {
         if (!this.#isFailing) this.logger.warn({ err: error }, 'density cannot be kept');
