@@ -1,8 +1,6 @@
-import { createServer } from 'node:net';
-import { once } from 'node:events';
 import type { NatsConnection } from 'nats';
 import { connectNats } from '#bus';
-import { describeWithNats, startNatsServer, type NatsServer } from '../../../test/support/nats-server';
+import { describeWithNats, freePort, startNatsServer, type NatsServer } from '../../../test/support/nats-server';
 import { Journal } from './journal';
 import { SequenceConflictError } from './journal-errors';
 import { Overtaken } from './overtaken';
@@ -118,12 +116,3 @@ describeWithNats('two writers in a cluster', () => {
     }
   });
 });
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as { port: number };
-  server.close();
-  await once(server, 'close');
-  return port;
-}

@@ -26,6 +26,12 @@ const incarnation = ({ context }: { context: Context }): Incarnated => ({
   epoch: context.epoch,
 });
 
+/** What a host has to know to begin this incarnation, anew or from where it was suspended. */
+function beginning({ context }: { context: Context }): Incarnated & { spec: Context['spec']; expiresAt?: number } {
+  const expiresAt = expiryOf(context);
+  return { ...incarnation({ context }), spec: context.spec, ...(expiresAt === undefined ? {} : { expiresAt }) };
+}
+
 /** Whether an end is of this incarnation and one after which the restart policy wants it started again. */
 function wantsRestart(context: Context, event: MachineEvent): boolean {
   if (event.type !== 'exited' && event.type !== 'absent') return false;
@@ -536,14 +542,7 @@ export const microvmMachine = machineSetup.createMachine({
       description: 'Its host was told to start it.',
       entry: {
         type: 'startOnHost',
-        params: ({ context }) => {
-          const expiresAt = expiryOf(context);
-          return {
-            ...incarnation({ context }),
-            spec: context.spec,
-            ...(expiresAt === undefined ? {} : { expiresAt }),
-          };
-        },
+        params: beginning,
       },
       on: {
         started: { guard: 'thisIncarnation', target: 'running', actions: 'rememberStart' },
@@ -646,14 +645,7 @@ export const microvmMachine = machineSetup.createMachine({
       description: 'Its host was told to let it go on from where it was suspended.',
       entry: {
         type: 'restoreOnHost',
-        params: ({ context }) => {
-          const expiresAt = expiryOf(context);
-          return {
-            ...incarnation({ context }),
-            spec: context.spec,
-            ...(expiresAt === undefined ? {} : { expiresAt }),
-          };
-        },
+        params: beginning,
       },
       on: {
         started: { guard: 'thisIncarnation', target: 'running', actions: 'rememberStart' },
