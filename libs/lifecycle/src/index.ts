@@ -10,6 +10,7 @@ export * from './microvm/microvm.effects';
 export * from './microvm/microvm.fold';
 export * from './microvm/microvm.limits';
 export * from './microvm/microvm.machine';
+export * from './microvm/microvm.on-host';
 export * from './microvm/microvm.versions';
 export * from './residency/coresidency';
 export * from './residency/residency';

@@ -1,22 +1,6 @@
-import { microvmContext, microvmState, type MicrovmLife } from '#lifecycle';
+import { microvmContext, microvmState, ON_HOST, type MicrovmLife } from '#lifecycle';
 import type { DrainOrder, DrainProgress, MicrovmStateName } from '#protocol';
 
-/** States in which there is, or may be, something of the latest incarnation on its host. */
-const ALIVE: ReadonlySet<MicrovmStateName> = new Set([
-  'starting',
-  'running',
-  'pausing',
-  'paused',
-  'resuming',
-  'snapshotting',
-  'suspending',
-  'suspended',
-  'restoring',
-  'moving',
-  'stopping',
-  'unreachable',
-  'deleting',
-]);
 const ENDING: ReadonlySet<MicrovmStateName> = new Set(['moving', 'stopping', 'deleting']);
 /** On its way to run again. */
 const COMING: ReadonlySet<MicrovmStateName> = new Set(['requested', 'placing', 'starting']);
@@ -58,7 +42,7 @@ export function takeCensus(hostId: string, since: number, lives: Iterable<Microv
     const wasMoved = move?.from === hostId && move.at >= since;
     if (at !== hostId && !wasMoved) continue;
     const state = microvmState(life);
-    if (at === hostId && ALIVE.has(state)) alive.push(life);
+    if (at === hostId && ON_HOST.has(state)) alive.push(life);
     const counted = categoryOf(life, { hostId, since, wasMoved });
     if (counted === undefined) continue;
     progress.total++;
@@ -77,7 +61,7 @@ function categoryOf(
   const state = microvmState(life);
   const { hostId: at, restarts, timings } = microvmContext(life);
   const isHere = at === hostId;
-  if (isHere && ALIVE.has(state)) return ENDING.has(state) ? 'moving' : 'waiting';
+  if (isHere && ON_HOST.has(state)) return ENDING.has(state) ? 'moving' : 'waiting';
   const down = state === 'stopped' || state === 'failed';
   if (!wasMoved) return down && life.enteredAt >= since ? 'stopped' : undefined;
   // What has run elsewhere was moved, whatever became of it there.

@@ -10,6 +10,7 @@ import {
   microvmContext,
   type MicrovmLife,
   microvmState,
+  ON_HOST,
 } from '#lifecycle';
 import { OperationError, registerHost, type HostEvent, type ReplyOf, type RequestOf } from '#protocol';
 import { EffectRunner } from '../effects/effect-runner';
@@ -21,22 +22,6 @@ import { erase, isSuperseded, isWanted, mayNotLive } from './unwanted-incarnatio
 
 type Registration = RequestOf<typeof registerHost>;
 type Held = Registration['inventory'][number];
-
-/** States in which the histories say that the host holds something alive. */
-const ALIVE = [
-  'running',
-  'pausing',
-  'paused',
-  'resuming',
-  'snapshotting',
-  'suspending',
-  'suspended',
-  'restoring',
-  'moving',
-  'stopping',
-  'unreachable',
-  'deleting',
-];
 
 /**
  * Takes hosts in and compares what each holds with the histories. Every replica hears of a registration: each compares the microVMs that
@@ -99,8 +84,11 @@ export class HostRegistration {
       const { epoch } = microvmContext(life);
       const there = held.get(life.id);
       if (there?.epoch === epoch && (await this.#isAsRecorded(hostId, life, there))) continue;
-      // What is true is for the host to say, in order with its other facts: the inventory may be older than its last fact.
-      if (ALIVE.includes(microvmState(life))) this.effects.perform(life, [{ type: 'verifyOnHost', hostId, epoch }]);
+      const state = microvmState(life);
+      // What is true is for the host to say, in order with its other facts: the inventory may be older than its last fact. A start may
+      // still be on its way there, and is sent again.
+      if (ON_HOST.has(state) && state !== 'starting')
+        this.effects.perform(life, [{ type: 'verifyOnHost', hostId, epoch }]);
     }
     this.effects.hostReturned(hostId, expected);
     for (const one of held.values()) await this.#eraseIfUnwanted(hostId, one);
