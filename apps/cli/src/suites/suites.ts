@@ -1,10 +1,11 @@
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { cpus, tmpdir } from 'node:os';
-import { join, relative } from 'node:path';
+import { join } from 'node:path';
 import { fuzzSuite } from '../fuzz/fuzz-suite';
+import { jestOutcome, type JestReport } from './jest-report';
+import { junitOutcome } from './junit-report';
 import { runProgram } from './run-program';
-import type { Suite, SuiteOutcome } from './suite';
-import { jestTally, junitTally, NOTHING, type JestReport } from './tally';
+import { failed, passed, skipped, type Suite, type SuiteOutcome } from './suite';
 
 const MINUTE_MS = 60_000;
 
@@ -16,18 +17,8 @@ export function suitesOf(root: string): Suite[] {
   /** A check that passes or not: it counts as one test. */
   const check = async (name: string, command: string, args: string[]): Promise<SuiteOutcome> => {
     const outcome = await run(command, args, 10 * MINUTE_MS);
-    if (outcome === 0) return { tally: { ...NOTHING, passed: 1 }, files: [], notes: [] };
-    return {
-      tally: { ...NOTHING, failed: 1 },
-      files: [],
-      notes: [`${name} failed: ${typeof outcome === 'number' ? `exit code ${outcome}` : outcome}`],
-    };
+    return outcome === 0 ? passed() : failed(name, typeof outcome === 'number' ? `exit code ${outcome}` : outcome);
   };
-  const skipped = (reason: string): SuiteOutcome => ({
-    tally: { ...NOTHING, skipped: 1 },
-    files: [],
-    notes: [`skipped: ${reason}`],
-  });
   const program = (name: string): string | undefined =>
     (process.env['PATH'] ?? '')
       .split(':')
@@ -48,14 +39,13 @@ export function suitesOf(root: string): Suite[] {
       ]);
       // Jest writes its report to stdout as well when it has no file; with one, people see the usual lines.
       const outcome = await run(process.execPath, args, 30 * MINUTE_MS, { NODE_ENV: 'test' });
-      if (!existsSync(report))
-        return { tally: { ...NOTHING, failed: 1 }, files: [], notes: [`jest gave no report: ${outcome}`] };
-      return fromJest(JSON.parse(readFileSync(report, 'utf8')) as JestReport, outcome, root);
+      if (!existsSync(report)) return failed('jest', `it gave no report: ${outcome}`);
+      return jestOutcome(JSON.parse(readFileSync(report, 'utf8')) as JestReport, outcome, root);
     } finally {
       rmSync(folder, { recursive: true, force: true });
     }
   };
-  const ctest = async (preset: string, build: string): Promise<SuiteOutcome> => {
+  const ctest = async (build: string): Promise<SuiteOutcome> => {
     const ctestProgram = program('ctest');
     if (ctestProgram === undefined) return skipped('ctest is not installed (Debian package cmake)');
     const folder = mkdtempSync(join(tmpdir(), 'volley-test-'));
@@ -66,13 +56,9 @@ export function suitesOf(root: string): Suite[] {
         ['--test-dir', build, '--output-on-failure', '--no-tests=ignore', '--output-junit', report],
         10 * MINUTE_MS,
       );
-      const tally = existsSync(report) ? junitTally(readFileSync(report, 'utf8')) : undefined;
-      if (tally === undefined)
-        return outcome === 0
-          ? skipped(`no C++ tests in ${build}`)
-          : { tally: { ...NOTHING, failed: 1 }, files: [], notes: [`ctest (${preset}) gave no report: ${outcome}`] };
-      const honest = outcome !== 0 && tally.failed === 0 ? { ...tally, failed: 1 } : tally;
-      return { tally: honest, files: [], notes: [] };
+      const told = existsSync(report) ? junitOutcome(readFileSync(report, 'utf8'), outcome) : undefined;
+      if (told !== undefined) return told;
+      return outcome === 0 ? skipped(`no C++ tests in ${build}`) : failed('ctest', `it gave no report: ${outcome}`);
     } finally {
       rmSync(folder, { recursive: true, force: true });
     }
@@ -105,7 +91,7 @@ export function suitesOf(root: string): Suite[] {
       summary: 'the TypeScript compiler',
       run: () => check('tsc', process.execPath, node('typescript/bin/tsc', ['--noEmit'])),
     },
-    { name: 'native', summary: 'C++ tests under CTest', run: () => ctest('release', join(root, 'native', 'build')) },
+    { name: 'native', summary: 'C++ tests under CTest', run: () => ctest(join(root, 'native', 'build')) },
     {
       name: 'sanitize',
       summary: 'the same C++ tests, built with AddressSanitizer and UndefinedBehaviorSanitizer',
@@ -128,14 +114,9 @@ export function suitesOf(root: string): Suite[] {
           ['--build', build],
         ]) {
           const outcome = await run(cmake, args, 30 * MINUTE_MS);
-          if (outcome !== 0)
-            return {
-              tally: { ...NOTHING, failed: 1 },
-              files: [],
-              notes: [`the build with sanitizers failed: ${outcome}`],
-            };
+          if (outcome !== 0) return failed('the build with sanitizers', `${outcome}`);
         }
-        return ctest('sanitize', build);
+        return ctest(build);
       },
     },
     {
@@ -182,23 +163,4 @@ function filesIn(folder: string, enter: (name: string) => boolean = () => true):
     if (entry.isDirectory()) return enter(entry.name) ? filesIn(path, enter) : [];
     return [path];
   });
-}
-
-function fromJest(report: JestReport, outcome: number | string, root: string): SuiteOutcome {
-  const tally = jestTally(report);
-  const notes: string[] = [];
-  if (outcome !== 0 && tally.failed === 0) {
-    tally.failed = 1;
-    notes.push(`jest ended with ${outcome} although no test failed`);
-  }
-  const files = report.testResults.map(({ name, startTime, endTime, assertionResults, status }) => {
-    const of = (...wanted: string[]): number => assertionResults.filter((one) => wanted.includes(one.status)).length;
-    const failed = of('failed') || (status === 'failed' && assertionResults.length === 0 ? 1 : 0);
-    return {
-      name: relative(root, name),
-      tally: { passed: of('passed'), failed, skipped: of('pending', 'todo', 'skipped', 'disabled') },
-      ms: endTime - startTime,
-    };
-  });
-  return { tally, files, notes };
 }

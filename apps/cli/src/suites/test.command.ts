@@ -5,8 +5,9 @@ import { ExitCode } from '../exit-code';
 import { duration } from '../output/quantities';
 import { table } from '../output/table';
 import { repositoryRoot } from '../repository-root';
-import type { Suite, SuiteOutcome } from './suite';
+import { recap } from './failure';
 import { fetchKernels } from './fetch-kernels';
+import type { Suite, SuiteOutcome } from './suite';
 import { suitesOf } from './suites';
 import { closingLine, sum } from './tally';
 
@@ -69,6 +70,7 @@ export function addTestCommand(program: Command): void {
       );
       for (const { name, outcome } of done) for (const note of outcome.notes) out.line(`${name}: ${note}`);
       out.line();
+      for (const line of recap(done.map(({ name, outcome }) => ({ name, failures: outcome.failures })))) out.line(line);
       out.line(closingLine(total));
       if (total.failed > 0) process.exitCode = ExitCode.failed;
     });
