@@ -25,7 +25,7 @@ describeWithNats('tokens', () => {
     server = await startNatsServer();
     nc = await connectNats({ servers: server.url, name: 'scripted' });
     controller = await ScriptedController.start(nc);
-    sessions = new ScriptedSessions(nc);
+    sessions = await ScriptedSessions.start(nc);
     gateway = await gatewayUnderTest(server.url);
     await call('/v1/tenants/acme', { method: 'PUT', body: {} });
   });
