@@ -1,5 +1,5 @@
 import type { Failure } from './failure';
-import { NOTHING, type Tally } from './tally';
+import { NOTHING, sum, type Tally } from './tally';
 
 export interface SuiteOutcome {
   tally: Tally;
@@ -14,6 +14,8 @@ export interface SuiteOutcome {
 export interface Suite {
   name: string;
   summary: string;
+  /** One process with one thread: neighbours of this kind run side by side. */
+  singleThreaded?: true;
   run: () => Promise<SuiteOutcome>;
 }
 
@@ -28,4 +30,13 @@ export function passed(): SuiteOutcome {
 
 export function skipped(reason: string, tests = 1): SuiteOutcome {
   return { tally: { ...NOTHING, skipped: tests }, files: [], failures: [], notes: [`skipped: ${reason}`] };
+}
+
+export function together(...outcomes: readonly SuiteOutcome[]): SuiteOutcome {
+  return {
+    tally: sum(outcomes.map(({ tally }) => tally)),
+    files: outcomes.flatMap(({ files }) => files),
+    failures: outcomes.flatMap(({ failures }) => failures),
+    notes: outcomes.flatMap(({ notes }) => notes),
+  };
 }

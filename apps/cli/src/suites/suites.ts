@@ -1,13 +1,15 @@
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { cpus, tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { fuzzSuite } from '../fuzz/fuzz-suite';
 import { jestOutcome, type JestReport } from './jest-report';
 import { junitOutcome } from './junit-report';
 import { runProgram } from './run-program';
-import { failed, passed, skipped, type Suite, type SuiteOutcome } from './suite';
+import { failed, passed, skipped, together, type Suite, type SuiteOutcome } from './suite';
 
 const MINUTE_MS = 60_000;
+/** Specs of test/e2e that measure the machine, or load it as far as it goes: nothing runs beside them. */
+const ALONE = ['density', 'mass-start', 'whatif'].map((name) => `${name}.spec.ts`);
 
 /** Every suite of this checkout, in the order in which they run: cheap ones first. */
 export function suitesOf(root: string): Suite[] {
@@ -53,7 +55,10 @@ export function suitesOf(root: string): Suite[] {
       const report = join(folder, 'report.xml');
       const outcome = await run(
         ctestProgram,
-        ['--test-dir', build, '--output-on-failure', '--no-tests=ignore', '--output-junit', report],
+        [
+          ...['--test-dir', build, '--parallel', `${cpus().length}`],
+          ...['--output-on-failure', '--no-tests=ignore', '--output-junit', report],
+        ],
         10 * MINUTE_MS,
       );
       const told = existsSync(report) ? junitOutcome(readFileSync(report, 'utf8'), outcome) : undefined;
@@ -69,17 +74,20 @@ export function suitesOf(root: string): Suite[] {
     {
       name: 'lint',
       summary: 'ESLint, with the dependency rules of the house',
+      singleThreaded: true,
       run: () => check('eslint', process.execPath, node('eslint/bin/eslint.js', ['.', '--max-warnings', '0'])),
     },
     {
       name: 'format',
       summary: 'Prettier',
+      singleThreaded: true,
       run: () =>
         check('prettier', process.execPath, node('prettier/bin/prettier.cjs', ['--check', '--log-level', 'warn', '.'])),
     },
     {
       name: 'clang-format',
       summary: 'clang-format of the C++ sources',
+      singleThreaded: true,
       run: async () => {
         const clangFormat = program('clang-format');
         if (clangFormat === undefined) return skipped('clang-format is not installed (Debian package clang-format)');
@@ -89,6 +97,7 @@ export function suitesOf(root: string): Suite[] {
     {
       name: 'types',
       summary: 'the TypeScript compiler',
+      singleThreaded: true,
       run: () => check('tsc', process.execPath, node('typescript/bin/tsc', ['--noEmit'])),
     },
     { name: 'native', summary: 'C++ tests under CTest', run: () => ctest(join(root, 'native', 'build')) },
@@ -130,10 +139,20 @@ export function suitesOf(root: string): Suite[] {
       run: () => jest([join(root, 'libs'), join(root, 'apps')], twoAtOnce),
     },
   ];
-  // Tests of the whole system use the machine as a whole, so one after the other; an emulated host has one processor.
+  // Of what waits most of the time, more at once than there are processors; an emulated host keeps one busy.
+  const workers = { e2e: ['--maxWorkers=3'], emulated: twoAtOnce, chaos: twoAtOnce };
   for (const name of wholeSystemSuites(root)) {
-    const workers = name === 'emulated' ? twoAtOnce : ['--runInBand'];
-    suites.push({ name, summary: `test/${name}`, run: () => jest([join(root, 'test', name)], workers) });
+    const specs = filesIn(join(root, 'test', name)).filter((file) => file.endsWith('.spec.ts'));
+    const alone = specs.filter((file) => name === 'e2e' && ALONE.includes(basename(file)));
+    suites.push({
+      name,
+      summary: `test/${name}`,
+      run: async () => {
+        const rest = specs.filter((file) => !alone.includes(file));
+        const first = await jest(rest, workers[name as keyof typeof workers] ?? ['--runInBand']);
+        return alone.length === 0 ? first : together(first, await jest(alone, ['--runInBand']));
+      },
+    });
   }
   return suites;
 }
