@@ -69,7 +69,7 @@ describeWithKvm('violations planted on a fleet', () => {
   afterAll(() => fleet.down());
 
   async function running(spec: object): Promise<string> {
-    const { status, body } = await fleet.rest<{ id: string }>('POST', '/v1/microvms?wait=running&timeout=20s', spec);
+    const { status, body } = await fleet.rest<{ id: string }>('POST', '/v1/microvms?wait=running&timeout=60s', spec);
     expect(status).toBe(201);
     return body.id;
   }

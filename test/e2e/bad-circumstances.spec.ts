@@ -103,7 +103,7 @@ mount -t tmpfs tmpfs /sys/module && exec "$@"`;
   });
 
   const remove = async (id: string): Promise<void> => {
-    const { status } = await fleet.rest('DELETE', `/v1/microvms/${id}?wait=deleted&timeout=20s`);
+    const { status } = await fleet.rest('DELETE', `/v1/microvms/${id}?wait=deleted&timeout=60s`);
     expect([200, 204]).toContain(status);
   };
 

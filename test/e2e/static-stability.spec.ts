@@ -150,7 +150,7 @@ describeWithKvm('without a control plane', () => {
       await goOn(microvms);
       expect(microvms.map(({ pid }) => startOf(pid!))).toEqual(starts);
       // It obeys the new one.
-      const { status } = await fleet.rest('POST', `/v1/microvms/${microvms[0]!.id}/stop?wait=stopped&timeout=20s`, {});
+      const { status } = await fleet.rest('POST', `/v1/microvms/${microvms[0]!.id}/stop?wait=stopped&timeout=60s`, {});
       expect(status).toBe(200);
       expect(await violations(microvms)).toEqual([]);
       await end(agent, 'SIGTERM');

@@ -29,7 +29,7 @@ describeWithKvm('templates on a real fleet', () => {
     return template(id);
   };
   const clone = async (of: string, more: Partial<MicrovmSpecInput> = {}): Promise<Microvm> => {
-    const { status, body } = await fleet.rest<Microvm>('POST', '/v1/microvms?wait=running&timeout=20s', {
+    const { status, body } = await fleet.rest<Microvm>('POST', '/v1/microvms?wait=running&timeout=60s', {
       template: of,
       ...more,
     });
@@ -39,7 +39,7 @@ describeWithKvm('templates on a real fleet', () => {
   const command = async (id: string, verb: string, wait: string): Promise<Microvm> => {
     const { status, body } = await fleet.rest<Microvm>(
       'POST',
-      `/v1/microvms/${id}/${verb}?wait=${wait}&timeout=20s`,
+      `/v1/microvms/${id}/${verb}?wait=${wait}&timeout=60s`,
       {},
     );
     if (status !== 200) throw new Error(`${verb}: ${status} ${JSON.stringify(body)}`);
@@ -171,7 +171,7 @@ describeWithKvm('templates on a real fleet', () => {
     chmodSync(memory, 0o600);
     content.writeUInt8(content.readUInt8(4_096) ^ 0xff, 4_096);
     writeFileSync(memory, content);
-    const { body: failed } = await fleet.rest<{ microvm: Microvm }>('POST', '/v1/microvms?wait=running&timeout=20s', {
+    const { body: failed } = await fleet.rest<{ microvm: Microvm }>('POST', '/v1/microvms?wait=running&timeout=60s', {
       template: id,
     });
     expect(failed.microvm).toMatchObject({ state: 'failed', reason: expect.stringContaining('is damaged') as string });

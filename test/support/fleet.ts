@@ -11,6 +11,8 @@ import type { Microvm, MicrovmSpecInput, MicrovmStateName } from '#protocol';
 
 const run = promisify(execFile);
 const ROOT = join(__dirname, '../..');
+/** How long something may take that happens at once on a quiet machine; only what is broken takes as long. */
+const PATIENCE_MS = 60_000;
 /** Exit code of `volley status` for a fleet that is not ready. */
 const NOT_READY = 3;
 
@@ -46,8 +48,8 @@ export class Fleet {
   url = '';
   token = '';
   /** Most time one command may take, ms, and one REST call. */
-  commandMs = 90_000;
-  requestMs = 30_000;
+  commandMs = 120_000;
+  requestMs = 90_000;
 
   /** In addition to the settings that every fleet gets. */
   env: Record<string, string> = {};
@@ -137,7 +139,7 @@ export class Fleet {
 
   /** Creates and waits until it runs. */
   async running(spec: Partial<MicrovmSpecInput> = {}): Promise<Microvm> {
-    const { status, body } = await this.rest<Microvm>('POST', '/v1/microvms?wait=running&timeout=20s', {
+    const { status, body } = await this.rest<Microvm>('POST', '/v1/microvms?wait=running&timeout=60s', {
       image: 'canary',
       memoryMiB: 16,
       ...spec,
@@ -165,7 +167,7 @@ export class Fleet {
     return items;
   }
 
-  async reaches(id: string, state: MicrovmStateName, ms = 20_000): Promise<Microvm> {
+  async reaches(id: string, state: MicrovmStateName, ms = PATIENCE_MS): Promise<Microvm> {
     let last: Microvm | undefined;
     await until(`${id} is ${state}`, async () => (last = await this.get(id)).state === state, ms).catch(
       (error: unknown) => {
@@ -212,7 +214,7 @@ export class Fleet {
 }
 
 /** Asks until it is so; for what has no event to wait for. An error counts as "not yet". */
-export async function until(what: string, holds: () => Promise<boolean>, ms = 20_000): Promise<void> {
+export async function until(what: string, holds: () => Promise<boolean>, ms = PATIENCE_MS): Promise<void> {
   let last: unknown;
   for (const end = Date.now() + ms; ;) {
     try {

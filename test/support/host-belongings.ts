@@ -41,7 +41,7 @@ export async function belongingsOf(fleet: Fleet): Promise<Belongings> {
   const { runDir } = JSON.parse(readFileSync(join(fleet.data, 'settings.json'), 'utf8')) as { runDir: string };
   // Mounts and names of namespaces are those of the agent's own mount namespace.
   const inside = (...words: string[]): string =>
-    execFileSync('nsenter', [`--mount=/proc/${hostd}/ns/mnt`, ...words], { encoding: 'utf8', timeout: 10_000 });
+    execFileSync('nsenter', [`--mount=/proc/${hostd}/ns/mnt`, ...words], { encoding: 'utf8', timeout: 60_000 });
   const work = join(fleet.data, 'images/work');
   const nats = await fleet.nats();
   const chunks = await jetstreamManager(nats)

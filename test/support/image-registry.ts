@@ -30,7 +30,7 @@ export async function startImageRegistry(): Promise<ImageRegistry> {
   makeCertificates(folder);
   const hash = execFileSync('perl', ['-e', 'print crypt($ARGV[0], q($2y$05$abcdefghijklmnopqrstuu))', password], {
     encoding: 'utf8',
-    timeout: 10_000,
+    timeout: 60_000,
   });
   writeFileSync(join(folder, 'htpasswd'), `${USER}:${hash}\n`);
   writeFileSync(
@@ -87,7 +87,7 @@ auth:
 
 function makeCertificates(folder: string): void {
   const openssl = (...args: string[]): void =>
-    void execFileSync('openssl', args, { cwd: folder, stdio: 'pipe', timeout: 30_000 });
+    void execFileSync('openssl', args, { cwd: folder, stdio: 'pipe', timeout: 60_000 });
   const key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes'];
   openssl('req', '-x509', ...key, '-keyout', 'ca.key', '-out', 'ca.crt', '-days', '2', '-subj', '/CN=test authority');
   openssl('req', ...key, '-keyout', 'server.key', '-out', 'server.csr', '-subj', '/CN=127.0.0.1');

@@ -35,7 +35,7 @@ export interface NatsServer {
 
 /** Whether the binary is there. Use with `describe.skip`, and say why. */
 export function natsServerMissing(): string | undefined {
-  const { error, status } = spawnSync(BINARY, ['--version'], { stdio: 'ignore', timeout: 5_000 });
+  const { error, status } = spawnSync(BINARY, ['--version'], { stdio: 'ignore', timeout: 60_000 });
   return error || status !== 0 ? `${BINARY} is not installed (Debian package nats-server)` : undefined;
 }
 
@@ -98,7 +98,7 @@ async function launch(configFile: string, port: number): Promise<ChildProcess> {
   let timer: NodeJS.Timeout | undefined;
   try {
     await new Promise<void>((resolve, reject) => {
-      timer = setTimeout(() => reject(new Error(`nats-server is not ready after 10 s:\n${log}`)), 10_000);
+      timer = setTimeout(() => reject(new Error(`nats-server is not ready after 60 s:\n${log}`)), 60_000);
       child.stderr!.on('data', (text: string) => {
         if (log.length < 20_000) log += text;
         if (log.includes('Server is ready')) resolve();

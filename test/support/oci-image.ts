@@ -61,12 +61,12 @@ export function busyboxImage(layout: string, options: BusyboxImageOptions = {}):
     const busybox = findProgram('busybox')!;
     copyFileSync(busybox, join(root, 'bin/busybox'));
     chmodSync(join(root, 'bin/busybox'), 0o755);
-    const commands = execFileSync(busybox, ['--list'], { encoding: 'utf8', timeout: 10_000 }).trim().split('\n');
+    const commands = execFileSync(busybox, ['--list'], { encoding: 'utf8', timeout: 60_000 }).trim().split('\n');
     for (const name of commands) if (name !== 'busybox') symlinkSync('busybox', join(root, 'bin', name));
     writeFileSync(join(root, 'etc/passwd'), 'root:x:0:0:root:/root:/bin/sh\napp:x:1000:1000:app:/home/app:/bin/sh\n');
     writeFileSync(join(root, 'etc/group'), 'root:x:0:\napp:x:1000:\n');
     writeFileSync(join(root, 'etc/removed'), 'by the second layer\n');
-    execFileSync('chown', ['-R', '1000:1000', join(root, 'home/app')], { timeout: 10_000 });
+    execFileSync('chown', ['-R', '1000:1000', join(root, 'home/app')], { timeout: 60_000 });
     umoci('repack', ...image, 'first');
     umoci('unpack', ...image, 'second');
     const second = join(work, 'second', 'rootfs');

@@ -27,7 +27,7 @@ const work = operation({
   subject: 'sample.work',
   request: z.strictObject({ kind: z.enum(['quick', 'slow', 'slower', 'hang', 'throwLater', 'rejectLater']) }),
   reply: z.strictObject({ recovered: z.boolean() }),
-  deadlineMs: 5_000,
+  deadlineMs: 30_000,
   summary: 'Works.',
 });
 

@@ -72,7 +72,7 @@ describeWithNats('bootService', () => {
     return (service = new ServiceProcess(['--nats-url', server.url, ...args]));
   }
   async function call(kind: string): Promise<unknown> {
-    return (await caller.request('sample.work', JSON.stringify({ kind }), { timeout: 5_000 })).json();
+    return (await caller.request('sample.work', JSON.stringify({ kind }), { timeout: 30_000 })).json();
   }
 
   it('takes no message before recovery is done, and is ready when it says so', async () => {

@@ -1,5 +1,7 @@
 import { execFileSync } from 'node:child_process';
+import { once } from 'node:events';
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pino } from 'pino';
@@ -80,6 +82,24 @@ describeWithNats('a connection to NATS', () => {
     hold(makeNkey());
     await expect(connectNats(options())).rejects.toThrow(/authorization violation/i);
     hold(operator);
+  });
+
+  it('tries again when it took too long to show its key: it is not refused', async () => {
+    let attempts = 0;
+    const slow = createServer((socket) => {
+      const late = ++attempts === 1;
+      socket.write('INFO {"server_id":"s","version":"2.9.10","proto":1,"headers":true,"max_payload":1048576}\r\n');
+      socket.on('error', () => undefined);
+      socket.on('data', (data) => {
+        if (late) socket.end("-ERR 'Authentication Timeout'\r\n");
+        else if (String(data).includes('PING')) socket.write('PONG\r\n');
+      });
+    }).listen(0, '127.0.0.1');
+    await once(slow, 'listening');
+    const nc = await connectNats({ servers: `127.0.0.1:${(slow.address() as AddressInfo).port}`, name: 'slow' });
+    expect(attempts).toBe(2);
+    await nc.close();
+    slow.close();
   });
 
   it('waits, and says why: a certificate that is not believed, a server that does not encrypt', async () => {

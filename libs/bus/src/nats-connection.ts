@@ -18,6 +18,8 @@ import { ReconnectDelay } from './reconnect-delay';
 /** Between attempts while no server can be reached, and between the lines of the log about it. */
 const RETRY_MS = 200;
 const TELL_EVERY_MS = 5_000;
+/** Of one attempt: longer than the server gives us to show our key. */
+const ATTEMPT_MS = 20_000;
 
 export interface ConnectOptions {
   /** One or more URLs, e.g. `nats://127.0.0.1:4222`. */
@@ -65,7 +67,7 @@ export async function connectNats(options: ConnectOptions): Promise<NatsConnecti
     reconnectDelayHandler: () => delay.next(),
     pingInterval: 10_000,
     maxPingOut: 2,
-    timeout: 5_000,
+    timeout: ATTEMPT_MS,
     noAsyncTraces: true, // a stack per request costs more than the request
   });
   setTraits(nc, { ...inboxes, replicas: options.replicas ?? 1 });
@@ -89,7 +91,7 @@ async function connectPatiently(
     try {
       return await connect(options);
     } catch (error) {
-      if (error instanceof AuthorizationError) throw error;
+      if (isRefusal(error)) throw error;
       if (performance.now() - toldMs > TELL_EVERY_MS) {
         logger?.warn({ servers, reason: reasonOf(error) }, 'waiting for NATS');
         toldMs = performance.now();
@@ -97,6 +99,11 @@ async function connectPatiently(
       await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
     }
   }
+}
+
+/** Not that we took too long to show our key, for which the client has the same error: this machine, or the server's, is busy. */
+function isRefusal(error: unknown): boolean {
+  return error instanceof AuthorizationError && !/timeout/i.test(error.message);
 }
 
 /** The client says that it could not connect, its cause says why. */

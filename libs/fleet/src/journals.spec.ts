@@ -21,7 +21,7 @@ describeWithNats('the journal of microVMs', () => {
   it('skips what is no record, and ends at what only a newer program can read', async () => {
     const skipped: unknown[] = [];
     const journal = await openMicrovmJournal(nc, ({ error }) => skipped.push(error));
-    const publish = (record: unknown) => nc.request(subject, JSON.stringify(record));
+    const publish = (record: unknown) => nc.request(subject, JSON.stringify(record), { timeout: 20_000 });
     await publish({ what: 'ever' });
     expect((await journal.read(subject)).entries).toEqual([]);
     expect(skipped).toHaveLength(1);

@@ -56,7 +56,7 @@ describeWithNats('Follower', () => {
     await follower.caughtUp;
     expect(sequences()).toEqual(upTo(100));
     const last = await append(100, 'f.b');
-    await follower.waitFor(last, 5_000);
+    await follower.waitFor(last, 60_000);
     expect(sequences()).toEqual(upTo(200));
     expect(caughtUpAt).toEqual([100]);
   });
@@ -73,7 +73,7 @@ describeWithNats('Follower', () => {
     const end = follow({ fromSequence: 11 });
     await Promise.all([follower.caughtUp, end.follower.caughtUp]);
     expect([sequences(), end.sequences()]).toEqual([[8, 9, 10], []]);
-    await end.follower.waitFor(await append(1, 'f.b'), 5_000);
+    await end.follower.waitFor(await append(1, 'f.b'), 60_000);
     expect(end.sequences()).toEqual([11]);
   });
 
@@ -85,7 +85,7 @@ describeWithNats('Follower', () => {
     await Promise.all([follower.caughtUp, none.follower.caughtUp]);
     expect(new Set(entries.map(({ subject }) => subject))).toEqual(new Set(['f.a']));
     expect([entries.length, follower.position, none.follower.position]).toEqual([10, 20, 20]);
-    await follower.waitFor(await append(1, 'f.a', 100), 5_000);
+    await follower.waitFor(await append(1, 'f.a', 100), 60_000);
     expect(entries).toHaveLength(11);
   });
 
@@ -94,7 +94,7 @@ describeWithNats('Follower', () => {
     await Promise.all(
       Array.from({ length: 200 }, async (_, i) => {
         const { sequence } = await journal.append(`f.${i}`, { n: i }, { commandId: 'c', expectedSequence: 0 });
-        await follower.waitFor(sequence, 5_000);
+        await follower.waitFor(sequence, 60_000);
         expect(entries.some((entry) => entry.sequence === sequence && entry.record.n === i)).toBe(true);
       }),
     );
@@ -170,7 +170,7 @@ describeWithNats('Follower', () => {
     await server.kill9();
     await server.restart();
     const last = await append(10, 'f.b');
-    await follower.waitFor(last, 10_000);
+    await follower.waitFor(last, 60_000);
     expect(sequences()).toEqual(upTo(20));
     expect(restarts).toContain('reconnected');
   });
@@ -182,16 +182,18 @@ describeWithNats('Follower', () => {
     while (!restarts.some((reason) => reason.startsWith('silent')))
       await new Promise((resolve) => setTimeout(resolve, 20));
     process.kill(server.pid, 'SIGCONT');
-    await follower.waitFor(await append(3), 10_000);
+    await follower.waitFor(await append(3), 60_000);
     expect(sequences()).toEqual([1, 2, 3]);
   });
 
   it('survives that its consumer is deleted under it', async () => {
     const { follower, sequences } = follow();
     await follower.caughtUp;
-    const { consumers } = (await nc.request('$JS.API.CONSUMER.NAMES.F')).json<{ consumers: string[] }>();
-    await nc.request(`$JS.API.CONSUMER.DELETE.F.${consumers[0]}`);
-    await follower.waitFor(await append(3), 10_000);
+    const { consumers } = (await nc.request('$JS.API.CONSUMER.NAMES.F', '', { timeout: 20_000 })).json<{
+      consumers: string[];
+    }>();
+    await nc.request(`$JS.API.CONSUMER.DELETE.F.${consumers[0]}`, '', { timeout: 20_000 });
+    await follower.waitFor(await append(3), 60_000);
     expect(sequences()).toEqual([1, 2, 3]);
   });
 
@@ -235,7 +237,7 @@ describeWithNats('Follower', () => {
 
   it('ends when what it still has to see was purged', async () => {
     await append(10);
-    await nc.request('$JS.API.STREAM.PURGE.F', JSON.stringify({ seq: 6 }));
+    await nc.request('$JS.API.STREAM.PURGE.F', JSON.stringify({ seq: 6 }), { timeout: 20_000 });
     const failure = await new Promise<Error>((onFailure) => follow({ onFailure, fromSequence: 4 }));
     expect(failure).toBeInstanceOf(HistoryLostError);
     const fresh = follow();
@@ -295,7 +297,7 @@ describeWithNats('Follower', () => {
       while (performance.now() < busyUntil);
       await new Promise((resolve) => setImmediate(resolve));
     }
-    await follower.waitFor(5_000, 20_000);
+    await follower.waitFor(5_000, 60_000);
     expect(sequences()).toEqual(upTo(5_000));
   });
 });

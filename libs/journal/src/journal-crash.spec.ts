@@ -107,14 +107,16 @@ describeWithNats('Journal under SIGKILL of the server', () => {
     await Promise.all([...writers, killing]);
 
     const last = await watcher.lastSequence();
-    await Promise.all(followers.filter((_, i) => i !== 1).map((follower) => follower.waitFor(last, 30_000)));
-    await followers[1]!.waitFor(await watcher.lastSequenceOf('crash.7'), 30_000);
+    await Promise.all(followers.filter((_, i) => i !== 1).map((follower) => follower.waitFor(last, 60_000)));
+    await followers[1]!.waitFor(await watcher.lastSequenceOf('crash.7'), 60_000);
 
     // The judge: every message of the stream by its number, past all code under test.
     const record: { sequence: number; key: string }[] = [];
     const judge = connections[2]!;
     for (let sequence = 1; sequence <= last; sequence++) {
-      const reply = await judge.request('$JS.API.STREAM.MSG.GET.CRASH', JSON.stringify({ seq: sequence }));
+      const reply = await judge.request('$JS.API.STREAM.MSG.GET.CRASH', JSON.stringify({ seq: sequence }), {
+        timeout: 20_000,
+      });
       const { message } = reply.json<{ message: { subject: string; hdrs: string } }>();
       const id = /Nats-Msg-Id: (\S+)/.exec(Buffer.from(message.hdrs, 'base64').toString())![1]!;
       record.push({ sequence, key: `${message.subject} ${id.slice(message.subject.length + 1)}` });

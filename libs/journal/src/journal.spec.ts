@@ -219,7 +219,8 @@ describeWithNats('Journal', () => {
       const { journal: it, stream, a } = await journal();
       await it.append(a, { text: '1' }, { commandId: 'c1', expectedSequence: 0 });
       await Promise.all(Array.from({ length: 10 }, () => it.read(a)));
-      const names = async () => (await nc.request(`$JS.API.CONSUMER.NAMES.${stream}`)).json<{ total: number }>().total;
+      const names = async () =>
+        (await nc.request(`$JS.API.CONSUMER.NAMES.${stream}`, '', { timeout: 20_000 })).json<{ total: number }>().total;
       while ((await names()) > 0);
       expect(await names()).toBe(0);
     });
@@ -336,10 +337,10 @@ describeWithNats('Journal', () => {
       return json as Note;
     };
     async function poison(subject: string): Promise<void> {
-      for (const body of ['garbage', '{"text":1}', '', 'null']) await nc.request(subject, body);
+      for (const body of ['garbage', '{"text":1}', '', 'null']) await nc.request(subject, body, { timeout: 20_000 });
       // Not even one that looks like the server's own control messages.
       const disguise = headers(100, 'Idle Heartbeat');
-      await nc.request(subject, '', { headers: disguise, timeout: 1_000 });
+      await nc.request(subject, '', { headers: disguise, timeout: 20_000 });
     }
 
     it('fails by default, naming the message', async () => {
@@ -404,8 +405,12 @@ describeWithNats('Journal', () => {
       const { journal: it, stream, a } = await journal();
       await it.append(a, { text: '1' }, { commandId: 'c1', expectedSequence: 0 });
       const refused = { error: { code: 500 } };
-      expect((await nc.request(`$JS.API.STREAM.PURGE.${stream}`)).json()).toMatchObject(refused);
-      expect((await nc.request(`$JS.API.STREAM.MSG.DELETE.${stream}`, '{"seq":1}')).json()).toMatchObject(refused);
+      expect((await nc.request(`$JS.API.STREAM.PURGE.${stream}`, '', { timeout: 20_000 })).json()).toMatchObject(
+        refused,
+      );
+      expect(
+        (await nc.request(`$JS.API.STREAM.MSG.DELETE.${stream}`, '{"seq":1}', { timeout: 20_000 })).json(),
+      ).toMatchObject(refused);
       expect((await it.read(a)).entries).toHaveLength(1);
     });
 

@@ -75,7 +75,7 @@ describeWithNats('two writers in a cluster', () => {
       expect(winners).toHaveLength(1);
       won.set(subject, [...(won.get(subject) ?? []), ...winners]);
     }
-    await follower.waitFor(await writers[0]!.lastSequence(), 10_000);
+    await follower.waitFor(await writers[0]!.lastSequence(), 60_000);
     expect(followed).toEqual(won);
     const scanned = new Map<string, number[]>();
     await writers[1]!.scan({

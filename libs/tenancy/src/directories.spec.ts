@@ -49,7 +49,9 @@ describeWithNats('the directories of tenants and tokens', () => {
     await mine.revoke(token.id);
     await changed(theirs, () => refusalOf(theirs.find(secret)!, Date.now()) === 'revoked');
     const subject = `$KV.tokens.${createHash('sha256').update(secret).digest('hex')}`;
-    const stored = await one.request('$JS.API.STREAM.MSG.GET.KV_tokens', JSON.stringify({ last_by_subj: subject }));
+    const stored = await one.request('$JS.API.STREAM.MSG.GET.KV_tokens', JSON.stringify({ last_by_subj: subject }), {
+      timeout: 20_000,
+    });
     const { message } = stored.json<{ message: { data: string } }>();
     const text = Buffer.from(message.data, 'base64').toString();
     expect(text).toContain(token.id);

@@ -63,12 +63,12 @@ struct Host {
       check::report(__FILE__, __LINE__, "the host could not send");
     }
   }
-  // Up to `bytes`; less at the end of the stream or after 10 s of silence.
+  // Up to `bytes`; less at the end of the stream or after a minute of silence.
   std::string hear(size_t bytes) {
     std::string all;
     while (all.size() < bytes) {
       pollfd watched{fd.get(), POLLIN, 0};
-      if (poll(&watched, 1, 10'000) != 1) break;
+      if (poll(&watched, 1, 60'000) != 1) break;
       std::string part(bytes - all.size(), '\0');
       const ssize_t got = recv(fd.get(), part.data(), part.size(), 0);
       if (got <= 0) break;
@@ -79,7 +79,7 @@ struct Host {
   bool ended() {
     pollfd watched{fd.get(), POLLIN, 0};
     char byte;
-    return poll(&watched, 1, 10'000) == 1 && recv(fd.get(), &byte, 1, 0) <= 0;
+    return poll(&watched, 1, 60'000) == 1 && recv(fd.get(), &byte, 1, 0) <= 0;
   }
   bool is_silent() {
     char byte;

@@ -44,11 +44,11 @@ export async function startBrowser(options: BrowserContextOptions = {}): Promise
   const context = await chromium.launchPersistentContext(folder, {
     executablePath: EXECUTABLE,
     args: ARGUMENTS,
-    timeout: 30_000,
+    timeout: 60_000,
     viewport: { width: 1440, height: 900 },
     ...options,
   });
-  context.setDefaultTimeout(15_000);
+  context.setDefaultTimeout(60_000);
   return {
     context,
     async close() {

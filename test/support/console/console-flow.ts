@@ -1,7 +1,7 @@
 import type { Locator, Page } from 'playwright-core';
 
 /** How long a fleet may take for one step of a microVM's life, ms. */
-const STEP_MS = 20_000;
+const STEP_MS = 60_000;
 
 /** Signs in on the page at `baseUrl`; returns when the fleet is there and live. */
 export async function signIn(page: Page, baseUrl: string, token: string): Promise<void> {

@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { SuiteOutcome } from '../suites/suite';
+import { failed, skipped, type SuiteOutcome } from '../suites/suite';
 import { NOTHING } from '../suites/tally';
 import { buildFuzzers, fuzzBuildFolder, fuzzTargets, whyNoFuzzers } from './fuzz-build';
 import { runFuzzers, toldOutcome } from './fuzz-run';
@@ -12,11 +12,9 @@ const SECONDS_EACH = 5;
 export async function fuzzSuite(root: string): Promise<SuiteOutcome> {
   const targets = fuzzTargets(root);
   const reason = whyNoFuzzers();
-  if (reason !== undefined)
-    return { tally: { ...NOTHING, skipped: targets.length }, files: [], notes: [`skipped: ${reason}`] };
+  if (reason !== undefined) return skipped(reason, targets.length);
   const built = await buildFuzzers(root);
-  if (built !== 0)
-    return { tally: { ...NOTHING, failed: 1 }, files: [], notes: [`the fuzzers could not be built: ${built}`] };
+  if (built !== 0) return failed('the build of the fuzzers', `${built}`);
   const scratch = mkdtempSync(join(tmpdir(), 'volley-fuzz-'));
   try {
     const logs = join(fuzzBuildFolder(root), 'logs', 'suite');
@@ -38,7 +36,8 @@ export async function fuzzSuite(root: string): Promise<SuiteOutcome> {
         ms,
         tally: { ...NOTHING, passed: finding ? 0 : 1, failed: finding ? 1 : 0 },
       })),
-      notes: found.map(toldOutcome),
+      failures: found.map((outcome) => ({ test: outcome.target, message: toldOutcome(outcome) })),
+      notes: [],
     };
   } finally {
     rmSync(scratch, { recursive: true, force: true });

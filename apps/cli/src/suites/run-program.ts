@@ -37,7 +37,7 @@ export function runProgram({ command, args, cwd, env, outputFile, deadlineMs }: 
     }, deadlineMs);
     const interrupted = (): void => {
       killAll();
-      process.exit(130);
+      setImmediate(() => process.exit(130)); // when everything else that runs is killed, too
     };
     process.once('SIGINT', interrupted);
     process.once('SIGTERM', interrupted);

@@ -1,12 +1,15 @@
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { cpus, tmpdir } from 'node:os';
-import { join, relative } from 'node:path';
+import { basename, join } from 'node:path';
 import { fuzzSuite } from '../fuzz/fuzz-suite';
+import { jestOutcome, type JestReport } from './jest-report';
+import { junitOutcome } from './junit-report';
 import { runProgram } from './run-program';
-import type { Suite, SuiteOutcome } from './suite';
-import { jestTally, junitTally, NOTHING, type JestReport } from './tally';
+import { failed, passed, skipped, together, type Suite, type SuiteOutcome } from './suite';
 
 const MINUTE_MS = 60_000;
+/** Specs of test/e2e that measure the machine, or load it as far as it goes: nothing runs beside them. */
+const ALONE = ['density', 'mass-start', 'whatif'].map((name) => `${name}.spec.ts`);
 
 /** Every suite of this checkout, in the order in which they run: cheap ones first. */
 export function suitesOf(root: string): Suite[] {
@@ -16,18 +19,8 @@ export function suitesOf(root: string): Suite[] {
   /** A check that passes or not: it counts as one test. */
   const check = async (name: string, command: string, args: string[]): Promise<SuiteOutcome> => {
     const outcome = await run(command, args, 10 * MINUTE_MS);
-    if (outcome === 0) return { tally: { ...NOTHING, passed: 1 }, files: [], notes: [] };
-    return {
-      tally: { ...NOTHING, failed: 1 },
-      files: [],
-      notes: [`${name} failed: ${typeof outcome === 'number' ? `exit code ${outcome}` : outcome}`],
-    };
+    return outcome === 0 ? passed() : failed(name, typeof outcome === 'number' ? `exit code ${outcome}` : outcome);
   };
-  const skipped = (reason: string): SuiteOutcome => ({
-    tally: { ...NOTHING, skipped: 1 },
-    files: [],
-    notes: [`skipped: ${reason}`],
-  });
   const program = (name: string): string | undefined =>
     (process.env['PATH'] ?? '')
       .split(':')
@@ -48,14 +41,13 @@ export function suitesOf(root: string): Suite[] {
       ]);
       // Jest writes its report to stdout as well when it has no file; with one, people see the usual lines.
       const outcome = await run(process.execPath, args, 30 * MINUTE_MS, { NODE_ENV: 'test' });
-      if (!existsSync(report))
-        return { tally: { ...NOTHING, failed: 1 }, files: [], notes: [`jest gave no report: ${outcome}`] };
-      return fromJest(JSON.parse(readFileSync(report, 'utf8')) as JestReport, outcome, root);
+      if (!existsSync(report)) return failed('jest', `it gave no report: ${outcome}`);
+      return jestOutcome(JSON.parse(readFileSync(report, 'utf8')) as JestReport, outcome, root);
     } finally {
       rmSync(folder, { recursive: true, force: true });
     }
   };
-  const ctest = async (preset: string, build: string): Promise<SuiteOutcome> => {
+  const ctest = async (build: string): Promise<SuiteOutcome> => {
     const ctestProgram = program('ctest');
     if (ctestProgram === undefined) return skipped('ctest is not installed (Debian package cmake)');
     const folder = mkdtempSync(join(tmpdir(), 'volley-test-'));
@@ -63,16 +55,15 @@ export function suitesOf(root: string): Suite[] {
       const report = join(folder, 'report.xml');
       const outcome = await run(
         ctestProgram,
-        ['--test-dir', build, '--output-on-failure', '--no-tests=ignore', '--output-junit', report],
+        [
+          ...['--test-dir', build, '--parallel', `${cpus().length}`],
+          ...['--output-on-failure', '--no-tests=ignore', '--output-junit', report],
+        ],
         10 * MINUTE_MS,
       );
-      const tally = existsSync(report) ? junitTally(readFileSync(report, 'utf8')) : undefined;
-      if (tally === undefined)
-        return outcome === 0
-          ? skipped(`no C++ tests in ${build}`)
-          : { tally: { ...NOTHING, failed: 1 }, files: [], notes: [`ctest (${preset}) gave no report: ${outcome}`] };
-      const honest = outcome !== 0 && tally.failed === 0 ? { ...tally, failed: 1 } : tally;
-      return { tally: honest, files: [], notes: [] };
+      const told = existsSync(report) ? junitOutcome(readFileSync(report, 'utf8'), outcome) : undefined;
+      if (told !== undefined) return told;
+      return outcome === 0 ? skipped(`no C++ tests in ${build}`) : failed('ctest', `it gave no report: ${outcome}`);
     } finally {
       rmSync(folder, { recursive: true, force: true });
     }
@@ -83,17 +74,20 @@ export function suitesOf(root: string): Suite[] {
     {
       name: 'lint',
       summary: 'ESLint, with the dependency rules of the house',
+      singleThreaded: true,
       run: () => check('eslint', process.execPath, node('eslint/bin/eslint.js', ['.', '--max-warnings', '0'])),
     },
     {
       name: 'format',
       summary: 'Prettier',
+      singleThreaded: true,
       run: () =>
         check('prettier', process.execPath, node('prettier/bin/prettier.cjs', ['--check', '--log-level', 'warn', '.'])),
     },
     {
       name: 'clang-format',
       summary: 'clang-format of the C++ sources',
+      singleThreaded: true,
       run: async () => {
         const clangFormat = program('clang-format');
         if (clangFormat === undefined) return skipped('clang-format is not installed (Debian package clang-format)');
@@ -103,9 +97,10 @@ export function suitesOf(root: string): Suite[] {
     {
       name: 'types',
       summary: 'the TypeScript compiler',
+      singleThreaded: true,
       run: () => check('tsc', process.execPath, node('typescript/bin/tsc', ['--noEmit'])),
     },
-    { name: 'native', summary: 'C++ tests under CTest', run: () => ctest('release', join(root, 'native', 'build')) },
+    { name: 'native', summary: 'C++ tests under CTest', run: () => ctest(join(root, 'native', 'build')) },
     {
       name: 'sanitize',
       summary: 'the same C++ tests, built with AddressSanitizer and UndefinedBehaviorSanitizer',
@@ -128,14 +123,9 @@ export function suitesOf(root: string): Suite[] {
           ['--build', build],
         ]) {
           const outcome = await run(cmake, args, 30 * MINUTE_MS);
-          if (outcome !== 0)
-            return {
-              tally: { ...NOTHING, failed: 1 },
-              files: [],
-              notes: [`the build with sanitizers failed: ${outcome}`],
-            };
+          if (outcome !== 0) return failed('the build with sanitizers', `${outcome}`);
         }
-        return ctest('sanitize', build);
+        return ctest(build);
       },
     },
     {
@@ -149,10 +139,20 @@ export function suitesOf(root: string): Suite[] {
       run: () => jest([join(root, 'libs'), join(root, 'apps')], twoAtOnce),
     },
   ];
-  // Tests of the whole system use the machine as a whole, so one after the other; an emulated host has one processor.
+  // Of what waits most of the time, more at once than there are processors; an emulated host keeps one busy.
+  const workers = { e2e: ['--maxWorkers=3'], emulated: twoAtOnce, chaos: twoAtOnce };
   for (const name of wholeSystemSuites(root)) {
-    const workers = name === 'emulated' ? twoAtOnce : ['--runInBand'];
-    suites.push({ name, summary: `test/${name}`, run: () => jest([join(root, 'test', name)], workers) });
+    const specs = filesIn(join(root, 'test', name)).filter((file) => file.endsWith('.spec.ts'));
+    const alone = specs.filter((file) => name === 'e2e' && ALONE.includes(basename(file)));
+    suites.push({
+      name,
+      summary: `test/${name}`,
+      run: async () => {
+        const rest = specs.filter((file) => !alone.includes(file));
+        const first = await jest(rest, workers[name as keyof typeof workers] ?? ['--runInBand']);
+        return alone.length === 0 ? first : together(first, await jest(alone, ['--runInBand']));
+      },
+    });
   }
   return suites;
 }
@@ -182,23 +182,4 @@ function filesIn(folder: string, enter: (name: string) => boolean = () => true):
     if (entry.isDirectory()) return enter(entry.name) ? filesIn(path, enter) : [];
     return [path];
   });
-}
-
-function fromJest(report: JestReport, outcome: number | string, root: string): SuiteOutcome {
-  const tally = jestTally(report);
-  const notes: string[] = [];
-  if (outcome !== 0 && tally.failed === 0) {
-    tally.failed = 1;
-    notes.push(`jest ended with ${outcome} although no test failed`);
-  }
-  const files = report.testResults.map(({ name, startTime, endTime, assertionResults, status }) => {
-    const of = (...wanted: string[]): number => assertionResults.filter((one) => wanted.includes(one.status)).length;
-    const failed = of('failed') || (status === 'failed' && assertionResults.length === 0 ? 1 : 0);
-    return {
-      name: relative(root, name),
-      tally: { passed: of('passed'), failed, skipped: of('pending', 'todo', 'skipped', 'disabled') },
-      ms: endTime - startTime,
-    };
-  });
-  return { tally, files, notes };
 }

@@ -5,12 +5,19 @@ import { ExitCode } from '../exit-code';
 import { duration } from '../output/quantities';
 import { table } from '../output/table';
 import { repositoryRoot } from '../repository-root';
-import type { Suite, SuiteOutcome } from './suite';
+import { recap } from './failure';
 import { fetchKernels } from './fetch-kernels';
+import type { Suite, SuiteOutcome } from './suite';
 import { suitesOf } from './suites';
 import { closingLine, sum } from './tally';
 
 const WITH_KERNELS = ['unit', 'e2e', 'emulated'];
+
+interface SuiteRun {
+  name: string;
+  ms: number;
+  outcome: SuiteOutcome;
+}
 
 export function addTestCommand(program: Command): void {
   program
@@ -41,14 +48,8 @@ export function addTestCommand(program: Command): void {
       if (chosen.some(({ name }) => WITH_KERNELS.includes(name))) {
         for (const problem of await fetchKernels(repositoryRoot())) out.note(problem);
       }
-      const done: { name: string; ms: number; outcome: SuiteOutcome }[] = [];
-      for (const suite of chosen) {
-        process.stdout.write(`\n== ${suite.name}: ${suite.summary}\n`);
-        const startedMs = performance.now();
-        const outcome = await suite.run();
-        outcome.notes.forEach((note) => process.stdout.write(`${suite.name}: ${note}\n`));
-        done.push({ name: suite.name, ms: performance.now() - startedMs, outcome });
-      }
+      const done: SuiteRun[] = [];
+      for (const group of sideBySide(chosen)) done.push(...(await Promise.all(group.map(runSuite))));
       const rows = done.flatMap(({ name, ms, outcome }) => [
         { name, ms, tally: outcome.tally },
         ...[...outcome.files].sort((a, b) => b.ms - a.ms).map((file) => ({ ...file, name: `  ${file.name}` })),
@@ -69,7 +70,27 @@ export function addTestCommand(program: Command): void {
       );
       for (const { name, outcome } of done) for (const note of outcome.notes) out.line(`${name}: ${note}`);
       out.line();
+      for (const line of recap(done.map(({ name, outcome }) => ({ name, failures: outcome.failures })))) out.line(line);
       out.line(closingLine(total));
       if (total.failed > 0) process.exitCode = ExitCode.failed;
     });
+}
+
+async function runSuite({ name, summary, run }: Suite): Promise<SuiteRun> {
+  process.stdout.write(`\n== ${name}: ${summary}\n`);
+  const startedMs = performance.now();
+  const outcome = await run();
+  outcome.notes.forEach((note) => process.stdout.write(`${name}: ${note}\n`));
+  return { name, ms: performance.now() - startedMs, outcome };
+}
+
+/** In their order, what runs at the same time together. */
+function sideBySide(suites: readonly Suite[]): Suite[][] {
+  const groups: Suite[][] = [];
+  for (const suite of suites) {
+    const before = groups.at(-1);
+    if (suite.singleThreaded && before?.[0]!.singleThreaded) before.push(suite);
+    else groups.push([suite]);
+  }
+  return groups;
 }

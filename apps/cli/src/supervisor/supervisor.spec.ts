@@ -56,7 +56,7 @@ async function supervise(groups: ProcessSpec[][]): Promise<Supervisor> {
 }
 
 async function until<T>(what: () => T | undefined | false): Promise<T> {
-  const end = Date.now() + 10_000;
+  const end = Date.now() + 60_000;
   for (;;) {
     const value = what();
     if (value) return value;

@@ -46,7 +46,7 @@ describeWithNats('health and readiness', () => {
     expect(json).toMatchObject({ code: 'unavailable', checks: { nats: 'ok' } });
     expect(headers.get('retry-after')).toBe('1');
     expect((await gateway.request('/healthz', { token: null })).status).toBe(200);
-    controller.resume();
+    await controller.resume();
     await readyUntil(200);
   });
 

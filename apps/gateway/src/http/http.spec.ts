@@ -35,7 +35,7 @@ describeWithNats('the HTTP face of the gateway', () => {
   });
   afterAll(async () => {
     await gateway?.close();
-    images?.stop();
+    await images?.stop();
     await nc?.close();
     await server?.stop();
   });

@@ -27,7 +27,7 @@ describeWithNats('images over REST', () => {
   });
   afterAll(async () => {
     await gateway?.close();
-    images?.stop();
+    await images?.stop();
     await nc?.close();
     await server?.stop();
   });
@@ -95,7 +95,7 @@ describeWithNats('images over REST', () => {
   });
 
   it('say who is away', async () => {
-    images.stop();
+    await images.stop();
     try {
       const answer = await gateway.request('/v1/images', {
         method: 'POST',

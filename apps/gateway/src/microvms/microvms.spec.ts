@@ -330,7 +330,7 @@ describeWithNats('microVMs over REST', () => {
         });
         expect((await gateway.request(`/v1/microvms/${UNKNOWN}`)).status).toBe(503);
       } finally {
-        controller.resume();
+        await controller.resume();
       }
     });
 

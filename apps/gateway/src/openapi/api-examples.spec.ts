@@ -27,12 +27,12 @@ describeWithNats('the examples of docs/api.md', () => {
     nc = await connectNats({ servers: server.url, name: 'scripted-controller' });
     await ScriptedController.start(nc);
     images = await ScriptedImages.start(nc);
-    sessions = new ScriptedSessions(nc);
+    sessions = await ScriptedSessions.start(nc);
     gateway = await gatewayUnderTest(server.url);
   });
   afterAll(async () => {
     await gateway?.close();
-    images?.stop();
+    await images?.stop();
     await sessions?.stop();
     await nc?.close();
     await server?.stop();

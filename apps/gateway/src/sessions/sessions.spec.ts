@@ -67,13 +67,12 @@ describeWithNats('sessions over the gateway', () => {
     id = created.json.id as string;
   });
   beforeEach(async () => {
-    host = new ScriptedSessions(nc);
-    await nc.flush();
+    host = await ScriptedSessions.start(nc);
   });
   afterEach(() => host.stop());
   afterAll(async () => {
     await gateway?.close();
-    images?.stop();
+    await images?.stop();
     await controller?.pause();
     await nc?.close();
     await server?.stop();

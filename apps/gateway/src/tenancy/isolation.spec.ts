@@ -58,7 +58,7 @@ describeWithNats('tenants', () => {
       receipts: [receiptOf(microvmId)],
     }));
     images = await ScriptedImages.start(nc);
-    sessions = new ScriptedSessions(nc);
+    sessions = await ScriptedSessions.start(nc);
     gateway = await gatewayUnderTest(server.url);
     for (const tenant of ['acme', 'rival']) await operator(`/v1/tenants/${tenant}`, { method: 'PUT', body: {} });
     for (const kind of ['admin', 'user', 'reader'] as const) {
@@ -85,7 +85,7 @@ describeWithNats('tenants', () => {
   });
   afterAll(async () => {
     await gateway?.close();
-    images?.stop();
+    await images?.stop();
     await sessions?.stop();
     await nc?.close();
     await server?.stop();
@@ -365,8 +365,7 @@ describeWithNats('tenants', () => {
         // Not in the way in which it fails either.
         await controller.pause();
         expect(await ask(theirs.id)).toEqual(await ask(NOBODY));
-        controller.resume();
-        await nc.flush();
+        await controller.resume();
       }
     },
   );

@@ -25,7 +25,7 @@ describeWithNats('tokens', () => {
     server = await startNatsServer();
     nc = await connectNats({ servers: server.url, name: 'scripted' });
     controller = await ScriptedController.start(nc);
-    sessions = new ScriptedSessions(nc);
+    sessions = await ScriptedSessions.start(nc);
     gateway = await gatewayUnderTest(server.url);
     await call('/v1/tenants/acme', { method: 'PUT', body: {} });
   });
@@ -137,7 +137,7 @@ describeWithNats('tokens', () => {
     const entries = await audited(`token=${token.id}`, 1);
     expect(entries[0]).toMatchObject({ route: '/v1/microvms', status: 201, ids: { made: created.json.id } });
     expect(await audited(`about=${created.json.id}`, 1)).toHaveLength(1);
-    const everything = await nc.request('$JS.API.STREAM.INFO.AUDIT');
+    const everything = await nc.request('$JS.API.STREAM.INFO.AUDIT', '', { timeout: 20_000 });
     expect(everything.json()).toMatchObject({ config: { name: 'AUDIT' } });
     const pages = JSON.stringify(await audited('from=0', 1));
     expect(pages).not.toContain(secret);

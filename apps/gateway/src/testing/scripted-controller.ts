@@ -109,8 +109,7 @@ export class ScriptedController {
       await openHostJournal(nc, ignore),
     );
     await controller.#changeHost([{ type: 'registered', description: DESCRIPTION }, { type: 'admitted' }]);
-    controller.resume();
-    await nc.flush();
+    await controller.resume();
     return controller;
   }
 
@@ -120,7 +119,8 @@ export class ScriptedController {
     if (!this.nc.isClosed()) await this.nc.flush();
   }
 
-  resume(): void {
+  /** Answers again: from when it resolves, whatever connection asks. */
+  async resume(): Promise<void> {
     this.#answer(createMicrovm, (request) => this.#create(request));
     this.#answer(getMicrovm, ({ id }) => ({ microvm: viewMicrovm(this.#life(id)) }));
     this.#answer(pauseMicrovm, ({ id, commandId }) => this.#command(id, { type: 'pause' }, commandId));
@@ -173,6 +173,7 @@ export class ScriptedController {
       const text = 'canary: up\ncanary: bye\n';
       return { text: text.slice(since), from: since, to: text.length };
     });
+    await this.nc.flush();
   }
 
   /** Makes a record as a host or the controller itself would. */

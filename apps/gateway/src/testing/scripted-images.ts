@@ -60,9 +60,11 @@ export class ScriptedImages {
     return images;
   }
 
-  stop(): void {
+  /** Resolves when NATS knows: from then on nobody is there, rather than somebody who is silent. */
+  async stop(): Promise<void> {
     for (const subscription of this.#subscriptions) subscription.unsubscribe();
     this.directory.close();
+    if (!this.nc.isClosed()) await this.nc.flush();
   }
 
   async #import({ name }: z.output<(typeof importImage)['request']>) {

@@ -21,7 +21,14 @@ export class ScriptedSessions {
   refusal: OperationError | undefined;
   readonly #subscription: Subscription;
 
-  constructor(private readonly nc: NatsConnection) {
+  /** Resolves when NATS knows of it. */
+  static async start(nc: NatsConnection): Promise<ScriptedSessions> {
+    const sessions = new ScriptedSessions(nc);
+    await nc.flush();
+    return sessions;
+  }
+
+  private constructor(private readonly nc: NatsConnection) {
     this.#subscription = nc.subscribe(subjectFor(openSession.subject, { hostId: HOST_ID }), {
       callback: (_error, message) => {
         const request = openSession.request.parse(message.json());

@@ -96,7 +96,7 @@ describeWithNats('auditReplay', () => {
     await serve('busy', view);
     const writing = writeHistories(journal, records.slice(2_500));
     expect(await auditReplay(bus, OPTIONS)).toMatchObject({ ok: true, differences: [] });
-    await view.waitForMicrovmSequence(await writing, 5_000);
+    await view.waitForMicrovmSequence(await writing, 60_000);
     expect(await auditReplay(bus, OPTIONS)).toMatchObject({ ok: true, records: { microvm: 3_000 } });
   });
 

@@ -50,7 +50,7 @@ void check_survives(const std::string& attack, unsigned seed) {
                 (target.network ? " net=10.77.0.2/24 ping=10.77.0.1" : ""));
   // While it goes on the agent is heard.
   if (microvm.vmm().await_booted()) CHECK_EQ(microvm.vmm().command(VOLLEY_CMD_PING), 0);
-  const std::string done = microvm.await_line("attack " + std::to_string(seed) + " ok", 60'000);
+  const std::string done = microvm.await_line("attack " + std::to_string(seed) + " ok", 240'000);
   if (done.empty()) {
     check::report(__FILE__, __LINE__, "attack=" + attack + " seed " + std::to_string(seed) + " did not end");
     return;

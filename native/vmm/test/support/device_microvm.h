@@ -60,9 +60,9 @@ class DeviceMicrovm {
 
   // Waits for a line of the console that begins with "canary: " and this. Empty if none came within the time, or the
   // microVM has ended without it.
-  std::string await_line(const std::string& start, uint64_t timeout_ms = 20'000);
+  std::string await_line(const std::string& start, uint64_t timeout_ms = 60'000);
   // Waits for the result of a word for a device: the line, whether ok or not.
-  std::string result(const std::string& word, uint64_t number = 0, uint64_t timeout_ms = 20'000);
+  std::string result(const std::string& word, uint64_t number = 0, uint64_t timeout_ms = 60'000);
   // Asks the guest to stop, and checks that it ends in good order.
   void stop();
 

@@ -83,7 +83,7 @@ class RawTap {
     return writev(host_.get(), parts, 2) == static_cast<ssize_t>(10 + frame.size());
   }
   // The next frame from the guest (not one that was sent to it), with its header. Empty after `wait_ms` without one.
-  std::string receive(int wait_ms = 10'000, VnetHeader* header = nullptr) {
+  std::string receive(int wait_ms = 60'000, VnetHeader* header = nullptr) {
     std::string bytes(70'000, '\0');
     for (;;) {
       pollfd watched{host_.get(), POLLIN, 0};

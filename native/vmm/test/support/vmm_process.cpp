@@ -25,7 +25,7 @@
 namespace volley::test {
 namespace {
 
-constexpr int kMessageDeadlineMs = 5'000;
+constexpr int kMessageDeadlineMs = 30'000;
 constexpr int kEndDeadlineMs = 30'000;
 // Room for the id, which the VMM writes there once it knows it.
 char kTitle[] = "shell                                                           ";
