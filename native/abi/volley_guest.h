@@ -41,6 +41,8 @@ struct volley_frame {
 };
 #define VOLLEY_FRAME_MAX 65536u
 
+#define VOLLEY_SEED_BYTES 64u
+
 enum volley_frame_type {
   // host -> guest, requests
   VOLLEY_GUEST_EXEC = 1,      // volley_exec, then strings
@@ -49,6 +51,8 @@ enum volley_frame_type {
   VOLLEY_GUEST_CLOCK = 4,     // uint64_t ns since 1970; answered by RESULT
   VOLLEY_GUEST_SHUTDOWN = 5,  // one byte: 0 power off, 1 reboot; answered by RESULT before it begins
   VOLLEY_GUEST_PING = 6,      // answered by RESULT
+  VOLLEY_GUEST_HOLD = 7,      // answered by RESULT when no program runs any more; see below
+  VOLLEY_GUEST_RESTORED = 8,  // volley_restored, then records as of /volley/config; answered by RESULT
   // host -> guest, while an EXEC runs
   VOLLEY_GUEST_STDIN = 16,   // bytes, no more than VOLLEY_STDIN_WINDOW ahead of CREDIT; length 0 closes standard input
   VOLLEY_GUEST_RESIZE = 17,  // uint16_t rows, uint16_t columns
@@ -85,6 +89,20 @@ struct volley_exec {
 #define VOLLEY_EXEC_STDIN 2u     // without it standard input is empty
 // A connection that breaks ends the program: its process group gets SIGHUP, and SIGKILL 2 s later.
 
+// A snapshot is taken while the guest holds its programs, so that in a clone none of them runs before it is told who it
+// is. HOLD stops them (not init and its sessions) for as long as its connection lives, and lets them go on when that
+// closes or breaks. In a guest that was restored it is broken too, but there the generation id is another one: the
+// programs stay where they are until RESTORED.
+//
+// RESTORED tells a guest that went on from a snapshot, on this host or another, who it is now: seed of its random
+// numbers, wall clock, and the records `hostname`, `net` (in the order of its network devices, which take the MACs),
+// `dns`. It may be sent again. When all of it is done the guest writes the boot timer, and its programs go on; when one
+// part fails it does neither.
+struct volley_restored {
+  uint64_t time_ns;  // since 1970
+  uint8_t seed[VOLLEY_SEED_BYTES];
+};
+
 // Paths of entries are relative, and the first part is the name of the thing that is copied: `name`, `name/child`; `.`
 // stands for /. PUT: where the request's path is a folder, the entries go into it under their own names. Otherwise the
 // one thing that is copied becomes the request's path (a slash at its end, or entries below `.`: a folder of that name);
@@ -107,6 +125,7 @@ struct volley_entry {
 }
 static_assert(sizeof(volley_frame) == 8);
 static_assert(sizeof(volley_exec) == 16);
+static_assert(sizeof(volley_restored) == 72);
 static_assert(sizeof(volley_entry) == 40);
 #endif
 

@@ -2,8 +2,8 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fetchKernelPackageSync, type KernelPackage } from '#kernel-package';
-import type { Microvm, MicrovmSpecInput, MicrovmStateName } from '#protocol';
-import { Fleet } from '../support/fleet';
+import type { Microvm, MicrovmSpecInput, MicrovmStateName, Template } from '#protocol';
+import { Fleet, until } from '../support/fleet';
 import { natsServerMissing } from '../support/nats-server';
 import { busyboxImage, missingProgram, OCI_PROGRAMS } from '../support/oci-image';
 import { describeUnless } from './describe-unless';
@@ -252,6 +252,86 @@ describeUnless(obstacle, 'workloads on stock Linux', () => {
       },
       START_MS * 2,
     );
+  });
+
+  describe('clones', () => {
+    /** Notes without end who it is and a random number, as fast as it can without taking all of the host's processor. */
+    const NOTES = `while :; do
+      read name </proc/sys/kernel/hostname; read number </proc/sys/kernel/random/uuid
+      echo "$name $number" >>/tmp/notes; usleep 20000
+    done`;
+    const network = { egress: 'listed' as const, allow: [`${WORLD}:80`] };
+    const made: string[] = [];
+    let template: Template;
+    let source: Microvm;
+    let clones: Microvm[];
+
+    beforeAll(async () => {
+      source = await start({ name: 'source', entrypoint: ['sh', '-c'], command: [NOTES], network });
+      made.push(...mine.splice(0));
+      // It stands far in the past, so that a clone's clock is right only if it was set.
+      await shell(source.id, 'date -s @1000000000; until [ -s /tmp/notes ]; do sleep 0.1; done');
+      const asked = await fleet.rest<Template>('POST', '/v1/templates', { microvmId: source.id });
+      expect(asked.status).toBe(202);
+      const path = `/v1/templates/${asked.body.id}`;
+      const now = async (): Promise<Template> => (template = (await fleet.rest<Template>('GET', path)).body);
+      await until('there is a template', async () => (await now()).state !== 'creating', SLOW_MS);
+      expect(template).toMatchObject({ state: 'ready' });
+      clones = [];
+      for (const name of ['one', 'two']) {
+        const { status, body } = await fleet.rest<Microvm>('POST', `/v1/microvms?wait=running&timeout=${START_MS}ms`, {
+          template: template.id,
+          name,
+          network,
+        });
+        made.push(body.id);
+        expect([status, body.state, body.reason]).toEqual([201, 'running', null]);
+        clones.push(body);
+      }
+    }, START_MS * 2);
+    afterAll(async () => {
+      for (const id of made) await remove(id);
+      await fleet.rest('DELETE', `/v1/templates/${template?.id}`);
+    }, SLOW_MS);
+
+    const everywhere = (script: string): Promise<string[]> =>
+      Promise.all([source, ...clones].map(async ({ id }) => (await shell(id, script)).stdout.trim()));
+    const distinct = (values: readonly unknown[]): number => new Set(values).size;
+
+    it('have names, MACs, addresses and generation ids of their own, and the network knows them', async () => {
+      expect(await everywhere('hostname; cat /etc/hostname')).toEqual(['source\nsource', 'one\none', 'two\ntwo']);
+      const networks = [source, ...clones].map((microvm) => microvm.network!);
+      expect(distinct(networks.map(({ mac }) => mac))).toBe(3);
+      expect(await everywhere('cat /sys/class/net/eth0/address')).toEqual(networks.map(({ mac }) => mac));
+      const addresses = "ip -4 -o addr show eth0 | sed 's/.*inet //; s,/.*,,'";
+      expect(await everywhere(addresses)).toEqual(networks.map(({ address }) => address));
+      const generation = 'dd if=/dev/mem bs=16 skip=65280 count=1 2>/dev/null | od -An -tx1';
+      expect(distinct(await everywhere(generation))).toBe(3);
+      const fetched = "printf 'GET /index.html HTTP/1.0\\r\\n\\r\\n' | nc -w 10 198.51.100.10 80 | tail -n 1";
+      expect(await everywhere(fetched)).toEqual(['the world', 'the world', 'the world']);
+    });
+
+    it('have the right time, and go on as many programs as there were', async () => {
+      const [old, ...right] = (await everywhere('date +%s')).map(Number);
+      expect(old).toBeLessThan(1_000_100_000);
+      for (const seconds of right) expect(Math.abs(seconds * 1000 - Date.now())).toBeLessThan(SLOW_MS);
+      const counts = await everywhere('pidof sh | wc -w');
+      expect(counts.slice(1)).toEqual([counts[0], counts[0]]);
+    });
+
+    it('draw no random number twice, from the first moment that their programs run', async () => {
+      const notes = (await everywhere('cat /tmp/notes')).map((text) => text.split('\n').map((line) => line.split(' ')));
+      const numbersOf = (which: number, name: string): string[] =>
+        notes[which]!.filter(([by]) => by === name).map(([, number]) => number!);
+      const [one, two] = [numbersOf(1, 'one'), numbersOf(2, 'two')];
+      expect(Math.min(one.length, two.length)).toBeGreaterThan(3);
+      const all = [...numbersOf(0, 'source'), ...one, ...two];
+      expect(distinct(all)).toBe(all.length);
+      // Nothing was noted in the template's name after it was held, but for a note that was half written.
+      const before = [numbersOf(1, 'source'), numbersOf(2, 'source')].map(({ length }) => length);
+      expect(Math.abs(before[0]! - before[1]!)).toBeLessThanOrEqual(1);
+      expect(before[0]).toBeGreaterThan(0);
+    });
   });
 
   it.each([

@@ -8,6 +8,8 @@ export const GUEST_FRAME = {
   clock: 4,
   shutdown: 5,
   ping: 6,
+  hold: 7,
+  restored: 8,
   stdin: 16,
   resize: 17,
   signal: 18,

@@ -2,6 +2,8 @@ import type { Duplex, Readable } from 'node:stream';
 import { GuestProgram, type ExecRequest, type ProgramEvents } from './exec';
 import { GUEST_FRAME } from './frame';
 import { GuestExchange } from './guest-exchange';
+import { GuestHold } from './guest-hold';
+import { encodeRestored, type RestoredGuest } from './restored';
 import { getTar, putTar } from './tar-copy';
 
 const ANSWER_MS = 5_000;
@@ -43,6 +45,20 @@ export class GuestAgent {
     const body = Buffer.alloc(8);
     body.writeBigUInt64LE(timeNs);
     return this.#ask(GUEST_FRAME.clock, body, deadlineMs);
+  }
+
+  /** See {@link GuestHold}. @throws GuestRefusedError when a program does not come to rest. */
+  async hold(deadlineMs = ANSWER_MS): Promise<GuestHold> {
+    return GuestHold.begin(await this.connect(), deadlineMs);
+  }
+
+  /**
+   * Tells a guest that went on from a snapshot who it is now. Resolves when it is, and has said that it is ready; may be asked again.
+   *
+   * @throws GuestRefusedError when a part of it failed; the guest's programs are then as they were.
+   */
+  restored(guest: RestoredGuest, deadlineMs = ANSWER_MS): Promise<void> {
+    return this.#ask(GUEST_FRAME.restored, encodeRestored(guest), deadlineMs);
   }
 
   /** Resolves when the guest has heard it. */

@@ -1,4 +1,4 @@
-import { initrdExtra, type GuestMount } from '#guest';
+import { initrdExtra, type GuestIdentity, type GuestMount } from '#guest';
 import type { DeviceSpec, LaunchSpec, Limiter } from '#microvm';
 import { wantedDevices, type MicrovmSpec, type RateLimit, type RunConfig } from '#protocol';
 import type { PlannedDisk } from '../disks/disk-plan';
@@ -93,14 +93,13 @@ function blockDevice({ plan, files }: ReadyDisk): PlannedDevice {
 
 /** What the guest's init is told. */
 function guestConfig(inputs: LaunchInputs, { root, modules, run }: NonNullable<BootSource['linux']>): Uint8Array {
-  const { microvmId, spec, slot, overlay, data, mtu, dns, now } = inputs;
+  const { spec, overlay, data, now } = inputs;
   const firstData = overlay ? 2 : 1;
   const mounts = data.flatMap(({ plan }, index): GuestMount[] =>
     plan.mount === undefined
       ? []
       : [{ device: deviceName(firstData + index), path: plan.mount, type: 'ext4', readOnly: false }],
   );
-  const { network } = wantedDevices(spec);
   const user = spec.user ?? run.user;
   const workdir = spec.workdir ?? run.workdir;
   return initrdExtra({
@@ -112,17 +111,23 @@ function guestConfig(inputs: LaunchInputs, { root, modules, run }: NonNullable<B
     env: environmentOf(spec, run),
     ...(user === '' ? {} : { user }),
     ...(workdir === '' ? {} : { workdir }),
-    hostname: spec.hostname ?? hostnameOf(spec.name) ?? microvmId,
-    ...(network
-      ? {
-          interfaces: [
-            { mac: slot.mac, address: slot.address, prefix: 31, gateway: slot.gateway, ...(mtu ? { mtu } : {}) },
-          ],
-          dns,
-        }
-      : {}),
+    ...guestIdentity(inputs),
     time: now / 1000,
   });
+}
+
+/** Who a guest is: what differs in two clones of one template. */
+export function guestIdentity(
+  inputs: Pick<LaunchInputs, 'microvmId' | 'spec' | 'slot' | 'mtu' | 'dns'>,
+): GuestIdentity {
+  const { microvmId, spec, slot, mtu, dns } = inputs;
+  const { mac, address, gateway } = slot;
+  return {
+    hostname: spec.hostname ?? hostnameOf(spec.name) ?? microvmId,
+    ...(wantedDevices(spec).network
+      ? { interfaces: [{ mac, address, prefix: 31, gateway, ...(mtu ? { mtu } : {}) }], dns }
+      : {}),
+  };
 }
 
 /** As in container engines: an entrypoint of one's own takes the image's command away with the image's entrypoint. */

@@ -11,7 +11,9 @@ import { abortable, within } from './deadline';
 import { exitOf, HOST_RESTARTED, type EndCause } from './exits';
 import { msUntil } from './expiry';
 import { programEnd } from './guest-report';
+import { guestIdentity } from './launch-plan';
 import { withRemedy } from './launch-remedy';
+import { agentOf, tellRestored } from './linux-guest';
 import { prepareLaunch, type PreparedLaunch } from './prepared-launch';
 import { UnadoptedProcess } from './unadopted-process';
 
@@ -226,6 +228,7 @@ export class LiveIncarnation {
   async #seeBooted(process: MicrovmProcess, limitMs: number, permit: Permit): Promise<void> {
     const { limits } = this.context;
     const hold = setTimeout(permit, limits.launchHoldMs);
+    if (this.record.restored || this.record.spec.template !== undefined) void this.#tellRestored(process, limitMs);
     const booted = process.booted.then(
       (atNs) => atNs,
       () => 'ended' as const,
@@ -240,6 +243,23 @@ export class LiveIncarnation {
       });
     }
     await within(this.ended, limits.killMs, undefined);
+  }
+
+  /** A Linux guest that goes on from a snapshot is ready when it has been told who it is. Never rejects. */
+  async #tellRestored(process: MicrovmProcess, limitMs: number): Promise<void> {
+    const { slots, dns, clock } = this.context;
+    const { microvmId, spec, slot } = this.record;
+    try {
+      const agent = agentOf(process, spec);
+      if (!agent || slot === undefined) return;
+      const { mtu } = slots;
+      const place = { slot: slots.slot(slot), ...(mtu === undefined ? {} : { mtu }) };
+      await tellRestored(agent, guestIdentity({ microvmId, spec, dns, ...place }), () => clock.now(), limitMs);
+    } catch (error) {
+      if (this.#over) return;
+      const message = `the restored guest could not be told who it is: ${(error as Error).message}`;
+      this.end({ reason: 'vmmError', message });
+    }
   }
 
   #noteBooted(process: MicrovmProcess, bootedNs: bigint): void {

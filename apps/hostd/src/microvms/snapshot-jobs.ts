@@ -1,13 +1,18 @@
+import type { GuestHold } from '#guest';
 import type { MicrovmProcess } from '#microvm';
+import { bootsLinux } from '#protocol';
 import { planDisks, type PlannedDisk } from '../disks/disk-plan';
 import { copyDisks } from '../snapshots/disk-copies';
 import type { AgentContext } from './agent-context';
+import { agentOf } from './linux-guest';
 import type { LiveIncarnation } from './live-incarnation';
 
 const MIB = 1024 * 1024;
 /** What a snapshot takes beside memory and disks: state and manifest. */
 const MORE_BYTES = 8 * MIB;
 const NS_PER_MS = 1e6;
+/** For the programs of a guest to come to rest. */
+const HOLD_MS = 20_000;
 
 /** How long a snapshot may take on this host: less than the controllers wait for it. */
 const deadlineMs = (memoryMiB: number): number => 50_000 + memoryMiB * 40;
@@ -32,13 +37,24 @@ export async function takeTemplate(
     if (!platform) throw new Error('this host takes no snapshots');
     let held = templates.get(templateId);
     if (!held) {
+      if (as === 'paused' && bootsLinux(spec)) {
+        throw new Error('it is paused, and its programs cannot be held while clones are made of it; resume it first');
+      }
       const draft = await templates.begin(templateId, spec.memoryMiB * MIB + MORE_BYTES);
-      const pauseMs = await write(vmm, draft, {
-        memoryMiB: spec.memoryMiB,
-        disks: disksOf(context, live),
-        diskFolder: disks.folderOf(microvmId),
-        goesOn: as === 'running',
-      });
+      const hold = await holdPrograms(live, as);
+      let pauseMs: number;
+      try {
+        pauseMs = await write(vmm, draft, {
+          memoryMiB: spec.memoryMiB,
+          disks: disksOf(context, live),
+          diskFolder: disks.folderOf(microvmId),
+          goesOn: as === 'running',
+        });
+      } finally {
+        const released = hold?.release();
+        // One that stands still hears of it when it goes on.
+        if (live.doing === 'running') await released;
+      }
       held = await templates.complete(templateId, draft, { spec, platform, pauseMs });
     }
     const { digest, bytes, manifest } = held;
@@ -69,9 +85,11 @@ export async function suspend(
   const { microvmId, epoch, spec } = record;
   const done = { microvmId, epoch, commandId };
   const as = record.phase === 'paused' ? 'paused' : 'running';
+  let hold: GuestHold | undefined;
   try {
     const vmm = bootedProcess(live);
     const draft = await suspensions.begin(microvmId, spec.memoryMiB * MIB + MORE_BYTES);
+    hold = await holdPrograms(live, as);
     const { pauseNs, bytes } = await vmm.snapshot(draft, { resume: false }, deadlineMs(spec.memoryMiB));
     await suspensions.keep(microvmId);
     // From here on it is suspended, whatever becomes of the process.
@@ -84,7 +102,21 @@ export async function suspend(
     if (live.isOver) return; // the end was told
     const fact = facts.commandFailed(record, 'suspend', commandId, (error as Error).message);
     chronicle.record({ done, facts: [fact] });
+  } finally {
+    void hold?.release();
   }
+}
+
+/**
+ * Has the programs of a Linux guest stand still, so that in what goes on from its snapshot none of them runs before init has been told who
+ * the guest is. One that is paused is asked nothing.
+ */
+async function holdPrograms(live: LiveIncarnation, as: 'running' | 'paused'): Promise<GuestHold | undefined> {
+  const agent = agentOf(bootedProcess(live), live.record.spec);
+  if (!agent || as === 'paused') return undefined;
+  // An earlier agent may have ended while it stood still for the same snapshot.
+  await goOn(live, as);
+  return agent.hold(HOLD_MS);
 }
 
 function bootedProcess(live: LiveIncarnation): MicrovmProcess {

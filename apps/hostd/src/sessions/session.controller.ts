@@ -1,10 +1,10 @@
-import { join } from 'node:path';
 import { Controller, Inject, type BeforeApplicationShutdown } from '@nestjs/common';
 import { Handles, LOGGER, NATS } from '#bus';
-import { OperationError, openSession, wantedDevices } from '#protocol';
+import { OperationError, openSession } from '#protocol';
 import type { NatsConnection } from 'nats';
 import type { Logger } from 'pino';
 import { HostAgent } from '../host-agent';
+import { vsockPathOf } from '../microvms/linux-guest';
 import { Sessions, type SessionRequest, type SessionTarget } from './sessions';
 
 /** Streams into microVMs of this host. */
@@ -32,10 +32,9 @@ export class SessionController implements BeforeApplicationShutdown {
     if (!live) throw new OperationError('notFound', `microVM ${microvmId} does not run on this host`);
     const { process } = live;
     if (!process) throw new OperationError('unavailable', 'the microVM is still starting');
-    const { vsock } = wantedDevices(live.record.spec);
     return {
       doing: live.doing,
-      vsockPath: vsock ? join(process.identity.directory, 'vsock.sock') : undefined,
+      vsockPath: vsockPathOf(process, live.record.spec),
       console: {
         read: (maxBytes, since) => this.agent.consoleLog.read(microvmId, maxBytes, since),
         type: (bytes) => process.type(bytes),

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "abi/volley_abi.h"
 #include "base/unique_fd.h"
@@ -13,6 +14,16 @@ namespace {
 constexpr size_t kSize = 4096;
 
 }  // namespace
+
+std::optional<GenerationId> read_generation_id() {
+  const UniqueFd memory(::open("/dev/mem", O_RDONLY | O_CLOEXEC));
+  GenerationId id;
+  const auto length = static_cast<ssize_t>(id.size());
+  if (!memory.is_open() || pread(memory.get(), id.data(), id.size(), VOLLEY_GENERATION_ID_ADDRESS) != length) {
+    return std::nullopt;
+  }
+  return id;
+}
 
 MachinePage::~MachinePage() {
   if (page_ != nullptr) munmap(const_cast<uint8_t*>(page_), kSize);

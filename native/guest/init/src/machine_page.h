@@ -1,8 +1,15 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
+#include <optional>
 
 namespace volley {
+
+using GenerationId = std::array<uint8_t, 16>;
+
+// The number that is another one in each microVM that goes on from the same snapshot; nothing: it cannot be read.
+std::optional<GenerationId> read_generation_id();
 
 // The page of the machine's address space in which the VMM listens to init: the boot timer and the report register.
 class MachinePage {

@@ -16,6 +16,7 @@
 #include "base/text.h"
 #include "base/unique_fd.h"
 #include "users.h"
+#include "workload.h"
 
 namespace volley {
 namespace {
@@ -119,6 +120,7 @@ struct Prepared {
   reset_signals();
   setsid();
   umask(022);
+  join_workload();
   write_into("/proc/self/oom_score_adj", "0");
   if (!take_stdio(stdio)) give_up(Step::kStdio);
   if (prepared.make_cwd) make_folders(prepared.cwd);

@@ -8,7 +8,6 @@
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/un.h>
-#include <time.h>
 
 #include <algorithm>
 
@@ -16,9 +15,12 @@
 #include "agent/exec_session.h"
 #include "agent/frames.h"
 #include "agent/get_session.h"
+#include "agent/hold_session.h"
 #include "agent/put_session.h"
+#include "agent/restored.h"
 #include "base/files.h"
 #include "base/text.h"
+#include "base/wall_clock.h"
 
 namespace volley {
 namespace {
@@ -35,10 +37,7 @@ void set_clock(int connection, std::string_view body, Agent::Machine machine) {
   uint64_t time_ns = 0;
   if (!read_number(body, time_ns)) return reply(connection, EPROTO, "a clock needs a time");
   if (machine == Agent::Machine::kNone) return reply(connection, EPERM, "this is no guest: its clock is left alone");
-  timespec time{};
-  time.tv_sec = static_cast<time_t>(time_ns / 1'000'000'000u);
-  time.tv_nsec = static_cast<long>(time_ns % 1'000'000'000u);
-  const int error = clock_settime(CLOCK_REALTIME, &time) == 0 ? 0 : errno;
+  const int error = set_wall_clock(time_ns);
   reply(connection, error, error == 0 ? "" : failed("the clock cannot be set", error));
 }
 
@@ -144,6 +143,16 @@ void Agent::serve(UniqueFd accepted) {
       break;
     case VOLLEY_GUEST_PING:
       reply(connection, 0, "");
+      break;
+    case VOLLEY_GUEST_HOLD:
+    case VOLLEY_GUEST_RESTORED:
+      if (machine_ == Machine::kNone) {
+        reply(connection, EPERM, "this is no guest: nothing of it is held or changed");
+      } else if (frame.type == VOLLEY_GUEST_HOLD) {
+        run_hold(connection);
+      } else {
+        run_restored(connection, body);
+      }
       break;
     default:
       reply(connection, EPROTO, format("there is no request %u", frame.type));

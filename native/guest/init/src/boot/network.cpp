@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <string>
 
 #include "base/text.h"
@@ -99,18 +100,18 @@ class RoutingSocket {
     std::vector<Link> found;
     ifinfomsg any{};
     any.ifi_family = AF_UNSPEC;
-    Request request(RTM_GETLINK, NLM_F_DUMP, any);
-    const auto bytes = request.bytes();
-    if (send(socket_.get(), bytes.data(), bytes.size(), 0) < 0) return found;
-    for (;;) {
-      alignas(nlmsghdr) char answer[32 * 1024];
-      auto left = static_cast<unsigned>(std::max<ssize_t>(recv(socket_.get(), answer, sizeof(answer), 0), 0));
-      if (left == 0) return found;
-      for (auto* one = reinterpret_cast<nlmsghdr*>(answer); NLMSG_OK(one, left); one = NLMSG_NEXT(one, left)) {
-        if (one->nlmsg_type == NLMSG_DONE || one->nlmsg_type == NLMSG_ERROR) return found;
-        if (one->nlmsg_type == RTM_NEWLINK) add_link(*one, found);
-      }
-    }
+    list(Request(RTM_GETLINK, NLM_F_DUMP, any), RTM_NEWLINK, [&](const nlmsghdr& one) { add_link(one, found); });
+    return found;
+  }
+
+  // The IPv4 addresses of an interface: each with what removes it.
+  std::vector<Request> removals(int index) {
+    std::vector<Request> found;
+    ifaddrmsg any{};
+    any.ifa_family = AF_INET;
+    list(Request(RTM_GETADDR, NLM_F_DUMP, any), RTM_NEWADDR,
+         [&](const nlmsghdr& one) { add_removal(one, index, found); });
+    return found;
   }
 
   // Until something is told of any link, or the deadline.
@@ -132,6 +133,34 @@ class RoutingSocket {
       if (one->rta_type != IFLA_ADDRESS || RTA_PAYLOAD(one) != link.mac.size()) continue;
       memcpy(link.mac.data(), RTA_DATA(one), link.mac.size());
       found.push_back(link);
+    }
+  }
+
+  static void add_removal(const nlmsghdr& message, int index, std::vector<Request>& found) {
+    const auto* info = static_cast<const ifaddrmsg*>(NLMSG_DATA(&message));
+    if (static_cast<int>(info->ifa_index) != index) return;
+    auto left = static_cast<unsigned>(IFA_PAYLOAD(&message));
+    for (const rtattr* one = IFA_RTA(info); RTA_OK(one, left); one = RTA_NEXT(one, left)) {
+      uint32_t address = 0;
+      if (one->rta_type != IFA_LOCAL || RTA_PAYLOAD(one) != sizeof(address)) continue;
+      memcpy(&address, RTA_DATA(one), sizeof(address));
+      Request request(RTM_DELADDR, NLM_F_ACK, *info);
+      found.push_back(std::move(request.with(IFA_LOCAL, address)));
+    }
+  }
+
+  template <typename Take>
+  void list(Request request, uint16_t type, Take take) {
+    const auto bytes = request.bytes();
+    if (send(socket_.get(), bytes.data(), bytes.size(), 0) < 0) return;
+    for (;;) {
+      alignas(nlmsghdr) char answer[32 * 1024];
+      auto left = static_cast<unsigned>(std::max<ssize_t>(recv(socket_.get(), answer, sizeof(answer), 0), 0));
+      if (left == 0) return;
+      for (auto* one = reinterpret_cast<nlmsghdr*>(answer); NLMSG_OK(one, left); one = NLMSG_NEXT(one, left)) {
+        if (one->nlmsg_type == NLMSG_DONE || one->nlmsg_type == NLMSG_ERROR) return;
+        if (one->nlmsg_type == type) take(*one);
+      }
     }
   }
 
@@ -158,6 +187,23 @@ int bring_up(RoutingSocket& routing, int index, uint32_t mtu) {
   Request request(RTM_NEWLINK, NLM_F_ACK, info);
   if (mtu != 0) request.with(IFLA_MTU, mtu);
   return routing.ask(std::move(request));
+}
+
+// Also forgets the routes of the interface and its neighbours.
+int take_down(RoutingSocket& routing, int index) {
+  ifinfomsg info{};
+  info.ifi_family = AF_UNSPEC;
+  info.ifi_index = index;
+  info.ifi_change = IFF_UP;
+  return routing.ask(Request(RTM_NEWLINK, NLM_F_ACK, info));
+}
+
+int set_mac(RoutingSocket& routing, int index, const std::array<uint8_t, 6>& mac) {
+  ifinfomsg info{};
+  info.ifi_family = AF_UNSPEC;
+  info.ifi_index = index;
+  Request request(RTM_NEWLINK, NLM_F_ACK, info);
+  return routing.ask(std::move(request.with(IFLA_ADDRESS, mac)));
 }
 
 int set_address(RoutingSocket& routing, int index, const InterfaceConfig& config) {
@@ -189,19 +235,48 @@ int set_gateway(RoutingSocket& routing, int index, uint32_t gateway) {
   return routing.ask(std::move(request));
 }
 
-void set_up(RoutingSocket& routing, const InterfaceConfig& config, int64_t deadline) {
+std::string name_of(const InterfaceConfig& config) {
   const auto& mac = config.mac;
-  const std::string name =
-      format("the network interface %02x:%02x:%02x:%02x:%02x:%02x", mac[0], mac[1], mac[2], mac[3], mac[4], mac[5]);
-  const int index = find_interface(routing, mac, deadline);
-  if (index == 0) return say("%s did not come up within %d ms", name.c_str(), kInterfaceTimeoutMs);
-  int error = bring_up(routing, index, config.mtu);
-  if (error != 0) return say("%s", failed(name + " cannot be brought up", error).c_str());
-  error = set_address(routing, index, config);
-  if (error != 0) return say("%s", failed(name + " takes no address", error).c_str());
-  if (config.gateway == 0) return;
-  error = set_gateway(routing, index, config.gateway);
-  if (error != 0) say("%s", failed(name + " takes no gateway", error).c_str());
+  return format("the network interface %02x:%02x:%02x:%02x:%02x:%02x", mac[0], mac[1], mac[2], mac[3], mac[4], mac[5]);
+}
+
+// Returns 0 or an errno.
+int set_up(RoutingSocket& routing, int index, const InterfaceConfig& config, std::string& problem) {
+  const auto fails = [&](const char* how, int error) {
+    problem = failed(name_of(config) + how, error);
+    return error;
+  };
+  if (const int error = bring_up(routing, index, config.mtu); error != 0) return fails(" cannot be brought up", error);
+  if (const int error = set_address(routing, index, config); error != 0) return fails(" takes no address", error);
+  if (config.gateway == 0) return 0;
+  const int error = set_gateway(routing, index, config.gateway);
+  return error == 0 ? 0 : fails(" takes no gateway", error);
+}
+
+// Those that stand for devices: not loopback, nor what programs of the guest have made.
+std::vector<Link> devices(RoutingSocket& routing) {
+  std::vector<Link> found = routing.links();
+  std::erase_if(found, [](const Link& link) {
+    char name[IF_NAMESIZE] = "";
+    if (if_indextoname(static_cast<unsigned>(link.index), name) == nullptr) return true;
+    return access(format("/sys/class/net/%s/device", name).c_str(), F_OK) != 0;
+  });
+  std::sort(found.begin(), found.end(), [](const Link& one, const Link& other) { return one.index < other.index; });
+  return found;
+}
+
+int change(RoutingSocket& routing, const Link& link, const InterfaceConfig& config, std::string& problem) {
+  if (link.mac == config.mac) return 0;
+  int error = take_down(routing, link.index);
+  if (error == 0) error = set_mac(routing, link.index, config.mac);
+  for (auto& removal : routing.removals(link.index)) {
+    if (error == 0) error = routing.ask(std::move(removal));
+  }
+  if (error != 0) {
+    problem = failed(name_of(config) + " cannot take the place of the one before", error);
+    return error;
+  }
+  return set_up(routing, link.index, config, problem);
 }
 
 }  // namespace
@@ -211,7 +286,29 @@ void set_up_network(const std::vector<InterfaceConfig>& interfaces) {
   if (const int error = routing.open(); error != 0) return say("%s", failed("there is no network", error).c_str());
   if (const int error = bring_up(routing, 1, 0); error != 0) say("%s", failed("no loopback interface", error).c_str());
   const int64_t deadline = now_ms() + kInterfaceTimeoutMs;
-  for (const auto& one : interfaces) set_up(routing, one, deadline);
+  for (const auto& one : interfaces) {
+    const int index = find_interface(routing, one.mac, deadline);
+    std::string problem = format("%s did not come up within %d ms", name_of(one).c_str(), kInterfaceTimeoutMs);
+    if (index == 0 || set_up(routing, index, one, problem) != 0) say("%s", problem.c_str());
+  }
+}
+
+int change_network(const std::vector<InterfaceConfig>& interfaces, std::string& problem) {
+  if (interfaces.empty()) return 0;
+  RoutingSocket routing;
+  if (const int error = routing.open(); error != 0) {
+    problem = failed("there is no network", error);
+    return error;
+  }
+  const std::vector<Link> links = devices(routing);
+  if (links.size() < interfaces.size()) {
+    problem = format("the guest has %zu network devices, not %zu", links.size(), interfaces.size());
+    return ENODEV;
+  }
+  for (size_t i = 0; i < interfaces.size(); ++i) {
+    if (const int error = change(routing, links[i], interfaces[i], problem); error != 0) return error;
+  }
+  return 0;
 }
 
 }  // namespace volley

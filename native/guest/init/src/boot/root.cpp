@@ -11,6 +11,7 @@
 #include "base/files.h"
 #include "base/text.h"
 #include "boot/devices.h"
+#include "workload.h"
 
 namespace volley {
 namespace {
@@ -182,7 +183,8 @@ int Root::mount_rest(const Config& config, std::string& problem) {
   mount_or_say("devpts", "/dev/pts", "devpts", MS_NOSUID | MS_NOEXEC, "gid=5,mode=0620,ptmxmode=0666");
   mount_or_say("tmpfs", "/dev/shm", "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777");
   mount_or_say("mqueue", "/dev/mqueue", "mqueue", kPlain);
-  mount_or_say("cgroup2", "/sys/fs/cgroup", "cgroup2", kPlain, "nsdelegate");
+  mount_or_say("cgroup2", kCgroups, "cgroup2", kPlain, "nsdelegate");
+  make_workload_group();
   for (const auto& [name, target] :
        {std::pair{"/dev/fd", "/proc/self/fd"}, std::pair{"/dev/stdin", "/proc/self/fd/0"},
         std::pair{"/dev/stdout", "/proc/self/fd/1"}, std::pair{"/dev/stderr", "/proc/self/fd/2"}}) {
