@@ -69,6 +69,8 @@ export async function suspend(
   const { microvmId, epoch, spec } = record;
   const done = { microvmId, epoch, commandId };
   const as = record.phase === 'paused' ? 'paused' : 'running';
+  // Suspended by an order before this one, whose memory must stay; or ended, which was told.
+  if (record.phase === 'suspended' || live.isOver) return;
   try {
     const vmm = bootedProcess(live);
     const draft = await suspensions.begin(microvmId, spec.memoryMiB * MIB + MORE_BYTES);
