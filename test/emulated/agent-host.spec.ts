@@ -9,8 +9,8 @@ import { findNativeBuild } from './native-build';
 import { emulatedHostTools } from './tools';
 
 /** Everything here is emulated, perhaps on a busy machine. */
-const BOOT_MS = 280_000;
-const SLOW_MS = 100_000;
+const BOOT_MS = 400_000;
+const SLOW_MS = 240_000;
 jest.setTimeout(SLOW_MS * 2);
 
 const found = emulatedHostTools();
@@ -37,7 +37,7 @@ describeUnless(obstacle, 'up --emulated', () => {
 
   const host = async (): Promise<Host> => (await fleet.rest<Host>('GET', `/v1/hosts/${hostId}`)).body;
   const running = async (): Promise<Microvm> => {
-    const { status, body } = await fleet.rest<Microvm>('POST', '/v1/microvms?wait=running&timeout=90s', {
+    const { status, body } = await fleet.rest<Microvm>('POST', '/v1/microvms?wait=running&timeout=200s', {
       image: 'canary',
       memoryMiB: 32,
     });
@@ -83,18 +83,18 @@ describeUnless(obstacle, 'up --emulated', () => {
   it('runs a canary there, which is stopped, and started again', async () => {
     const { id } = await running();
     expect((await fleet.volley('logs', id)).stdout).toContain('canary: 32 MiB');
-    await fleet.rest('POST', `/v1/microvms/${id}/stop?wait=stopped&timeout=60s`, { timeoutMs: 20_000 });
+    await fleet.rest('POST', `/v1/microvms/${id}/stop?wait=stopped&timeout=200s`, { timeoutMs: 20_000 });
     expect(await fleet.get(id)).toMatchObject({ state: 'stopped', reason: 'the guest powered off' });
-    await fleet.rest('POST', `/v1/microvms/${id}/start?wait=running&timeout=90s`, {});
+    await fleet.rest('POST', `/v1/microvms/${id}/start?wait=running&timeout=200s`, {});
     expect(await fleet.get(id)).toMatchObject({ state: 'running', hostId });
-    await fleet.rest('DELETE', `/v1/microvms/${id}?wait=deleted&timeout=60s`);
+    await fleet.rest('DELETE', `/v1/microvms/${id}?wait=deleted&timeout=200s`);
   });
 
   it('tells when a VMM was killed there', async () => {
     const { id, pid } = await running();
     await hostShell(fleet.data, `kill -9 ${pid}`);
     expect((await fleet.reaches(id, 'failed', SLOW_MS)).reason).toMatch(/killed/);
-    await fleet.rest('DELETE', `/v1/microvms/${id}?wait=deleted&timeout=60s`);
+    await fleet.rest('DELETE', `/v1/microvms/${id}?wait=deleted&timeout=200s`);
   });
 
   it(
@@ -118,7 +118,7 @@ describeUnless(obstacle, 'up --emulated', () => {
       const ended = await fleet.reaches(id, 'failed', SLOW_MS);
       expect(ended.reason).toBe('the machine under it was restarted');
     },
-    BOOT_MS,
+    BOOT_MS * 2,
   );
 
   it('ends with everything else, and leaves only its disk', async () => {

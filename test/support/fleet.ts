@@ -48,7 +48,7 @@ export class Fleet {
   url = '';
   token = '';
   /** Most time one command may take, ms, and one REST call. */
-  commandMs = 120_000;
+  commandMs = 300_000;
   requestMs = 90_000;
 
   /** In addition to the settings that every fleet gets. */
@@ -65,7 +65,7 @@ export class Fleet {
   /** Starts, or starts again on the same folder. */
   async up(...options: string[]): Promise<string> {
     const listen = this.url ? ['--listen', new URL(this.url).host] : ['--port', '0'];
-    const { stdout } = await this.#run(this.within, ['up', '--detach', ...listen, ...options]);
+    const { stdout } = await this.#run(this.within, ['up', '--detach', '--timeout', '240s', ...listen, ...options]);
     this.url = (await this.status()).url;
     this.token = readFileSync(join(this.data, 'operator.token'), 'utf8').trim();
     return stdout;

@@ -1191,6 +1191,17 @@ describe('microVMs of a host', () => {
       expect(host.alive()).toHaveLength(1);
     });
 
+    it('asked for by two at once is done once, and keeps its memory', async () => {
+      await agent.manager.command(start(vm));
+      await at(vm, 'running');
+      await Promise.all([1, 2].map(() => agent.manager.command(order('suspend', vm))));
+      await at(vm, 'suspended');
+      expect(await agent.manager.command(restore(vm, 2))).toEqual({ accepted: true });
+      await at(vm, 'running');
+      expect(host.alive()[0]?.restoredFrom).toBe(memory());
+      expect(agent.facts(vm)).toEqual(['started', 'suspended', 'started']);
+    });
+
     it('stays when there is no room for it, also under the epoch that was to go on', async () => {
       await suspended();
       agent.crash();

@@ -85,6 +85,8 @@ export async function suspend(
   const { microvmId, epoch, spec } = record;
   const done = { microvmId, epoch, commandId };
   const as = record.phase === 'paused' ? 'paused' : 'running';
+  // Suspended by an order before this one, whose memory must stay; or ended, which was told.
+  if (record.phase === 'suspended' || live.isOver) return;
   let hold: GuestHold | undefined;
   try {
     const vmm = bootedProcess(live);
