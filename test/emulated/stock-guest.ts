@@ -2,8 +2,8 @@ import type { ArchiveEntry } from '#cpio';
 import { busyboxFileSystem, type EmulatedHostTools } from '#emulated-host';
 import { kernelModules } from '#kernel-package';
 
-/** What the guest does once it is in user space. `panic-silent` panics without the driver of the panic port. */
-export type GuestEnd = 'poweroff' | 'reboot' | 'panic' | 'panic-silent' | 'power-button';
+/** What the guest does once it is in user space. `panic-silent` panics without the driver of the panic port; `clone` waits until it is one. */
+export type GuestEnd = 'poweroff' | 'reboot' | 'panic' | 'panic-silent' | 'power-button' | 'clone';
 
 /** Drivers that the distribution's kernel has as modules: the panic port, the power button and reading its key. */
 const MODULES = ['pvpanic-mmio', 'button', 'evdev'];
@@ -39,7 +39,8 @@ mount -t sysfs sysfs /sys
 mount -t devtmpfs devtmpfs /dev
 end=$(grep -o 'volley.end=[a-z-]*' /proc/cmdline | cut -d = -f 2)
 for module in ${modules.join(' ')}; do
-  [ $end = panic-silent ] || insmod /modules/$module.ko
+  # A template is of another kernel than the modules.
+  [ $end = panic-silent ] || [ $end = clone ] || insmod /modules/$module.ko
 done
 # Writing 123 to the boot timer's page says "booted" to the VMM.
 devmem 0xC0000000 8 123
@@ -51,6 +52,14 @@ case $end in
   poweroff) poweroff -f ;;
   reboot) reboot -f ;;
   panic*) echo c > /proc/sysrq-trigger ;;
+  clone)
+    echo "guest: waiting to be cloned"
+    until dmesg | grep -q 'virtual machine fork'; do sleep 0.1; done
+    devmem 0xC0000000 8 123
+    echo "guest: $(dmesg | grep -o 'crng reseeded due to virtual machine fork')"
+    before=$(cut -d ' ' -f 1 /proc/uptime); sleep 1; echo "guest: uptime $before then $(cut -d ' ' -f 1 /proc/uptime)"
+    ran=0; for cpu in 0 1; do taskset -c $cpu true && ran=$((ran + 1)); done; echo "guest: $ran processors ran"
+    poweroff -f ;;
   power-button)
     # Beside the keyboard. Opened before it is announced: events before that are lost.
     exec 3< /dev/input/$(grep -A 5 'Power Button' /proc/bus/input/devices | grep -o -m 1 'event[0-9]*')

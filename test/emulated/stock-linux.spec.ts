@@ -3,11 +3,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { writeCpioArchive } from '#cpio';
 import { EmulatedHost } from '#emulated-host';
+import { fetchKernelPackageSync } from '#kernel-package';
 import { describeUnless } from './describe-unless';
 import { type MicrovmRun, microvmRun, runMicrovm } from './microvm-report';
 import { findNativeBuild } from './native-build';
 import { type GuestEnd, stockGuestCommandLine, stockGuestFileSystem } from './stock-guest';
-import { emulatedHostTools } from './tools';
+import { emulatedHostTools, KERNEL_CACHE } from './tools';
 import { scriptHost } from './script-host';
 
 const found = emulatedHostTools();
@@ -30,6 +31,7 @@ const canary = (name: string, cmdline: string, ...more: string[]): string =>
     ...['--timeout', GUEST_SECONDS, ...more],
   ]);
 
+const SNAPSHOT = ['--snapshot', '/template', '--snapshot-on', 'waiting to be cloned'];
 const SCRIPT = [
   canary('canary-poweroff', 'touch=8 exit=poweroff'),
   canary('canary-reboot', 'exit=reboot'),
@@ -41,6 +43,8 @@ const SCRIPT = [
   linux('linux-panic', 'panic', '--memory', '3328'),
   linux('linux-panic-silent', 'panic-silent', '--memory', '256'),
   linux('linux-button', 'power-button', '--memory', '256', '--power-button-on', 'waiting for the power button'),
+  linux('linux-template', 'clone', ...['--kernel', '/generic', '--memory', '256', '--vcpus', '2'], ...SNAPSHOT),
+  runMicrovm('linux-clone', ['--restore', '/template', '--memory', '256', '--vcpus', '2', '--timeout', GUEST_SECONDS]),
   linux('linux-too-small', 'poweroff', '--memory', '32'),
 ].join('\n');
 
@@ -55,6 +59,7 @@ describeUnless(obstacle, 'a host with hardware KVM', () => {
     folder = mkdtempSync(join(tmpdir(), 'volley-stock-guest-'));
     const guest = join(folder, 'guest.cpio');
     writeCpioArchive(guest, stockGuestFileSystem(found.tools));
+    const generic = fetchKernelPackageSync({ cacheFolder: KERNEL_CACHE, flavour: 'generic' });
     kernelRelease = found.tools.kernel.release;
     host = await scriptHost(
       () =>
@@ -65,6 +70,8 @@ describeUnless(obstacle, 'a host with hardware KVM', () => {
             { path: '/bin/volley-run', mode: 0o755, from: build.run },
             { path: '/canary.bin', from: build.canary },
             { path: '/vmlinuz', from: found.tools.kernel.image },
+            // Has a driver for the generation id; the cloud kernel has none.
+            { path: '/generic', from: generic.image },
             { path: '/guest.cpio', from: guest },
           ],
           script: SCRIPT,
@@ -132,6 +139,20 @@ describeUnless(obstacle, 'a host with hardware KVM', () => {
       const { console, report } = runs('linux-button');
       expect(console).toContain('guest: the power button was pressed');
       expect(report).toMatchObject({ exit: 'POWER_OFF', status: 0 });
+    });
+
+    it('goes on from a snapshot with all processors, hears of its new generation id, and keeps time', () => {
+      expect(runs('linux-template').console).toContain('a snapshot with a pause of');
+      const { console, report } = runs('linux-clone');
+      // None of this was on the console before the snapshot.
+      expect(console).toContain('guest: crng reseeded due to virtual machine fork');
+      expect(console).toContain('guest: 2 processors ran');
+      const [before, after] = /guest: uptime ([\d.]+) then ([\d.]+)/.exec(console)!.slice(1).map(Number);
+      expect(after! - before!).toBeGreaterThanOrEqual(1);
+      expect(before).toBeLessThan(Number(GUEST_SECONDS));
+      expect(report).toMatchObject({ exit: 'POWER_OFF', message: 'the guest powered off', status: 0 });
+      // The guest's second write of its boot timer.
+      expect(report.bootedUs).toBeGreaterThan(0);
     });
 
     it('is refused with the reason when the guest is too small for it', () => {

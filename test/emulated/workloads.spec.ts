@@ -267,7 +267,7 @@ describeUnless(obstacle, 'workloads on stock Linux', () => {
     let clones: Microvm[];
 
     beforeAll(async () => {
-      source = await start({ name: 'source', entrypoint: ['sh', '-c'], command: [NOTES], network });
+      source = await start({ name: 'source', entrypoint: ['sh', '-c'], command: [NOTES], network, rootDiskMiB: 64 });
       made.push(...mine.splice(0));
       // It stands far in the past, so that a clone's clock is right only if it was set.
       await shell(source.id, 'date -s @1000000000; until [ -s /tmp/notes ]; do sleep 0.1; done');
@@ -276,7 +276,7 @@ describeUnless(obstacle, 'workloads on stock Linux', () => {
       const path = `/v1/templates/${asked.body.id}`;
       const now = async (): Promise<Template> => (template = (await fleet.rest<Template>('GET', path)).body);
       await until('there is a template', async () => (await now()).state !== 'creating', SLOW_MS);
-      expect(template).toMatchObject({ state: 'ready' });
+      expect(template).toMatchObject({ state: 'ready', reason: null });
       clones = [];
       for (const name of ['one', 'two']) {
         const { status, body } = await fleet.rest<Microvm>('POST', `/v1/microvms?wait=running&timeout=${START_MS}ms`, {

@@ -16,6 +16,8 @@ const HELPERS = [
   { program: 'nft', debianPackage: 'nftables', without: 'no network for microVMs' },
   { program: 'ip', debianPackage: 'iproute2', without: 'no network for microVMs' },
   { program: 'mkfs.ext4', debianPackage: 'e2fsprogs', without: 'no disks for microVMs' },
+  // That of busybox keeps no holes.
+  { program: 'cp', debianPackage: 'coreutils', without: 'no templates of microVMs with disks' },
   { program: 'nsenter', debianPackage: 'util-linux', without: undefined },
   { program: 'mkfs.erofs', debianPackage: 'erofs-utils', without: undefined },
   { program: 'mksquashfs', debianPackage: 'squashfs-tools', without: undefined },
