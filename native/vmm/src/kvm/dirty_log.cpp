@@ -15,15 +15,14 @@ constexpr uint64_t kPagesOfWord = 64;
 }  // namespace
 
 Status DirtyLog::start() {
-  if (Status status = set_flags(KVM_MEM_LOG_DIRTY_PAGES); !status.is_ok()) {
-    stop();
-    return status;
-  }
+  Status status = set_flags(KVM_MEM_LOG_DIRTY_PAGES);
   running_ = true;
-  return Status::ok();
+  if (!status.is_ok()) stop();
+  return status;
 }
 
 void DirtyLog::stop() {
+  if (!running_) return;
   running_ = false;
   // What cannot be taken back costs time and nothing else.
   [[maybe_unused]] const Status status = set_flags(0);

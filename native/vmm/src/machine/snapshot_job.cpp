@@ -235,7 +235,7 @@ void SnapshotJob::give_up() {
 
 void SnapshotJob::end() {
   memory_.marks().end();
-  if (log_.is_running()) log_.stop();
+  log_.stop();
   writer_ = MemoryWriter();
   state_ = nullptr;
   // A device that is marking at this moment finds zeroes to write to.
