@@ -275,7 +275,7 @@ struct volley_stats {
 enum volley_message_type {
   // agent -> VMM
   VOLLEY_CMD_PAUSE = 1,   // park every vCPU outside KVM_RUN and every device between requests; answered when all are
-  VOLLEY_CMD_RESUME = 2,  // answered when vCPUs were let go
+  VOLLEY_CMD_RESUME = 2,  // answered when vCPUs were let go. EBUSY: a snapshot is being written for which they must stand still
   VOLLEY_CMD_STOP = 3,    // press the guest's power button; answered at once, the guest may take its time or ignore it
   VOLLEY_CMD_QUIT = 4,    // end now with VOLLEY_EXIT_REQUESTED; answered by the process's end
   VOLLEY_CMD_PING = 5,    // answered at once
@@ -286,7 +286,9 @@ enum volley_message_type {
   VOLLEY_CMD_VSOCK_ANSWER = 10, // answers VOLLEY_ASK_VSOCK by request_id: status 0 and a connected socket, or an errno. No reply
   VOLLEY_CMD_SNAPSHOT = 11,     // payload.snapshot, with two descriptors: empty files for `state` and `memory` (for a diff: a
                                 // copy of its base's `memory`), read-write; answered with payload.snapshot_taken or, where
-                                // it fails, payload.text. EINVAL; ESTALE: the base is not this microVM's last snapshot
+                                // it fails, payload.text. Other commands are answered meanwhile. When the agent's connection
+                                // ends the snapshot is given up. EINVAL; EBUSY: one is being written; ESTALE: the base is not
+                                // this microVM's last snapshot
   // VMM -> agent
   VOLLEY_REPLY = 64,         // request_id and type of the command answered in `argument`; `status` 0 or an errno
   VOLLEY_NOTE_BOOTED = 65,   // the guest wrote the boot timer; sent again at once to an agent that connects after that
@@ -303,6 +305,14 @@ struct volley_limit_change {
 
 #define VOLLEY_SNAPSHOT_RESUME 1u  // let the guest go on afterwards, also if it was paused before
 #define VOLLEY_SNAPSHOT_DIFF 2u    // write only the pages that differ from those in the file
+#define VOLLEY_SNAPSHOT_STAY 4u    // let the guest stand still afterwards, also if it ran before
+#define VOLLEY_SNAPSHOT_LIVE 8u    // write memory while the guest runs, and stop it for what it wrote meanwhile
+#define VOLLEY_SNAPSHOT_MAX_ROUNDS 13u
+
+// How the VMM knew what the guest wrote meanwhile: KVM's dirty log, with pages protected again one by one or all at once.
+// NONE: the guest stood still all the time, because that was ordered, it was paused, or this KVM keeps no log.
+enum volley_snapshot_tracking { VOLLEY_TRACKING_NONE = 0, VOLLEY_TRACKING_PLAIN = 1, VOLLEY_TRACKING_MANUAL = 2 };
+
 struct volley_snapshot_order {
   uint32_t flags;     // VOLLEY_SNAPSHOT_*
   uint32_t kvm_kind;  // enum volley_kvm_kind
@@ -315,6 +325,10 @@ struct volley_snapshot_taken {
   uint64_t total_ns;
   uint64_t pages;  // written
   uint64_t bytes;  // written
+  uint16_t tracking;   // enum volley_snapshot_tracking
+  uint16_t converged;  // 0: the guest wrote faster than could be copied and was stopped all the same
+  uint32_t rounds;     // over memory before the guest was stopped, at most VOLLEY_SNAPSHOT_MAX_ROUNDS
+  uint32_t round_pages[VOLLEY_SNAPSHOT_MAX_ROUNDS + 1];  // written in each round; then [rounds], those of the pause
 };
 
 struct volley_message {
@@ -379,6 +393,7 @@ static_assert(sizeof(volley_config) <= VOLLEY_STATS_OFFSET - VOLLEY_CONFIG_OFFSE
 static_assert(sizeof(volley_stats) <= VOLLEY_SERIAL_OFFSET - VOLLEY_STATS_OFFSET);
 static_assert(sizeof(volley_device) == 152);
 static_assert(sizeof(volley_message) == 120);
+static_assert(sizeof(volley_snapshot_taken) == 96);
 #endif
 
 #endif

@@ -39,7 +39,8 @@ UniqueFd state_file(Script& script, const MmioTransport::State& sound) {
   UniqueFd file(memfd_create("state", MFD_CLOEXEC));
   MmioTransport::State state = sound;
   change(script, state);
-  StateWriter writer(file.get());
+  static uint8_t room[64 * 1024];
+  StateWriter writer(file.get(), room);
   writer.header().vcpus = 1;
   writer.header().memory_bytes = 64 << 20;
   demand(writer.add(VOLLEY_SECTION_DEVICE, 0, bytes_of(state)).is_ok(), "a section was not written");

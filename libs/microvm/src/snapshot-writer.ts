@@ -8,6 +8,12 @@ import type { SnapshotExtent, SnapshotHeader } from './snapshot-header';
 /** `volley_snapshot_order` of native/abi. */
 const RESUME = 1;
 const DIFF = 2;
+const STAY = 4;
+const LIVE = 8;
+/** `volley_snapshot_tracking` of native/abi. */
+const TRACKING = ['none', 'plain', 'manual'] as const;
+const MAX_ROUNDS = 13;
+const PAGE_BYTES = 4096;
 const KVM_KINDS = { hardware: 1, software: 2 } as const;
 const AT_ONCE = 1024 * 1024;
 
@@ -24,7 +30,7 @@ export async function writeSnapshot(
   kvmKind: keyof typeof KVM_KINDS,
   order: OrderSnapshot,
 ): Promise<SnapshotReport> {
-  const { kind = 'full', base, resume = false } = options;
+  const { kind = 'full', base } = options;
   const baseHeader = kind === 'diff' ? await readSnapshotHeader(base ?? directory) : undefined;
   await mkdir(directory, { recursive: true });
   const state = join(directory, SNAPSHOT_FILES.state);
@@ -40,8 +46,7 @@ export async function writeSnapshot(
     const stateFile = await make(`${state}.new`);
     const memoryFile = await make(`${memory}.new`);
     if (baseHeader) await copyData(join(base ?? directory, SNAPSHOT_FILES.memory), baseHeader, memoryFile);
-    const flags = (resume ? RESUME : 0) | (kind === 'diff' ? DIFF : 0);
-    const reply = await order(toOrder(flags, KVM_KINDS[kvmKind], baseHeader), [stateFile.fd, memoryFile.fd]);
+    const reply = await order(toOrder(flagsOf(options), KVM_KINDS[kvmKind], baseHeader), [stateFile.fd, memoryFile.fd]);
     await Promise.all([stateFile.sync(), memoryFile.sync()]);
     // Whoever looks in between finds no snapshot, or two files that do not belong together.
     await rm(state, { force: true });
@@ -53,6 +58,11 @@ export async function writeSnapshot(
     for (const file of made) await file.close();
     for (const path of [state, memory]) await rm(`${path}.new`, { force: true });
   }
+}
+
+function flagsOf({ kind, resume, live }: SnapshotOptions): number {
+  const afterwards = resume === undefined ? 0 : resume ? RESUME : STAY;
+  return afterwards | (kind === 'diff' ? DIFF : 0) | (live ? LIVE : 0);
 }
 
 function toOrder(flags: number, kvmKind: number, base: SnapshotHeader | undefined): Buffer {
@@ -68,7 +78,15 @@ function toOrder(flags: number, kvmKind: number, base: SnapshotHeader | undefine
 /** `volley_snapshot_taken` of native/abi. */
 function toReport(reply: Buffer): Omit<SnapshotReport, 'kind'> {
   const number = (index: number) => Number(reply.readBigUInt64LE(index * 8));
-  return { pauseNs: number(0), totalNs: number(1), pages: number(2), bytes: number(3) };
+  const rounds = Math.min(reply.readUInt32LE(36), MAX_ROUNDS);
+  return {
+    ...{ pauseNs: number(0), totalNs: number(1), pages: number(2), bytes: number(3) },
+    copy: {
+      tracking: TRACKING[reply.readUInt16LE(32)] ?? 'none',
+      converged: reply.readUInt16LE(34) !== 0,
+      roundBytes: Array.from({ length: rounds + 1 }, (_, round) => reply.readUInt32LE(40 + round * 4) * PAGE_BYTES),
+    },
+  };
 }
 
 async function copyData(from: string, { extents, description }: SnapshotHeader, to: FileHandle): Promise<void> {

@@ -161,6 +161,56 @@ describeWithKvm('snapshots of canaries on KVM', () => {
     await expect(describeSnapshot(join(scratch.path, 'nothing'))).rejects.toMatchObject({ problem: 'missing' });
   });
 
+  it('writes a live snapshot of one instant while the guest writes to its memory', async () => {
+    const vm = await launch({ cmdline: 'touch=40 recheck stir=100' });
+    await says(vm, /touched/);
+    const directory = join(scratch.path, `live-${++count}`);
+    const report = await vm.snapshot(directory, { live: true });
+    const { tracking, roundBytes } = report.copy;
+    expect(tracking).not.toBe('none');
+    expect(roundBytes.length).toBeGreaterThan(1);
+    expect(roundBytes[0]).toBeGreaterThanOrEqual(40 * 1024 * 1024);
+    expect(roundBytes.reduce((sum, bytes) => sum + bytes, 0)).toBe(report.pages * 4096);
+    expect(report.pauseNs).toBeLessThan(report.totalNs);
+    expect(vm.stats().state).toBe('running');
+    await describeSnapshot(directory, { verifyMemory: true });
+    const clone = await launch({ restore: { directory } });
+    await says(clone, /40 MiB intact/);
+  });
+
+  it('leaves the guest standing still where that is wanted, and a guest that was paused paused', async () => {
+    const vm = await launch({ cmdline: 'touch=1' });
+    await says(vm, /touched/);
+    for (const live of [false, true]) {
+      const { copy } = await vm.snapshot(join(scratch.path, `still-${++count}`), { live, resume: false });
+      expect(copy.tracking === 'none').toBe(!live);
+      expect(vm.stats().state).toBe('paused');
+      await vm.snapshot(join(scratch.path, `still-${++count}`), { live });
+      expect(vm.stats().state).toBe('paused');
+      await vm.resume();
+    }
+    expect((await vm.snapshot(join(scratch.path, `goes-on-${++count}`))).copy).toMatchObject({
+      tracking: 'none',
+      roundBytes: [expect.any(Number), 0],
+    });
+    expect(vm.stats().state).toBe('running');
+  });
+
+  it('answers other commands meanwhile, and leaves no half snapshot when the guest ends', async () => {
+    const vm = await launch({ cmdline: 'touch=48' });
+    await says(vm, /touched/);
+    const directory = join(scratch.path, `meanwhile-${++count}`);
+    const writing = vm.snapshot(directory, { live: true }).then(
+      () => 'whole',
+      (error: unknown) => error,
+    );
+    await vm.pressPowerButton();
+    expect(await vm.exited).toMatchObject({ reason: 'powerOff' });
+    // It may have been quicker; then all of it is there.
+    if ((await writing) === 'whole') await describeSnapshot(directory, { verifyMemory: true });
+    else expect(readdirSync(directory)).toEqual([]);
+  });
+
   it('finds a changed byte of memory when it is asked to look', async () => {
     const { directory } = await template(1);
     const memory = readFileSync(join(directory, 'memory'));

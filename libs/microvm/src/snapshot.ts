@@ -19,6 +19,11 @@ export interface SnapshotOptions {
   base?: string;
   /** Whether the guest goes on afterwards. Default: only if it was not paused before. */
   resume?: boolean;
+  /**
+   * Writes memory while the guest runs and stops it only for what it wrote meanwhile, instead of for all of it. Where the host's
+   * KVM cannot tell what a guest writes it stands still for all of it nevertheless, and the report says so (`tracking`).
+   */
+  live?: boolean;
 }
 
 /** What it took. */
@@ -32,6 +37,20 @@ export interface SnapshotReport {
   pages: number;
   /** Bytes written into `memory` and `state`. */
   bytes: number;
+  copy: SnapshotCopy;
+}
+
+/** How memory was copied. */
+export interface SnapshotCopy {
+  /**
+   * How the VMM knew what the guest wrote meanwhile: by KVM's dirty log, in which pages are watched again one by one (`manual`) or
+   * all at once (`plain`). `none`: the guest stood still all the time, because that was asked for or this KVM keeps no log.
+   */
+  tracking: 'none' | 'plain' | 'manual';
+  /** False: the guest wrote faster than could be copied, or as fast, and was stopped all the same: the pause was long. */
+  converged: boolean;
+  /** Bytes of memory written in each round over it; the last are those of the pause. */
+  roundBytes: number[];
 }
 
 /** What a snapshot demands of who restores it, read from its `state` file without starting anything. */

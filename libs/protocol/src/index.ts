@@ -25,6 +25,7 @@ export * from './placement-rules';
 export * from './rate-limit';
 export * from './session';
 export * from './session-message';
+export * from './snapshot-copy';
 export * from './snapshot-platform';
 export * from './subjects';
 export * from './template-operations';

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { HostId } from './ids';
 import { Digest } from './images';
 import { MicrovmSpec } from './microvm-spec';
+import { SnapshotCopy } from './snapshot-copy';
 import { SnapshotPlatform } from './snapshot-platform';
 import { TuningRecord } from './tuning';
 
@@ -147,6 +148,8 @@ export const MicrovmEvent = z.discriminatedUnion('type', [
     bytes: z.int().nonnegative(),
     /** For how long it stood still. */
     pauseMs: z.number().nonnegative(),
+    /** How its memory was copied; absent where that is not known any more. */
+    copy: SnapshotCopy.optional(),
     platform: SnapshotPlatform,
     /** What it does now. */
     as: z.enum(['running', 'paused']),
@@ -155,6 +158,7 @@ export const MicrovmEvent = z.discriminatedUnion('type', [
     ...placement,
     bytes: z.int().nonnegative(),
     pauseMs: z.number().nonnegative(),
+    copy: SnapshotCopy.optional(),
     /** Why, when its host did it on its own account. */
     reason: z.string().optional(),
   }),

@@ -342,9 +342,8 @@ TEST(once_the_guest_runs_nothing_can_be_made_any_more) {
     check_refused_by_all(call(number, {rules::kThread}), false);
     check_refused_by_all(call(number, {PR_SET_NAME}), false);
   }
-  const std::vector<unsigned long> kSetUpOnly = {KVM_CREATE_VM,  KVM_CREATE_VCPU, KVM_SET_USER_MEMORY_REGION,
-                                                 KVM_SET_REGS,   KVM_IOEVENTFD,   KVM_ENABLE_CAP,
-                                                 TUNSETVNETHDRSZ};
+  const std::vector<unsigned long> kSetUpOnly = {KVM_CREATE_VM, KVM_CREATE_VCPU, KVM_SET_REGS,
+                                                 KVM_IOEVENTFD, KVM_ENABLE_CAP,  TUNSETVNETHDRSZ};
   for (const unsigned long request : kSetUpOnly) {
     check_refused_by_all(call(SYS_ioctl, {0, request}), false);
   }

@@ -14,6 +14,7 @@ import { addCloneBenchCommand } from './clone/clone-bench.command';
 import { addControlBenchCommand } from './control/control-bench.command';
 import { addMixBenchCommand } from './mix/mix-bench.command';
 import { addDensityBenchCommand } from './density/density-bench.command';
+import { addSnapshotBenchCommand } from './snapshot/snapshot-bench.command';
 import { addVmmBenchCommands } from './vmm/vmm-bench.command';
 
 interface BenchOptions {
@@ -33,6 +34,7 @@ export function addBenchCommand(program: Command): void {
   addDensityBenchCommand(bench);
   addMixBenchCommand(bench);
   addCloneBenchCommand(bench);
+  addSnapshotBenchCommand(bench);
   bench
     .command('start', { isDefault: true })
     .description('start many microVMs through the whole path, measure every step, and delete them again')

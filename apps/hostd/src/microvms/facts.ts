@@ -1,11 +1,12 @@
 import { randomBytes } from 'node:crypto';
-import type { Exit, GuestNetwork, HostFact, StartTimings, TuningRecord } from '#protocol';
+import type { Exit, GuestNetwork, HostFact, SnapshotCopy, StartTimings, TuningRecord } from '#protocol';
 import type { IncarnationRecord, OutboxFact } from '../journal/host-record';
 
 type Taken = Omit<Extract<HostFact, { type: 'snapshotTaken' }>, 'type' | 'hostId' | 'epoch'>;
 interface Suspension {
   bytes: number;
   pauseMs: number;
+  copy: SnapshotCopy;
   reason: string | undefined;
 }
 
@@ -55,9 +56,13 @@ export class Facts {
     });
   }
 
-  suspended(incarnation: IncarnationRecord, commandId: string, { bytes, pauseMs, reason }: Suspension): OutboxFact {
+  suspended(
+    incarnation: IncarnationRecord,
+    commandId: string,
+    { bytes, pauseMs, copy, reason }: Suspension,
+  ): OutboxFact {
     const why = reason === undefined ? {} : { reason };
-    const fact: HostFact = { type: 'suspended', ...this.#of(incarnation), bytes, pauseMs, ...why };
+    const fact: HostFact = { type: 'suspended', ...this.#of(incarnation), bytes, pauseMs, copy, ...why };
     return this.#fact(incarnation, `suspended-${commandId}`, fact);
   }
 

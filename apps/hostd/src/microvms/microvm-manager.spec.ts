@@ -195,7 +195,8 @@ class ScriptedProcess implements MicrovmProcess {
     for (const file of ['state', 'memory']) writeFileSync(join(folder, file), `${file} of ${this.vmm.id}`);
     this.vmm.paused = resume === undefined ? wasPaused : !resume;
     this.host.onChange();
-    return { kind: 'full', pauseNs: 2e6, totalNs: 3e6, pages: 1, bytes: 4_096 };
+    const copy = { tracking: 'manual' as const, converged: true, roundBytes: [4_096, 0] };
+    return { kind: 'full', pauseNs: 2e6, totalNs: 3e6, pages: 1, bytes: 4_096, copy };
   }
   async resume(): Promise<void> {
     await tick();
@@ -1289,6 +1290,7 @@ describe('microVMs of a host', () => {
         digest: held.digest,
         as: 'running',
         pauseMs: 2,
+        copy: { tracking: 'manual', converged: true, roundBytes: [4_096, 0] },
       });
       expect(host.alive()[0]?.paused).toBe(false);
       for (const n of [2, 3]) await agent.manager.command(clone(n));

@@ -1,5 +1,5 @@
 import type { GuestHold } from '#guest';
-import type { MicrovmProcess } from '#microvm';
+import type { MicrovmProcess, SnapshotCopy } from '#microvm';
 import { bootsLinux } from '#protocol';
 import { planDisks, type PlannedDisk } from '../disks/disk-plan';
 import { copyDisks } from '../snapshots/disk-copies';
@@ -36,15 +36,17 @@ export async function takeTemplate(
     const vmm = bootedProcess(live);
     if (!platform) throw new Error('this host takes no snapshots');
     let held = templates.get(templateId);
+    let copied: { copy?: SnapshotCopy } = {};
     if (!held) {
       if (as === 'paused' && bootsLinux(spec)) {
         throw new Error('it is paused, and its programs cannot be held while clones are made of it; resume it first');
       }
       const draft = await templates.begin(templateId, spec.memoryMiB * MIB + MORE_BYTES);
+      const heldAt = performance.now();
       const hold = await holdPrograms(live, as);
-      let pauseMs: number;
+      let written: { pauseMs: number; copy: SnapshotCopy };
       try {
-        pauseMs = await write(vmm, draft, {
+        written = await write(vmm, draft, {
           memoryMiB: spec.memoryMiB,
           disks: disksOf(context, live),
           diskFolder: disks.folderOf(microvmId),
@@ -55,11 +57,17 @@ export async function takeTemplate(
         // One that stands still hears of it when it goes on.
         if (live.doing === 'running') await released;
       }
+      copied = { copy: written.copy };
+      // Held programs stand still all the while, also where the guest's kernel does not.
+      const pauseMs = hold ? performance.now() - heldAt : written.pauseMs;
       held = await templates.complete(templateId, draft, { spec, platform, pauseMs });
     }
     const { digest, bytes, manifest } = held;
     const { pauseMs } = manifest;
-    const fact = facts.snapshotTaken(record, commandId, { templateId, digest, bytes, pauseMs, platform, as });
+    const fact = facts.snapshotTaken(record, commandId, {
+      ...{ templateId, digest, bytes, pauseMs, platform, as },
+      ...copied,
+    });
     chronicle.record({ done, facts: [fact] });
   } catch (error) {
     await templates.abandon(templateId);
@@ -91,12 +99,15 @@ export async function suspend(
   try {
     const vmm = bootedProcess(live);
     const draft = await suspensions.begin(microvmId, spec.memoryMiB * MIB + MORE_BYTES);
+    const heldAt = performance.now();
     hold = await holdPrograms(live, as);
-    const { pauseNs, bytes } = await vmm.snapshot(draft, { resume: false }, deadlineMs(spec.memoryMiB));
+    const options = { live: true, resume: false };
+    const { pauseNs, bytes, copy } = await vmm.snapshot(draft, options, deadlineMs(spec.memoryMiB));
+    const pauseMs = hold ? performance.now() - heldAt : pauseNs / NS_PER_MS;
     await suspensions.keep(microvmId);
     // From here on it is suspended, whatever becomes of the process.
     if (live.isEnding) throw new Error('it was told to end meanwhile');
-    live.leaveSuspended(facts.suspended(record, commandId, { bytes, pauseMs: pauseNs / NS_PER_MS, reason }));
+    live.leaveSuspended(facts.suspended(record, commandId, { bytes, pauseMs, copy, reason }));
   } catch (error) {
     await suspensions.abandon(microvmId);
     await suspensions.remove(microvmId);
@@ -140,23 +151,23 @@ interface Writing {
   goesOn: boolean;
 }
 
-/** Writes memory, state and disks as of one instant. Gives for how long the guest stood still, ms. */
+/** Writes memory, state and disks as of one instant: memory while the guest runs. Gives for how long it stood still. */
 async function write(
   vmm: MicrovmProcess,
   draft: string,
   { memoryMiB, disks, diskFolder, goesOn }: Writing,
-): Promise<number> {
+): Promise<{ pauseMs: number; copy: SnapshotCopy }> {
   const deadline = deadlineMs(memoryMiB);
   if (disks.length === 0) {
-    const { pauseNs } = await vmm.snapshot(draft, { resume: goesOn }, deadline);
-    return pauseNs / NS_PER_MS;
+    const { pauseNs, copy } = await vmm.snapshot(draft, { live: true, resume: goesOn }, deadline);
+    return { pauseMs: pauseNs / NS_PER_MS, copy };
   }
   // Disks are copied while nobody writes to them.
-  const { pauseNs } = await vmm.snapshot(draft, { resume: false }, deadline);
+  const { pauseNs, copy } = await vmm.snapshot(draft, { live: true, resume: false }, deadline);
   const writtenAt = performance.now();
   await copyDisks(disks, diskFolder, draft);
   if (goesOn) await vmm.resume();
-  return pauseNs / NS_PER_MS + (performance.now() - writtenAt);
+  return { pauseMs: pauseNs / NS_PER_MS + (performance.now() - writtenAt), copy };
 }
 
 /** Whatever went wrong, the guest does not stand still because of it. */

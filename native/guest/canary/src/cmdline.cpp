@@ -67,6 +67,7 @@ bool parse_word(const Word& word, Orders* orders) {
   if (word.is("recheck")) return orders->recheck = true;
   if (word.is("quiet")) return orders->quiet = true;
   if (word.has_key("touch=", &value)) return parse_number(value, kMaxNumber, &orders->touch_mib);
+  if (word.has_key("stir=", &value)) return parse_positive(value, &orders->stir_mib);
   if (word.has_key("grow=", &value)) return parse_positive(value, &orders->grow_every_ms);
   if (word.has_key("every=", &value)) return parse_positive(value, &orders->period_ms);
   if (word.has_key("print=", &value)) return parse_number(value, kMaxNumber, &orders->print_lines);

@@ -16,6 +16,8 @@ struct Orders {
   uint64_t touch_mib = 0;
   // One more MiB is touched each so many ms; 0: none.
   uint64_t grow_every_ms = 0;
+  // So much of what was touched is written again each second; 0: nothing.
+  uint64_t stir_mib = 0;
   uint32_t burn_percent = 0;
   // Length of the periods of which burn_percent are computed.
   uint64_t period_ms = 20;

@@ -26,6 +26,7 @@ struct Serving {
 #endif
 
 constexpr uint64_t kMib = 1ull << 20;
+constexpr uint64_t kPagesPerMib = 256;
 constexpr uint8_t kSoftOff = (5u << 2) | 0x20u;  // SLP_TYP 5, SLP_EN
 constexpr uint8_t kReset = 0xfe;
 constexpr uint8_t kPanicked = 0x01;
@@ -61,6 +62,7 @@ void panic() {
 namespace {
 
 uint64_t generation_count = 0;
+Stir stir;
 
 // Ready first: to print takes longer than to know.
 void answer_generation(const Orders& orders) {
@@ -74,7 +76,9 @@ void answer_generation(const Orders& orders) {
   report_booted();
   Line().text("generation ").hex(id, sizeof(id)).send();
   if (!orders.recheck) return;
-  if (!memory_is_intact(orders.touch_mib)) {
+  const bool whole =
+      memory_is_intact(orders.touch_mib) && (orders.stir_mib == 0 || memory_is_of_one_instant(stir, orders.touch_mib));
+  if (!whole) {
     Line().text("memory is not as it was").send();
     panic();
   }
@@ -119,12 +123,15 @@ namespace {
   const uint64_t busy_ns = period_ns * orders.burn_percent / 100;
   const uint64_t grow_ns = orders.grow_every_ms * kNsPerMs;
   uint64_t grow_at = grow_ns == 0 ? ~0ull : grow_ns;
+  // What is written in a millisecond; when it takes longer it is less than asked for.
+  const uint64_t stir_pages = (orders.stir_mib * kPagesPerMib + 999) / 1000;
+  uint64_t stir_at = stir_pages == 0 || orders.touch_mib == 0 ? ~0ull : 0;
   uint64_t touched_mib = orders.touch_mib;
   uint64_t period_start = 0;
   for (;;) {
     answer_host(life);
     serving.poll();
-    if (orders.burn_percent == 0 && end_at == ~0ull && grow_at == ~0ull) {
+    if (orders.burn_percent == 0 && end_at == ~0ull && grow_at == ~0ull && stir_at == ~0ull) {
       timer_fired = 0;
       wait_for_interrupt();
       continue;
@@ -133,10 +140,15 @@ namespace {
     if (now >= end_at) end_as(orders.end);
     // After a pause many periods may have passed: they are not made up for.
     if (now >= grow_at) grow_at = touch_memory(life.memory_bytes, touched_mib++, 1) ? now + grow_ns : ~0ull;
+    if (now >= stir_at) {
+      stir_memory(&stir, orders.touch_mib, stir_pages);
+      stir_at = now + kNsPerMs;
+    }
     if (now >= period_start + period_ns) period_start = now - now % period_ns;
     if (now < period_start + busy_ns) continue;
     uint64_t next = orders.burn_percent == 0 ? end_at : period_start + period_ns;
     if (next > grow_at) next = grow_at;
+    if (next > stir_at) next = stir_at;
     sleep_until(clock, next < end_at ? next : end_at);
   }
 }
@@ -145,7 +157,7 @@ bool needs_clock(const Orders& orders) {
 #ifdef CANARY_DEVICES
   if (orders.devices.count != 0) return true;
 #endif
-  return orders.burn_percent != 0 || orders.end_after_ms != 0 || orders.grow_every_ms != 0;
+  return orders.burn_percent != 0 || orders.end_after_ms != 0 || orders.grow_every_ms != 0 || orders.stir_mib != 0;
 }
 
 void print_banner(uint64_t memory_bytes, const char* cmdline) {

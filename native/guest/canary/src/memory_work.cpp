@@ -28,6 +28,10 @@ void map_gib(uint64_t gib) {
   pointers[gib] = reinterpret_cast<uint64_t>(directory) | kUserPage;
 }
 
+volatile uint64_t& stirred_word(uint64_t page) {
+  return *reinterpret_cast<volatile uint64_t*>(ram_address(kTouchStart + page * kPage) + sizeof(uint64_t));
+}
+
 }  // namespace
 
 bool touch_memory(uint64_t memory_bytes, uint64_t from_mib, uint64_t mib) {
@@ -42,6 +46,24 @@ bool touch_memory(uint64_t memory_bytes, uint64_t from_mib, uint64_t mib) {
   for (uint64_t offset = start; offset < end; offset += kPage) {
     const uint64_t address = ram_address(offset);
     *reinterpret_cast<volatile uint64_t*>(address) = address;
+  }
+  return true;
+}
+
+void stir_memory(Stir* stir, uint64_t mib, uint64_t count) {
+  const uint64_t pages = mib * (kMib / kPage);
+  for (; count != 0; --count) {
+    stirred_word(stir->next) = stir->sweep;
+    if (++stir->next < pages) continue;
+    stir->next = 0;
+    ++stir->sweep;
+  }
+}
+
+bool memory_is_of_one_instant(const Stir& stir, uint64_t mib) {
+  const uint64_t pages = mib * (kMib / kPage);
+  for (uint64_t page = 0; page < pages; ++page) {
+    if (stirred_word(page) != (page < stir.next ? stir.sweep : stir.sweep - 1)) return false;
   }
   return true;
 }

@@ -244,7 +244,11 @@ void BalloonDevice::report() {
 // Guest memory is private, so what is dropped here reads as zeros afterwards or, where it is mapped from a snapshot's
 // file, as what the guest had there then: the host has the page back in either case, and the specification promises a
 // guest nothing about its content.
-bool BalloonDevice::discard(uint8_t* start, uint64_t length) { return madvise(start, length, MADV_DONTNEED) == 0; }
+bool BalloonDevice::discard(uint8_t* start, uint64_t length) {
+  if (madvise(start, length, MADV_DONTNEED) != 0) return false;
+  memory_->wrote(start, length);
+  return true;
+}
 
 // Takes the guest's one buffer for statistics and keeps it until they are wanted again.
 void BalloonDevice::take_statistics() {

@@ -13,7 +13,7 @@ void ControlLoop::run() {
   while (!machine_.end().ended()) {
     pollfd watched[] = {
         {wake_.get(), POLLIN, 0}, {link_.listening_fd(), POLLIN, 0}, {link_.connection_fd(), POLLIN, 0}};
-    if (poll(watched, 3, -1) < 0) {
+    if (poll(watched, 3, machine_.snapshot().is_active() ? 0 : -1) < 0) {
       if (errno == EINTR) continue;
       machine_.end().fail(Status::system_error(errno, "poll failed"));
       break;
@@ -26,6 +26,9 @@ void ControlLoop::run() {
     report_boot(new_connection);
     pass_on_questions();
     if (connection_ready && !new_connection) serve_connection();
+    // Who ordered it is gone, and with them the files.
+    if (new_connection || !link_.connected()) machine_.snapshot().give_up();
+    if (!machine_.end().ended()) go_on_with_snapshot();
   }
   machine_.halt();
   // A guest may boot and end between two looks: the agent hears of both, in order.
@@ -59,9 +62,14 @@ void ControlLoop::handle(const volley_message& command, UniqueFd passed, UniqueF
   }
   switch (command.type) {
     case VOLLEY_CMD_PAUSE:
+      machine_.snapshot().stay_paused();
       reply(command, machine_.pause());
       return;
     case VOLLEY_CMD_RESUME:
+      if (machine_.snapshot().needs_rest()) {
+        reply(command, EBUSY);
+        return;
+      }
       machine_.resume();
       reply(command, 0);
       return;
@@ -87,7 +95,7 @@ void ControlLoop::handle(const volley_message& command, UniqueFd passed, UniqueF
       reply(command, machine_.devices().command(VOLLEY_DEVICE_BALLOON, command, passed));
       return;
     case VOLLEY_CMD_SNAPSHOT:
-      snapshot(command, passed, second);
+      begin_snapshot(command, static_cast<UniqueFd&&>(passed), static_cast<UniqueFd&&>(second));
       return;
     case VOLLEY_CMD_VSOCK_ANSWER:
       machine_.devices().command(VOLLEY_DEVICE_VSOCK, command, passed);
@@ -106,24 +114,41 @@ void ControlLoop::type(const volley_message& command) {
   reply(command, 0, machine_.type({command.payload.bytes_in, command.argument}));
 }
 
-void ControlLoop::snapshot(const volley_message& command, const UniqueFd& state, const UniqueFd& memory) {
-  constexpr uint32_t kKnown = VOLLEY_SNAPSHOT_RESUME | VOLLEY_SNAPSHOT_DIFF;
+void ControlLoop::begin_snapshot(const volley_message& command, UniqueFd state, UniqueFd memory) {
+  constexpr uint32_t kKnown =
+      VOLLEY_SNAPSHOT_RESUME | VOLLEY_SNAPSHOT_DIFF | VOLLEY_SNAPSHOT_STAY | VOLLEY_SNAPSHOT_LIVE;
+  const volley_snapshot_order& order = command.payload.snapshot;
+  const bool sound = state.is_open() && memory.is_open() && (order.flags & ~kKnown) == 0;
+  const Status status =
+      sound ? machine_.snapshot().begin(order, static_cast<UniqueFd&&>(state), static_cast<UniqueFd&&>(memory))
+            : Status::system_error(EINVAL, "the order for a snapshot makes no sense");
+  if (status.is_ok()) {
+    snapshot_request_ = command.request_id;
+  } else {
+    reply_snapshot(command.request_id, status, {});
+  }
+}
+
+void ControlLoop::go_on_with_snapshot() {
+  Status status = Status::ok();
+  volley_snapshot_taken taken{};
+  if (!machine_.snapshot().is_active() || !machine_.snapshot().step(&status, &taken)) return;
+  reply_snapshot(snapshot_request_, status, taken);
+}
+
+void ControlLoop::reply_snapshot(uint32_t request_id, const Status& status, const volley_snapshot_taken& taken) {
   volley_message message{};
   message.type = VOLLEY_REPLY;
-  message.request_id = command.request_id;
-  message.argument = command.type;
-  if (!state.is_open() || !memory.is_open() || (command.payload.snapshot.flags & ~kKnown) != 0) {
-    message.status = EINVAL;
-  } else {
-    const Status status =
-        machine_.snapshot(command.payload.snapshot, state.get(), memory.get(), &message.payload.snapshot_taken);
-    if (!status.is_ok()) {
-      message.status = status.detail() == 0 ? EIO : static_cast<int32_t>(status.detail());
-      snprintf(message.payload.text, sizeof(message.payload.text), "%.*s",
-               static_cast<int>(sizeof(message.payload.text) - 1), status.message());
-    }
-  }
+  message.request_id = request_id;
+  message.argument = VOLLEY_CMD_SNAPSHOT;
   message.time_ns = monotonic_ns();
+  if (status.is_ok()) {
+    message.payload.snapshot_taken = taken;
+  } else {
+    message.status = status.detail() == 0 ? EIO : static_cast<int32_t>(status.detail());
+    snprintf(message.payload.text, sizeof(message.payload.text), "%.*s",
+             static_cast<int>(sizeof(message.payload.text) - 1), status.message());
+  }
   link_.send(message);
 }
 

@@ -18,7 +18,9 @@ class ControlLoop {
 
  private:
   void handle(const volley_message& command, UniqueFd passed, UniqueFd second);
-  void snapshot(const volley_message& command, const UniqueFd& state, const UniqueFd& memory);
+  void begin_snapshot(const volley_message& command, UniqueFd state, UniqueFd memory);
+  void go_on_with_snapshot();
+  void reply_snapshot(uint32_t request_id, const Status& status, const volley_snapshot_taken& taken);
   void reply(const volley_message& command, int status, uint64_t count = 0);
   void type(const volley_message& command);
   void serve_connection();
@@ -29,6 +31,7 @@ class ControlLoop {
   Machine& machine_;
   const WakeFd& wake_;
   bool boot_reported_ = false;
+  uint32_t snapshot_request_ = 0;
 };
 
 }  // namespace volley

@@ -37,17 +37,32 @@ Status Vm::create(const KvmSystem& kvm) {
 Status Vm::add_memory(const GuestMemory& memory) {
   uint32_t slot = 0;
   for (const GuestRegion& region : memory.regions()) {
-    kvm_userspace_memory_region request{};
-    request.slot = slot++;
-    request.guest_phys_addr = region.guest_address;
-    request.memory_size = region.size;
-    request.userspace_addr = reinterpret_cast<uint64_t>(region.host);
-    if (ioctl(fd_.get(), KVM_SET_USER_MEMORY_REGION, &request) < 0) {
-      return Status::system_error(errno, "cannot give KVM %" PRIu64 " bytes of guest memory at %#" PRIx64, region.size,
+    if (const int error = set_region(slot++, region, 0); error != 0) {
+      return Status::system_error(error, "cannot give KVM %" PRIu64 " bytes of guest memory at %#" PRIx64, region.size,
                                   region.guest_address);
     }
   }
+  // Decided here and not with the first snapshot: then no thread may enable capabilities any more. All pages count as
+  // written at first where KVM can have it so (Linux 5.8): none has to be protected before it is copied.
+  kvm_enable_cap request{};
+  request.cap = KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2;
+  for (const uint64_t wish :
+       {KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE | KVM_DIRTY_LOG_INITIALLY_SET, KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE}) {
+    request.args[0] = wish;
+    protects_manually_ = ioctl(fd_.get(), KVM_ENABLE_CAP, &request) == 0;
+    if (protects_manually_) break;
+  }
   return Status::ok();
+}
+
+int Vm::set_region(uint32_t slot, const GuestRegion& region, uint32_t flags) const {
+  kvm_userspace_memory_region request{};
+  request.slot = slot;
+  request.flags = flags;
+  request.guest_phys_addr = region.guest_address;
+  request.memory_size = region.size;
+  request.userspace_addr = reinterpret_cast<uint64_t>(region.host);
+  return ioctl(fd_.get(), KVM_SET_USER_MEMORY_REGION, &request) < 0 ? errno : 0;
 }
 
 Status Vm::enable_split_irqchip(uint64_t routes) {

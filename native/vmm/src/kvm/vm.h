@@ -17,6 +17,10 @@ class Vm {
   // KVM_CREATE_VM, again for as long as it is interrupted (it may say EINTR on a loaded host without any signal).
   Status create(const KvmSystem& kvm);
   Status add_memory(const GuestMemory& memory);
+  // Tells KVM of a region that is new in `slot`, or changes the flags (KVM_MEM_*) of one that it knows. Errno, or 0.
+  int set_region(uint32_t slot, const GuestRegion& region, uint32_t flags) const;
+  // Whether the dirty log watches pages again when it is told to (KVM_CLEAR_DIRTY_LOG), and not whenever it is read.
+  bool protects_manually() const { return protects_manually_; }
   // Local APICs only; `routes` GSIs are left to user space.
   Status enable_split_irqchip(uint64_t routes);
   // PIC, IOAPIC and local APICs in the kernel. No PIT: it costs the host a kernel thread per machine, and a kernel that
@@ -36,6 +40,7 @@ class Vm {
 
  private:
   UniqueFd fd_;
+  bool protects_manually_ = false;
 };
 
 }  // namespace volley

@@ -7,7 +7,6 @@
 #include "machine/snapshot_parts.h"
 #include "memory/layout.h"
 #include "snapshot/file_bytes.h"
-#include "snapshot/memory_file.h"
 #include "snapshot/state_reader.h"
 #include "snapshot/state_writer.h"
 #include "snapshot/vm_state.h"
@@ -38,7 +37,8 @@ Machine::Machine(int kvm_fd, volley_stats& stats, SerialRing ring, const WakeFd&
       linux_boot_(vm_),
       questions_(wake),
       dispatch_(ports_, mmio_, stats, end_),
-      context_{gate_, dispatch_, end_, stats} {}
+      context_{gate_, dispatch_, end_, stats},
+      snapshot_(*this, vm_, memory_) {}
 
 Status Machine::build(const volley_config& config, const BootSource& source, const InheritedFds& fds) {
   if (Status status = make_platform(config, fds, nullptr); !status.is_ok()) return status;
@@ -69,6 +69,7 @@ Status Machine::make_platform(const volley_config& config, const InheritedFds& f
     if (Status status = map_snapshot_memory(memory_, fd, snapshot->header()); !status.is_ok()) return status;
   }
   if (Status status = vm_.add_memory(memory_); !status.is_ok()) return status;
+  if (Status status = snapshot_.open(); !status.is_ok()) return status;
   if (Status status = full_irqchip_ ? vm_.create_full_irqchip() : vm_.enable_split_irqchip(kSplitIrqchipRoutes);
       !status.is_ok()) {
     return status;
@@ -111,9 +112,7 @@ Status Machine::restore(const volley_config& config, const InheritedFds& fds) {
   publish(stats_.loaded_ns, monotonic_ns());
   if (Status status = make_vcpus(&snapshot); !status.is_ok()) return status;
   if (Status status = restore_parts(config, snapshot); !status.is_ok()) return status;
-  memcpy(base_id_, header.id, sizeof(base_id_));
-  base_checksum_ = header.memory_checksum;
-  has_base_ = true;
+  snapshot_.set_base(header);
   publish(stats_.vcpus_ns, monotonic_ns());
   return Status::ok();
 }
@@ -137,59 +136,24 @@ Status Machine::restore_parts(const volley_config& config, const StateReader& sn
   return Status::ok();
 }
 
-Status Machine::snapshot(const volley_snapshot_order& order, int state_fd, int memory_fd,
-                         volley_snapshot_taken* taken) {
-  const uint64_t begun = monotonic_ns();
-  const bool resume_after = !gate_.is_closed() || (order.flags & VOLLEY_SNAPSHOT_RESUME) != 0;
-  const bool diff = (order.flags & VOLLEY_SNAPSHOT_DIFF) != 0;
-  if (diff && (!has_base_ || memcmp(base_id_, order.base_id, sizeof(base_id_)) != 0)) {
-    return Status::system_error(ESTALE, "the base is not this microVM's last snapshot");
-  }
-  StateWriter state(state_fd);
-  MemoryWriter memory(memory_, memory_fd);
-  if (const int error = pause(); error != 0) return Status::system_error(error, "the machine does not stand still");
-  Status status = write_snapshot(order, state, memory);
-  const uint64_t written = monotonic_ns();
-  if (status.is_ok()) {
-    memcpy(base_id_, order.id, sizeof(base_id_));
-    base_checksum_ = state.header().memory_checksum;
-    has_base_ = true;
-  }
-  if (resume_after) resume();
-  *taken = {.pause_ns = written - stats_.paused_ns,
-            .total_ns = monotonic_ns() - begun,
-            .pages = memory.pages_written(),
-            .bytes = state.bytes() + memory.pages_written() * VOLLEY_SNAPSHOT_PAGE};
-  return status;
-}
-
 // Everything stands still.
-Status Machine::write_snapshot(const volley_snapshot_order& order, StateWriter& state, MemoryWriter& memory) {
-  volley_snapshot_header& header = state.header();
-  memcpy(header.id, order.id, sizeof(header.id));
-  header.created_ms = order.created_ms;
-  header.kvm_kind = order.kvm_kind;
+Status Machine::save_state(StateWriter& to) {
+  volley_snapshot_header& header = to.header();
   header.boot_protocol = boot_ == &flat_boot_ ? VOLLEY_BOOT_FLAT : VOLLEY_BOOT_LINUX;
   header.irqchip = full_irqchip_ ? VOLLEY_IRQCHIP_FULL : VOLLEY_IRQCHIP_SPLIT;
   header.vcpus = vcpu_count_;
   header.tsc_khz = vcpus_[0].vcpu().tsc_khz();
   if (Status status = describe_cpu(kvm_, &header); !status.is_ok()) return status;
-  // Devices first: to bring them to rest may write to memory.
-  if (Status status = devices_.save(state); !status.is_ok()) return status;
+  if (Status status = devices_.save(to); !status.is_ok()) return status;
   for (uint32_t i = 0; i < vcpu_count_; ++i) {
-    Status status = store_vcpu(kvm_, vcpus_[i].vcpu(), boot_->sets_cpuid(), state);
+    Status status = store_vcpu(kvm_, vcpus_[i].vcpu(), boot_->sets_cpuid(), to);
     if (!status.is_ok()) return status;
   }
   VmState vm;
   if (Status status = save_vm(vm_, full_irqchip_, &vm); !status.is_ok()) return status;
-  if (Status status = state.add(VOLLEY_SECTION_VM, 0, bytes_of(vm)); !status.is_ok()) return status;
+  if (Status status = to.add(VOLLEY_SECTION_VM, 0, bytes_of(vm)); !status.is_ok()) return status;
   const PlatformState platform{.serial = serial_.save(), .keyboard = i8042_.save()};
-  if (Status status = state.add(VOLLEY_SECTION_PLATFORM, 0, bytes_of(platform)); !status.is_ok()) return status;
-  Status status =
-      (order.flags & VOLLEY_SNAPSHOT_DIFF) != 0 ? memory.write_changed_pages(base_checksum_) : memory.write_all_pages();
-  if (!status.is_ok()) return status;
-  if (status = memory.finish(&header); !status.is_ok()) return status;
-  return state.finish();
+  return to.add(VOLLEY_SECTION_PLATFORM, 0, bytes_of(platform));
 }
 
 Status Machine::attach_devices() {

@@ -23,19 +23,18 @@
 #include "machine/device_set.h"
 #include "machine/end_record.h"
 #include "machine/exit_dispatch.h"
+#include "machine/snapshot_job.h"
 #include "machine/vcpu_gate.h"
 #include "machine/vcpu_thread.h"
 #include "memory/guest_memory.h"
 
 namespace volley {
 
-class MemoryWriter;
 class StateReader;
-class StateWriter;
 
 // The microVM: memory, devices and vCPUs, put together. Built and commanded by the control thread; the vCPU threads
 // only use what does not change after start().
-class Machine final : public BootListener {
+class Machine final : public BootListener, private SnapshotSubject {
  public:
   // `wake` is signalled when the guest has booted and when the microVM has ended.
   Machine(int kvm_fd, volley_stats& stats, SerialRing ring, const WakeFd& wake);
@@ -51,8 +50,8 @@ class Machine final : public BootListener {
 
   // Stops every vCPU outside the guest, then every device between two requests. 0, or ETIMEDOUT if one did not stop;
   // the machine then runs on.
-  int pause();
-  void resume();
+  int pause() override;
+  void resume() override;
   int press_power_button() { return boot_->power_button().press(); }
   // As I8042 and Serial say.
   int press_ctrl_alt_del() { return i8042_.press_ctrl_alt_del(); }
@@ -62,9 +61,8 @@ class Machine final : public BootListener {
   // What the agent may tell the virtio devices, and how they ask it.
   DeviceCommands& devices() { return devices_; }
   AgentQuestions& questions() { return questions_; }
-  // Writes a snapshot into two files. The machine goes on afterwards, also after an error, if it did before or that is
-  // ordered.
-  Status snapshot(const volley_snapshot_order& order, int state_fd, int memory_fd, volley_snapshot_taken* taken);
+  // The snapshot that is being written, if any.
+  SnapshotJob& snapshot() { return snapshot_; }
   // Stops the vCPUs and devices for good, so that nothing changes the page file any more, and has disks write what must
   // not be lost. Gives up waiting for a vCPU after a second and for a disk after ten.
   void halt();
@@ -80,7 +78,8 @@ class Machine final : public BootListener {
   Status attach_devices();
   Status make_vcpus(const StateReader* snapshot);
   Status restore_parts(const volley_config& config, const StateReader& snapshot);
-  Status write_snapshot(const volley_snapshot_order& order, StateWriter& state, MemoryWriter& memory);
+  bool is_paused() const override { return gate_.is_closed(); }
+  Status save_state(StateWriter& to) override;
   void kick_all();
 
   KvmSystem kvm_;
@@ -109,10 +108,7 @@ class Machine final : public BootListener {
   VcpuThread vcpus_[VOLLEY_MAX_VCPUS];
   uint32_t vcpu_count_ = 0;
   bool full_irqchip_ = false;
-  // The last snapshot of this microVM or, before there is one, the one it was restored from: the base of a diff.
-  bool has_base_ = false;
-  uint8_t base_id_[VOLLEY_SNAPSHOT_ID_BYTES] = {};
-  uint64_t base_checksum_ = 0;
+  SnapshotJob snapshot_;
   std::atomic<bool> booted_{false};
 };
 

@@ -7,6 +7,7 @@
 
 #include "base/mapping.h"
 #include "base/status.h"
+#include "memory/write_marks.h"
 
 namespace volley {
 
@@ -45,8 +46,19 @@ class GuestMemory {
   // Fills [address, address + length) from `fd` at `offset`. A file that ends early is an error; `what` names it.
   Status read_from(int fd, uint64_t offset, uint64_t address, uint64_t length, const char* what) const;
 
+  // Devices say here what they have written, after they did: [host, host + length) of this memory.
+  void wrote(const void* host, uint64_t length) const {
+    if (length == 0) return;
+    const uint64_t start = static_cast<uint64_t>(static_cast<const uint8_t*>(host) - host_base());
+    marks_.mark(start / kPage, (start + length - 1) / kPage);
+  }
+  WriteMarks& marks() const { return marks_; }
+
  private:
+  static constexpr uint64_t kPage = 4096;
+
   Mapping mapping_;
+  mutable WriteMarks marks_;
   GuestRegion regions_[2] = {};
   size_t region_count_ = 0;
 };

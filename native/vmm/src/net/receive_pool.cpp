@@ -77,6 +77,7 @@ void ReceivePool::give_back(Virtqueue& queue, size_t bytes) {
   for (size_t left = bytes; left > 0;) {
     const Held& chain = chains_[first_chain_];
     const size_t length = std::min<size_t>(left, chain.bytes);
+    for (size_t i = 0; i < chain.parts; ++i) queue.wrote(parts_[first_part_ + i]);
     queue.push(chain.head, static_cast<uint32_t>(length));
     left -= length;
     room_ -= chain.bytes;

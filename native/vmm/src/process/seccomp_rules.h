@@ -92,6 +92,10 @@ inline constexpr Rule kControlOnly[] = {
     allow(__NR_ioctl, is(1, KVM_GET_VCPU_EVENTS)), allow(__NR_ioctl, is(1, KVM_GET_TSC_KHZ)),
     allow(__NR_ioctl, is(1, KVM_GET_CLOCK)), allow(__NR_ioctl, is(1, KVM_GET_IRQCHIP)),
     allow(__NR_pread64), allow(__NR_pwrite64), allow(__NR_lseek),
+    // While it is written and the guest runs: the dirty log, which is a flag of a memory slot. Who could set others made
+    // the guest see what this process has, and has that already. Afterwards its room is given back.
+    allow(__NR_ioctl, is(1, KVM_SET_USER_MEMORY_REGION)), allow(__NR_ioctl, is(1, KVM_GET_DIRTY_LOG)),
+    allow(__NR_ioctl, is(1, KVM_CLEAR_DIRTY_LOG)), allow(__NR_madvise, is(2, kFreeNow)),
 };
 
 // Devices that never wait: net, vsock, balloon, rng.

@@ -13,7 +13,7 @@ namespace volley {
 namespace {
 
 constexpr uint64_t kPage = VOLLEY_SNAPSHOT_PAGE;
-constexpr uint64_t kPagesAtOnce = 64;
+constexpr uint64_t kPagesAtOnce = MemoryWriter::kPagesAtOnce;
 
 // What is copied is what is summed up and written: the guest may be changing it. Used by one thread, and touched by
 // microVMs that are snapshotted only.
@@ -45,11 +45,11 @@ Status MemoryWriter::write_run(uint64_t first, uint64_t count) {
   return write_all(fd_, first * kPage, {copied, count * kPage}, "memory");
 }
 
-Status MemoryWriter::write_all_pages() {
-  const uint64_t count = page_count();
-  for (uint64_t index = 0; index < count;) {
+Status MemoryWriter::write(uint64_t first, uint64_t count) {
+  const uint64_t end = first + count;
+  for (uint64_t index = first; index < end;) {
     uint64_t run = 0;
-    while (index + run < count && run < kPagesAtOnce && !is_zero(page(index + run))) ++run;
+    while (index + run < end && !is_zero(page(index + run))) ++run;
     if (run == 0) {
       ++index;
       continue;
@@ -60,7 +60,9 @@ Status MemoryWriter::write_all_pages() {
   return Status::ok();
 }
 
-Status MemoryWriter::rewrite_run(uint64_t first, uint64_t count) {
+Status MemoryWriter::update(uint64_t first, uint64_t count) { return update_from(page(first), first, count); }
+
+Status MemoryWriter::update_from(const uint8_t* pages, uint64_t first, uint64_t count) {
   memset(before, 0, count * kPage);
   // A file may be shorter than memory for as long as nothing was written at its end.
   for (uint64_t done = 0; done < count * kPage;) {
@@ -70,7 +72,7 @@ Status MemoryWriter::rewrite_run(uint64_t first, uint64_t count) {
     if (got == 0) break;
     done += static_cast<uint64_t>(got);
   }
-  memcpy(copied, page(first), count * kPage);
+  memcpy(copied, pages, count * kPage);
   for (uint64_t i = 0; i < count;) {
     uint64_t run = 0;
     for (; i + run < count; ++run) {
@@ -91,18 +93,37 @@ Status MemoryWriter::rewrite_run(uint64_t first, uint64_t count) {
   return Status::ok();
 }
 
-Status MemoryWriter::write_changed_pages(uint64_t base_checksum) {
-  checksum_ = base_checksum;
-  const uint64_t count = page_count();
-  for (uint64_t index = 0; index < count; index += kPagesAtOnce) {
-    Status status = rewrite_run(index, std::min(kPagesAtOnce, count - index));
-    if (!status.is_ok()) return status;
+void MemoryWriter::reserve(std::span<uint8_t> room, uint64_t likely) {
+  held_ = room;
+  most_held_ = room.size() / kHeldBytes;
+  held_count_ = 0;
+  const uint64_t ready = std::min(most_held_, likely);
+  for (uint64_t i = 0; i < ready; ++i) *static_cast<volatile uint8_t*>(held_.data() + i * kPage) = 1;
+  for (uint64_t i = 0; i < ready; i += kPage / sizeof(uint64_t)) {
+    *static_cast<volatile uint64_t*>(held_indices() + i) = 1;
   }
+}
+
+void MemoryWriter::hold(uint64_t first, uint64_t count) {
+  memcpy(held_.data() + held_count_ * kPage, page(first), count * kPage);
+  for (uint64_t i = 0; i < count; ++i) held_indices()[held_count_++] = first + i;
+}
+
+Status MemoryWriter::write_held() {
+  const uint64_t* indices = held_indices();
+  for (uint64_t at = 0; at < held_count_;) {
+    uint64_t run = 1;
+    while (at + run < held_count_ && run < kPagesAtOnce && indices[at + run] == indices[at] + run) ++run;
+    Status status = update_from(held_.data() + at * kPage, indices[at], run);
+    if (!status.is_ok()) return status;
+    at += run;
+  }
+  held_count_ = 0;
   return Status::ok();
 }
 
 Status MemoryWriter::finish(volley_snapshot_header* header) {
-  const uint64_t bytes = memory_.size();
+  const uint64_t bytes = memory_->size();
   volley_snapshot_trailer trailer{.magic = VOLLEY_SNAPSHOT_TRAILER, .id = {}, .memory_bytes = bytes};
   memcpy(trailer.id, header->id, sizeof(trailer.id));
   memset(copied, 0, kPage);

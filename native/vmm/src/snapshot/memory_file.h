@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 
 #include "abi/volley_snapshot.h"
 #include "base/status.h"
@@ -11,25 +12,43 @@ namespace volley {
 // Writes guest memory into a `memory` file, page by page.
 class MemoryWriter {
  public:
-  MemoryWriter(const GuestMemory& memory, int fd) : memory_(memory), fd_(fd) {}
+  MemoryWriter() = default;
+  MemoryWriter(const GuestMemory& memory, int fd) : memory_(&memory), fd_(fd) {}
 
-  // Into an empty file: every page that is not all zeros.
-  Status write_all_pages();
-  // Into a copy of a base whose pages have this checksum: every page that differs.
-  Status write_changed_pages(uint64_t base_checksum);
+  // The file is a copy of a base whose pages have this checksum: from the start, update() alone is right.
+  void continue_from(uint64_t base_checksum) { checksum_ = base_checksum; }
+  // [first, first + count), of which the file has nothing yet: pages that are not all zeros. At most kPagesAtOnce.
+  Status write(uint64_t first, uint64_t count);
+  // The same where the file may have something: pages that differ from it.
+  Status update(uint64_t first, uint64_t count);
+
+  // Pages may be held in `room`, kHeldBytes for each. The memory for the first `likely` of them is made now.
+  static constexpr uint64_t kHeldBytes = VOLLEY_SNAPSHOT_PAGE + sizeof(uint64_t);
+  void reserve(std::span<uint8_t> room, uint64_t likely);
+  // Copies pages now, for an update() by write_held(). There is room for them.
+  void hold(uint64_t first, uint64_t count);
+  Status write_held();
+
   // Finds out where there is data and writes the trailer. Fills in what the header says of memory.
   Status finish(volley_snapshot_header* header);
 
   uint64_t pages_written() const { return pages_; }
 
+  static constexpr uint64_t kPagesAtOnce = 64;
+
  private:
   Status write_run(uint64_t first, uint64_t count);
-  Status rewrite_run(uint64_t first, uint64_t count);
-  uint64_t page_count() const { return memory_.size() / VOLLEY_SNAPSHOT_PAGE; }
-  const uint8_t* page(uint64_t index) const { return memory_.host_base() + index * VOLLEY_SNAPSHOT_PAGE; }
+  Status update_from(const uint8_t* pages, uint64_t first, uint64_t count);
+  const uint8_t* page(uint64_t index) const { return memory_->host_base() + index * VOLLEY_SNAPSHOT_PAGE; }
+  uint64_t* held_indices() const {
+    return reinterpret_cast<uint64_t*>(held_.data() + most_held_ * VOLLEY_SNAPSHOT_PAGE);
+  }
 
-  const GuestMemory& memory_;
-  int fd_;
+  const GuestMemory* memory_ = nullptr;
+  int fd_ = -1;
+  std::span<uint8_t> held_;  // pages, then the index of each
+  uint64_t most_held_ = 0;
+  uint64_t held_count_ = 0;
   uint64_t pages_ = 0;
   uint64_t checksum_ = 0;
 };

@@ -26,7 +26,9 @@ uint32_t header_checksum(const volley_snapshot_header& header) {
 
 Status StateWriter::add(uint32_t type, uint32_t index, std::span<const uint8_t> bytes) {
   if (header_.section_count == VOLLEY_SNAPSHOT_MAX_SECTIONS) return Status::error("a snapshot has too many sections");
-  if (Status status = write_all(fd_, end_, bytes, "state"); !status.is_ok()) return status;
+  const uint64_t taken = end_ - VOLLEY_SNAPSHOT_HEADER_BYTES;
+  if (bytes.size() > room_.size() - taken) return Status::error("a snapshot's state is too large");
+  memcpy(room_.data() + taken, bytes.data(), bytes.size());
   header_.sections[header_.section_count++] = {.type = type,
                                                .index = index,
                                                .offset = end_,
@@ -37,6 +39,8 @@ Status StateWriter::add(uint32_t type, uint32_t index, std::span<const uint8_t> 
 }
 
 Status StateWriter::finish() {
+  const std::span<const uint8_t> sections = room_.first(end_ - VOLLEY_SNAPSHOT_HEADER_BYTES);
+  if (Status status = write_all(fd_, VOLLEY_SNAPSHOT_HEADER_BYTES, sections, "state"); !status.is_ok()) return status;
   header_.magic = VOLLEY_SNAPSHOT_MAGIC;
   header_.version = VOLLEY_SNAPSHOT_VERSION;
   header_.state_bytes = end_;

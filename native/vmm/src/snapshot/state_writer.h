@@ -8,11 +8,12 @@
 
 namespace volley {
 
-// Writes a `state` file: sections one behind the other as they come, the header last, so that a file whose writer died
-// is no snapshot.
+// Writes a `state` file: sections one behind the other, the header last, so that a file whose writer died is no
+// snapshot.
 class StateWriter {
  public:
-  explicit StateWriter(int fd) : fd_(fd) {}
+  // Keeps the sections in `room` until finish(), so that who adds them does not wait for the file.
+  StateWriter(int fd, std::span<uint8_t> room) : fd_(fd), room_(room) {}
 
   volley_snapshot_header& header() { return header_; }
   Status add(uint32_t type, uint32_t index, std::span<const uint8_t> bytes);
@@ -22,6 +23,7 @@ class StateWriter {
 
  private:
   int fd_;
+  std::span<uint8_t> room_;
   uint64_t end_ = VOLLEY_SNAPSHOT_HEADER_BYTES;
   volley_snapshot_header header_{};
 };

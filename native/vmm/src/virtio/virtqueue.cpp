@@ -198,12 +198,20 @@ void Virtqueue::undo_pop() {
   --in_flight_;
 }
 
+void Virtqueue::push(const Chain& chain, uint32_t written) {
+  if (memory_ != nullptr) {
+    for (const GuestBuffer& buffer : chain.writable()) memory_->wrote(buffer.data, buffer.length);
+  }
+  push(chain.head, written);
+}
+
 void Virtqueue::push(uint16_t head, uint32_t written) {
   if (broken_ || !is_ready() || in_flight_ == 0) return;
   const uint16_t slot = next_used_ & static_cast<uint16_t>(layout_.size - 1);
   uint8_t* entry = used_ + kRingEntries + slot * kUsedEntry;
   const uint32_t words[2] = {head, written};
   memcpy(entry, words, sizeof(words));
+  memory_->wrote(entry, sizeof(words));
   ++next_used_;
   --in_flight_;
 }
@@ -211,6 +219,7 @@ void Virtqueue::push(uint16_t head, uint32_t written) {
 bool Virtqueue::publish() {
   if (broken_ || !is_ready() || next_used_ == published_used_) return false;
   store16(used_ + kRingIndex, next_used_, __ATOMIC_RELEASE);
+  memory_->wrote(used_ + kRingIndex, sizeof(uint16_t));
   // The index must be out before the driver's wish is read: it writes its wish, then looks at the index.
   __atomic_thread_fence(__ATOMIC_SEQ_CST);
   const uint16_t fresh = static_cast<uint16_t>(next_used_ - published_used_);
@@ -225,15 +234,14 @@ void Virtqueue::disable_kicks() {
   // With event indexes there is nothing to do: the driver kicks only when it passes the index last written.
   if (broken_ || !is_ready() || event_index_) return;
   store16(used_ + kRingFlags, kNoKick, __ATOMIC_RELAXED);
+  memory_->wrote(used_ + kRingFlags, sizeof(uint16_t));
 }
 
 bool Virtqueue::enable_kicks() {
   if (broken_ || !is_ready()) return false;
-  if (event_index_) {
-    store16(used_ + kRingEntries + layout_.size * kUsedEntry, next_available_, __ATOMIC_RELAXED);
-  } else {
-    store16(used_ + kRingFlags, 0, __ATOMIC_RELAXED);
-  }
+  uint8_t* const wish = used_ + (event_index_ ? kRingEntries + layout_.size * kUsedEntry : kRingFlags);
+  store16(wish, event_index_ ? next_available_ : uint16_t{0}, __ATOMIC_RELAXED);
+  memory_->wrote(wish, sizeof(uint16_t));
   // As in publish(), the other way round.
   __atomic_thread_fence(__ATOMIC_SEQ_CST);
   return available_index() != next_available_;

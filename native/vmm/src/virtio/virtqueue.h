@@ -77,8 +77,12 @@ class Virtqueue {
   // Puts back the request popped last and not pushed yet, to be popped again. Several, popped last first.
   void undo_pop();
   // Gives a request back with `written` bytes in its writable part. Not seen by the driver before publish().
-  void push(const Chain& chain, uint32_t written) { push(chain.head, written); }
+  void push(const Chain& chain, uint32_t written);
+  // The same by the chain's head: who wrote into its buffers has told with wrote().
   void push(uint16_t head, uint32_t written);
+  void wrote(const iovec& part) const {
+    if (memory_ != nullptr) memory_->wrote(part.iov_base, part.iov_len);
+  }
   // Shows the driver what was pushed. True if it wants an interrupt for it. Devices use VirtioHost::publish().
   [[nodiscard]] bool publish();
 

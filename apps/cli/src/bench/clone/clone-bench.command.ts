@@ -1,14 +1,14 @@
 import type { Command } from 'commander';
-import { existsSync } from 'node:fs';
-import { cpus, tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { cpus } from 'node:os';
+import { resolve } from 'node:path';
 import { outputOf, type GlobalOptions } from '../../commands/context';
 import { memoryOption, wholeNumber } from '../../commands/option-types';
 import { kvmAccess } from '../../doctor/kvm-access';
 import { thisHost } from '../../doctor/host-view';
 import { CliError } from '../../errors';
-import { repositoryRoot } from '../../repository-root';
+import { canaryFiles } from '../canary-stage';
 import { surroundings } from '../surroundings';
+import { untilInterrupted } from '../until-interrupted';
 import { benchClone, type CloneParameters } from './clone.bench';
 
 interface CloneBenchOptions {
@@ -17,6 +17,7 @@ interface CloneBenchOptions {
   memory: number;
   touch: number;
   coldStarts: number;
+  cold?: string;
   shells: boolean;
 }
 
@@ -29,6 +30,7 @@ export function addCloneBenchCommand(bench: Command): void {
     .option('--memory <MiB>', 'of the guest', memoryOption, 64)
     .option('--touch <MiB>', 'what the template has touched', memoryOption, 32)
     .option('--cold-starts <n>', 'starts from a kernel, to compare with', wholeNumber(0, 10_000), 200)
+    .option('--cold <directory>', 'on a disk: also clone a template there that is not in the page cache')
     .option('--no-shells', 'make and jail each process as part of its clone')
     .action(async (options: CloneBenchOptions, command: Command) => {
       const data = resolve(command.optsWithGlobals<GlobalOptions>().data);
@@ -42,15 +44,13 @@ export function addCloneBenchCommand(bench: Command): void {
         touchMiB: options.touch,
         shells: options.shells,
         coldStarts: options.coldStarts,
+        coldDirectory: options.cold,
       };
-      const built = join(repositoryRoot(), 'native/build');
-      const files = {
-        vmm: join(built, 'vmm/volley-vmm'),
-        canary: join(built, 'guest/canary.bin'),
-        scratch: existsSync('/dev/shm') ? '/dev/shm' : tmpdir(),
-      };
+      const files = canaryFiles();
       const at = new Date().toISOString();
-      const result = await benchClone(parameters, files, (text) => out.note(text));
+      const result = await untilInterrupted((signal) =>
+        benchClone(parameters, files, signal, (text) => out.note(text)),
+      );
       out.document({ bench: 'clone', at, parameters, ...surroundings([], data), result });
       if (result.failed > 0) throw new CliError(`${result.failed} of ${options.count} clones did not run`);
     });

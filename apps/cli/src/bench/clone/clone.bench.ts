@@ -1,18 +1,10 @@
-import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { setTimeout as pause } from 'node:timers/promises';
-import {
-  createMicrovmDriver,
-  type LaunchSpec,
-  type MicrovmDriver,
-  type MicrovmProcess,
-  type MicrovmStats,
-  type Shell,
-  type ShellSpec,
-  type SnapshotReport,
-} from '#microvm';
+import { createMicrovmDriver, type MicrovmProcess, type MicrovmStats, type SnapshotReport } from '#microvm';
+import { CanaryStage, type CanaryFiles } from '../canary-stage';
 import { inFlight } from '../in-flight';
 import { distribution, type Distribution } from '../percentiles';
+import { measureColdClones, type ColdClones } from './cold-clones';
 
 export interface CloneParameters {
   count: number;
@@ -25,13 +17,8 @@ export interface CloneParameters {
   shells: boolean;
   /** Cold starts of the same guest, to compare with. */
   coldStarts: number;
-}
-
-export interface CloneBenchFiles {
-  vmm: string;
-  canary: string;
-  /** On tmpfs. */
-  scratch: string;
+  /** On a disk; undefined: clones of what is not in the page cache are not measured. */
+  coldDirectory: string | undefined;
 }
 
 export interface CloneResult {
@@ -46,6 +33,7 @@ export interface CloneResult {
   coldStart: Distribution | null;
   /** All clones alive at once: idle after they became ready, and of a template whose clones read all that it has touched. */
   memory: { idle: CloneMemory; reading: CloneMemory };
+  cold: ColdClones | null;
 }
 
 /** Sums over the VMM processes, guest memory included, MiB. */
@@ -57,8 +45,8 @@ export interface CloneMemory {
   privateKiBEach: number;
 }
 
+const COLD_CLONES = 20;
 const NS_PER_MS = 1e6;
-const WORD_MS = 120_000;
 
 const PHASES: readonly [name: string, from: keyof MicrovmStats, to: keyof MicrovmStats][] = [
   ['hand-over', 'launchedNs', 'enteredNs'],
@@ -70,38 +58,40 @@ const PHASES: readonly [name: string, from: keyof MicrovmStats, to: keyof Microv
   ['guest', 'runNs', 'bootedNs'],
 ];
 
-/** Makes a template of a canary, starts clones of it, and measures; leaves nothing behind. */
+/** Makes a template of a canary, starts clones of it, and measures; leaves nothing behind, also when `signal` aborts it (it rejects then). */
 export async function benchClone(
   parameters: CloneParameters,
-  files: CloneBenchFiles,
+  files: CanaryFiles,
+  signal: AbortSignal,
   progress: (text: string) => void,
 ): Promise<CloneResult> {
   const scratch = await mkdtemp(join(files.scratch, 'volley-bench-clone-'));
   const driver = createMicrovmDriver({ vmmPath: files.vmm });
-  const stage = new Stage(driver, files, scratch, parameters.memoryMiB);
+  const stage = new CanaryStage(driver, files, scratch, parameters.memoryMiB, signal);
   try {
     progress('making the template');
     const template = join(scratch, 'template');
     const report = await stage.makeTemplate(template, `touch=${parameters.touchMiB}`);
-    const coldStart = await measureColdStarts(stage, parameters);
+    const coldStart = await measureColdStarts(stage, parameters, signal);
     const failures: Record<string, number> = {};
     const readyMs: number[] = [];
     const clones: MicrovmProcess[] = [];
     const shells = parameters.shells ? await stage.shells(parameters.count) : [];
     progress(`starting ${parameters.count} clones`);
     const began = performance.now();
-    await inFlight(parameters.count, parameters.concurrency, new AbortController().signal, async (index) => {
+    await inFlight(parameters.count, parameters.concurrency, signal, async (index) => {
       try {
         const spec = await stage.spec({ restore: { directory: template } });
         const { process, ms } = await stage.time(spec, shells[index]);
         clones.push(process);
         readyMs.push(ms);
       } catch (error) {
-        const reason = (error as Error).message.replace(/\bclone-\d+\b/g, 'ID');
+        const reason = (error as Error).message.replace(/\bcanary-\d+\b/g, 'ID');
         failures[reason] = (failures[reason] ?? 0) + 1;
       }
     });
     const wallMs = performance.now() - began;
+    signal.throwIfAborted();
     progress('measuring their memory');
     const stats = clones.map((process) => process.stats());
     const phases: CloneResult['phases'] = { ready: distribution(readyMs) ?? null };
@@ -117,7 +107,8 @@ export async function benchClone(
       clonesPerSecond: Math.round((clones.length / wallMs) * 1_000),
       phases,
       coldStart,
-      memory: { idle: await memoryOf(clones), reading: await measureReading(stage, parameters, scratch) },
+      memory: { idle: await memoryOf(clones), reading: await measureReading(stage, parameters, scratch, signal) },
+      cold: await measureCold(stage, parameters, progress),
     };
   } finally {
     await stage.end();
@@ -126,11 +117,26 @@ export async function benchClone(
   }
 }
 
+async function measureCold(
+  stage: CanaryStage,
+  { coldDirectory, touchMiB }: CloneParameters,
+  progress: (text: string) => void,
+): Promise<ColdClones | null> {
+  if (coldDirectory === undefined) return null;
+  await stage.end();
+  progress('cloning what is not in the page cache');
+  return measureColdClones(stage, coldDirectory, touchMiB, COLD_CLONES);
+}
+
 /** Half of them count: the first ones find everything cold. */
-async function measureColdStarts(stage: Stage, { coldStarts, concurrency, shells }: CloneParameters) {
+async function measureColdStarts(
+  stage: CanaryStage,
+  { coldStarts, concurrency, shells }: CloneParameters,
+  signal: AbortSignal,
+) {
   const waiting = shells ? await stage.shells(coldStarts) : [];
   const times: number[] = [];
-  await inFlight(coldStarts, concurrency, new AbortController().signal, async (index) => {
+  await inFlight(coldStarts, concurrency, signal, async (index) => {
     const { process, ms } = await stage.time(await stage.spec({}), waiting[index]);
     times.push(ms);
     process.kill();
@@ -139,100 +145,22 @@ async function measureColdStarts(stage: Stage, { coldStarts, concurrency, shells
   return distribution(times.slice(Math.floor(coldStarts / 2))) ?? null;
 }
 
-async function measureReading(stage: Stage, parameters: CloneParameters, scratch: string): Promise<CloneMemory> {
+async function measureReading(
+  stage: CanaryStage,
+  parameters: CloneParameters,
+  scratch: string,
+  signal: AbortSignal,
+): Promise<CloneMemory> {
   await stage.end();
   const directory = join(scratch, 'reading');
   await stage.makeTemplate(directory, `touch=${parameters.touchMiB} recheck`);
   const clones: MicrovmProcess[] = [];
-  await inFlight(parameters.count, parameters.concurrency, new AbortController().signal, async () => {
+  await inFlight(parameters.count, parameters.concurrency, signal, async () => {
     const { process } = await stage.time(await stage.spec({ restore: { directory } }));
-    await says(process, 'MiB intact');
+    await stage.says(process, 'MiB intact');
     clones.push(process);
   });
   return memoryOf(clones);
-}
-
-class Stage {
-  readonly alive: MicrovmProcess[] = [];
-  #count = 0;
-
-  constructor(
-    private readonly driver: MicrovmDriver,
-    private readonly files: CloneBenchFiles,
-    private readonly scratch: string,
-    private readonly memoryMiB: number,
-  ) {}
-
-  async spec(changes: Partial<LaunchSpec>): Promise<LaunchSpec> {
-    const id = `clone-${++this.#count}`;
-    const directory = join(this.scratch, id);
-    await mkdir(directory);
-    return {
-      ...{
-        id,
-        directory,
-        bootProtocol: 'flat',
-        irqchip: 'split',
-        vcpus: 1,
-        memoryMiB: this.memoryMiB,
-        cmdline: 'quiet',
-      },
-      ...(changes.restore ? {} : { kernelPath: this.files.canary }),
-      ...changes,
-    };
-  }
-
-  async shells(count: number): Promise<Shell[]> {
-    const shells: Shell[] = [];
-    await inFlight(count, 2, new AbortController().signal, async (index) => {
-      shells[index] = await this.driver.prepare(shellSpec());
-    });
-    return shells;
-  }
-
-  /** Ends all that runs. */
-  async end(): Promise<void> {
-    const ending = this.alive.splice(0);
-    for (const process of ending) process.kill();
-    await Promise.all(ending.map(({ exited }) => exited));
-    for (const process of ending) process.release();
-  }
-
-  /** From the call to the guest's boot-timer write, both by CLOCK_MONOTONIC. */
-  async time(spec: LaunchSpec, shell?: Shell): Promise<{ process: MicrovmProcess; ms: number }> {
-    const called = process.hrtime.bigint();
-    const launched = await this.driver.launch(spec, shell);
-    this.alive.push(launched);
-    const ready = await launched.booted;
-    return { process: launched, ms: Number(ready - called) / NS_PER_MS };
-  }
-
-  async makeTemplate(directory: string, cmdline: string): Promise<SnapshotReport> {
-    const spec = await this.spec({ cmdline });
-    const original = await this.driver.launch(spec);
-    this.alive.push(original);
-    await original.booted;
-    await says(original, 'touched');
-    const report = await original.snapshot(directory);
-    original.kill();
-    await original.exited;
-    return report;
-  }
-}
-
-const shellSpec = (): ShellSpec => ({
-  barriers: ['capabilities', 'rlimits', 'seccomp'],
-  uid: process.getuid!(),
-  gid: process.getgid!(),
-  openFiles: 256,
-  fileBytes: Number.MAX_SAFE_INTEGER,
-});
-
-async function says(canary: MicrovmProcess, words: string): Promise<void> {
-  for (const end = performance.now() + WORD_MS; !canary.serial().text.includes(words);) {
-    if (performance.now() > end) throw new Error(`the canary did not say "${words}" in time`);
-    await pause(5);
-  }
 }
 
 async function memoryOf(clones: readonly MicrovmProcess[]): Promise<CloneMemory> {
