@@ -274,6 +274,8 @@ void print_held(uint64_t before_kib, uint64_t after_kib, const std::map<std::str
 }
 
 int run(const Options& options) {
+  // Nothing goes on when whoever asked is gone.
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
   // What the program starts itself is ours to wait for when it is gone.
   prctl(PR_SET_CHILD_SUBREAPER, 1);
   std::vector<Worker> workers(std::min(options.concurrency, options.count));
