@@ -1,12 +1,11 @@
 import { MICROVM_LIMITS, placementBackoff } from '#lifecycle';
 import {
-  ABANDONED_MS,
   chooseHost,
   explainNone,
   FairQueue,
   HostTable,
-  IN_FLIGHT_MS,
   offerHost,
+  offerTurn,
   seededNumbers,
   type Capacity,
   type Commitment,
@@ -270,14 +269,15 @@ export class Replay {
     const withdrawnAt = Math.min(claim.was.kind === 'withdrawn' ? claim.was.at : Infinity, claim.expiresAt ?? Infinity);
     // At one instant the end of its life comes first: it needs no answer of placement to be known.
     if (withdrawnAt <= claim.waitUntil) this.#happenings.push(withdrawnAt, { do: 'withdraw', pending });
-    this.#happenings.push(Math.min(claim.waitUntil, withdrawnAt + ABANDONED_MS), { do: 'giveUp', pending });
+    else this.#happenings.push(claim.waitUntil, { do: 'giveUp', pending });
   }
 
-  /** Nobody wants it any more. Placement is not told: it keeps its turn until it would be asked for again. */
+  /** Nobody wants it any more, of which placement is told. */
   #withdraw(pending: Pending): void {
     if (pending.over) return;
     pending.over = true;
     this.tally.count(pending.claim, 'unanswered');
+    if (this.#lines.remove(keyOf(pending.claim))) this.#offerTurn(pending.claim.demand.tenant);
   }
 
   /** Its time in the line is over. */
@@ -285,26 +285,26 @@ export class Replay {
     const { claim } = pending;
     if (this.#lines.get(keyOf(claim)) !== pending) return;
     this.#lines.remove(keyOf(claim));
-    if (claim.waitUntil > this.#now) return;
     // Its last decision: that there is no host even now, or one that only just became free.
     if (!this.#take(pending)) this.#refuse(pending, explainNone(this.#occasionOf(pending.demand)).filter);
+    this.#offerTurn(claim.demand.tenant);
+  }
+
+  #offerTurn(tenant: string): void {
+    offerTurn(
+      this.#lines,
+      tenant,
+      (demand) => this.#occasionOf(demand),
+      (pending) => void this.#take(pending),
+    );
   }
 
   /** Gives what waited a host, if there is one. */
   #take(pending: Pending): boolean {
     const hostId = this.#choose(this.#occasionOf(pending.demand));
     if (hostId === null) return false;
-    const host = this.#hosts.get(hostId)!;
-    if (pending.over) this.#keepFor(pending, host);
-    else this.#start(pending, host);
+    this.#start(pending, this.#hosts.get(hostId)!);
     return true;
-  }
-
-  /** The place is kept until placement no longer expects the start to come. */
-  #keepFor({ claim }: Pending, host: ReplayedHost): void {
-    this.#table.debit(host.hostId, claim.demand);
-    host.chosen(keyOf(claim), claim.demand, this.#now);
-    this.#happenings.push(this.#nextReport(host, this.#now + IN_FLIGHT_MS), { do: 'report', host });
   }
 
   #refuse(pending: Pending, reason: string): void {
