@@ -20,6 +20,9 @@ const INTERNAL: readonly Conversation[] = [
   { operation: protocol.reportFact, callers: ['host'], answerers: ['controller'] },
   { operation: protocol.syncTemplates, callers: ['host'], answerers: ['controller'] },
   { operation: protocol.templatesChanged, callers: ['controller'], answerers: ['host'] },
+  { operation: protocol.syncHostClass, callers: ['host'], answerers: ['controller'] },
+  { operation: protocol.hostClassChanged, callers: ['controller'], answerers: ['host'] },
+  { operation: protocol.reportGuardActs, callers: ['host'], answerers: ['controller'] },
   { operation: protocol.readBlob, callers: ['host'], answerers: ['images'] },
   { operation: protocol.createAtOwner, callers: ['controller'], answerers: ['controller'] },
   { operation: protocol.startAtOwner, callers: ['controller'], answerers: ['controller'] },
@@ -65,7 +68,7 @@ export const BROADCASTS: readonly Broadcast[] = [
     listeners: ['placement', 'gateway', 'operator', 'auditor'],
   },
   { subject: protocol.placementAnswers('*'), senders: ['placement'], listeners: ['controller'] },
-  { subject: protocol.placementAnswers('*'), senders: ['placement'], listeners: ['controller'] },
+  { subject: protocol.PLACEMENT_WITHDRAWALS, senders: ['controller'], listeners: ['placement'] },
   { subject: protocol.sessionToGuest(HOST, '*'), senders: ['gateway'], listeners: ['host'] },
   { subject: protocol.sessionToClient(HOST, '*'), senders: ['host'], listeners: ['gateway'] },
 ];

@@ -1,5 +1,6 @@
 import * as controllerOperations from './controller-operations';
 import * as groupOperations from './group-operations';
+import * as hostClassOperations from './host-class-operations';
 import * as hostOperations from './host-operations';
 import * as imageOperations from './image-operations';
 import type { Operation } from './operation';
@@ -28,6 +29,7 @@ export const OPERATOR_OPERATIONS: readonly Operation[] = [
 export const INTERNAL_OPERATIONS: readonly Operation[] = [
   ...operationsOf(controllerOperations),
   ...operationsOf(hostOperations),
+  ...operationsOf(hostClassOperations),
   ...operationsOf(sessions),
   ...operationsOf(viewOperations),
 ];

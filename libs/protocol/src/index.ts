@@ -10,6 +10,7 @@ export * from './group-operations';
 export * from './groups';
 export * from './host';
 export * from './host-classes';
+export * from './host-class-operations';
 export * from './host-operations';
 export * from './ids';
 export * from './images';

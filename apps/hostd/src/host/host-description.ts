@@ -29,7 +29,7 @@ export function describeHost(
   capacity: Capacity,
   probe: KvmProbe,
   images: string[],
-  labels: Record<string, string>,
+  { labels, hostClass }: Pick<AgentConfig, 'labels' | 'hostClass'>,
   places: Pick<HostDescription, 'jail' | 'network'>,
 ): HostDescription {
   const { slots, cpus: count, memoryMiB, reserveMiB, overcommit } = capacity;
@@ -53,6 +53,7 @@ export function describeHost(
     linux: linuxGuests(probe),
     ...(platformOf(probe) ? { snapshots: platformOf(probe) } : {}),
     ...places,
+    hostClass,
     labels,
   };
 }
