@@ -161,6 +161,11 @@ export class HostAgent {
     const templates = new TemplateStore({
       directory: join(config.hostDir, 'templates'),
       maxBytes: config.templateMib * 2 ** 20,
+      inUse: function* () {
+        for (const { phase, spec } of chronicle.state.incarnations.values()) {
+          if (phase !== 'ended' && spec.template !== undefined) yield parseTemplateReference(spec.template).template;
+        }
+      },
       log,
     });
     const suspensions = new SnapshotFolders({ directory: join(config.hostDir, 'suspended') });

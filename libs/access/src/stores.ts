@@ -56,5 +56,6 @@ export const STORES: readonly Store[] = [
   keyValue(protocol.IMAGE_BUCKET, 'images'),
   keyValue(protocol.IMAGE_JOB_BUCKET, 'images'),
   objects(protocol.BLOB_BUCKET, 'images'),
+  objects(protocol.TEMPLATE_CONTENT_BUCKET, 'images'),
   objects(protocol.UPLOAD_BUCKET, 'gateway', 'images'),
 ];

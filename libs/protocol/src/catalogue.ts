@@ -6,6 +6,7 @@ import * as imageOperations from './image-operations';
 import type { Operation } from './operation';
 import * as operatorOperations from './operator-operations';
 import * as sessions from './session';
+import * as templateContent from './template-content';
 import * as templateOperations from './template-operations';
 import * as viewOperations from './view-operations';
 import * as whatIfOperations from './what-if';
@@ -31,5 +32,6 @@ export const INTERNAL_OPERATIONS: readonly Operation[] = [
   ...operationsOf(hostOperations),
   ...operationsOf(hostClassOperations),
   ...operationsOf(sessions),
+  ...operationsOf(templateContent),
   ...operationsOf(viewOperations),
 ];

@@ -28,6 +28,7 @@ export * from './session';
 export * from './session-message';
 export * from './snapshot-platform';
 export * from './subjects';
+export * from './template-content';
 export * from './template-operations';
 export * from './templates';
 export * from './tenants';

@@ -21,6 +21,7 @@ function record(change: Partial<TemplateRecord> = {}): TemplateRecord {
     ...{ image: 'canary', vcpus: 1, memoryMiB: 32 },
     devices: { network: false, vsock: true, balloon: false, rng: false, disks: 0 },
     ...{ platform: null, digest: null, bytes: null, pauseMs: null, hosts: ['host-a'], pool: null },
+    ...{ stored: false, storeProblem: null },
     ...{ createdAt: T0, updatedAt: T0, spec },
     ...change,
   };

@@ -3,7 +3,7 @@ import { cpus, hostname, release } from 'node:os';
 import { join } from 'node:path';
 import { parseMeminfo } from '#density';
 import type { Capacity } from '#scheduling';
-import type { KvmProbe } from '#microvm';
+import { SNAPSHOT_FORMAT, type KvmProbe } from '#microvm';
 import type { HostDescription, SnapshotPlatform } from '#protocol';
 import { bootId } from '../recovery/vmm-search';
 import { defaultReserveMiB, defaultSlots, openFilesLimit, type AgentConfig } from './agent-config';
@@ -61,7 +61,7 @@ export function describeHost(
 /** What snapshots that are taken here depend on; undefined: nothing runs here. */
 export function platformOf({ available, kind, cpu }: KvmProbe): SnapshotPlatform | undefined {
   if (!available || kind === undefined) return undefined;
-  return { kvm: kind, ...(cpu ? { cpu } : {}) };
+  return { format: SNAPSHOT_FORMAT, kvm: kind, ...(cpu ? { cpu } : {}) };
 }
 
 /** Stock kernels need a KVM that runs guest supervisor code as it is. */
