@@ -83,5 +83,8 @@ export async function measureAgainst(
       ...{ bench: 'start', at, parameters, ...machine, versions: { ...(versions as object), ...others } },
       ...{ caution: CAUTIONS[where] ?? null, result },
     });
-  } else out.raw([againstReport(parameters, result), CAUTIONS[where]].filter((text) => text !== undefined).join('\n'));
+  } else {
+    out.raw(againstReport(parameters, result));
+    if (CAUTIONS[where] !== undefined) out.raw(`\n${CAUTIONS[where]}\n`);
+  }
 }

@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { existsSync } from 'node:fs';
+import { existsSync, writeFileSync } from 'node:fs';
 import { cpus, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { outputOf, type GlobalOptions } from '../../commands/context';
@@ -8,7 +8,9 @@ import { kvmAccess } from '../../doctor/kvm-access';
 import { thisHost } from '../../doctor/host-view';
 import { CliError } from '../../errors';
 import { repositoryRoot } from '../../repository-root';
+import { svgOf } from '../plot/svg-plot';
 import { surroundings } from '../surroundings';
+import { clonePlots } from './clone-plots';
 import { benchClone, type CloneParameters } from './clone.bench';
 
 interface CloneBenchOptions {
@@ -18,6 +20,7 @@ interface CloneBenchOptions {
   touch: number;
   coldStarts: number;
   shells: boolean;
+  plot?: string;
 }
 
 export function addCloneBenchCommand(bench: Command): void {
@@ -30,6 +33,7 @@ export function addCloneBenchCommand(bench: Command): void {
     .option('--touch <MiB>', 'what the template has touched', memoryOption, 32)
     .option('--cold-starts <n>', 'starts from a kernel, to compare with', wholeNumber(0, 10_000), 200)
     .option('--no-shells', 'make and jail each process as part of its clone')
+    .option('--plot <file>', 'draw latency over the number of clones, as SVG')
     .action(async (options: CloneBenchOptions, command: Command) => {
       const data = resolve(command.optsWithGlobals<GlobalOptions>().data);
       const out = outputOf(command);
@@ -51,6 +55,7 @@ export function addCloneBenchCommand(bench: Command): void {
       };
       const at = new Date().toISOString();
       const result = await benchClone(parameters, files, (text) => out.note(text));
+      if (options.plot !== undefined) writeFileSync(options.plot, svgOf(clonePlots(result)));
       out.document({ bench: 'clone', at, parameters, ...surroundings([], data), result });
       if (result.failed > 0) throw new CliError(`${result.failed} of ${options.count} clones did not run`);
     });
