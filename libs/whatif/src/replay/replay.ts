@@ -29,6 +29,8 @@ export interface ReplayOptions {
   /** What a host of this description may promise. */
   capacityOf: (description: HostDescription) => Capacity;
   endings: Endings;
+  /** With one refusal more it ends where it is: whoever asks only whether so many suffice need not see the rest. */
+  mostRefused?: number | undefined;
   /** Derives limits of hosts as time goes by, in place of those of `capacityOf`. */
   limits?: Limits | undefined;
   /** Decides who may join a host in place of commitments and limits. */
@@ -140,10 +142,12 @@ export class Replay {
   run(): Tally {
     this.#begin();
     const { to } = this.load;
+    const { mostRefused = Infinity } = this.options;
     for (let next = this.#happenings.pop(); next && next.at < to; next = this.#happenings.pop()) {
       this.#now = next.at;
       this.#events++;
       this.#happen(next.item);
+      if (this.tally.all.refused > mostRefused) return this.tally;
     }
     this.#now = to;
     for (const key of [...this.#held.keys()]) this.#leave(key, to);
@@ -174,7 +178,7 @@ export class Replay {
         this.#settle(claim, this.#hosts.get(claim.was.hostId)!, claim.was.at, true);
       } else homeless.push(claim);
     }
-    for (const host of this.#hosts.values()) this.#table.set(host.report(this.#now));
+    for (const host of this.#hosts.values()) this.#table.set(host.report());
     // They waited then, or their host is not part of this fleet.
     for (const claim of homeless) this.#ask(claim);
   }
@@ -212,7 +216,7 @@ export class Replay {
   /** Nobody chooses: it goes on where its memory is. */
   #resume(claim: Claim): void {
     const host = this.#hosts.get(this.#memories.get(claim.microvmId) ?? '');
-    const admitted = host?.state !== null && host?.admit(keyOf(claim), claim.demand).admitted;
+    const admitted = host?.state !== null && host?.admit(keyOf(claim), claim.demand, false).admitted;
     // Refused, it stays suspended and may be asked again.
     if (!host || !admitted) return this.tally.refused(claim, 'host');
     this.#willReport(host);
@@ -244,8 +248,7 @@ export class Replay {
     const { demand } = claim;
     const key = keyOf(claim);
     this.#table.debit(host.hostId, demand);
-    host.chosen(key, demand, this.#now);
-    const { admitted } = host.admit(key, demand);
+    const { admitted } = host.admit(key, demand, true);
     this.#willReport(host);
     if (admitted) {
       pending.over = true;
@@ -328,7 +331,7 @@ export class Replay {
   }
 
   #endOf(claim: Claim, at: number): number {
-    return this.options.endings.endOf(claim, at, numbersOf(claim, this.options.seed));
+    return this.options.endings.endOf(claim, at, () => numbersOf(claim, this.options.seed)());
   }
 
   #barred(claim: Claim): string[] {
@@ -380,7 +383,7 @@ export class Replay {
   }
 
   #renew(host: ReplayedHost): void {
-    this.#table.set(host.report(this.#now));
+    this.#table.set(host.report());
     offerHost(
       this.#lines,
       host.hostId,
