@@ -36,6 +36,13 @@ describeWithKvm('templates on a real fleet', () => {
     );
     return template(id);
   };
+  const isStored = async (id: string): Promise<void> => {
+    await until('the object store has it', async () => (await template(id)).stored, 60_000).catch(
+      async (error: unknown) => {
+        throw new Error(`${String(error)}; it is ${JSON.stringify(await template(id))}\n${fleet.logs()}`);
+      },
+    );
+  };
   const clone = async (of: string, more: Partial<MicrovmSpecInput> = {}): Promise<Microvm> => {
     const { status, body } = await fleet.rest<Microvm>('POST', '/v1/microvms?wait=running&timeout=20s', {
       template: of,
@@ -180,7 +187,7 @@ describeWithKvm('templates on a real fleet', () => {
       await until('it has touched its memory', async () => (await log(source.id)).includes('touched'));
       const { id } = await templateOf(source.id, { name: 'far' });
       await becomes(id, 'ready');
-      await until('the object store has it', async () => (await template(id)).stored, 60_000);
+      await isStored(id);
       await second.hold();
       await fleet.hostIs(hostId, 'unreachable');
 
@@ -220,7 +227,7 @@ describeWithKvm('templates on a real fleet', () => {
     const source = await fleet.running({ memoryMiB: 16 });
     const { id } = await templateOf(source.id);
     await becomes(id, 'ready');
-    await until('the object store has it', async () => (await template(id)).stored);
+    await isStored(id);
     const running = await clone(id);
     const memory = hostFolder('templates', id, 'memory');
     const content = readFileSync(memory);

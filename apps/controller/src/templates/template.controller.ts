@@ -14,7 +14,6 @@ import {
   setPool,
   sortableId,
   syncTemplates,
-  templatesChanged,
   timeOfId,
   wantedDevices,
   type Operation,
@@ -24,6 +23,7 @@ import {
 import { MicrovmHistories } from '../histories/microvm-histories';
 import { askedBy } from '../operator/asked-by';
 import { unknownMicrovm } from '../operator/unknown-microvm';
+import { tellHosts } from './tell-hosts';
 import { TemplateRecords, viewTemplate } from './template-records';
 import { Tenants } from '../tenants/tenants';
 import { heardFrom, isUnwanted, poolsExcess, storedBy, templatesExcess } from './template-rules';
@@ -158,10 +158,7 @@ export class TemplateController {
   /** Changes a template and lets the hosts that hold it know. */
   async #change(id: string, change: (now: TemplateRecord) => TemplateRecord | undefined) {
     const changed = await this.records.update(id, (now) => now && change(now));
-    for (const hostId of changed?.hosts ?? []) {
-      // One that is away asks when it is back.
-      this.bus.call(templatesChanged, {}, { values: { hostId } }).catch(() => undefined);
-    }
+    tellHosts(this.bus, changed);
     return changed;
   }
 

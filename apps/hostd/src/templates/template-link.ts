@@ -62,11 +62,11 @@ export class TemplateLink implements OnApplicationBootstrap, OnApplicationShutdo
     this.#soon();
   }
 
-  async onApplicationShutdown(): Promise<void> {
+  onApplicationShutdown(): void {
     this.#stopped = true;
     clearTimeout(this.#timer);
     clearInterval(this.#adjustments);
-    await this.#publisher.stop();
+    this.#publisher.stop();
   }
 
   @Handles(templatesChanged)

@@ -47,9 +47,8 @@ export class TemplatePublisher {
   }
 
   /** Breaks off; what was sent stays for a while, for the next time. */
-  async stop(): Promise<void> {
+  stop(): void {
     this.#stopping.abort();
-    await this.#publishing;
   }
 
   async #work(): Promise<void> {

@@ -112,7 +112,7 @@ describeWithNats('templates on their way from host to host', () => {
     });
     publisher.want(ids);
     await all;
-    await publisher.stop();
+    publisher.stop();
     return outcomes;
   }
 
