@@ -1,10 +1,11 @@
 import { readFileSync } from 'node:fs';
 import type { Command } from 'commander';
-import type { FleetDensity, Host, HostClass, HostClassSettings } from '#protocol';
+import type { FleetDensity, Host, HostClass } from '#protocol';
 import { CliError } from '../errors';
 import { ExitCode } from '../exit-code';
 import { table } from '../output/table';
 import { contextOf } from './context';
+import { toldPolicy } from './told-policy';
 
 type ClassView = HostClass & { hosts: { id: string; state: string; by: string; goesByIt: boolean }[] };
 
@@ -125,18 +126,6 @@ export function settingsOf(options: SetOptions): unknown {
     policy: { kind: 'fixedRatio', cpu, memory },
     ...(guaranteedCpu === undefined ? {} : { guaranteed: { cpu: guaranteedCpu, memory: guaranteedMemory } }),
   };
-}
-
-/** A policy in a few words. */
-function toldPolicy(policy: HostClassSettings['policy']): string {
-  switch (policy.kind) {
-    case 'fixedRatio':
-      return `fixed: cpu ${policy.cpu}x, memory ${policy.memory}x`;
-    case 'predictedPeak':
-      return `predicted peak of ${policy.windows} x ${policy.windowSeconds} s: ${policy.sigmas} sigma, p${policy.percentile}`;
-    case 'complianceGoal':
-      return `goal: ${policy.timePercent} % of vCPU time waits < ${policy.waitPercent} %`;
-  }
 }
 
 function toldRatio(hosts: FleetDensity['hosts'], id: string): string | null {

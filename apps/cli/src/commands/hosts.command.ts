@@ -3,6 +3,7 @@ import type { Host } from '#protocol';
 import { age, mebibytes } from '../output/quantities';
 import { table } from '../output/table';
 import { contextOf } from './context';
+import { toldPolicy } from './told-policy';
 import { hostHistoryTable, type HostHistory } from './host-history';
 
 export function addHostsCommand(program: Command): void {
@@ -27,7 +28,9 @@ export function addHostsCommand(program: Command): void {
             { title: 'SLOTS', value: ({ description }) => description.slots, align: 'right' },
             {
               title: 'OVERCOMMIT',
-              value: ({ description: { overcommit } }) => `cpu ${overcommit.cpu}x, memory ${overcommit.memory}x`,
+              // Of its class, or its own where the class is not on record.
+              value: ({ policy, description: { overcommit } }) =>
+                toldPolicy(policy?.settings?.policy ?? { kind: 'fixedRatio', ...overcommit }),
             },
             { title: 'CLASS', value: ({ hostClass }) => hostClass.name },
             { title: 'KERNEL', value: ({ description }) => description.kernel },
