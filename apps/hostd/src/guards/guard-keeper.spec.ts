@@ -128,6 +128,21 @@ describe('what vCPUs waited', () => {
     measure('a', 1, 9);
     expect(watch.guaranteedWait()).toBeNull();
     measure('a', 401, 9);
+    expect(watch.guaranteedWait()).toBeCloseTo((100 * 9) / 410);
+  });
+
+  it('is that of ten seconds together: a moment of waiting does not stand for all of them', () => {
+    const { clock, watch, measure } = watchOf();
+    measure('a', 0, 0);
+    for (let i = 1; i <= 9; i++) {
+      clock.ms = i * 1_000;
+      measure('a', i * 100, i === 9 ? 100 : 0);
+    }
+    expect(watch.guaranteedWait()).toBeCloseTo(10);
+    for (let i = 10; i <= 19; i++) {
+      clock.ms = i * 1_000;
+      measure('a', i * 100, 100);
+    }
     expect(watch.guaranteedWait()).toBe(0);
   });
 
