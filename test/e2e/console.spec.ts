@@ -102,6 +102,43 @@ describeWithChromium('the console page', () => {
     expect(fleet.microvm(id!).state).toBe('running');
   }, 60_000);
 
+  it('shows where all memory of a host is, what it promises, and what its guards did', async () => {
+    fleet.seed(3, () => ({ image: 'canary', memoryMiB: 32 }));
+    fleet.guardsAct('host-1');
+    await signIn(page, url, TOKEN);
+    await page.getByRole('link', { name: 'Density of host-1' }).click();
+    await page.getByRole('heading', { level: 1, name: 'host-1' }).waitFor();
+    const parts = page.locator('tr[data-part]');
+    await parts.first().waitFor();
+    const kib = await parts.evaluateAll((rows) => rows.map((row) => Number(row.getAttribute('data-kib'))));
+    // The last one says what they sum to, which is all that the host has.
+    expect(kib.slice(0, -1).reduce((sum, one) => sum + one, 0)).toBe(131_072 * 1_024);
+    expect(kib.at(-1)).toBe(131_072 * 1_024);
+    for (const part of [
+      'Guest resident',
+      'Guest shared',
+      'VMM overhead',
+      'Page tables',
+      'Kernel',
+      'Page cache',
+      'Free',
+    ])
+      await page.locator('tr[data-part]', { hasText: part }).first().waitFor();
+    await page.getByText('137 more of this shape fit').waitFor();
+    await page.getByText('bound by memory that is available').waitFor();
+    await page.getByText('in 2 h 5 min').waitFor();
+    const gate = page.locator('[data-gate="bestEffort"]');
+    expect(await gate.textContent()).toBe('admission shut');
+    await page.locator('.reason', { hasText: 'is below 12 %' }).waitFor();
+    await page.locator('[data-chart="Memory"][data-points="50"]').waitFor();
+    // What is not known is no line.
+    expect((await page.locator('[data-chart="Memory"] path').first().getAttribute('d'))!.match(/M/g)).toHaveLength(2);
+    await page.locator('.host-story td', { hasText: 'admission of bestEffort shuts' }).waitFor();
+    await page.locator('.host-story td', { hasText: 'evict 01jd0000000000000000000000' }).waitFor();
+    await page.goBack();
+    await page.locator('tr[data-host="host-1"]').waitFor();
+  }, 60_000);
+
   it('cordons and uncordons a host', async () => {
     await signIn(page, url, TOKEN);
     const host = page.locator('tr[data-host="host-2"]');

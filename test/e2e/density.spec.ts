@@ -170,4 +170,34 @@ describeWithKvm('the parts of a host, with a hundred canaries and more', () => {
       expect(min <= mean && mean <= max && p99 <= max && p99 >= mean).toBe(true);
     }
   });
+
+  it('goes by the policy of its class once it is put there, acknowledges it, and its history says so', async () => {
+    const { hostId, ratio } = await host();
+    expect(ratio!.hostClass).toBe('default');
+    const { stdout } = await fleet.volley('hostclass', 'set', 'narrow', '--cpu', '0.01', '--memory', '1');
+    expect(stdout).toContain('narrow: fixed: cpu 0.01x, memory 1x; 0 hosts');
+    await fleet.volley('hostclass', 'assign', hostId, 'narrow');
+    const goesByIt = async (): Promise<boolean> => {
+      const { body } = await fleet.rest<{ hosts: { goesByIt: boolean }[] }>('GET', '/v1/host-classes/narrow');
+      return body.hosts[0]!.goesByIt && (await host()).ratio?.hostClass === 'narrow';
+    };
+    await until('the host has acknowledged its class and reports it', goesByIt);
+    // What was admitted stays, and nothing more is.
+    expect(fleet.vmms()).toHaveLength(COUNT);
+    const refused = await fleet.rest<{ detail: string }>('POST', '/v1/microvms?wait=running', { image: 'canary' });
+    expect([refused.status, refused.body.detail]).toEqual([409, expect.stringContaining('0.01') as string]);
+    const { stdout: told } = await fleet.volley('hostclass', 'get', 'narrow');
+    expect(told).toContain('fixed: 0.01 of CPU and 1 of memory');
+    await fleet.volley('hostclass', 'assign', hostId);
+    await until('it goes by its own settings again', async () => (await host()).ratio?.hostClass === 'default');
+    await fleet.running({ memoryMiB: 16 });
+    const { body } = await fleet.rest<{ entries: { events: { type: string }[] }[] }>(
+      'GET',
+      `/v1/hosts/${hostId}/history`,
+    );
+    const types = body.entries.flatMap(({ events }) => events.map(({ type }) => type));
+    expect(types.filter((type) => ['classAssigned', 'policyApplied'].includes(type))).toEqual([
+      ...['classAssigned', 'policyApplied', 'classAssigned', 'policyApplied'],
+    ]);
+  });
 });

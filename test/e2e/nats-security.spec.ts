@@ -35,9 +35,11 @@ const MAY_PUBLISH = [
   'samples',
   'sessions.x.client',
   'templates',
+  'class',
+  'guards',
 ].map(OWN);
 const MAY_HEAR = [
-  ...['command', 'log', 'measure', 'session', 'tune', 'sessions.x.guest', 'templatesChanged'].map(OWN),
+  ...['command', 'log', 'measure', 'session', 'tune', 'sessions.x.guest', 'templatesChanged', 'classChanged'].map(OWN),
   `_INBOX.host-${CAPTURED}.x`,
 ];
 

@@ -116,6 +116,20 @@ describeWithNats('placement, with scripted hosts', () => {
     expect(started(id)).toEqual([]);
   });
 
+  it('gives up the turn of what was deleted while it waited, and keeps no place for it', async () => {
+    await Promise.all([room(a, 0), room(b, 0)]);
+    const id = await create({ waitSeconds: 60 });
+    await waits(id);
+    // It waits less long than a place is kept for whom nobody wants.
+    const next = await create({ waitSeconds: 4 });
+    await waits(next);
+    await bus.call(deleteMicrovm, { id });
+    await reaches(id, 'deleted');
+    a.slots += 1;
+    await runs(next);
+    expect(started(id)).toEqual([]);
+  });
+
   it('goes on waiting when placement or the controller dies, and is placed once', async () => {
     await Promise.all([room(a, 0), room(b, 0)]);
     const ids = await Promise.all([create({ waitSeconds: 120 }), create({ waitSeconds: 120 })]);

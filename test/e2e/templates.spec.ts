@@ -1,6 +1,14 @@
-import { existsSync, readdirSync, readFileSync, statSync, writeFileSync, chmodSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync, chmodSync } from 'node:fs';
 import { join } from 'node:path';
-import type { HistoryEntry, Microvm, MicrovmSpecInput, Template } from '#protocol';
+import { scanVmms } from '#chaos';
+import { ObjectBucket } from '#images';
+import {
+  TEMPLATE_CONTENT_BUCKET,
+  type HistoryEntry,
+  type Microvm,
+  type MicrovmSpecInput,
+  type Template,
+} from '#protocol';
 import { Fleet, until } from '../support/fleet';
 import { describeWithKvm } from '../support/kvm';
 
@@ -27,6 +35,13 @@ describeWithKvm('templates on a real fleet', () => {
       },
     );
     return template(id);
+  };
+  const isStored = async (id: string): Promise<void> => {
+    await until('the object store has it', async () => (await template(id)).stored, 60_000).catch(
+      async (error: unknown) => {
+        throw new Error(`${String(error)}; it is ${JSON.stringify(await template(id))}\n${fleet.logs()}`);
+      },
+    );
   };
   const clone = async (of: string, more: Partial<MicrovmSpecInput> = {}): Promise<Microvm> => {
     const { status, body } = await fleet.rest<Microvm>('POST', '/v1/microvms?wait=running&timeout=60s', {
@@ -161,22 +176,68 @@ describeWithKvm('templates on a real fleet', () => {
     await fleet.rest('DELETE', `/v1/templates/${id}`);
   });
 
-  it('a damaged template fails the clone that needs it, with the reason, and nothing else', async () => {
+  it('a clone runs on another host while the one that made its template is down; with the template, all copies go', async () => {
+    const second = await fleet.secondHost({ VOLLEY_LABELS: 'place=second' });
+    const { hostId, hostDir, runDir } = second.place;
+    try {
+      const source = await fleet.running({
+        ...{ memoryMiB: 64, cmdline: 'touch=32' },
+        placement: { hostLabels: { place: 'second' } },
+      });
+      await until('it has touched its memory', async () => (await log(source.id)).includes('touched'));
+      const { id } = await templateOf(source.id, { name: 'far' });
+      await becomes(id, 'ready');
+      await isStored(id);
+      await second.hold();
+      await fleet.hostIs(hostId, 'unreachable');
+
+      const far = await clone('far');
+      expect(far.hostId).not.toBe(hostId);
+      await until('it knows that it is another', async () => /generation [0-9a-f]{32}/.test(await log(far.id)));
+      for (const file of ['memory', 'state']) {
+        const [made, fetched] = [join(hostDir, 'templates', id, file), hostFolder('templates', id, file)];
+        expect(readFileSync(fetched).equals(readFileSync(made))).toBe(true);
+        expect(statSync(fetched).blocks).toBeLessThanOrEqual(statSync(made).blocks + 8);
+      }
+      expect((await fleet.volley('explain', far.id)).stdout).toContain('fetches its template');
+      await until('it is known where it is', async () => (await template(id)).hosts.length === 2);
+
+      expect((await fleet.rest('DELETE', `/v1/templates/${id}`)).status).toBe(200);
+      await until('the copy is gone', () => Promise.resolve(!existsSync(hostFolder('templates', id))));
+      const nats = await fleet.nats();
+      try {
+        const store = await ObjectBucket.open(nats, TEMPLATE_CONTENT_BUCKET);
+        await until('the object store has it no more', async () => (await store.stat(id)) === undefined);
+      } finally {
+        await nats.close();
+      }
+      second.start();
+      await fleet.hostIs(hostId, 'ready');
+      await until('its maker has it no more', () => Promise.resolve(!existsSync(join(hostDir, 'templates', id))));
+      expect((await fleet.get(far.id)).state).toBe('running');
+      await remove(source.id);
+      expect(scanVmms(runDir)).toEqual([]);
+    } finally {
+      await second.hold();
+      rmSync(runDir, { recursive: true, force: true });
+    }
+  });
+
+  it('a damaged template is fetched anew for the clone that needs it, and what runs goes on', async () => {
     const source = await fleet.running({ memoryMiB: 16 });
     const { id } = await templateOf(source.id);
     await becomes(id, 'ready');
+    await isStored(id);
     const running = await clone(id);
     const memory = hostFolder('templates', id, 'memory');
     const content = readFileSync(memory);
     chmodSync(memory, 0o600);
     content.writeUInt8(content.readUInt8(4_096) ^ 0xff, 4_096);
     writeFileSync(memory, content);
-    const { body: failed } = await fleet.rest<{ microvm: Microvm }>('POST', '/v1/microvms?wait=running&timeout=60s', {
-      template: id,
-    });
-    expect(failed.microvm).toMatchObject({ state: 'failed', reason: expect.stringContaining('is damaged') as string });
-    const lost = await becomes(id, 'failed');
-    expect(lost.reason).toBe('no host holds it any more');
+    await clone(id);
+    expect(readFileSync(memory)).not.toEqual(content);
+    expect(existsSync(hostFolder('templates', id, 'fetched'))).toBe(true);
+    expect((await template(id)).state).toBe('ready');
     expect(await fleet.get(source.id)).toMatchObject({ state: 'running', pid: source.pid });
     expect((await fleet.get(running.id)).state).toBe('running');
     await fleet.rest('DELETE', `/v1/templates/${id}`);

@@ -6,8 +6,8 @@ import { promisify } from 'node:util';
 import type { NatsConnection } from 'nats';
 import { nameOf, type Party } from '#access';
 import { connectNats } from '#bus';
-import { scanVmms, type FoundVmm } from '#chaos';
-import type { Microvm, MicrovmSpecInput, MicrovmStateName } from '#protocol';
+import { environmentOf, scanVmms, SecondHost, type FoundVmm } from '#chaos';
+import type { Host, HostStateName, Microvm, MicrovmSpecInput, MicrovmStateName } from '#protocol';
 
 const run = promisify(execFile);
 const ROOT = join(__dirname, '../..');
@@ -27,6 +27,8 @@ export type ProcessName =
   | 'volley-gateway';
 
 interface Settings {
+  hostId: string;
+  runDir: string;
   natsPort: number;
   cluster?: { ports: number[] };
 }
@@ -175,6 +177,36 @@ export class Fleet {
       },
     );
     return last!;
+  }
+
+  /** A second host on this machine, with more settings of its own. `hold` it before the fleet goes down. */
+  async secondHost(env: Record<string, string> = {}): Promise<SecondHost> {
+    const { hostId, runDir, natsPort } = JSON.parse(readFileSync(join(this.data, 'settings.json'), 'utf8')) as Settings;
+    const second = { hostId: `${hostId}-second` };
+    await this.volley('keys', 'add', nameOf(second));
+    const host = new SecondHost({
+      program: join(ROOT, 'dist/apps/hostd/src/main.js'),
+      env: {
+        ...environmentOf(await this.pidOf('volley-hostd')),
+        VOLLEY_NATS_NKEY_FILE: join(this.data, 'keys', `${nameOf(second)}.nk`),
+        ...env,
+      },
+      folder: this.data,
+      place: { ...second, hostDir: join(this.data, 'second'), runDir: `${runDir}-second` },
+      natsPort,
+      mark: `${this.data}#volley-hostd-second`,
+    });
+    host.start();
+    await this.hostIs(second.hostId, 'ready');
+    return host;
+  }
+
+  async hostIs(hostId: string, state: HostStateName): Promise<void> {
+    const isSo = async (): Promise<boolean> =>
+      (await this.rest<{ items: Host[] }>('GET', '/v1/hosts')).body.items.some(
+        (host) => host.id === hostId && host.state === state,
+      );
+    await until(`host ${hostId} is ${state}`, isSo, 60_000);
   }
 
   /** VMM processes of this fleet, found by looking at the machine alone. */

@@ -14,6 +14,7 @@ import { GroupHistories } from './groups/group-histories';
 import { GroupMembers } from './groups/group-members';
 import { GroupReconciler } from './groups/group-reconciler';
 import { GroupController } from './groups/group.controller';
+import { HostClassKeeper } from './host-classes/host-class-keeper';
 import { HostHistories } from './histories/host-histories';
 import { MicrovmHistories } from './histories/microvm-histories';
 import { FactRecorder } from './hosts/fact-recorder';
@@ -64,6 +65,7 @@ export interface ControllerOptions {
     GroupMembers,
     GroupReconciler,
     HostLeases,
+    HostClassKeeper,
     HostRegistration,
     FactRecorder,
     Deadlines,

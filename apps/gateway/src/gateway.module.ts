@@ -13,7 +13,7 @@ import {
   type NamedView,
 } from '#fleet';
 import { ImageDirectory, UploadStore } from '#images';
-import { AliasKey, AuditLog, AuditReader, TenantDirectory, TokenDirectory } from '#tenancy';
+import { AliasKey, AuditLog, AuditReader, HostClassDirectory, TenantDirectory, TokenDirectory } from '#tenancy';
 import { AuditController } from './audit/audit.controller';
 import { AuditTrail } from './audit/audit-trail';
 import { ConsoleFiles } from './console/console-files';
@@ -26,6 +26,7 @@ import { FLEET } from './fleet/fleet';
 import { GroupsController } from './groups/groups.controller';
 import { HealthController } from './health/health.controller';
 import { Readiness } from './health/readiness';
+import { HostClassesController } from './host-classes/host-classes.controller';
 import { HostsController } from './hosts/hosts.controller';
 import { ImagesController, MAX_UPLOAD_BYTES } from './images/images.controller';
 import { GatewayMetrics } from './metrics/gateway-metrics';
@@ -71,25 +72,27 @@ export class GatewayModule {
     logger.info({ position: fleet.position, ms: Math.round(performance.now() - startedMs) }, 'the fleet is folded');
     const unreadable = (bucket: string) => (key: string, error: unknown) =>
       logger.error({ bucket, key, err: error }, 'an entry is none; it counts as absent');
-    const [microvms, hosts, images, uploads, tenants, tokens, aliases, auditLog, auditReader] = await Promise.all([
-      openMicrovmJournal(nats, ({ subject, sequence, error }) => skip(subject, sequence, error)),
-      openHostJournal(nats, ({ subject, sequence, error }) => skip(subject, sequence, error)),
-      ImageDirectory.open(nats, {
-        onUnreadable: (key, error) => logger.error({ key, err: error }, 'an entry among the images is none; skipped'),
-      }),
-      UploadStore.open(nats),
-      TenantDirectory.open(nats, unreadable('tenants')),
-      TokenDirectory.open(nats, unreadable('tokens')),
-      AliasKey.open(nats),
-      AuditLog.open(nats, {
-        service: 'gateway',
-        onDropped: (count, reason) => {
-          options.metrics.auditDropped.inc(count);
-          logger.error({ count, reason }, 'entries of the audit were given up');
-        },
-      }),
-      AuditReader.open(nats),
-    ]);
+    const [microvms, hosts, images, uploads, classes, tenants, tokens, aliases, auditLog, auditReader] =
+      await Promise.all([
+        openMicrovmJournal(nats, ({ subject, sequence, error }) => skip(subject, sequence, error)),
+        openHostJournal(nats, ({ subject, sequence, error }) => skip(subject, sequence, error)),
+        ImageDirectory.open(nats, {
+          onUnreadable: (key, error) => logger.error({ key, err: error }, 'an entry among the images is none; skipped'),
+        }),
+        UploadStore.open(nats),
+        HostClassDirectory.open(nats, unreadable('host classes')),
+        TenantDirectory.open(nats, unreadable('tenants')),
+        TokenDirectory.open(nats, unreadable('tokens')),
+        AliasKey.open(nats),
+        AuditLog.open(nats, {
+          service: 'gateway',
+          onDropped: (count, reason) => {
+            options.metrics.auditDropped.inc(count);
+            logger.error({ count, reason }, 'entries of the audit were given up');
+          },
+        }),
+        AuditReader.open(nats),
+      ]);
     const [past, retention] = await Promise.all([
       FleetPast.open(nats, ({ subject, sequence, error }) => skip(subject, sequence, error)),
       RetentionMark.open(nats),
@@ -103,6 +106,7 @@ export class GatewayModule {
         SessionsController,
         ImagesController,
         HostsController,
+        HostClassesController,
         PastController,
         ViewController,
         PlacementController,
@@ -128,6 +132,7 @@ export class GatewayModule {
         { provide: ImageDirectory, useValue: images },
         { provide: UploadStore, useValue: uploads },
         { provide: OperatorToken, useValue: options.token },
+        { provide: HostClassDirectory, useValue: classes },
         { provide: TenantDirectory, useValue: tenants },
         { provide: TokenDirectory, useValue: tokens },
         { provide: AliasKey, useValue: aliases },

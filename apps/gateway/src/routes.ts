@@ -4,6 +4,7 @@ import * as density from './density/density.routes';
 import * as events from './events/events.routes';
 import * as groups from './groups/groups.routes';
 import * as health from './health/health.routes';
+import * as hostClasses from './host-classes/host-classes.routes';
 import * as hosts from './hosts/hosts.routes';
 import type { RouteDefinition } from './http/route';
 import * as images from './images/images.routes';
@@ -60,12 +61,18 @@ export const ROUTES: readonly RouteDefinition[] = [
   images.collectImagesRoute,
   hosts.listHostsRoute,
   hosts.getHostRoute,
+  hosts.hostHistoryRoute,
   hosts.cordonRoute,
   hosts.uncordonRoute,
   hosts.retireRoute,
   hosts.drainPlanRoute,
   hosts.drainRoute,
   hosts.cancelDrainRoute,
+  hosts.assignClassRoute,
+  hostClasses.listHostClassesRoute,
+  hostClasses.getHostClassRoute,
+  hostClasses.putHostClassRoute,
+  hostClasses.deleteHostClassRoute,
   placement.dryRunRoute,
   placement.whatIfRoute,
   density.densityRoute,

@@ -4,16 +4,24 @@ import type { Logger } from 'pino';
 import { Pacer } from '#concurrency';
 import { WallClock } from '#journal';
 import { createMicrovmDriver, type MicrovmDriver } from '#microvm';
-import { classOf, parseImageReference, type DensityReport, type HostDescription } from '#protocol';
+import {
+  classOf,
+  parseImageReference,
+  parseTemplateReference,
+  type DensityReport,
+  type HostDescription,
+} from '#protocol';
 import { Admission, guaranteedHeadroom } from '#scheduling';
 import { Lease, leaseFileIn } from './controller-link/lease';
 import { DensityWatch } from './density/density-watch';
 import type { AgentConfig } from './host/agent-config';
 import { capacityOf, describeHost, linuxGuests, platformOf } from './host/host-description';
+import { HostPolicy } from './host-class/host-policy';
 import { hostIdOf, lockHostDirectory } from './host/host-identity';
 import { IdleWatch } from './idle/idle-watch';
 import { ImageCache } from './images/image-cache';
 import { HostImageStore, ImportedImageStore } from './images/imported-images';
+import { GuardActs } from './guards/guard-acts';
 import { GuardKeeper } from './guards/guard-keeper';
 import { HostGauges } from './guards/host-gauges';
 import { MemoryReclaimer } from './guards/memory-reclaimer';
@@ -85,12 +93,18 @@ export class HostAgent {
       metadata: MetadataServer | undefined;
       ledger: Ledger;
       guards: GuardKeeper;
-      ratio: RatioKeeper;
+      guardActs: GuardActs;
+      policy: HostPolicy;
     },
   ) {}
 
   get slots(): SlotKeeper {
     return this.parts.places.slots;
+  }
+
+  /** What it goes by, as one of its class. */
+  get policy(): HostPolicy {
+    return this.parts.policy;
   }
 
   /** Where the folders of incarnations and the lease lie. */
@@ -147,6 +161,11 @@ export class HostAgent {
     const templates = new TemplateStore({
       directory: join(config.hostDir, 'templates'),
       maxBytes: config.templateMib * 2 ** 20,
+      inUse: function* () {
+        for (const { phase, spec } of chronicle.state.incarnations.values()) {
+          if (phase !== 'ended' && spec.template !== undefined) yield parseTemplateReference(spec.template).template;
+        }
+      },
       log,
     });
     const suspensions = new SnapshotFolders({ directory: join(config.hostDir, 'suspended') });
@@ -223,31 +242,43 @@ export class HostAgent {
       nowMs: () => performance.now(),
     });
     density.listen(({ readings }) => waits.round(readings));
+    const guardActs = new GuardActs(
+      (acts) => void chronicle.record({ guardActs: acts }),
+      () => performance.now(),
+    );
     const guards = new GuardKeeper({
       ...{ admission, waits, log },
       gauges: new HostGauges(places.cgroups),
       reclaimer: new MemoryReclaimer(manager, places.cgroups, context),
+      tell: (act) => guardActs.add(act),
       nowMs: () => performance.now(),
       wallMs: () => clock.now(),
     });
-    const ratio = new RatioKeeper({
-      ...{ hostClass: config.hostClass, admission, log },
-      settings: config.oversubscription ?? { policy: { kind: 'fixedRatio', ...capacity.overcommit }, guards: {} },
-      promisedTo: (id) => {
-        const spec = manager.liveOf(id)?.record.spec;
-        return spec && { vcpus: spec.vcpus, memoryMiB: spec.memoryMiB };
+    const own = {
+      hostClass: config.hostClass,
+      settings: config.oversubscription ?? {
+        policy: { kind: 'fixedRatio' as const, ...capacity.overcommit },
+        guards: {},
       },
-      nowMs: () => performance.now(),
-    });
+    };
+    const promisedTo = (id: string) => {
+      const spec = manager.liveOf(id)?.record.spec;
+      return spec && { vcpus: spec.vcpus, memoryMiB: spec.memoryMiB };
+    };
+    const ratio = new RatioKeeper(
+      { admission, log, promisedTo, nowMs: () => performance.now() },
+      own.hostClass,
+      own.settings,
+    );
     density.listen(({ readings }) => ratio.round(readings));
-    guards.limitBy(config.oversubscription?.guards ?? {});
+    const policy = new HostPolicy({ own, chronicle, ratio, guards, log });
     const consoleLog = new ConsoleLog(manager, chronicle.state, folders);
     await takeOver(manager, lease, config, log);
     // Whoever registers must not hold what may run elsewhere by now.
     if ((await within(fenced, FENCE_MS, 'late')) === 'late')
       log.error('a microVM that must not run here any more does not end');
     // Barriers and network are part of what the host offers.
-    const description = describeHost(hostId, capacity, probe, builtin.names, config.labels, await places.describe());
+    const description = describeHost(hostId, capacity, probe, builtin.names, config, await places.describe());
     places.slots.start();
     disks.warm(ROOT_DISK_MIB);
     density.start();
@@ -289,7 +320,8 @@ export class HostAgent {
         metadata,
         ledger,
         guards,
-        ratio,
+        guardActs,
+        policy,
       },
     );
   }
@@ -301,7 +333,7 @@ export class HostAgent {
     return {
       guaranteed: { commitment, headroom: guaranteedHeadroom(admission.capacity, commitment) },
       guards: parts.guards.report(),
-      ratio: parts.ratio.inForce,
+      ratio: parts.policy.ratio,
     };
   }
 
@@ -336,9 +368,10 @@ export class HostAgent {
     clearInterval(this.#audits);
     starts.close();
     await manager.drain(DRAIN_MS);
+    parts.guards.stop();
+    parts.guardActs.stop();
     chronicle.end();
     lease.stop();
-    parts.guards.stop();
     await density.stop();
     await parts.metadata?.close();
     await parts.places.close(manager.liveCount);

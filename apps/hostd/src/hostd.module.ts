@@ -3,6 +3,7 @@ import { ControllerLink } from './controller-link/controller-link.service';
 import { DensityService } from './density/density.service';
 import { HostAgent } from './host-agent';
 import { HostController } from './host.controller';
+import { HostClassLink } from './host-class/host-class-link';
 import { ImageService } from './images/image-service';
 import { SessionController } from './sessions/session.controller';
 import { TemplateLink } from './templates/template-link';
@@ -14,7 +15,7 @@ export class HostdModule {
     return {
       module: HostdModule,
       controllers: [HostController, SessionController, TemplateLink],
-      providers: [{ provide: HostAgent, useValue: agent }, ImageService, ControllerLink, DensityService],
+      providers: [{ provide: HostAgent, useValue: agent }, ImageService, HostClassLink, ControllerLink, DensityService],
     };
   }
 }

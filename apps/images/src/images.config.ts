@@ -24,6 +24,8 @@ export const ImagesConfig = z.object({
   imagesReserveMib: z.coerce.number().int().nonnegative().default(512),
   /** How long a registry may be silent. */
   registrySilenceS: count.default(60),
+  /** What the content of templates may take of the object store. */
+  templateStoreMib: count.default(20_480),
   logLevel: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal']).default('info'),
 });
 export type ImagesConfig = z.output<typeof ImagesConfig>;

@@ -8,7 +8,7 @@ import {
   type OnModuleInit,
 } from '@nestjs/common';
 import type { ServiceContext } from '#bus';
-import { BlobStore, ImageDirectory, ImageJobs, UploadStore } from '#images';
+import { BlobStore, ImageDirectory, ImageJobs, TemplateContents, UploadStore } from '#images';
 import type { Logger } from 'pino';
 import { CollectImages } from './collect/collect-images';
 import { ImagesController } from './images.controller';
@@ -16,6 +16,8 @@ import type { ImagesConfig } from './images.config';
 import { Importer } from './import/importer';
 import { ImportJobs } from './jobs/import-jobs';
 import { WorkFolder } from './programs/work-folder';
+import { TemplateContentController } from './templates/template-content.controller';
+import { TemplatesOnRecord } from './templates/templates-on-record';
 
 const MIB = 1 << 20;
 const SWEEP_EVERY_MS = 3_600_000;
@@ -68,13 +70,14 @@ class Life implements OnModuleInit, OnModuleDestroy {
 export class ImagesModule {
   static async open({ nats, logger }: ServiceContext, config: ImagesConfig): Promise<DynamicModule> {
     const work = WorkFolder.open(join(config.imagesDir, 'work'));
-    const [blobs, uploads, directory, jobStore] = await Promise.all([
+    const [blobs, uploads, directory, jobStore, contents] = await Promise.all([
       BlobStore.open(nats),
       UploadStore.open(nats),
       ImageDirectory.open(nats, {
         onUnreadable: (key, error) => logger.error({ key, err: error }, 'an entry among the images is none; skipped'),
       }),
       ImageJobs.open(nats),
+      TemplateContents.open(nats, { maxBytes: config.templateStoreMib * MIB }),
     ]);
     const importer = new Importer(
       { work, blobs, uploads, directory },
@@ -90,13 +93,15 @@ export class ImagesModule {
     const parts: Parts = { blobs, uploads, directory, jobs, work, log: logger };
     return {
       module: ImagesModule,
-      controllers: [ImagesController],
+      controllers: [ImagesController, TemplateContentController],
       providers: [
         { provide: PARTS, useValue: parts },
         { provide: ImportJobs, useValue: jobs },
         { provide: BlobStore, useValue: blobs },
         { provide: ImageDirectory, useValue: directory },
         { provide: CollectImages, useValue: new CollectImages({ nats, blobs, directory, jobs, log: logger }) },
+        { provide: TemplateContents, useValue: contents },
+        TemplatesOnRecord,
         Life,
       ],
     };

@@ -50,10 +50,12 @@ export const STORES: readonly Store[] = [
   keyValue(protocol.RETENTION_BUCKET, 'controller'),
   keyValue(protocol.TEMPLATE_BUCKET, 'controller'),
   keyValue(protocol.TENANT_BUCKET, 'gateway'),
+  keyValue(protocol.HOST_CLASS_BUCKET, 'gateway'),
   keyValue(protocol.TOKEN_BUCKET, 'gateway'),
   keyValue(protocol.IDEMPOTENCY_BUCKET, 'controller'),
   keyValue(protocol.IMAGE_BUCKET, 'images'),
   keyValue(protocol.IMAGE_JOB_BUCKET, 'images'),
   objects(protocol.BLOB_BUCKET, 'images'),
+  objects(protocol.TEMPLATE_CONTENT_BUCKET, 'images'),
   objects(protocol.UPLOAD_BUCKET, 'gateway', 'images'),
 ];

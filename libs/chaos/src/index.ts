@@ -1,5 +1,6 @@
 export * from './faults/catalogue';
 export * from './fleet/chaos-fleet';
+export * from './fleet/second-host';
 export * from './fleet/tight-disk';
 export * from './fleet/wait';
 export * from './host/host-books';

@@ -8,5 +8,7 @@ export { ImageJobs } from './image-jobs';
 export { imageKey } from './image-key';
 export { blobsOf, bytesOf, decodeManifest, digestOfManifest, encodeManifest } from './manifests';
 export { ObjectBucket, type PutOptions, type StoredObject } from './object-bucket';
+export { entriesOf, piecesOf, tablesOf, writePiece, type Piece } from './pieces';
 export { RelayedBlobs, type AskForPart } from './relayed-blobs';
 export { UploadStore } from './upload-store';
+export { TemplateContents, type TemplateContentsOptions } from './template-contents';

@@ -6,4 +6,5 @@ export * from './microvm-driver';
 export * from './microvm-stats';
 export { createMicrovmDriver, type MicrovmDriverOptions } from './native-driver';
 export * from './snapshot';
+export { SNAPSHOT_FORMAT } from './snapshot-header';
 export { prefetchWorkingSet, recordWorkingSet } from './working-set';

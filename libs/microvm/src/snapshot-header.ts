@@ -9,7 +9,8 @@ export const PAGE_BYTES = 4096;
 export const TRAILER_BYTES = 32;
 const MAGIC = 0x31504e53594c4c56n;
 const TRAILER_MAGIC = 0x314d454d594c4c56n;
-const VERSION = 1;
+/** Version of the format that is written and read here. */
+export const SNAPSHOT_FORMAT = 1;
 const MAX_SECTIONS = 96;
 const MAX_DEVICES = 17;
 const MAX_EXTENTS = 128;
@@ -41,8 +42,11 @@ export function parseSnapshotHeader(bytes: Buffer): SnapshotHeader {
   if (bytes.length < HEADER_BYTES) throw new SnapshotError('truncated', 'its state is shorter than a header');
   if (bytes.readBigUInt64LE(0) !== MAGIC) throw new SnapshotError('foreign', 'its state is no snapshot of Volley’s');
   const version = bytes.readUInt32LE(8);
-  if (version !== VERSION) {
-    throw new SnapshotError('unsupportedVersion', `it is of format ${version}, this agent reads format ${VERSION}`);
+  if (version !== SNAPSHOT_FORMAT) {
+    throw new SnapshotError(
+      'unsupportedVersion',
+      `it is of format ${version}, this agent reads format ${SNAPSHOT_FORMAT}`,
+    );
   }
   const summed = Buffer.from(bytes.subarray(0, HEADER_BYTES));
   summed.writeUInt32LE(0, CHECKSUM_AT);

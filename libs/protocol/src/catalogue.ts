@@ -1,10 +1,12 @@
 import * as controllerOperations from './controller-operations';
 import * as groupOperations from './group-operations';
+import * as hostClassOperations from './host-class-operations';
 import * as hostOperations from './host-operations';
 import * as imageOperations from './image-operations';
 import type { Operation } from './operation';
 import * as operatorOperations from './operator-operations';
 import * as sessions from './session';
+import * as templateContent from './template-content';
 import * as templateOperations from './template-operations';
 import * as viewOperations from './view-operations';
 import * as whatIfOperations from './what-if';
@@ -28,6 +30,8 @@ export const OPERATOR_OPERATIONS: readonly Operation[] = [
 export const INTERNAL_OPERATIONS: readonly Operation[] = [
   ...operationsOf(controllerOperations),
   ...operationsOf(hostOperations),
+  ...operationsOf(hostClassOperations),
   ...operationsOf(sessions),
+  ...operationsOf(templateContent),
   ...operationsOf(viewOperations),
 ];

@@ -79,6 +79,26 @@ export const HostClassSettings = z.strictObject({
 });
 export type HostClassSettings = z.output<typeof HostClassSettings>;
 
+/** Why settings of a class mean nothing, though each of them is well formed; undefined: they can be gone by. */
+export function objectionTo({ policy, guaranteed }: HostClassSettings): string | undefined {
+  if (!guaranteed) return undefined;
+  const [what, most] = policy.kind === 'fixedRatio' ? ['the ratio', policy] : ['`most` of the policy', policy.most];
+  for (const resource of ['cpu', 'memory'] as const) {
+    if (guaranteed[resource] > most[resource])
+      return `guaranteed.${resource} ${guaranteed[resource]} is above ${what}, ${most[resource]}: it could never be reached; lower it or raise that`;
+  }
+  return undefined;
+}
+
+/** What a host goes by. */
+export const PolicyHeld = z.strictObject({
+  hostClass: HostClassName,
+  /** When the class was written last, of which it is; null: the class is not on record, and the host goes by its own settings. */
+  revision: Instant.nullable(),
+  settings: HostClassSettings.nullable(),
+});
+export type PolicyHeld = z.output<typeof PolicyHeld>;
+
 /** A class of hosts that are promised alike. */
 export const HostClass = z.strictObject({
   name: HostClassName,
@@ -96,20 +116,23 @@ export const GateState = z.strictObject({
 });
 export type GateState = z.infer<typeof GateState>;
 
+/** What guards look at. All in percent but for the last two. */
+export const GuardReading = z.strictObject({
+  cpuPressure: z.number().nullable(),
+  memoryPressure: z.number().nullable(),
+  /** Null: too little vCPU time was asked for to tell. */
+  vcpuWait: z.number().nullable(),
+  availableMemory: z.number(),
+  availableMiB: z.number(),
+  usableMiB: z.number(),
+});
+
 /** What the guards of a host do. */
 export const GuardReport = z.strictObject({
   gates: z.strictObject({ guaranteed: GateState, bestEffort: GateState }),
   /** What was reclaimed since the agent began. */
   reclaimed: z.strictObject({ ballooned: z.int(), suspended: z.int(), evicted: z.int() }),
-  reading: z.strictObject({
-    cpuPressure: z.number().nullable(),
-    memoryPressure: z.number().nullable(),
-    /** Null: too little vCPU time was asked for to tell. */
-    vcpuWait: z.number().nullable(),
-    availableMemory: z.number(),
-    availableMiB: z.number(),
-    usableMiB: z.number(),
-  }),
+  reading: GuardReading,
 });
 export type GuardReport = z.infer<typeof GuardReport>;
 
@@ -136,3 +159,27 @@ export const ReclaimStep = z.strictObject({
   reason: z.string(),
 });
 export type ReclaimStep = z.infer<typeof ReclaimStep>;
+
+/** Something that the guards of a host did, with what they saw at that moment. */
+export const GuardAct = z.discriminatedUnion('act', [
+  /** Admission of a class shut or opened. Reason: what shut it, also when it opens. */
+  z.strictObject({
+    act: z.literal('admission'),
+    at: Instant,
+    class: MicrovmClass,
+    open: z.boolean(),
+    reason: z.string().max(1_024),
+    /** How long it had been as it was before, ms. */
+    afterMs: z.number().nonnegative(),
+    reading: GuardReading,
+  }),
+  /** Memory was taken from a microVM, or given back to it. */
+  z.strictObject({
+    act: z.literal('reclaim'),
+    at: Instant,
+    ...ReclaimStep.shape,
+    mib: z.number(),
+    reading: GuardReading,
+  }),
+]);
+export type GuardAct = z.infer<typeof GuardAct>;

@@ -196,10 +196,16 @@ export const syncTemplates = operation({
     hostId: HostId,
     /** Complete, or being taken or fetched at the moment. */
     held: z.array(TemplateId).max(4_096),
+    /** Published by this host since it told last; with a problem: it could not. */
+    published: z.array(z.strictObject({ templateId: TemplateId, problem: z.string().nullable() })).default([]),
   }),
   reply: z.strictObject({
     /** Nobody wants these any more. */
     drop: z.array(TemplateId),
+    /** The object store does not have these yet: this host is to publish them. */
+    publish: z.array(TemplateId).default([]),
+    /** Of what it holds: those that the object store has, so that they could be fetched again. */
+    stored: z.array(TemplateId).default([]),
     pools: z.array(z.strictObject({ templateId: TemplateId, reference: z.string(), policy: PoolPolicy })),
   }),
   deadlineMs: 5_000,
@@ -245,3 +251,10 @@ export const placeMicrovm = operation({
 /** placement -> the controller that asked: the decision on something that had to wait. May be lost; asking again gives the same. */
 export const PlacementAnswer = z.strictObject({ decisionId: z.string(), receipt: Decision });
 export type PlacementAnswer = z.infer<typeof PlacementAnswer>;
+
+/**
+ * controller -> placement: nobody wants the outcome of this decision any more. It leaves its line, and what was decided for it no longer counts
+ * against its host. May be lost: then its turn and its place are given up when nobody asks for them.
+ */
+export const PlacementWithdrawal = z.strictObject({ decisionId: z.string(), microvmId: MicrovmId });
+export type PlacementWithdrawal = z.infer<typeof PlacementWithdrawal>;

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { GuardAct, HostClassName, PolicyHeld } from './host-classes';
 import { HostId } from './ids';
 import { Cause, Instant } from './microvm-events';
 import { SnapshotPlatform } from './snapshot-platform';
@@ -51,6 +52,8 @@ export const HostDescription = z.strictObject({
     .optional(),
   /** Of the snapshots that it takes and restores; absent: it does neither. */
   snapshots: SnapshotPlatform.optional(),
+  /** The class that its agent names; absent: `default`. */
+  hostClass: HostClassName.optional(),
   labels: z.record(z.string(), z.string()),
 });
 export type HostDescription = z.infer<typeof HostDescription>;
@@ -101,6 +104,17 @@ export const HostEvent = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('drainCompleted') }),
   /** Something is alive there after all: it had been placed before the drain was known everywhere. */
   z.strictObject({ type: z.literal('drainReopened') }),
+  /** By an operator; null: its agent says again to which class it belongs. */
+  z.strictObject({ type: z.literal('classAssigned'), hostClass: HostClassName.nullable() }),
+  /** The host has said that it goes by this now. */
+  z.strictObject({ type: z.literal('policyApplied'), policy: PolicyHeld }),
+  /** Told once for each batch, however often it comes. */
+  z.strictObject({
+    type: z.literal('guardsActed'),
+    batch: z.string(),
+    acts: z.array(GuardAct),
+    omitted: z.int().nonnegative(),
+  }),
   z.strictObject({ type: z.literal('deadlinePassed'), timer: z.string() }),
 ]);
 export type HostEvent = z.infer<typeof HostEvent>;
@@ -124,9 +138,25 @@ export const Host = z.strictObject({
   description: HostDescription,
   /** While it is being emptied, or is empty and kept so; remembered while it cannot be reached. */
   drain: Drain.optional(),
+  /** The class it belongs to, and who says so. */
+  hostClass: z.strictObject({ name: HostClassName, by: z.enum(['operator', 'agent']) }),
+  /** What it has said it goes by; absent: its own settings, as ever. */
+  policy: PolicyHeld.optional(),
   /** ISO 8601. */
   createdAt: z.string(),
   updatedAt: z.string(),
   revision: z.int(),
 });
 export type Host = z.infer<typeof Host>;
+
+/** One step of the history of a host as readers see it. */
+export const HostHistoryEntry = z.strictObject({
+  sequence: z.int(),
+  at: z.string(),
+  commandId: z.string(),
+  cause: Cause,
+  from: HostStateName.nullable(),
+  to: HostStateName,
+  events: z.array(HostEvent),
+});
+export type HostHistoryEntry = z.infer<typeof HostHistoryEntry>;

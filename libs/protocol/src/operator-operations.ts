@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { DensityHistory, DensityScope, FleetDensity, TenantUsage } from './density';
 import { DrainPlan } from './drain';
 import { DrainOrder, Host } from './host';
+import { HostClassName } from './host-classes';
 import { HostId, MicrovmId, TenantId } from './ids';
 import { Instant, MicrovmStateName } from './microvm-events';
 import { MicrovmSpec } from './microvm-spec';
@@ -189,6 +190,12 @@ export const cancelDrain = hostCommand(
   'cancelDrain',
   'Ends a drain: what was not touched stays, and the host is ready or cordoned as before.',
   {},
+);
+/** Null: the class that its agent names. */
+export const assignHostClass = hostCommand(
+  'assignClass',
+  'Puts a host into a class, whatever its agent says; null leaves it to the agent.',
+  { hostClass: HostClassName.nullable() },
 );
 export const planDrain = operation({
   subject: 'volley.v1.host.drainPlan',

@@ -3,6 +3,7 @@ import { HostId, TenantId } from './ids';
 import { Instant } from './microvm-events';
 import { MicrovmClass } from './microvm-spec';
 import { PlacementRules } from './placement-rules';
+import { SnapshotPlatform } from './snapshot-platform';
 import { TemplatePlaces } from './templates';
 import { Coresidency } from './tenants';
 
@@ -78,6 +79,8 @@ export const PlacementStep = z.discriminatedUnion('do', [
     images: z.array(z.string()).readonly(),
     cachedImages: z.array(z.string()).readonly(),
     labels: z.record(z.string(), z.string()),
+    /** Of the snapshots that it restores; absent: it restores none. */
+    snapshots: SnapshotPlatform.optional(),
     capacity: Amounts,
     reportedAt: Instant.nullable(),
     free: Amounts,

@@ -19,6 +19,8 @@ export const groupHistory = (id: string): string => `volley.history.group.${part
 export const receiptsBy = (instance: string): string => `volley.receipts.${instance}`;
 /** Where one controller hears of decisions that it did not wait for. Core NATS. */
 export const placementAnswers = (instance: string): string => `volley.v1.placement.answers.${instance}`;
+/** Where controllers say that nobody wants a placement any more. Core NATS; every process of the placement service hears it. */
+export const PLACEMENT_WITHDRAWALS = 'volley.v1.placement.withdrawals';
 
 /** Density reports of one host, or of all with `*`. Core NATS, newest wins. */
 export const densityReport = (hostId: string): string => `volley.v1.hosts.${hostId}.density`;
@@ -39,6 +41,8 @@ export const RETENTION_BUCKET = { name: 'retention' } as const;
 
 /** KV bucket: template id -> TemplateRecord. */
 export const TEMPLATE_BUCKET = { name: 'templates' } as const;
+/** Object store bucket: templates by id (TemplateContent), and the pieces of their files by digest. */
+export const TEMPLATE_CONTENT_BUCKET = { name: 'template-content' } as const;
 
 /** KV bucket: tenant id -> Tenant. */
 export const TENANT_BUCKET = { name: 'tenants' } as const;

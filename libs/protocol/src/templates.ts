@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { HostId, MicrovmId, TenantId } from './ids';
-import { Blob, Digest } from './images';
+import { Blob, Digest, findImage } from './images';
 import { Instant } from './microvm-events';
 import { MicrovmSpec } from './microvm-spec';
 import { SnapshotPlatform } from './snapshot-platform';
@@ -21,6 +21,9 @@ export function parseTemplateReference(text: string): { template: string; digest
   return at < 0 ? { template: text } : { template: text.slice(0, at), digest: text.slice(at + 1) };
 }
 
+/** Of a file in the folder of a template. */
+export const TemplateFileName = z.string().regex(/^[a-z0-9][a-z0-9.-]{0,63}$/);
+
 /** What a template consists of. Its digest, that of its canonical JSON, names its content for ever. */
 export const TemplateManifest = z.strictObject({
   schema: z.literal(1),
@@ -33,14 +36,22 @@ export const TemplateManifest = z.strictObject({
   pauseMs: z.number().nonnegative(),
   /** Files of the snapshot and of its disks, by their names in the folder of the template. */
   files: z
-    .array(z.strictObject({ name: z.string().regex(/^[a-z0-9][a-z0-9.-]{0,63}$/), blob: Blob }))
+    .array(z.strictObject({ name: TemplateFileName, blob: Blob }))
     .min(1)
     .max(32),
 });
 export type TemplateManifest = z.output<typeof TemplateManifest>;
 
 /** What a placement depends on of the template of a clone. */
-export const TemplatePlaces = z.strictObject({ id: TemplateId, hosts: z.array(HostId).readonly() });
+export const TemplatePlaces = z.strictObject({
+  id: TemplateId,
+  /** Those that hold it. */
+  hosts: z.array(HostId).readonly(),
+  /** Bytes that any other host would have to fetch; absent: none can, it is not in the object store. */
+  fetchBytes: z.int().nonnegative().optional(),
+  /** What its snapshot depends on; absent: not known, and not compared. */
+  platform: SnapshotPlatform.optional(),
+});
 export type TemplatePlaces = z.output<typeof TemplatePlaces>;
 
 export const TEMPLATE_STATES = ['creating', 'ready', 'failed', 'deleted'] as const;
@@ -91,6 +102,10 @@ export const Template = z.strictObject({
   pauseMs: z.number().nonnegative().nullable(),
   /** Hosts that hold it. */
   hosts: z.array(HostId),
+  /** Whether the object store has it, from which every host can fetch it. */
+  stored: z.boolean().default(false),
+  /** Why the object store does not have it yet, where that failed. */
+  storeProblem: z.string().nullable().default(null),
   pool: PoolPolicy.nullable(),
   createdAt: Instant,
   updatedAt: Instant,
@@ -100,3 +115,19 @@ export type Template = z.output<typeof Template>;
 /** A template as the controllers keep it: with the spec of its source. */
 export const TemplateRecord = z.strictObject({ ...Template.shape, spec: MicrovmSpec });
 export type TemplateRecord = z.output<typeof TemplateRecord>;
+
+/** What a placement of clones of a template depends on. */
+export function placesOfTemplate(template: Template): TemplatePlaces {
+  const { id, state, hosts, stored, bytes, platform, image } = template;
+  if (state !== 'ready') return { id, hosts: [] };
+  return {
+    ...{ id, hosts },
+    ...(stored ? { fetchBytes: bytes ?? 0 } : {}),
+    ...(platform ? { platform: findImage(image)?.bootProtocol === 'flat' ? withoutCpu(platform) : platform } : {}),
+  };
+}
+
+/** Guests of our own boot protocol are shown no processor. */
+function withoutCpu({ cpu: _, ...platform }: SnapshotPlatform): SnapshotPlatform {
+  return platform;
+}

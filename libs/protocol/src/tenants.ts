@@ -18,6 +18,11 @@ export const Quotas = z.strictObject({
   microvms: z.int().min(0).optional(),
   vcpus: z.int().min(0).optional(),
   memoryMiB: z.int().min(0).optional(),
+  /** Templates, and what all of them take on a host's disk. */
+  templates: z.int().min(0).optional(),
+  templateMiB: z.int().min(0).optional(),
+  /** What the pools of all its templates may keep ready on one host. */
+  poolMicrovms: z.int().min(0).optional(),
   /** Creates per second; a burst of as many is let through at once. */
   createsPerSecond: z.number().positive().max(100_000).optional(),
 });

@@ -32,5 +32,7 @@ export const UsageRecord = z.strictObject({
   /** Holds every microVM measured in it, changed or not, so that nothing before it is needed. */
   whole: z.boolean(),
   microvms: z.array(MicrovmUsage),
+  /** How far its CPUs and its memory may be promised at the end of the interval; absent: as last recorded, or by its history. */
+  limits: z.tuple([z.number().nonnegative(), z.number().nonnegative()]).optional(),
 });
 export type UsageRecord = z.infer<typeof UsageRecord>;

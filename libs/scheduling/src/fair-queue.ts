@@ -46,14 +46,22 @@ export class FairQueue<T> {
   serve(take: (item: T, key: string) => boolean): void {
     for (let served = true; served;) {
       served = false;
-      for (const tenant of [...this.#lines.keys()]) {
-        const line = this.#lines.get(tenant)!;
-        const [key, item] = line.entries().next().value!;
-        if (!take(item, key)) continue;
-        served = true;
-        this.remove(key);
-        if (this.#lines.delete(tenant)) this.#lines.set(tenant, line);
-      }
+      for (const tenant of [...this.#lines.keys()]) if (this.#offerFirst(tenant, take)) served = true;
     }
+  }
+
+  /** The same for one tenant alone: what was not first in its line may be so now. */
+  serveTenant(tenant: string, take: (item: T, key: string) => boolean): void {
+    while (this.#offerFirst(tenant, take));
+  }
+
+  #offerFirst(tenant: string, take: (item: T, key: string) => boolean): boolean {
+    const line = this.#lines.get(tenant);
+    if (!line) return false;
+    const [key, item] = line.entries().next().value!;
+    if (!take(item, key)) return false;
+    this.remove(key);
+    if (this.#lines.delete(tenant)) this.#lines.set(tenant, line);
+    return true;
   }
 }

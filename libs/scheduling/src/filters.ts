@@ -1,3 +1,4 @@
+import { platformDifference } from '#protocol';
 import type { Demand } from './demand';
 import type { HostRow, HostTable } from './host-table';
 
@@ -25,6 +26,7 @@ export interface Filter {
   remedy?: string;
 }
 
+const MIB = 2 ** 20;
 const DELETE_OR_ADD = 'delete microVMs, raise VOLLEY_SLOTS or add a host';
 
 /** All of them have to pass. The ones that fail most often on a full fleet come first. */
@@ -104,9 +106,27 @@ export const FILTERS: readonly Filter[] = [
     name: 'template',
     lasting: true,
     concerns: ({ template }) => template !== undefined,
-    passes: ({ hostId }, { demand }) => holds(hostId, demand),
-    detail: ({ hostId }, { demand }) => (holds(hostId, demand) ? 'holds its template' : 'does not hold its template'),
-    remedy: 'clones run where their template is; volley template inspect says where',
+    passes: ({ hostId }, { demand: { template } }) =>
+      template === undefined || template.hosts.includes(hostId) || template.fetchBytes !== undefined,
+    detail: ({ hostId }, { demand: { template } }) => {
+      const { id, hosts, fetchBytes } = template!;
+      if (hosts.includes(hostId)) return 'holds its template';
+      if (fetchBytes !== undefined) return `fetches its template, ${Math.ceil(fetchBytes / MIB)} MiB`;
+      return `does not hold template ${id}, which the object store does not have`;
+    },
+    remedy: 'volley template inspect says where it is, and why it is not in the object store',
+  },
+  {
+    name: 'platform',
+    lasting: true,
+    concerns: ({ template }) => template?.platform !== undefined,
+    passes: ({ snapshots }, { demand: { template } }) =>
+      template?.platform === undefined || platformDifference(template.platform, snapshots) === undefined,
+    detail: ({ snapshots }, { demand: { template } }) => {
+      const difference = platformDifference(template!.platform!, snapshots);
+      return difference === undefined ? 'as its template needs it' : `template ${template!.id}: ${difference}`;
+    },
+    remedy: 'make the template anew on such a host, or add hosts like the one it was made on',
   },
   {
     name: 'network',
@@ -168,10 +188,6 @@ export function filtersFor(demand: Demand): readonly Filter[] {
 export function passesAll(host: HostRow, occasion: Occasion, filters = filtersFor(occasion.demand)): boolean {
   for (let i = 0; i < filters.length; i++) if (!filters[i]!.passes(host, occasion)) return false;
   return true;
-}
-
-function holds(hostId: string, { template }: Demand): boolean {
-  return template?.hosts.includes(hostId) ?? true;
 }
 
 function isAnywhere({ rows }: HostTable, group: string): boolean {

@@ -1,4 +1,4 @@
-import type { MicrovmClass } from '#protocol';
+import type { MicrovmClass, SnapshotPlatform } from '#protocol';
 import type { Demand } from './demand';
 import { Occupants } from './occupants';
 
@@ -23,6 +23,8 @@ export interface HostRow {
   /** Imported images whose content is there already. */
   cachedImages: readonly string[];
   labels: Readonly<Record<string, string>>;
+  /** Of the snapshots that it restores; absent: it restores none. */
+  snapshots?: SnapshotPlatform | undefined;
   /** The most it may promise. */
   capacity: Readonly<Amounts>;
   /** When its last report arrived, ms since 1970; null: none heard yet. */

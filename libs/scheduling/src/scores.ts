@@ -1,3 +1,4 @@
+import type { TemplatePlaces } from '#protocol';
 import type { Demand } from './demand';
 import type { HostRow } from './host-table';
 
@@ -22,6 +23,8 @@ export function scoreHost(host: HostRow, demand: Demand): Score[] {
     { name: 'imageThere', value: there ? 1 : 0, weight: 0.15 },
     { name: 'tenantSpread', value: apart(occupants.countOf(demand.tenant)), weight: 0.1 },
   ];
+  if (demand.template)
+    scores.push({ name: 'templateThere', value: nearness(host, demand.template), weight: TEMPLATE_WEIGHT });
   if (demand.spread.length > 0) {
     const together = demand.spread.reduce((sum, group) => sum + (groups.get(group) ?? 0), 0);
     scores.push({ name: 'groupSpread', value: apart(together), weight: SPREAD_WEIGHT });
@@ -31,6 +34,16 @@ export function scoreHost(host: HostRow, demand: Demand): Score[] {
 
 /** One step between small groups (1/2 and 1/3) outweighs all other scores together. */
 const SPREAD_WEIGHT = 10;
+
+/** A template that takes long to fetch outweighs the half of everything else: its hosts fill up first, but are not overrun. */
+const TEMPLATE_WEIGHT = 0.5;
+/** What a host fetches of a template, about: what the image service relays to one. */
+const FETCH_BYTES_PER_S = 50e6;
+
+/** 1 where the template is; elsewhere less, the longer it takes to fetch. */
+function nearness({ hostId }: HostRow, { hosts, fetchBytes = Infinity }: TemplatePlaces): number {
+  return hosts.includes(hostId) ? 1 : round(1 / (1 + fetchBytes / FETCH_BYTES_PER_S));
+}
 
 /** Weighted sum of the scores, rounded to 4 digits so that a receipt can be checked by hand. */
 export function totalScore(scores: readonly Score[]): number {

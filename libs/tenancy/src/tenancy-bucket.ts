@@ -7,6 +7,11 @@ export function openBucket<T>(nc: NatsConnection, options: LiveBucketOptions<T>)
   return answered(`the bucket ${options.name} cannot be opened`, LiveBucket.open(nc, options));
 }
 
+/** Asks the bucket for a value; see {@link LiveBucket.find}. @throws OperationError `unavailable` */
+export function findInBucket<T>(bucket: LiveBucket<T>, key: string): Promise<T | undefined> {
+  return answered('it could not be read', bucket.find(key));
+}
+
 /** Changes a value; see {@link LiveBucket.update}. @throws OperationError `unavailable` */
 export function updateBucket<T>(
   bucket: LiveBucket<T>,

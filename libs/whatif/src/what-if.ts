@@ -3,7 +3,9 @@ import { Endings } from './load/endings';
 import type { Load } from './load/load';
 import { outcomeOf, type Run } from './outcome';
 import { recordedCounts } from './recorded-counts';
-import { Replay, type ReplayedStay } from './replay/replay';
+import type { HostPlan } from './load/host-plan';
+import { Replay, type ReplayedStay, type ReplayOptions } from './replay/replay';
+import type { Tally } from './replay/tally';
 import { capacityIn, hostsIn } from './scenario';
 import { spreadOf } from './spread';
 import { contentionOf } from './usage/contention';
@@ -75,35 +77,48 @@ class WhatIf {
 
   #run(scenario: WhatIfScenario, seed: number, withOracle: boolean): Run {
     const { load } = this;
-    const { policy } = scenario;
     const hosts = hostsIn(scenario, load.hosts, load.from);
     const stays: ReplayedStay[] = [];
     const future = { from: load.from, to: load.to, stepMs: this.#stepMs, seed };
-    const replay = new Replay(
-      { ...load, hosts },
-      {
-        ...{ seed, reportIntervalMs: this.question.reportIntervalMs, endings: this.#endings },
-        capacityOf: capacityIn(withOracle ? { memoryRatio: NO_LIMIT, cpuRatio: NO_LIMIT } : scenario),
-        limits:
-          policy === undefined || policy.kind === 'fixedRatio'
-            ? undefined
-            : new DerivedLimits(policy, this.#usage, seed),
-        oracle: withOracle ? new FutureBooks(hosts, this.#usage, future) : undefined,
-        onStay: (stay) => void (this.#usage.measured > 0 && stays.push(stay)),
-      },
-    );
-    const tally = replay.run();
+    const tally = this.#replay(scenario, hosts, seed, {
+      ...(withOracle
+        ? {
+            capacityOf: capacityIn({ memoryRatio: NO_LIMIT, cpuRatio: NO_LIMIT }),
+            oracle: new FutureBooks(hosts, this.#usage, future),
+          }
+        : {}),
+      onStay: (stay) => void (this.#usage.measured > 0 && stays.push(stay)),
+    });
     const contention = this.#usage.measured > 0 ? contentionOf(stays, hosts, this.#usage, future) : null;
     return { tally, contention };
+  }
+
+  #replay(scenario: WhatIfScenario, hosts: HostPlan[], seed: number, more: Partial<ReplayOptions>): Tally {
+    const { policy } = scenario;
+    const { reportIntervalMs } = this.question;
+    const derives = policy !== undefined && policy.kind !== 'fixedRatio';
+    const replay = new Replay(
+      { ...this.load, hosts },
+      {
+        ...{ seed, reportIntervalMs, endings: this.#endings },
+        capacityOf: capacityIn(scenario),
+        limits: derives ? new DerivedLimits(policy, this.#usage, seed) : undefined,
+        ...more,
+      },
+    );
+    return replay.run();
   }
 
   /** By halving: more hosts refuse less, but for chance. */
   #fewestHosts(scenario: WhatIfScenario, mostRefused: number): number | null {
     const all = this.load.hosts.length;
     if (scenario.hosts !== undefined) return null;
-    const suffices = (hosts: number): boolean => {
-      const runs = Array.from({ length: RUNS_TO_COMPARE }, (_, i) => this.#run({ ...scenario, hosts }, i + 1, false));
-      return spreadOf(runs.map(({ tally }) => tally.all.refused)).median <= mostRefused;
+    const suffices = (count: number): boolean => {
+      const hosts = hostsIn({ ...scenario, hosts: count }, this.load.hosts, this.load.from);
+      const refused = Array.from({ length: RUNS_TO_COMPARE }, (_, i) => {
+        return this.#replay(scenario, hosts, i + 1, { mostRefused }).all.refused;
+      });
+      return spreadOf(refused).median <= mostRefused;
     };
     let [low, high] = [1, all + 1];
     while (low < high) {

@@ -1,8 +1,14 @@
 // Ring 0 of the canary: descriptor tables, the way into ring 3, and a handful of services. Every instruction here is slow on
 // software KVM (about 0.6 us, where ring 3 runs at full speed) and every one is needed.
 //
-// At entry: rdi = bytes of memory, rsi = command line, rdx = TSC kHz. They pass through IRETQ to canary_main().
+// At entry: rdi = bytes of memory, rsi = command line, rdx = TSC kHz. They pass through IRETQ to canary_main(); what a boot
+// loader of another protocol has left in them, to another function.
+#include "layout.h"
 #include "services.h"
+
+#ifndef CANARY_MAIN
+#define CANARY_MAIN canary_main
+#endif
 
 #define LAPIC_EOI 0xfee000b0
 #define LAPIC_SPURIOUS 0xfee000f0
@@ -24,11 +30,6 @@
 #define VECTOR_SPURIOUS 0x4f /* devices follow at 0x50 */
 #define DEVICES 17
 
-// Both stacks share one page that the boot loader's stack used.
-#define SUPERVISOR_STACK 0x8ff0
-#define USER_STACK 0x8c00
-
-#define SUPERVISOR_CODE 0x10
 #define USER_DATA (0x28 | 3)
 #define USER_CODE (0x30 | 3)
 #define TASK 0x38
@@ -50,7 +51,7 @@ _start:
   pushq $USER_STACK
   pushq $RFLAGS_INTERRUPTS_ON
   pushq $USER_CODE
-  pushq $canary_main
+  pushq $CANARY_MAIN
   iretq
 
 // Services, reached by UD2 from ring 3: the one trap that is cheap and alike on hardware and software KVM (INT n raises an
@@ -253,6 +254,7 @@ idt:
 #endif
 idt_end:
 
+  .global gdt_pointer
 gdt_pointer:
   .word gdt_end - gdt - 1
   .quad gdt

@@ -418,6 +418,16 @@ void command(const sockaddr_un& address, socklen_t length, volley_message messag
   }
 }
 
+// Becomes readable when the guest says that it has booted, so that what it has printed by then is shown at once.
+// Without one where an agent would be asked questions: nobody here answers them.
+std::optional<Descriptor> booted_note(const Options& options, const sockaddr_un& address, socklen_t length) {
+  if (!options.vsock.empty()) return std::nullopt;
+  std::optional<Descriptor> agent(std::in_place, socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0),
+                                  "make an agent's socket");
+  if (connect(agent->number(), reinterpret_cast<const sockaddr*>(&address), length) != 0) return std::nullopt;
+  return agent;
+}
+
 void write_snapshot(const std::string& folder, const sockaddr_un& address, socklen_t length) {
   if (mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST) refuse_with_errno("make " + folder);
   const Descriptor state(open((folder + "/state").c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600), "open state");
@@ -621,13 +631,16 @@ int run(const Options& options) {
     fds.push_back({static_cast<uint16_t>(VOLLEY_ROLE_DEVICE_FIRST + 2 * index), taps[i].number()});
   }
   give_birth(options, child, fds);
+  std::optional<Descriptor> booting = booted_note(options, address, address_length);
   const Descriptor process(static_cast<int>(syscall(SYS_pidfd_open, vmm, 0u)), "pidfd_open");
 
   std::vector<Cue> cues = cues_of(options);
   bool written_already = false;
   for (;;) {
-    pollfd ended{process.number(), POLLIN, 0};
-    const bool done = poll(&ended, 1, 20) > 0;
+    pollfd events[2] = {{process.number(), POLLIN, 0}, {booting ? booting->number() : -1, POLLIN, 0}};
+    poll(events, 2, 20);
+    const bool done = events[0].revents != 0;
+    if (events[1].revents != 0) booting.reset();
     pages.show_serial();
     if (done) break;
     const uint64_t age_s = (now_ns() - launched_ns) / 1'000'000'000u;

@@ -19,9 +19,11 @@ import {
   type Cause,
   type DensityReport,
   type FleetDensity,
+  type GuardAct,
   type HistoryEntry,
   type Host,
   type HostEvent,
+  type HostHistoryEntry,
   type HostRecord,
   type Microvm,
   type MicrovmEvent,
@@ -29,6 +31,7 @@ import {
   type MicrovmSpecInput,
   type Receipt,
 } from '#protocol';
+import { hostFigures } from './scripted-host-density';
 
 export type ScriptedChange =
   | { kind: 'microvm'; sequence: number; microvm: Microvm; record: MicrovmRecord }
@@ -109,6 +112,26 @@ export class ScriptedFleet {
 
   hosts(): Host[] {
     return [...this.#hosts.values()].map(viewHost);
+  }
+
+  hostHistory(id: string): HostHistoryEntry[] {
+    return this.changes.flatMap((change) => {
+      if (change.kind !== 'host' || change.host.id !== id) return [];
+      const { at, commandId, cause, from, to, events } = change.record;
+      return [{ sequence: change.sequence, at: new Date(at).toISOString(), commandId, cause, from, to, events }];
+    });
+  }
+
+  /** Its guards shut best effort out and take memory back. */
+  guardsAct(id: string): void {
+    const { reading, gates } = hostFigures(131_072, this.#tick()).guards!;
+    const { since: at, reason } = gates.bestEffort;
+    const acts: GuardAct[] = [
+      { act: 'admission', at, class: 'bestEffort', open: false, reason: reason!, afterMs: 1_000, reading },
+      { act: 'reclaim', at, microvmId: '01jd0000000000000000000000', step: 'evict', mib: 0, reason: reason!, reading },
+    ];
+    const cause = { kind: 'host' as const, by: id };
+    this.#hostEvents(id, [{ type: 'guardsActed', batch: randomUUID(), acts, omitted: 0 }], cause);
   }
 
   hostCommand(id: string, verb: string): Host {
@@ -320,6 +343,7 @@ export class ScriptedFleet {
       vcpuWaitPercent: { p50: 0.2, p99: here.length / 80 },
       pressure: { cpuSome: here.length / 60, memorySome: 0.3, memoryFull: 0, ioSome: null },
       samplingCpuMs: 1.2,
+      ...hostFigures(memoryMiB, at),
     };
   }
 

@@ -4,6 +4,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net';
 import { extname, join, normalize } from 'node:path';
 import { ScriptedRefusal, type ScriptedChange, type ScriptedFleet } from './scripted-fleet';
+import { hostPast } from './scripted-host-density';
 
 const TYPES: Record<string, string> = {
   '.html': 'text/html; charset=utf-8',
@@ -91,6 +92,10 @@ export class ScriptedGateway {
     const query = url.searchParams;
     const key = request.headers['idempotency-key'];
     const get = request.method === 'GET';
+    if (kind === 'hosts' && verb === 'density')
+      return { status: 200, answer: { host: null, history: hostPast(Number(query.get('from'))) } };
+    if (kind === 'hosts' && verb === 'history')
+      return { status: 200, answer: { id, entries: this.fleet.hostHistory(id!), more: false } };
     if (kind === 'density') return { status: 200, answer: this.fleet.density() };
     if (kind === 'hosts' && get) return { status: 200, answer: { items: this.fleet.hosts() } };
     if (kind === 'hosts' && id && verb) return { status: 200, answer: this.fleet.hostCommand(id, verb) };

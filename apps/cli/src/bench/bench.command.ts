@@ -10,14 +10,16 @@ import { duration } from '../output/quantities';
 import { table } from '../output/table';
 import { benchStart, type StartParameters, type StartResult } from './start.bench';
 import { surroundings } from './surroundings';
+import { addAgainstOptions, measureAgainst, type AgainstOptions } from './against/against.command';
 import { addCloneBenchCommand } from './clone/clone-bench.command';
 import { addControlBenchCommand } from './control/control-bench.command';
 import { addMixBenchCommand } from './mix/mix-bench.command';
 import { addDensityBenchCommand } from './density/density-bench.command';
 import { addSnapshotBenchCommand } from './snapshot/snapshot-bench.command';
 import { addVmmBenchCommands } from './vmm/vmm-bench.command';
+import { addWhatIfBenchCommand } from './whatif/whatif-bench.command';
 
-interface BenchOptions {
+interface BenchOptions extends AgainstOptions {
   count: number;
   concurrency: number;
   image: string;
@@ -35,9 +37,12 @@ export function addBenchCommand(program: Command): void {
   addMixBenchCommand(bench);
   addCloneBenchCommand(bench);
   addSnapshotBenchCommand(bench);
-  bench
+  addWhatIfBenchCommand(bench);
+  const start = bench
     .command('start', { isDefault: true })
-    .description('start many microVMs through the whole path, measure every step, and delete them again')
+    .description(
+      'start many microVMs through the whole path, measure every step, and delete them again; or start them under our VMM and another',
+    )
     .option('--count <n>', 'how many', wholeNumber(1, 100_000), 100)
     .option('--concurrency <n>', 'how many are being started at any time', wholeNumber(1, 1_000), 16)
     .option('--image <name>', 'image', 'canary')
@@ -50,6 +55,9 @@ export function addBenchCommand(program: Command): void {
     )
     .option('--start-timeout <duration>', 'how long one start may take', durationOption, 60_000)
     .action(async (options: BenchOptions, command: Command) => {
+      if (options.against) return measureAgainst(options, command);
+      if (options.plot !== undefined)
+        throw new CliError('--plot goes with --against; see also: volley bench density --plot');
       const { client, out, data } = contextOf(command);
       const parameters: StartParameters = {
         count: options.count,
@@ -82,6 +90,7 @@ export function addBenchCommand(program: Command): void {
           `${options.count - result.running} of ${options.count} did not run: ${worst(result.failures)}`,
         );
     });
+  addAgainstOptions(start);
 }
 
 function told({ count, concurrency, image, memoryMiB }: StartParameters, result: StartResult): string {

@@ -3,6 +3,8 @@ import type { Host } from '#protocol';
 import { age, mebibytes } from '../output/quantities';
 import { table } from '../output/table';
 import { contextOf } from './context';
+import { toldPolicy } from './told-policy';
+import { hostHistoryTable, type HostHistory } from './host-history';
 
 export function addHostsCommand(program: Command): void {
   const hosts = program.command('hosts').description('list hosts, or change what they take');
@@ -26,14 +28,29 @@ export function addHostsCommand(program: Command): void {
             { title: 'SLOTS', value: ({ description }) => description.slots, align: 'right' },
             {
               title: 'OVERCOMMIT',
-              value: ({ description: { overcommit } }) => `cpu ${overcommit.cpu}x, memory ${overcommit.memory}x`,
+              // Of its class, or its own where the class is not on record.
+              value: ({ policy, description: { overcommit } }) =>
+                toldPolicy(policy?.settings?.policy ?? { kind: 'fixedRatio', ...overcommit }),
             },
+            { title: 'CLASS', value: ({ hostClass }) => hostClass.name },
             { title: 'KERNEL', value: ({ description }) => description.kernel },
             { title: 'AGE', value: ({ createdAt }) => age(now - Date.parse(createdAt)), align: 'right' },
           ],
           items,
         ),
       );
+    });
+  hosts
+    .command('history <host>')
+    .description('what became of a host, and what its guards did and why')
+    .option('--limit <n>', 'how many of the latest entries', Number, 100)
+    .action(async (id: string, { limit }: { limit: number }, command: Command) => {
+      const { client, out } = contextOf(command);
+      const history = await client.get<HostHistory>(`/v1/hosts/${encodeURIComponent(id)}/history`, {
+        query: { limit },
+      });
+      if (out.json) out.document(history);
+      else out.line(hostHistoryTable(history));
     });
   for (const [verb, description] of [
     ['cordon', 'put no new microVMs on a host; those there stay'],

@@ -166,6 +166,7 @@ function templatesTable(templates: readonly Template[]): string {
       },
       { title: 'PAUSE', value: ({ pauseMs }) => (pauseMs === null ? '' : `${pauseMs.toFixed(1)} ms`), align: 'right' },
       { title: 'HOSTS', value: ({ hosts }) => hosts.length, align: 'right' },
+      { title: 'STORED', value: ({ stored, storeProblem }) => (stored ? 'yes' : (storeProblem ?? 'not yet')) },
       { title: 'AGE', value: ({ createdAt }) => age(now - createdAt), align: 'right' },
       { title: 'REASON', value: ({ reason }) => reason },
     ],

@@ -15,7 +15,7 @@ const GOOD: Record<string, string> = {
   '/proc/cpuinfo': 'processor\t: 0\nmodel name\t: Some CPU\nflags\t\t: fpu svm\nprocessor\t: 1\nflags\t\t: fpu svm\n',
   '/proc/sys/kernel/osrelease': '6.1.0-40-amd64\n',
   '/boot/config-6.1.0-40-amd64': 'CONFIG_HZ_250=y\nCONFIG_HZ=250\n',
-  '/proc/meminfo': 'MemTotal:       16777216 kB\nMemFree: 1 kB\nMemAvailable:    8388608 kB\n',
+  '/proc/meminfo': 'MemTotal:       67108864 kB\nMemFree: 1 kB\nMemAvailable:    8388608 kB\n',
   '/sys/fs/cgroup/cgroup.controllers': 'cpuset cpu io memory pids\n',
   '/proc/pressure/cpu': 'some avg10=0.00\n',
   '/sys/devices/system/cpu/smt/active': '0\n',
@@ -32,6 +32,9 @@ const GOOD: Record<string, string> = {
   '/proc/sys/kernel/pid_max': '4194304\n',
   '/proc/sys/kernel/threads-max': '126000\n',
   '/proc/sys/vm/max_map_count': '65530\n',
+  '/proc/self/cgroup': '0::/user.slice/session-1.scope\n',
+  '/sys/fs/cgroup/user.slice/pids.max': 'max\n',
+  '/proc/sys/net/netfilter/nf_conntrack_max': '524288\n',
 };
 
 function host({ files = {}, kvm = 'ok', free = 50_000, nats = '2.9.10', node = '20.19.2' }: Fake = {}): HostView {
@@ -155,9 +158,39 @@ it.each<[string, Fake, string, string]>([
     'open files',
     { files: { '/proc/self/limits': 'Max open files            1024                 4096                 files\n' } },
     'warn',
-    '4096',
+    '4096, enough for 1024 microVMs',
   ],
-  ['pid_max', { files: { '/proc/sys/kernel/pid_max': '4096\n' } }, 'warn', '4096'],
+  ['pid_max', { files: { '/proc/sys/kernel/pid_max': '10096\n' } }, 'warn', 'enough for 2000 microVMs'],
+  [
+    'pids cgroup',
+    { files: { '/sys/fs/cgroup/user.slice/session-1.scope/pids.max': '9000\n', '/sys/fs/cgroup/pids.max': 'max\n' } },
+    'warn',
+    '9000, enough for 1634 microVMs',
+  ],
+  [
+    'pids cgroup',
+    { files: { '/proc/self/cgroup': '8:pids:/a\n0::/\n', '/sys/fs/cgroup/pids/pids.max': '100\n' } },
+    'warn',
+    '100, enough for 0 microVMs',
+  ],
+  ['conntrack', { files: { '/proc/sys/net/netfilter/nf_conntrack_max': '65536\n' } }, 'warn', 'enough for 1024'],
+  [
+    'reserved huge pages',
+    {
+      files: {
+        '/proc/meminfo':
+          'MemTotal: 67108864 kB\nMemAvailable: 67108864 kB\nHugePages_Total: 512\nHugepagesize: 2048 kB\n',
+      },
+    },
+    'warn',
+    '1024 MiB',
+  ],
+  [
+    'memory promise',
+    { files: { '/proc/meminfo': 'MemTotal: 25165824 kB\nMemAvailable: 25165824 kB\n' } },
+    'warn',
+    '1.5 x 23347 MiB by default, enough for 2188 microVMs of 16 MiB',
+  ],
   [
     'memory',
     { files: { '/proc/meminfo': 'MemTotal: 400000 kB\nMemAvailable: 200000 kB\n' } },
@@ -172,6 +205,13 @@ it.each<[string, Fake, string, string]>([
     found: expect.stringContaining(found),
     advice: expect.any(String),
   });
+});
+
+it('names the setting that lets 4,000 of the smallest be promised', () => {
+  const meminfo = 'MemTotal: 25165824 kB\nMemAvailable: 25165824 kB\n';
+  expect(finding('memory promise', { files: { '/proc/meminfo': meminfo } })!.advice).toContain(
+    '--overcommit-memory 2.8',
+  );
 });
 
 it('does not speak of what this kernel does not have', () => {

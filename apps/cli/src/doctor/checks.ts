@@ -1,4 +1,5 @@
 import { EMULATED_MEANS } from '../emulated/emulated-means';
+import { DENSITY_LIMITS } from './density-limits';
 import { chosenIn, fail, numberIn, ok, warn, type Check, type Finding } from './finding';
 import type { HostView } from './host-view';
 import { kvmAccess } from './kvm-access';
@@ -163,43 +164,6 @@ const clockSource: Check = (host) => {
       );
 };
 
-/** A limit of the kernel or of this session, and what thousands of microVMs need of it. */
-function atLeast(check: string, value: number | undefined, wanted: number, change: string): Finding | undefined {
-  if (value === undefined) return undefined;
-  const found = value === Infinity ? 'unlimited' : String(value);
-  return value >= wanted
-    ? ok(check, found)
-    : warn(check, found, `4,000 microVMs on one host want ${wanted} or more: ${change}`);
-}
-
-function hardLimit(host: HostView, name: string): number | undefined {
-  const line = (host.read('/proc/self/limits') ?? '').split('\n').find((one) => one.startsWith(name));
-  const hard = line?.slice(name.length).trim().split(/\s+/)[1];
-  if (hard === undefined) return undefined;
-  return hard === 'unlimited' ? Infinity : Number(hard);
-}
-
-const openFiles: Check = (host) =>
-  atLeast(
-    'open files',
-    hardLimit(host, 'Max open files'),
-    65_536,
-    'raise nofile in /etc/security/limits.conf, or LimitNOFILE= of the unit',
-  );
-const processes: Check = (host) =>
-  atLeast(
-    'processes',
-    hardLimit(host, 'Max processes'),
-    32_768,
-    'raise nproc in /etc/security/limits.conf, or LimitNPROC= of the unit',
-  );
-const pidMax: Check = (host) =>
-  atLeast('pid_max', numberIn(host, '/proc/sys/kernel/pid_max'), 32_768, 'sysctl kernel.pid_max=4194304');
-const threadsMax: Check = (host) =>
-  atLeast('threads-max', numberIn(host, '/proc/sys/kernel/threads-max'), 32_768, 'sysctl kernel.threads-max=262144');
-const maxMapCount: Check = (host) =>
-  atLeast('max_map_count', numberIn(host, '/proc/sys/vm/max_map_count'), 65_530, 'sysctl vm.max_map_count=262144');
-
 const memory: Check = (host) => {
   const text = host.read('/proc/meminfo') ?? '';
   const mib = (name: string): number => Number(new RegExp(`^${name}:\\s+(\\d+) kB`, 'm').exec(text)?.[1] ?? 0) / 1_024;
@@ -252,11 +216,7 @@ const CHECKS: readonly Check[] = [
   hugePages,
   nxHugePages,
   clockSource,
-  openFiles,
-  processes,
-  pidMax,
-  threadsMax,
-  maxMapCount,
+  ...DENSITY_LIMITS,
 ];
 
 /** Everything there is to say about a host. */

@@ -1,4 +1,13 @@
-import type { FleetDensity, HistoryEntry, Host, Microvm, MicrovmSpecInput, Receipt } from '#protocol';
+import type {
+  DensityHistory,
+  FleetDensity,
+  HistoryEntry,
+  Host,
+  HostHistoryEntry,
+  Microvm,
+  MicrovmSpecInput,
+  Receipt,
+} from '#protocol';
 import { Problem, problemOf } from './problem';
 
 export type MicrovmVerb = 'start' | 'pause' | 'resume' | 'stop' | 'kill' | 'delete';
@@ -66,6 +75,18 @@ export class Client {
 
   density(signal?: AbortSignal): Promise<FleetDensity> {
     return this.#get('v1/density', signal);
+  }
+
+  /** What was measured of a host from this instant on, ms since 1970, in steps that give some hundred points. */
+  async hostPast(id: string, from: number, signal?: AbortSignal): Promise<DensityHistory> {
+    const path = `v1/hosts/${encodeURIComponent(id)}/density?from=${Math.floor(from)}`;
+    return (await this.#get<{ history: DensityHistory }>(path, signal)).history;
+  }
+
+  /** The latest entries of the history of a host, oldest first. */
+  async hostHistory(id: string, signal?: AbortSignal): Promise<HostHistoryEntry[]> {
+    const path = `v1/hosts/${encodeURIComponent(id)}/history?limit=100`;
+    return (await this.#get<{ entries: HostHistoryEntry[] }>(path, signal)).entries;
   }
 
   /** Repeated with the same key it makes no second microVM. */

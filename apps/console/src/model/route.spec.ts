@@ -5,6 +5,7 @@ describe('routes', () => {
   it.each<[Route, string]>([
     [{ page: 'fleet', query: EVERYTHING }, '#/'],
     [{ page: 'fleet', query: { ...EVERYTHING, states: ['failed'], text: 'a b' } }, '#/?state=failed&q=a+b'],
+    [{ page: 'host', id: 'host-1' }, '#/hosts/host-1'],
     [{ page: 'microvm', id: '01jd', at: null }, '#/microvms/01jd'],
     [{ page: 'microvm', id: '01jd', at: 1_700_000_000_123.5 }, '#/microvms/01jd?at=1700000000123.5'],
   ])('%j is %s and back', (route, hash) => {

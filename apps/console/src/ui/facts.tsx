@@ -68,7 +68,8 @@ export function Facts({ microvm, now, past }: { microvm: Microvm; now: number; p
   );
 }
 
-function Fact({ name, title, children }: { name: string; title?: string; children: ComponentChildren }) {
+/** One name and what it is, in a list of facts. */
+export function Fact({ name, title, children }: { name: string; title?: string; children: ComponentChildren }) {
   return (
     <div>
       <dt title={title}>{name}</dt>

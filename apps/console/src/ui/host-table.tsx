@@ -4,6 +4,7 @@ import { hostRows, level, type HostRow } from '../model/fleet-summary';
 import type { FleetStore } from '../model/fleet.store';
 import { NOTHING, count, mebibytes, percent, plural, ratio } from '../model/format';
 import { hostVerbs } from '../model/host-actions';
+import { formatRoute } from '../model/route';
 import { useConsole } from './console-context';
 import { Meter } from './meter';
 import { HostState } from './state-badge';
@@ -129,6 +130,9 @@ function Row({ row, filtered, onFilter }: { row: HostRow; filtered: boolean; onF
         </td>
       )}
       <td class="actions">
+        <a href={formatRoute({ page: 'host', id })} aria-label={`Density of ${id}`}>
+          Density
+        </a>
         {host &&
           hostVerbs(host.state).map((verb) => (
             <button

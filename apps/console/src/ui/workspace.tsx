@@ -14,6 +14,7 @@ import { ConsoleProvider, type ConsoleContext } from './console-context';
 import { CreateDialog } from './create-dialog';
 import { FleetPage } from './fleet-page';
 import { Mark } from './mark';
+import { HostPage } from './host-page';
 import { MicrovmPage } from './microvm-page';
 import { Notices, useNotices } from './notices';
 import { nameOf, titleOf } from './wording';
@@ -182,6 +183,8 @@ export function Workspace({ client, onSignOut }: Props) {
       </header>
       {route.page === 'fleet' ? (
         <FleetPage query={route.query} />
+      ) : route.page === 'host' ? (
+        <HostPage key={route.id} id={route.id} />
       ) : (
         <MicrovmPage key={route.id} id={route.id} at={route.at} />
       )}

@@ -3,7 +3,14 @@ import { BusClient, SHUTDOWN } from '#bus';
 import { Pacer } from '#concurrency';
 import { wallClockMs } from '#journal';
 import { hostState, microvmContext, type MicrovmEffect, type MicrovmLife } from '#lifecycle';
-import { placeMicrovm, type Decision, type MicrovmEvent, type ReplyOf } from '#protocol';
+import {
+  PLACEMENT_WITHDRAWALS,
+  placeMicrovm,
+  type Decision,
+  type MicrovmEvent,
+  type PlacementWithdrawal,
+  type ReplyOf,
+} from '#protocol';
 import { HostHistories } from '../histories/host-histories';
 import { MicrovmHistories } from '../histories/microvm-histories';
 import { TemplateRecords } from '../templates/template-records';
@@ -18,10 +25,18 @@ const PLACED_AT_ONCE = 32;
 /** How often one that waits asks again whether it still does, ms: an answer, or the placement service, may have been lost. */
 const ASK_AGAIN_MS = 2_000;
 
+/** Fires when the state that was entered then, and asks for a place, is left. */
+interface Leaving {
+  enteredAt: number;
+  left: AbortController;
+}
+
 /** Asks the placement service for a host, waits for one where none can take it now, and records the answer. */
 @Injectable()
 export class PlaceEffect {
   readonly #pacer = new Pacer(PLACED_AT_ONCE);
+  /** By microVM: who is waiting for a place. */
+  readonly #leaving = new Map<string, Leaving>();
 
   constructor(
     private readonly bus: BusClient,
@@ -31,7 +46,15 @@ export class PlaceEffect {
     private readonly answers: PlacementAnswers,
     private readonly templates: TemplateRecords,
     @Inject(SHUTDOWN) private readonly shutdown: AbortSignal,
-  ) {}
+  ) {
+    histories.listen({
+      changed: ({ id, enteredAt }) => {
+        const leaving = this.#leaving.get(id);
+        if (leaving && leaving.enteredAt !== enteredAt) leaving.left.abort();
+      },
+      asked: () => undefined,
+    });
+  }
 
   /** `wanted`: whether the state that asks for it was not left and is ours to see to. */
   async perform(life: MicrovmLife, effect: PlaceEffectOf, wanted: () => boolean): Promise<void> {
@@ -39,17 +62,34 @@ export class PlaceEffect {
     // Names this round of this attempt: asked again after a crash, placement gives the same receipt.
     const decisionId = `${life.id}.${effect.epoch}.${effect.attempt}.${Math.round(life.enteredAt * 1000)}`;
     const answer = this.answers.expect(decisionId);
+    const leaving: Leaving = { enteredAt: life.enteredAt, left: new AbortController() };
+    this.#leaving.set(life.id, leaving);
+    const end = AbortSignal.any([this.shutdown, leaving.left.signal]);
+    let decision: Decision | undefined;
     try {
       for (let waited = false; wanted(); waited = true) {
         const { receipt, waiting } = await this.#pacer.run(() => this.#ask(life, effect, decisionId));
-        if (!waiting) return await this.#record(life, effect, receipt, waited);
-        if (!waited) await this.#recordWait(life, decisionId, receipt);
-        const decision = await answer.within(ASK_AGAIN_MS, this.shutdown);
-        if (decision) return await this.#record(life, effect, decision, true);
+        if (waiting && !waited) await this.#recordWait(life, decisionId, receipt);
+        decision = waiting ? await answer.within(ASK_AGAIN_MS, end) : receipt;
+        if (decision) return await this.#record(life, effect, decision, waiting || waited);
       }
     } finally {
+      if (this.#leaving.get(life.id) === leaving) this.#leaving.delete(life.id);
       this.answers.forget(decisionId);
+      if (decision?.hostId !== null && this.#isUnwanted(life, effect)) this.#withdraw(life.id, decisionId);
     }
+  }
+
+  /** Stopped, deleted or expired before it was given a place; not where another replica sees to it now. */
+  #isUnwanted({ id, enteredAt }: MicrovmLife, { epoch }: PlaceEffectOf): boolean {
+    const now = this.histories.index.get(id);
+    return now === undefined || (now.enteredAt !== enteredAt && microvmContext(now).epoch < epoch);
+  }
+
+  /** So that it does not keep its turn in the line, nor what it gets there its room on a host. */
+  #withdraw(microvmId: string, decisionId: string): void {
+    const withdrawal: PlacementWithdrawal = { decisionId, microvmId };
+    if (!this.bus.connection.isClosed()) this.bus.publish(PLACEMENT_WITHDRAWALS, withdrawal);
   }
 
   #ask(life: MicrovmLife, effect: PlaceEffectOf, decisionId: string): Promise<ReplyOf<typeof placeMicrovm>> {
@@ -70,7 +110,7 @@ export class PlaceEffect {
     const event: MicrovmEvent = hostId
       ? { type: 'placed', hostId, epoch: effect.epoch, receiptId, decidedAt }
       : failure(life, effect, receipt, waited);
-    // Refused when it was stopped or deleted meanwhile: then nobody needs the place any more.
+    // Refused when it was stopped or deleted meanwhile.
     await this.#append(life, `place.${receiptId}`, event);
   }
 

@@ -2,8 +2,17 @@ import { Controller } from '@nestjs/common';
 import type { z } from 'zod';
 import { Handles, UNANSWERED, type BusContext } from '#bus';
 import { HOST_LIMITS, hostState, isPresent } from '#lifecycle';
-import { heartbeat, OperationError, registerHost, reportFact, type HostFact } from '#protocol';
+import {
+  heartbeat,
+  OperationError,
+  registerHost,
+  reportFact,
+  reportGuardActs,
+  syncHostClass,
+  type HostFact,
+} from '#protocol';
 import { SecurityAudit } from '../audit/security-audit';
+import { HostClassKeeper } from '../host-classes/host-class-keeper';
 import { HostHistories } from '../histories/host-histories';
 import { Partitions } from '../partitions/partitions';
 import { FactRecorder } from './fact-recorder';
@@ -21,6 +30,7 @@ export class HostFacingController {
     private readonly leases: HostLeases,
     private readonly registration: HostRegistration,
     private readonly facts: FactRecorder,
+    private readonly classes: HostClassKeeper,
     private readonly partitions: Partitions,
     private readonly audit: SecurityAudit,
   ) {}
@@ -48,6 +58,24 @@ export class HostFacingController {
     if (!this.partitions.owns(context.values['hostId']!)) return UNANSWERED;
     this.#requireOwn(context, (request.fact as HostFact).hostId);
     return this.facts.report(request);
+  }
+
+  @Handles(syncHostClass)
+  syncClass({ held }: z.output<(typeof syncHostClass)['request']>, { values }: BusContext) {
+    const hostId = values['hostId']!;
+    return this.partitions.owns(hostId) ? this.classes.sync(hostId, held) : UNANSWERED;
+  }
+
+  @Handles(reportGuardActs)
+  async guardActs(
+    { factId, acts, omitted }: z.output<(typeof reportGuardActs)['request']>,
+    { values }: BusContext,
+  ): Promise<{ recorded: boolean } | typeof UNANSWERED> {
+    const hostId = values['hostId']!;
+    if (!this.partitions.owns(hostId)) return UNANSWERED;
+    const who = { commandId: factId, cause: { kind: 'host' as const, by: hostId } };
+    const { decision } = await this.hosts.record(hostId, who, [{ type: 'guardsActed', batch: factId, acts, omitted }]);
+    return { recorded: decision.kind === 'record' };
   }
 
   /** @throws OperationError `forbidden` when a host speaks of another one. */

@@ -3,6 +3,7 @@ import type { z } from 'zod';
 import { Handles } from '#bus';
 import { viewHost } from '#lifecycle';
 import {
+  assignHostClass,
   cancelDrain,
   cordonHost,
   drainHost,
@@ -14,6 +15,7 @@ import {
   type HostEvent,
 } from '#protocol';
 import { PreviewDrain } from '../drain/preview-drain';
+import { HostClassKeeper } from '../host-classes/host-class-keeper';
 import { HostHistories } from '../histories/host-histories';
 import { askedBy } from './asked-by';
 
@@ -25,6 +27,7 @@ const WHY_NOT: Partial<Record<HostEvent['type'], string>> = {
   retireRequested: 'it cannot be retired now; only a host that does not answer can',
   drainRequested: 'it cannot be drained now',
   drainCancelled: 'it has no drain that could be cancelled',
+  classAssigned: 'a controller of an older version takes part; finish the upgrade first',
 };
 
 type HostRequest = z.output<(typeof cordonHost)['request']>;
@@ -35,6 +38,7 @@ export class HostController {
   constructor(
     private readonly hosts: HostHistories,
     private readonly previewDrain: PreviewDrain,
+    private readonly classes: HostClassKeeper,
   ) {}
 
   @Handles(listHosts)
@@ -70,6 +74,13 @@ export class HostController {
   @Handles(cancelDrain)
   cancel(request: HostRequest) {
     return this.#command(request, { type: 'drainCancelled' });
+  }
+
+  @Handles(assignHostClass)
+  async assign({ hostClass, ...request }: z.output<(typeof assignHostClass)['request']>) {
+    if (hostClass !== null && !(await this.classes.has(hostClass)))
+      throw new OperationError('notFound', `there is no host class ${hostClass}; put it on record first`);
+    return this.#command(request, { type: 'classAssigned', hostClass });
   }
 
   async #command({ hostId, commandId, by }: HostRequest, event: HostEvent) {

@@ -1,11 +1,12 @@
 import { Inject, Injectable, type OnModuleDestroy } from '@nestjs/common';
 import type { Logger } from 'pino';
-import { LOGGER } from '#bus';
+import { BusClient, LOGGER } from '#bus';
 import { wallClockMs } from '#journal';
 import { microvmContext } from '#lifecycle';
 import { partitionOf } from '#protocol';
 import { MicrovmHistories } from '../histories/microvm-histories';
 import { Partitions } from '../partitions/partitions';
+import { tellHosts } from './tell-hosts';
 import { TemplateRecords } from './template-records';
 import { settledBy } from './template-rules';
 
@@ -23,6 +24,7 @@ export class TemplateKeeper implements OnModuleDestroy {
   constructor(
     private readonly records: TemplateRecords,
     private readonly histories: MicrovmHistories,
+    private readonly bus: BusClient,
     partitions: Partitions,
     @Inject(LOGGER) private readonly logger: Logger,
   ) {
@@ -54,7 +56,11 @@ export class TemplateKeeper implements OnModuleDestroy {
       if (record?.state !== 'creating') return;
       const life = await this.histories.find(record.source.microvmId);
       if (!settledBy(record, life, wallClockMs())) return;
-      await this.records.update(id, (now) => (now ? (settledBy(now, life, wallClockMs()) ?? now) : now));
+      const settled = await this.records.update(id, (now) =>
+        now ? (settledBy(now, life, wallClockMs()) ?? now) : now,
+      );
+      // Its host is to publish it, or to give it up.
+      tellHosts(this.bus, settled);
     } catch (error) {
       this.logger.warn({ err: error, templateId: id }, 'what became of a template is not on record yet');
     }

@@ -6,6 +6,7 @@ import { LiveBucket } from '#journal';
 import {
   OperationError,
   parseTemplateReference,
+  placesOfTemplate,
   Template,
   TEMPLATE_BUCKET,
   TemplateId,
@@ -57,7 +58,7 @@ export class TemplateRecords implements OnModuleInit, OnModuleDestroy {
     if (template === undefined) return {};
     const { template: id } = parseTemplateReference(template);
     const record = this.get(id);
-    return { template: { id, hosts: record?.state === 'ready' ? record.hosts : [] } };
+    return { template: record ? placesOfTemplate(record) : { id, hosts: [] } };
   }
 
   /** Writes what `change` makes of what is there; undefined removes it. @throws OperationError `unavailable`; what `change` throws. */

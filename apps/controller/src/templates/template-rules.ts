@@ -1,6 +1,7 @@
 import { microvmContext, microvmState, type MicrovmLife } from '#lifecycle';
-import type { TemplateRecord } from '#protocol';
+import type { Quotas, Template, TemplateRecord } from '#protocol';
 
+const MIB = 2 ** 20;
 /** How long the order to take a snapshot may be on its way into the history of the source, ms. */
 const ORDER_MS = 30_000;
 /** How long the word of a host may be on its way: what it did not hold when it sent it, it may hold by now, ms. */
@@ -34,13 +35,54 @@ export function heardFrom(
   if (record.state === 'ready' && now - record.updatedAt < WORD_MS) return record;
   const hosts = record.hosts.filter((one) => one !== hostId);
   if (record.state === 'deleted') return hosts.length === 0 ? undefined : { ...record, hosts, updatedAt: now };
-  if (record.state === 'ready' && hosts.length === 0) {
+  if (record.state === 'ready' && hosts.length === 0 && !record.stored) {
     return { ...record, hosts, state: 'failed', reason: 'no host holds it any more', updatedAt: now };
   }
   return { ...record, hosts, updatedAt: now };
 }
 
+/** What a host has to say of its publication. Pure. */
+export function storedBy(
+  record: TemplateRecord,
+  hostId: string,
+  { problem }: { problem: string | null },
+  now: number,
+): TemplateRecord {
+  if (record.state !== 'ready' || record.stored || !record.hosts.includes(hostId)) return record;
+  return { ...record, stored: problem === null, storeProblem: problem, updatedAt: now };
+}
+
 /** Whether a host is to give it up. */
 export function isUnwanted({ state }: TemplateRecord): boolean {
   return state === 'failed' || state === 'deleted';
+}
+
+/** What a template that is being made may come to take, beside its memory, is not known: it counts with that. */
+const bytesOf = ({ bytes, memoryMiB }: Template): number => bytes ?? memoryMiB * MIB;
+
+/** Which quotas the templates of a tenant exceed, with the numbers; none: they are within. Pure. */
+export function templatesExcess(quotas: Quotas, held: readonly Template[]): { path: string; message: string }[] {
+  const counted = held.filter(({ state }) => state === 'creating' || state === 'ready');
+  const takes = {
+    templates: counted.length,
+    templateMiB: Math.ceil(counted.reduce((sum, one) => sum + bytesOf(one), 0) / MIB),
+  };
+  return (['templates', 'templateMiB'] as const).flatMap((what) => {
+    const most = quotas[what];
+    if (most === undefined || takes[what] <= most) return [];
+    return [{ path: `quotas.${what}`, message: `${takes[what]} with this one, ${most} are allowed` }];
+  });
+}
+
+/** The same for the clones that the pools of a tenant may keep ready on each host, one pool as it is to be. Pure. */
+export function poolsExcess(
+  { poolMicrovms: most }: Quotas,
+  held: readonly Template[],
+  { id, max }: { id: string; max: number },
+): { path: string; message: string }[] {
+  if (most === undefined) return [];
+  const others = held.reduce((sum, { id: other, pool }) => sum + (other === id ? 0 : (pool?.max ?? 0)), 0);
+  if (max === 0 || others + max <= most) return [];
+  const message = `pools of other templates may keep ${others} of ${most} ready, ${max} more were asked for`;
+  return [{ path: 'quotas.poolMicrovms', message }];
 }

@@ -2,7 +2,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { Controller, Inject } from '@nestjs/common';
 import type { Logger } from 'pino';
 import type { z } from 'zod';
-import { BusClient, Handles, LOGGER } from '#bus';
+import { BusClient, Handles, LOGGER, type BusContext } from '#bus';
 import { wallClockMs } from '#journal';
 import { decideCommand, microvmContext, microvmState, type MicrovmLife } from '#lifecycle';
 import {
@@ -14,17 +14,19 @@ import {
   setPool,
   sortableId,
   syncTemplates,
-  templatesChanged,
   timeOfId,
   wantedDevices,
   type Operation,
+  type Quotas,
   type TemplateRecord,
 } from '#protocol';
 import { MicrovmHistories } from '../histories/microvm-histories';
 import { askedBy } from '../operator/asked-by';
 import { unknownMicrovm } from '../operator/unknown-microvm';
+import { tellHosts } from './tell-hosts';
 import { TemplateRecords, viewTemplate } from './template-records';
-import { heardFrom, isUnwanted } from './template-rules';
+import { Tenants } from '../tenants/tenants';
+import { heardFrom, isUnwanted, poolsExcess, storedBy, templatesExcess } from './template-rules';
 
 type RequestTo<O extends Operation> = z.output<O['request']>;
 
@@ -34,6 +36,7 @@ export class TemplateController {
   constructor(
     private readonly records: TemplateRecords,
     private readonly histories: MicrovmHistories,
+    private readonly tenants: Tenants,
     private readonly bus: BusClient,
     @Inject(LOGGER) private readonly logger: Logger,
   ) {}
@@ -52,6 +55,13 @@ export class TemplateController {
     }
     const born = bornFrom(id, name, life);
     await this.records.update(id, (now) => now ?? born);
+    // Counted with those that others make at the same time, so that no number of them passes together.
+    try {
+      this.#require(born.tenant, (quotas, held) => templatesExcess(quotas, held));
+    } catch (error) {
+      await this.records.update(id, () => undefined);
+      throw error;
+    }
     const who = askedBy({ commandId: `template.${id}`, by });
     const { decision } = await this.histories.decide(microvmId, who, (now, occasion) => {
       if (!now) throw unknownMicrovm(microvmId);
@@ -93,7 +103,8 @@ export class TemplateController {
 
   @Handles(setPool)
   async pool({ id, pool }: RequestTo<typeof setPool>) {
-    await this.#find(id);
+    const { tenant } = await this.#find(id);
+    if (pool) this.#require(tenant, (quotas, held) => poolsExcess(quotas, held, { id, max: pool.max }));
     const changed = await this.#change(id, (now) => {
       if (now.state !== 'ready') throw new OperationError('conflict', `template ${id} is ${now.state}`);
       return { ...now, pool, updatedAt: wallClockMs() };
@@ -101,8 +112,16 @@ export class TemplateController {
     return { template: viewTemplate(changed!) };
   }
 
+  /** The subject says which host speaks. */
   @Handles(syncTemplates)
-  async sync({ hostId, held }: RequestTo<typeof syncTemplates>) {
+  async sync({ held, published }: RequestTo<typeof syncTemplates>, { values }: BusContext) {
+    const hostId = values['hostId']!;
+    for (const publication of published) {
+      await this.records.update(
+        publication.templateId,
+        (now) => now && storedBy(now, hostId, publication, wallClockMs()),
+      );
+    }
     const known = this.records.list();
     const holds = new Set(held);
     for (const record of known) {
@@ -112,23 +131,34 @@ export class TemplateController {
     const ids = new Set(known.map(({ id }) => id));
     const unknown = held.filter((id) => !ids.has(id));
     if (unknown.length > 0) this.logger.warn({ hostId, unknown }, 'a host holds templates that are not on record');
+    const here = known.filter(({ id }) => holds.has(id));
+    const ready = here.filter(({ state }) => state === 'ready');
     return {
-      drop: known.filter((one) => holds.has(one.id) && isUnwanted(one)).map(({ id }) => id),
-      pools: known.flatMap(({ id, state, digest, pool }) =>
-        state === 'ready' && pool && holds.has(id)
-          ? [{ templateId: id, reference: `${id}@${digest}`, policy: pool }]
-          : [],
+      drop: here.filter(isUnwanted).map(({ id }) => id),
+      pools: ready.flatMap(({ id, digest, pool }) =>
+        pool ? [{ templateId: id, reference: `${id}@${digest}`, policy: pool }] : [],
       ),
+      publish: ready.filter((one) => !one.stored && one.hosts.includes(hostId)).map(({ id }) => id),
+      stored: ready.filter(({ stored }) => stored).map(({ id }) => id),
     };
+  }
+
+  /** @throws OperationError `refused` */
+  #require(
+    tenant: string,
+    excessOf: (quotas: Quotas, held: TemplateRecord[]) => { path: string; message: string }[],
+  ): void {
+    const held = this.records.list().filter((one) => one.tenant === tenant);
+    const excess = excessOf(this.tenants.get(tenant)?.quotas ?? {}, held);
+    if (excess.length === 0) return;
+    const told = excess.map(({ path, message }) => `${path.replace('quotas.', '')}: ${message}`).join('; ');
+    throw new OperationError('refused', `tenant ${tenant} has no room left in its quotas: ${told}`, excess);
   }
 
   /** Changes a template and lets the hosts that hold it know. */
   async #change(id: string, change: (now: TemplateRecord) => TemplateRecord | undefined) {
     const changed = await this.records.update(id, (now) => now && change(now));
-    for (const hostId of changed?.hosts ?? []) {
-      // One that is away asks when it is back.
-      this.bus.call(templatesChanged, {}, { values: { hostId } }).catch(() => undefined);
-    }
+    tellHosts(this.bus, changed);
     return changed;
   }
 
@@ -167,6 +197,7 @@ function bornFrom(id: string, name: string | undefined, life: MicrovmLife): Temp
     devices: { network: network !== undefined, vsock, balloon, rng, disks: spec.disks?.length ?? 0 },
     ...{ platform: null, digest: null, bytes: null, pauseMs: null },
     hosts: [hostId],
+    ...{ stored: false, storeProblem: null },
     pool: null,
     createdAt: at,
     updatedAt: at,

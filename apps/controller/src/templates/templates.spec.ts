@@ -1,7 +1,7 @@
 import { applyMicrovmEvents, type MicrovmLife } from '#lifecycle';
-import { MicrovmSpec, type MicrovmEvent, type TemplateRecord } from '#protocol';
+import { MicrovmSpec, placesOfTemplate, type MicrovmEvent, type TemplateRecord } from '#protocol';
 import { pinTemplate } from './pin-template';
-import { heardFrom, isUnwanted, settledBy } from './template-rules';
+import { heardFrom, isUnwanted, poolsExcess, settledBy, storedBy, templatesExcess } from './template-rules';
 
 const T0 = 1_700_000_000_000;
 const ID = '01hzzzzzzzzzzzzzzzzzzzzzz0';
@@ -21,6 +21,7 @@ function record(change: Partial<TemplateRecord> = {}): TemplateRecord {
     ...{ image: 'canary', vcpus: 1, memoryMiB: 32 },
     devices: { network: false, vsock: true, balloon: false, rng: false, disks: 0 },
     ...{ platform: null, digest: null, bytes: null, pauseMs: null, hosts: ['host-a'], pool: null },
+    ...{ stored: false, storeProblem: null },
     ...{ createdAt: T0, updatedAt: T0, spec },
     ...change,
   };
@@ -100,6 +101,68 @@ describe('what a host says of a template', () => {
     expect(one.hosts).toEqual(['host-b']);
     expect(word(one, 'host-b', false, 0)).toBeUndefined();
     expect(word(deleted, 'host-c', true)).toBe(deleted);
+  });
+});
+
+describe('a template in the object store', () => {
+  const ready = record({ state: 'ready', bytes: 7 });
+  const told = (of: TemplateRecord, hostId: string, problem: string | null) =>
+    storedBy(of, hostId, { problem }, T0 + 1);
+
+  it('is there when a host that holds it says so, and is not lost with its last host then', () => {
+    expect(told(ready, 'host-a', 'no room')).toMatchObject({ stored: false, storeProblem: 'no room' });
+    expect(told(ready, 'host-b', null)).toBe(ready);
+    const deleted = record({ state: 'deleted' });
+    expect(told(deleted, 'host-a', null)).toBe(deleted);
+    const stored = told(told(ready, 'host-a', 'no room'), 'host-a', null);
+    expect(stored).toMatchObject({ stored: true, storeProblem: null });
+    expect(told(stored, 'host-a', 'late')).toBe(stored);
+    const gone = heardFrom(stored, { hostId: 'host-a', holds: false, now: T0 + 60_000 });
+    expect(gone).toMatchObject({ state: 'ready', hosts: [] });
+  });
+
+  it('is fetched by any host like its own; guests of ours do not see the processor', () => {
+    const cpu = { vendor: 'AuthenticAMD', family: 25, model: 1, stepping: 1, features: 'aaaa' };
+    const platform = { format: 1, kvm: 'software' as const, cpu };
+    expect(placesOfTemplate({ ...ready, platform })).toEqual({
+      id: ID,
+      hosts: ['host-a'],
+      platform: { format: 1, kvm: 'software' },
+    });
+    const linux = placesOfTemplate({ ...ready, stored: true, platform, image: `debian@${DIGEST}` });
+    expect(linux).toMatchObject({ fetchBytes: 7, platform });
+    expect(placesOfTemplate(record({ state: 'failed' }))).toEqual({ id: ID, hosts: [] });
+  });
+});
+
+describe('the quotas of templates', () => {
+  const MIB = 2 ** 20;
+  const held = [
+    record({ state: 'ready', bytes: 10 * MIB }),
+    record({ id: '01hzzzzzzzzzzzzzzzzzzzzzz1' }),
+    record({ id: '01hzzzzzzzzzzzzzzzzzzzzzz2', state: 'failed', bytes: 500 * MIB }),
+  ];
+
+  it('count those that are made or ready, and bytes; one that is being made with its memory', () => {
+    expect(templatesExcess({}, held)).toEqual([]);
+    expect(templatesExcess({ templates: 2, templateMiB: 42 }, held)).toEqual([]);
+    expect(templatesExcess({ templates: 1, templateMiB: 41 }, held)).toEqual([
+      { path: 'quotas.templates', message: '2 with this one, 1 are allowed' },
+      { path: 'quotas.templateMiB', message: '42 with this one, 41 are allowed' },
+    ]);
+  });
+
+  it('bound the pools of all templates together, and let each be made smaller', () => {
+    const pool = { min: 0, max: 6, quietSeconds: 300 };
+    const pooled = [
+      record({ state: 'ready', pool }),
+      record({ id: '01hzzzzzzzzzzzzzzzzzzzzzz1', state: 'ready', pool }),
+    ];
+    const asked = (max: number) => poolsExcess({ poolMicrovms: 10 }, pooled, { id: ID, max });
+    expect(asked(4)).toEqual([]);
+    expect(asked(5)).toMatchObject([{ path: 'quotas.poolMicrovms' }]);
+    expect(poolsExcess({ poolMicrovms: 1 }, pooled, { id: ID, max: 0 })).toEqual([]);
+    expect(poolsExcess({}, pooled, { id: ID, max: 1_000 })).toEqual([]);
   });
 });
 

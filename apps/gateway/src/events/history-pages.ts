@@ -1,5 +1,5 @@
 import type { Journal, JournalEntry } from '#journal';
-import { OperationError, microvmHistory, type HostRecord, type MicrovmRecord } from '#protocol';
+import { OperationError, hostHistory, microvmHistory, type HostRecord, type MicrovmRecord } from '#protocol';
 
 /** Records read back from the histories, a bounded number at a time. */
 export interface HistoryPages {
@@ -22,6 +22,11 @@ export class JournalPages implements HistoryPages {
 
   hosts(after: number, limit: number): Promise<JournalEntry<HostRecord>[]> {
     return page(this.hostJournal, after, limit, undefined);
+  }
+
+  /** All of one host. */
+  async hostHistory(hostId: string): Promise<readonly JournalEntry<HostRecord>[]> {
+    return (await this.hostJournal.read(hostHistory(hostId))).entries;
   }
 }
 

@@ -3,6 +3,7 @@ import { BusClient } from '#bus';
 import { FleetPast } from '#fleet';
 import {
   OperationError,
+  assignHostClass,
   cancelDrain,
   cordonHost,
   drainHost,
@@ -13,6 +14,7 @@ import {
   type Host,
 } from '#protocol';
 import { FLEET, type Fleet } from '../fleet/fleet';
+import { JournalPages } from '../events/history-pages';
 import { Input, Serves, type InputOf } from '../http/route';
 import * as routes from './hosts.routes';
 
@@ -30,6 +32,7 @@ export class HostsController {
     @Inject(BusClient) private readonly bus: BusClient,
     @Inject(FLEET) private readonly fleet: Fleet,
     @Inject(FleetPast) private readonly past: FleetPast,
+    @Inject(JournalPages) private readonly pages: JournalPages,
   ) {}
 
   @Serves(routes.listHostsRoute)
@@ -41,8 +44,25 @@ export class HostsController {
   get(@Input(routes.getHostRoute) { params, query }: InputOf<typeof routes.getHostRoute>): Host | Promise<Host> {
     if (query.at !== undefined) return this.past.hostAt(params.id, query.at);
     const host = this.fleet.host(params.id);
-    if (!host) throw new OperationError('notFound', `No host ${params.id} ever registered; GET /v1/hosts lists them.`);
+    if (!host) throw unknownHost(params.id);
     return host;
+  }
+
+  @Serves(routes.hostHistoryRoute)
+  async history(@Input(routes.hostHistoryRoute) { params, query }: InputOf<typeof routes.hostHistoryRoute>) {
+    const { limit = 100, before = Infinity } = query;
+    const all = await this.pages.hostHistory(params.id);
+    if (all.length === 0) throw unknownHost(params.id);
+    const wanted = all.filter(({ sequence }) => sequence < before);
+    const entries = wanted.slice(-limit).map(({ sequence, record: { at, commandId, cause, from, to, events } }) => ({
+      ...{ sequence, at: new Date(at).toISOString(), commandId, cause, from, to, events },
+    }));
+    return { id: params.id, entries, more: wanted.length > limit };
+  }
+
+  @Serves(routes.assignClassRoute)
+  assignClass(@Input(routes.assignClassRoute) input: InputOf<typeof routes.assignClassRoute>): Promise<Host> {
+    return this.#command(assignHostClass as unknown as HostCommand, input, { hostClass: input.body.class });
   }
 
   @Serves(routes.cordonRoute)
@@ -116,4 +136,8 @@ export class HostsController {
       });
     });
   }
+}
+
+function unknownHost(id: string): OperationError {
+  return new OperationError('notFound', `No host ${id} ever registered; GET /v1/hosts lists them.`);
 }

@@ -1,4 +1,4 @@
-import { DrainOrder, DrainPlan, Host, HostId, listHosts } from '#protocol';
+import { DrainOrder, DrainPlan, Host, HostClassName, HostHistoryEntry, HostId, listHosts } from '#protocol';
 import { z } from 'zod';
 import { AWAY, INVALID, NOT_DONE, NOT_FOUND, REFUSALS } from '../http/common-responses';
 import { count, duration } from '../http/query-types';
@@ -28,6 +28,30 @@ export const getHostRoute = route({
   params: HostParams,
   query: AtQuery,
   responses: { 200: { description: 'The host.', schema: Host }, ...REFUSALS, ...NOT_FOUND, ...INVALID },
+});
+
+export const hostHistoryRoute = route({
+  ...shared,
+  access: 'fleet',
+  name: 'getHostHistory',
+  method: 'GET',
+  path: '/v1/hosts/{id}/history',
+  summary: 'What became of a host, what was asked of it, and what its guards did and why; the latest entries',
+  params: HostParams,
+  query: z.strictObject({
+    limit: count(1, 1_000).optional().describe('How many entries; else 100.'),
+    before: count(1, Number.MAX_SAFE_INTEGER).optional().describe('Only those before this `sequence`.'),
+  }),
+  responses: {
+    200: {
+      description: 'In order of time. `more`: there are earlier ones.',
+      schema: z.strictObject({ id: HostId, entries: z.array(HostHistoryEntry), more: z.boolean() }),
+    },
+    ...REFUSALS,
+    ...NOT_FOUND,
+    ...INVALID,
+    ...AWAY,
+  },
 });
 
 const ANSWERS = {
@@ -99,5 +123,17 @@ export const cancelDrainRoute = route({
   summary: 'End a drain; the host is ready or cordoned as before, what was not touched stays',
   params: HostParams,
   headers: IdempotencyHeaders,
+  responses: ANSWERS,
+});
+
+export const assignClassRoute = route({
+  ...shared,
+  name: 'assignHostClass',
+  method: 'PUT',
+  path: '/v1/hosts/{id}/class',
+  summary: 'Put this host into a class, whatever its agent says; null leaves it to the agent',
+  params: HostParams,
+  headers: IdempotencyHeaders,
+  body: z.strictObject({ class: HostClassName.nullable() }),
   responses: ANSWERS,
 });

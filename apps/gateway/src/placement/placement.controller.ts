@@ -3,6 +3,7 @@ import { BusClient } from '#bus';
 import { dryRunPlacement, whatIf } from '#protocol';
 import { TenantDirectory } from '#tenancy';
 import { Input, Serves, type InputOf } from '../http/route';
+import { dryRunClone } from './dry-run-clone';
 import { dryRunRoute, whatIfRoute } from './placement.routes';
 
 /** Placement over REST. */
@@ -14,11 +15,14 @@ export class PlacementController {
   ) {}
 
   @Serves(dryRunRoute)
-  dryRun(@Input(dryRunRoute) { body }: InputOf<typeof dryRunRoute>) {
-    const placements = body.placements.map(({ coresidency, ...placement }) => ({
-      ...placement,
-      coresidency: coresidency ?? this.tenants.coresidencyOf(placement.spec.tenant),
-    }));
+  async dryRun(@Input(dryRunRoute) { body }: InputOf<typeof dryRunRoute>) {
+    const placements = await Promise.all(
+      body.placements.map(async ({ coresidency, ...placement }) => ({
+        ...placement,
+        ...(placement.template ? {} : await dryRunClone(this.bus, placement.spec)),
+        coresidency: coresidency ?? this.tenants.coresidencyOf(placement.spec.tenant),
+      })),
+    );
     return this.bus.call(dryRunPlacement, { ...body, placements });
   }
 

@@ -20,6 +20,7 @@ import {
 } from '#lifecycle';
 import {
   OperationError,
+  assignHostClass,
   cancelDrain,
   cordonHost,
   createMicrovm,
@@ -160,6 +161,11 @@ export class ScriptedController {
         return { host: viewHost(this.#host!) };
       });
     }
+    this.#answer(assignHostClass, async ({ hostId, hostClass }) => {
+      if (hostId !== HOST_ID) throw new OperationError('notFound', `there is no host ${hostId}`);
+      await this.#changeHost([{ type: 'classAssigned', hostClass }]);
+      return { host: viewHost(this.#host!) };
+    });
     this.#answer(drainHost, async ({ hostId, parallel, graceMs, kept }) => {
       if (hostId !== HOST_ID) throw new OperationError('notFound', `there is no host ${hostId}`);
       await this.#changeHost([{ type: 'drainRequested', parallel, graceMs, kept }]);

@@ -1,11 +1,12 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import pino from 'pino';
 import { slotOf } from '../slots/slot-layout';
 import { Cgroups } from './cgroups';
-import { parseHierarchies } from './hierarchies';
+import { parseHierarchies, type Controller, type Hierarchy } from './hierarchies';
 import { filesOf, limitsOf } from './slot-limits';
 
 const log = pino({ level: 'silent' });
@@ -60,6 +61,9 @@ describe('limits of a slot', () => {
       { name: 'memory.low', value: String(97 * 1024 * 1024), optional: true },
     ]);
     expect(filesOf(1, ['cpu'], limits).map(({ value }) => value)).toEqual(['0', '256', '100000', '50000']);
+    expect(filesOf(1, ['cpu'], limits, true)).toContainEqual({ name: 'cpu.shares', value: String(256 * 32) });
+    const most = limitsOf({ memoryMiB: 64, vcpus: 64 });
+    expect(filesOf(1, ['cpu'], most, true)).toContainEqual({ name: 'cpu.shares', value: '262144' });
   });
 
   it('leave what is of the class bestEffort the least weight and no protection', () => {
@@ -72,11 +76,50 @@ describe('limits of a slot', () => {
       { name: 'memory.max', value: String(97 * 1024 * 1024) },
       { name: 'memory.low', value: '0', optional: true },
     ]);
+    expect(filesOf(1, ['cpu'], limits, true)).toContainEqual({ name: 'cpu.shares', value: '10' });
     expect(filesOf(1, ['memory'], limits)).toContainEqual({
       name: 'memory.soft_limit_in_bytes',
       value: '0',
       optional: true,
     });
+  });
+});
+
+describe('cgroups of slots in a hierarchy of v1 that is for the CPU alone', () => {
+  const root = mkdtempSync(join(tmpdir(), 'volley-cgroups-'));
+  const hierarchy = (name: string, controllers: Controller[]): Hierarchy => ({
+    ...{ version: 1, controllers, mount: join(root, name), own: join(root, name) },
+  });
+  afterAll(() => rmSync(root, { recursive: true }));
+
+  it('lie beside the group of the agent, so that each is weighed against processes of the host by its own class', () => {
+    for (const [name, file] of [
+      ['cpu', 'cpu.shares'],
+      ['memory', 'memory.limit_in_bytes'],
+    ] as const) {
+      mkdirSync(join(root, name, 'volley-a'), { recursive: true });
+      writeFileSync(join(root, name, 'volley-a', file), '');
+    }
+    const hierarchies = [hierarchy('cpu', ['cpu']), hierarchy('memory', ['memory'])];
+    const cgroups = Cgroups.open({ name: 'a', log, hierarchies });
+    expect(cgroups.pathsOf(slot)).toEqual([join(root, 'cpu/volley-a.s3'), join(root, 'memory/volley-a/s3')]);
+    expect(cgroups.groupOf(slot).cpu?.directory).toBe(join(root, 'cpu/volley-a.s3'));
+    const files = { 'memory.usage_in_bytes': 90, 'memory.stat': 'inactive_file 0\ntotal_inactive_file 30\n' };
+    for (const [name, text] of Object.entries(files)) writeFileSync(join(root, 'memory/volley-a', name), String(text));
+    expect(cgroups.bound(100)).toBe(true);
+    // What the groups below keep of files is dropped before anybody lacks memory.
+    expect(cgroups.memory()).toEqual({ limitBytes: 100, availableBytes: 40 });
+    expect(cgroups.list()).toEqual(['s3']);
+    mkdirSync(join(root, 'cpu/volley-b.s7'));
+    expect(cgroups.list()).toEqual(['s3']);
+    expect(cgroups.destroyOf('b')).toBe(true);
+    expect(existsSync(join(root, 'cpu/volley-b.s7'))).toBe(false);
+    // What an agent of before had put inside its own group goes, too.
+    mkdirSync(join(root, 'cpu/volley-c/s1'), { recursive: true });
+    expect(cgroups.destroyOf('c')).toBe(true);
+    expect(existsSync(join(root, 'cpu/volley-c'))).toBe(false);
+    cgroups.remove(slot);
+    expect(cgroups.list()).toEqual([]);
   });
 });
 

@@ -15,6 +15,8 @@ export class CgroupError extends Error {
 interface Placed extends Hierarchy {
   /** The agent's own directory there. */
   directory: string;
+  /** What the directories of slots begin with: they lie in the agent's own, or beside it. */
+  slots: string;
 }
 
 export interface CgroupsParts {
@@ -63,7 +65,7 @@ export class Cgroups {
           removeGroup(directory);
           continue;
         }
-        this.#placed.push({ ...hierarchy, directory });
+        this.#placed.push({ ...hierarchy, directory, slots: slotsOf(hierarchy, directory) });
         wanted = wanted.filter((controller) => !hierarchy.controllers.includes(controller));
       } catch (error) {
         for (const controller of hierarchy.controllers) reasons.set(controller, `${directory}: ${codeOf(error)}`);
@@ -83,10 +85,10 @@ export class Cgroups {
     }
   }
 
-  /** All microVMs together have a group, too, and without this they would have the weight of a single process of the host. */
+  /** Where all microVMs together have a group, too, they would have the weight of a single process of the host without this. */
   #weigh(): void {
     const placed = this.#placed.find(({ controllers }) => controllers.includes('cpu'));
-    if (!placed) return;
+    if (!placed || areBeside(placed)) return;
     const { name, value } = weightOfAll(placed.version, cpus().length);
     try {
       writeFileSync(join(placed.directory, name), value);
@@ -116,7 +118,7 @@ export class Cgroups {
         continue;
       }
       const controllers = possible.filter((controller) => enable(parent, controller) && enable(directory, controller));
-      if (controllers.length > 0) return { ...hierarchy, controllers, directory };
+      if (controllers.length > 0) return { ...hierarchy, controllers, directory, slots: `${directory}/` };
     }
     return undefined;
   }
@@ -146,7 +148,9 @@ export class Cgroups {
       const used = Number(readFileSync(placed.usageFile, 'latin1'));
       // The kernel drops what files have left here before it lacks anything.
       const stat = readFileSync(placed.statFile, 'latin1');
-      const dropped = Number(/^(?:total_)?inactive_file (\d+)/m.exec(stat)?.[1] ?? 0);
+      // In v1 only what begins with total_ contains the groups below.
+      const files = /^total_inactive_file (\d+)/m.exec(stat) ?? /^inactive_file (\d+)/m.exec(stat);
+      const dropped = Number(files?.[1] ?? 0);
       return { limitBytes, availableBytes: Math.max(0, limitBytes - used + dropped) };
     } catch {
       return undefined;
@@ -160,21 +164,24 @@ export class Cgroups {
     return text === undefined ? undefined : Number(text);
   }
 
-  #memoryGroup(below = ''): { limitFile: string; usageFile: string; statFile: string } | undefined {
+  #memoryGroup(slot?: string): { limitFile: string; usageFile: string; statFile: string } | undefined {
     const placed = this.#placed.find(({ controllers }) => controllers.includes('memory'));
     if (!placed) return undefined;
+    const directory = slot === undefined ? placed.directory : placed.slots + slot;
     const names =
       placed.version === 1 ? ['memory.limit_in_bytes', 'memory.usage_in_bytes'] : ['memory.max', 'memory.current'];
-    const [limitFile, usageFile, statFile] = [...names, 'memory.stat'].map((name) =>
-      join(placed.directory, below, name),
-    ) as [string, string, string];
+    const [limitFile, usageFile, statFile] = [...names, 'memory.stat'].map((name) => join(directory, name)) as [
+      string,
+      string,
+      string,
+    ];
     return { limitFile, usageFile, statFile };
   }
 
   /** Directories of a slot, made where they are not there yet, for a process to be put into. @throws CgroupError */
   pathsOf(slot: Slot): string[] {
-    return this.#placed.map(({ directory }) => {
-      const path = join(directory, slot.cgroup);
+    return this.#placed.map(({ slots }) => {
+      const path = slots + slot.cgroup;
       if (existsSync(path)) return path; // the usual case, and an error would cost a start ten times as much
       try {
         mkdirSync(path, { mode: 0o755 });
@@ -191,9 +198,10 @@ export class Cgroups {
     const wanted = JSON.stringify(limits);
     if (this.#written.get(slot.number) === wanted) return;
     this.#written.delete(slot.number);
-    for (const { version, controllers, directory } of this.#placed) {
-      for (const { name, value, optional, costly } of filesOf(version, controllers, limits)) {
-        const path = join(directory, slot.cgroup, name);
+    for (const placed of this.#placed) {
+      const { version, controllers } = placed;
+      for (const { name, value, optional, costly } of filesOf(version, controllers, limits, areBeside(placed))) {
+        const path = join(placed.slots + slot.cgroup, name);
         if (optional && !existsSync(path)) continue;
         if (costly && textOf(path)?.trim() === value) continue;
         try {
@@ -223,7 +231,7 @@ export class Cgroups {
     for (const controller of ['memory', 'cpu'] as const) {
       const placed = this.#placed.find(({ controllers }) => controllers.includes(controller));
       if (!placed) continue;
-      const directory = slot ? join(placed.directory, slot.cgroup) : placed.directory;
+      const directory = slot ? placed.slots + slot.cgroup : placed.directory;
       group[controller] = { version: placed.version, directory };
     }
     return group;
@@ -235,7 +243,7 @@ export class Cgroups {
     if (!placed) return undefined;
     const file = placed.version === 1 ? 'memory.oom_control' : 'memory.events';
     try {
-      const text = readFileSync(join(placed.directory, slot.cgroup, file), 'latin1');
+      const text = readFileSync(join(placed.slots + slot.cgroup, file), 'latin1');
       return Number(/^oom_kill (\d+)/m.exec(text)?.[1] ?? Number.NaN);
     } catch {
       return undefined;
@@ -244,21 +252,19 @@ export class Cgroups {
 
   /** Processes in a slot's cgroups: none, when it is free. */
   processesOf(slot: Pick<Slot, 'cgroup'>): number[] {
-    const pids = this.#placed.flatMap(({ directory }) =>
-      wordsOf(join(directory, slot.cgroup, 'cgroup.procs')).map(Number),
-    );
+    const pids = this.#placed.flatMap(({ slots }) => wordsOf(join(slots + slot.cgroup, 'cgroup.procs')).map(Number));
     return [...new Set(pids)];
   }
 
   /** Names of the slots' cgroups that are there. */
   list(): string[] {
-    return [...new Set(this.#placed.flatMap(({ directory }) => groupsIn(directory)))];
+    return [...new Set(this.#placed.flatMap(({ slots }) => groupsAt(slots)))];
   }
 
   /** Removes a slot's cgroups; those with processes in them stay. */
   remove(slot: Pick<Slot, 'cgroup' | 'number'>): void {
     this.#written.delete(slot.number);
-    for (const { directory } of this.#placed) removeGroup(join(directory, slot.cgroup));
+    for (const { slots } of this.#placed) removeGroup(slots + slot.cgroup);
   }
 
   /** Removes all that is empty: for an agent that leaves no microVM behind. */
@@ -268,15 +274,33 @@ export class Cgroups {
 
   /** Removes what an agent of this name left here, as far as no process lives in it. Returns whether nothing is left. */
   destroyOf(name: string): boolean {
-    for (const { directory } of this.#placed) {
-      const path = join(directory, '..', `volley-${name}`);
-      for (const group of groupsIn(path)) removeGroup(join(path, group));
-      removeGroup(path);
+    let isGone = true;
+    for (const placed of this.#placed) {
+      const directory = join(placed.directory, '..', `volley-${name}`);
+      // Those inside too: an agent of before put all of them there.
+      for (const slots of new Set([`${directory}/`, slotsOf(placed, directory)])) {
+        for (const group of groupsAt(slots)) removeGroup(slots + group);
+        isGone &&= groupsAt(slots).length === 0;
+      }
+      removeGroup(directory);
+      isGone &&= !existsSync(directory);
     }
     if (name === this.parts.name) this.#written.clear();
-    return !this.#placed.some(({ directory }) => existsSync(join(directory, '..', `volley-${name}`)));
+    return isGone;
   }
 }
+
+/**
+ * In v1 each hierarchy is a tree of its own. In that of the CPU the slots lie beside the agent's group, not in it: there each microVM is
+ * weighed against the processes of the host by its own class. In a common group best effort would run at the weight of the guaranteed,
+ * and what it has used would be held against them when they wake up.
+ */
+function slotsOf({ version, controllers }: Hierarchy, directory: string): string {
+  const isForCpu = version === 1 && controllers.length === 1 && controllers[0] === 'cpu';
+  return isForCpu ? `${directory}.` : `${directory}/`;
+}
+
+const areBeside = ({ slots }: Placed): boolean => slots.endsWith('.');
 
 /** Why groups of this hierarchy would be made for nothing, if so: each costs every start a move, and the host memory. */
 function uselessness({ version, controllers }: Hierarchy, directory: string): string | undefined {
@@ -315,11 +339,14 @@ function enable(directory: string, controller: Controller): boolean {
   }
 }
 
-function groupsIn(directory: string): string[] {
+/** What follows `prefix`, the directory with what the names there begin with. */
+function groupsAt(prefix: string): string[] {
+  const end = prefix.lastIndexOf('/') + 1;
+  const begin = prefix.slice(end);
   try {
-    return readdirSync(directory, { withFileTypes: true })
-      .filter((entry) => entry.isDirectory())
-      .map(({ name }) => name);
+    return readdirSync(prefix.slice(0, end), { withFileTypes: true })
+      .filter((entry) => entry.isDirectory() && entry.name.startsWith(begin))
+      .map(({ name }) => name.slice(begin.length));
   } catch {
     return [];
   }

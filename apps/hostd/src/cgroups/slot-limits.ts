@@ -11,6 +11,13 @@ export const THREADS_OVERHEAD = 16;
 const CPU_PERIOD_US = 100_000;
 /** Of the CPUs, when host and microVMs want them all: so many times what one process of the host gets on each. */
 const MICROVMS_TO_PROCESS = 4;
+/**
+ * The same for one vCPU of a guaranteed microVM that is weighed against processes of the host itself: with one of them on its CPU it
+ * waits for 1 / 33 of the time, within the 5 % that its class is to wait at most.
+ */
+const VCPU_TO_PROCESS = 32;
+/** The most that v1 takes. */
+const MOST_SHARES = 262_144;
 const MIB = 1024 * 1024;
 
 export interface SlotLimits {
@@ -40,18 +47,20 @@ export function limitsOf(spec: Pick<MicrovmSpec, 'memoryMiB' | 'vcpus' | 'limits
 export function weightOfAll(version: 1 | 2, cpus: number): { name: string; value: string } {
   const processes = MICROVMS_TO_PROCESS * cpus;
   return version === 1
-    ? { name: 'cpu.shares', value: String(Math.min(262_144, 1_024 * processes)) }
+    ? { name: 'cpu.shares', value: String(Math.min(MOST_SHARES, 1_024 * processes)) }
     : { name: 'cpu.weight', value: String(Math.min(10_000, 100 * processes)) };
 }
 
 /**
  * Files that tell a hierarchy of these limits. One that is missing there is left out, where `optional`; where `costly`, a write makes the
- * kernel walk all groups of the host, so it is left out when the file says so already, as that of a new group may.
+ * kernel walk all groups of the host, so it is left out when the file says so already, as that of a new group may. `amongProcesses`: the
+ * group's neighbours are the processes of the host, and not the groups of other microVMs alone.
  */
 export function filesOf(
   version: 1 | 2,
   controllers: readonly Controller[],
   { memoryBytes, cpuWeight, cpuPercent, threads, bestEffort }: SlotLimits,
+  amongProcesses = false,
 ): { name: string; value: string; optional?: boolean; costly?: boolean }[] {
   const quota = Math.max(1_000, Math.round((cpuPercent * CPU_PERIOD_US) / 100));
   // A group that is idle takes no weight: that is set while it is not. An idle one is left at once for any other that wakes up.
@@ -59,6 +68,8 @@ export function filesOf(
   const idle = bestEffort ? [{ name: 'cpu.idle', value: '1', optional: true }] : [];
   // Where there is no cpu.idle, the least weight comes nearest to it.
   const weight = bestEffort ? 1 : cpuWeight;
+  // 1024 shares are what weight 100 is.
+  const shares = Math.round((weight * 1_024 * (amongProcesses && !bestEffort ? VCPU_TO_PROCESS : 1)) / 100);
   const protectedBytes = String(bestEffort ? 0 : memoryBytes);
   const all: Record<Controller, [v1: ReturnType<typeof filesOf>, v2: ReturnType<typeof filesOf>]> = {
     memory: [
@@ -74,8 +85,7 @@ export function filesOf(
     cpu: [
       [
         notIdle,
-        // 1024 shares are what weight 100 is.
-        { name: 'cpu.shares', value: String(Math.max(2, Math.round((weight * 1024) / 100))) },
+        { name: 'cpu.shares', value: String(Math.min(MOST_SHARES, Math.max(2, shares))) },
         ...idle,
         { name: 'cpu.cfs_period_us', value: String(CPU_PERIOD_US), optional: true, costly: true },
         { name: 'cpu.cfs_quota_us', value: String(quota), optional: true, costly: true },

@@ -2,6 +2,7 @@ import { Inject, Injectable, type OnApplicationBootstrap, type OnApplicationShut
 import { BusClient } from '#bus';
 import { ConnectionWatch } from '#journal';
 import { HostAgent } from '../host-agent';
+import { HostClassLink } from '../host-class/host-class-link';
 import { FactSender } from './fact-sender';
 import { Membership } from './membership';
 
@@ -15,6 +16,7 @@ export class ControllerLink implements OnApplicationBootstrap, OnApplicationShut
   constructor(
     @Inject(HostAgent) private readonly agent: HostAgent,
     @Inject(BusClient) bus: BusClient,
+    @Inject(HostClassLink) classes: HostClassLink,
   ) {
     const { chronicle, manager, lease, description, clock, log } = agent;
     this.#sender = new FactSender({
@@ -30,7 +32,10 @@ export class ControllerLink implements OnApplicationBootstrap, OnApplicationShut
       inventory: () => manager.inventory(),
       now: () => clock.now(),
       log,
-      onReached: () => this.#sender.hurry(),
+      onReached: () => {
+        this.#sender.hurry();
+        classes.compareNow();
+      },
     });
     this.#offReconnect = ConnectionWatch.of(bus.connection).onReconnect(() => {
       this.#sender.hurry();
@@ -42,6 +47,7 @@ export class ControllerLink implements OnApplicationBootstrap, OnApplicationShut
     const { chronicle, log } = this.agent;
     chronicle.onFacts((facts) => this.#sender.send(facts));
     this.#sender.send(chronicle.state.outbox.values());
+    this.#sender.send(chronicle.state.guardActs.values());
     this.#membership.start();
     // Serving first, cleaning up later.
     setTimeout(() => {

@@ -45,6 +45,17 @@ describe('facts', () => {
   };
   afterEach(() => sender.stop());
 
+  it('given controllers that do not hear of guards, then facts are told all the same', async () => {
+    const { heard, bus } = controller(({ factId }) =>
+      factId === 'acts' ? new OperationError('unavailable', 'nobody') : { recorded: true },
+    );
+    make(bus).send([{ factId: 'acts', acts: [], omitted: 0 }]);
+    await until(() => heard.length > 2);
+    sender.send([fact('a', 1), fact('a', 2)]);
+    await until(() => acked.length === 2);
+    expect(acked).toEqual(['a-1', 'a-2']);
+  });
+
   it('are told in order for each microVM, and until they are answered', async () => {
     let refused = 0;
     const { heard, bus } = controller(() => {

@@ -2,8 +2,13 @@ import { setMaxListeners } from 'node:events';
 import type { Logger } from 'pino';
 import type { BusClient } from '#bus';
 import { Pacer } from '#concurrency';
-import { OperationError, reportFact } from '#protocol';
-import type { OutboxFact } from '../journal/host-record';
+import { OperationError, reportFact, reportGuardActs } from '#protocol';
+import type { OutboxActs, OutboxFact } from '../journal/host-record';
+
+type ToTell = OutboxFact | OutboxActs;
+/** Acts of the host's guards go in a lane of their own; no microVM has this name. */
+const ACTS = '';
+const laneOf = (fact: ToTell): string => ('microvmId' in fact ? fact.microvmId : ACTS);
 
 /** Facts name themselves, so one that a controller took with it when it died is told again instead of waited for. */
 const REPEAT_AFTER_MS = 1_000;
@@ -27,7 +32,7 @@ const BACKOFF_MAX_MS = 1_000;
  */
 export class FactSender {
   /** Facts still to be told, by microVM; the first one is under way. */
-  readonly #lanes = new Map<string, OutboxFact[]>();
+  readonly #lanes = new Map<string, ToTell[]>();
   readonly #pacer: Pacer;
   readonly #stop = new AbortController();
   #acked: string[] = [];
@@ -47,17 +52,18 @@ export class FactSender {
     return count;
   }
 
-  send(facts: Iterable<OutboxFact>): void {
+  send(facts: Iterable<ToTell>): void {
     if (this.#stop.signal.aborted) return;
     for (const fact of facts) {
-      const lane = this.#lanes.get(fact.microvmId);
+      const name = laneOf(fact);
+      const lane = this.#lanes.get(name);
       if (lane) {
         if (!lane.some(({ factId }) => factId === fact.factId)) lane.push(fact);
         continue;
       }
       const fresh = [fact];
-      this.#lanes.set(fact.microvmId, fresh);
-      void this.#serve(fact.microvmId, fresh);
+      this.#lanes.set(name, fresh);
+      void this.#serve(name, fresh);
     }
   }
 
@@ -75,7 +81,7 @@ export class FactSender {
     for (const wake of [...this.#waiting]) wake();
   }
 
-  async #serve(microvmId: string, lane: OutboxFact[]): Promise<void> {
+  async #serve(name: string, lane: ToTell[]): Promise<void> {
     const { signal } = this.#stop;
     let failures = 0;
     while (lane.length > 0 && !signal.aborted) {
@@ -95,21 +101,26 @@ export class FactSender {
         return; // stopped
       }
     }
-    if (lane.length === 0) this.#lanes.delete(microvmId);
+    if (lane.length === 0) this.#lanes.delete(name);
   }
 
   /** Tells one fact once. `told`: it need not be told again. */
-  async #tell(fact: OutboxFact): Promise<'told' | 'later'> {
+  async #tell(fact: ToTell): Promise<'told' | 'later'> {
     const { bus, hostId, log } = this.parts;
+    const options = { values: { hostId }, repeatAfterMs: REPEAT_AFTER_MS };
     try {
-      const { recorded } = await bus.call(reportFact, fact, { values: { hostId }, repeatAfterMs: REPEAT_AFTER_MS });
+      const { recorded } =
+        'microvmId' in fact
+          ? await bus.call(reportFact, fact, options)
+          : await bus.call(reportGuardActs, fact, options);
       if (!recorded) log.debug({ fact }, 'a fact was stale');
       this.#backoffMs = 0;
     } catch (error) {
       if (this.#stop.signal.aborted) return 'later';
       const code = error instanceof OperationError ? error.code : 'internal';
       if (code !== 'invalid' && code !== 'unsupported' && code !== 'forbidden') {
-        this.#noteFailure(error as Error, code);
+        // Controllers of an older version do not hear of guards: that must not slow down the rest.
+        this.#noteFailure(error as Error, laneOf(fact) === ACTS ? 'internal' : code);
         return 'later';
       }
       // It will never be taken, and must not keep later facts of this microVM waiting for ever.

@@ -1,4 +1,5 @@
 import pino from 'pino';
+import type { GuardAct } from '#protocol';
 import { Admission, type GuardReading, type ReclaimCandidate } from '#scheduling';
 import { GuardKeeper } from './guard-keeper';
 import { WaitWatch } from './wait-watch';
@@ -11,6 +12,7 @@ function keeperOf() {
   const reading: Omit<GuardReading, 'vcpuWait'> = { ...CALM };
   const admission = new Admission(capacity);
   const did: string[] = [];
+  const told: GuardAct[] = [];
   let candidates: Omit<ReclaimCandidate, 'idleMs'>[] = [];
   const keeper = new GuardKeeper({
     gauges: { read: () => ({ ...reading }) },
@@ -22,6 +24,7 @@ function keeperOf() {
       suspend: (id) => did.push(`suspend ${id}`),
       evict: (id, reason) => did.push(`evict ${id}: ${reason}`),
     },
+    tell: (act) => told.push(act),
     nowMs: () => clock.ms,
     wallMs: () => 1_000_000 + clock.ms,
     log: pino({ level: 'silent' }),
@@ -31,7 +34,7 @@ function keeperOf() {
     clock.ms += 2_000;
     keeper.look();
   };
-  return { keeper, admission, look, did, hold: (...held: typeof candidates) => (candidates = held) };
+  return { keeper, admission, look, did, told, hold: (...held: typeof candidates) => (candidates = held) };
 }
 
 const held = (microvmId: string, change: Partial<ReclaimCandidate> = {}): Omit<ReclaimCandidate, 'idleMs'> => ({
@@ -42,7 +45,7 @@ const held = (microvmId: string, change: Partial<ReclaimCandidate> = {}): Omit<R
 
 describe('the guards of a host', () => {
   it('given memory that goes, then admission shuts, milder steps come first, and the report says all of it', () => {
-    const { keeper, admission, look, did, hold } = keeperOf();
+    const { keeper, admission, look, did, told, hold } = keeperOf();
     hold(held('a', { balloonMiB: 0 }), held('b', { canSuspend: true }), held('c', { residentMiB: 200 }));
     look(60);
     expect(keeper.report().gates.bestEffort).toEqual({ open: true, since: 1_000_000 });
@@ -69,6 +72,18 @@ describe('the guards of a host', () => {
     look(60);
     look(60);
     expect(keeper.report().gates.bestEffort.open).toBe(true);
+    expect(told.map((one) => (one.act === 'admission' ? [one.open, one.afterMs] : [one.step, one.microvmId]))).toEqual([
+      [false, 4_000],
+      ['balloon', 'a'],
+      ['suspend', 'b'],
+      ['evict', 'c'],
+      [true, 10_000],
+    ]);
+    expect(told[0]).toMatchObject({ reason: 'available memory 11 % is below 12 %', reading: { availableMiB: 110 } });
+    expect(told.at(-1)).toMatchObject({
+      reason: 'available memory 11 % is below 12 %',
+      reading: { availableMiB: 600 },
+    });
     expect(admission.request('x', { ...demand, class: 'bestEffort' }).admitted).toBe(true);
   });
 
@@ -113,6 +128,21 @@ describe('what vCPUs waited', () => {
     measure('a', 1, 9);
     expect(watch.guaranteedWait()).toBeNull();
     measure('a', 401, 9);
+    expect(watch.guaranteedWait()).toBeCloseTo((100 * 9) / 410);
+  });
+
+  it('is that of ten seconds together: a moment of waiting does not stand for all of them', () => {
+    const { clock, watch, measure } = watchOf();
+    measure('a', 0, 0);
+    for (let i = 1; i <= 9; i++) {
+      clock.ms = i * 1_000;
+      measure('a', i * 100, i === 9 ? 100 : 0);
+    }
+    expect(watch.guaranteedWait()).toBeCloseTo(10);
+    for (let i = 10; i <= 19; i++) {
+      clock.ms = i * 1_000;
+      measure('a', i * 100, 100);
+    }
     expect(watch.guaranteedWait()).toBe(0);
   });
 

@@ -1,5 +1,5 @@
 import type { Logger } from 'pino';
-import type { GuardReport, Guards, MicrovmClass } from '#protocol';
+import type { GuardAct, GuardReport, Guards, MicrovmClass } from '#protocol';
 import {
   CLASSES,
   gatesAfter,
@@ -34,6 +34,8 @@ export interface GuardKeeperParts {
   waits: Pick<WaitWatch, 'guaranteedWait' | 'idleMs'>;
   admission: Pick<Admission, 'guard'>;
   reclaimer: Reclaimer;
+  /** For the history of the host. */
+  tell: (act: GuardAct) => void;
   /** Steady clock, ms. */
   nowMs: () => number;
   /** Wall clock, ms. */
@@ -116,8 +118,13 @@ export class GuardKeeper {
     this.parts.admission.guard(next);
     for (const one of CLASSES) {
       if (before[one].open === next[one].open) continue;
-      this.#since[one] = this.parts.wallMs();
-      const { open, reason } = next[one];
+      const at = this.parts.wallMs();
+      const afterMs = Math.max(0, at - this.#since[one]);
+      this.#since[one] = at;
+      const { open } = next[one];
+      // It opens for the opposite of what shut it.
+      const reason = (open ? before : next)[one].reason ?? 'no guard trips';
+      this.parts.tell({ act: 'admission', at, class: one, open, reason, afterMs, reading: this.#reading });
       this.parts.log.warn({ class: one, reason }, `admission ${open ? 'opens' : 'shuts'}`);
     }
   }
@@ -125,6 +132,8 @@ export class GuardKeeper {
   #act({ microvmId, step, mib, reason }: ReclaimAction): void {
     const { reclaimer, log } = this.parts;
     log.warn({ microvmId, step, mib, reason }, 'memory is taken back or given');
+    const at = this.parts.wallMs();
+    this.parts.tell({ act: 'reclaim', at, microvmId, step, mib, reason, reading: this.#reading });
     switch (step) {
       case 'balloon':
         this.#reclaimed.ballooned++;

@@ -9,11 +9,9 @@ const log = pino({ level: 'silent' });
 function keeperOf(settings: unknown) {
   const clock = { ms: 0 };
   const admission = new Admission(capacity);
-  const keeper = new RatioKeeper({
-    ...{ hostClass: 'dense', admission, log, settings: HostClassSettings.parse(settings) },
-    promisedTo: (id) => (id === 'gone' ? undefined : { vcpus: 1, memoryMiB: 200 }),
-    nowMs: () => clock.ms,
-  });
+  const promisedTo = (id: string) => (id === 'gone' ? undefined : { vcpus: 1, memoryMiB: 200 });
+  const parts = { admission, log, promisedTo, nowMs: () => clock.ms };
+  const keeper = new RatioKeeper(parts, 'dense', HostClassSettings.parse(settings));
   /** A second of a guest that wants a tenth of a CPU, and waits for a tenth of that. */
   const second = (id = 'a') => {
     clock.ms += 1_000;
@@ -47,6 +45,20 @@ describe('the ratio of a host class', () => {
     expect(keeper.inForce.windows).toBe(3);
     expect(admission.capacity.overcommit.cpu).toBeCloseTo((2 + 1 - 0.1) / 2);
     expect(admission.capacity.overcommit.memory).toBeCloseTo((1_000 + 200 - 50) / 1_000);
+  });
+
+  it('given another policy, then it holds at once, and what was seen counts for one that looks at the same', () => {
+    const look = { windowSeconds: 2, windows: 3 };
+    const { admission, keeper, second } = keeperOf({ policy: { kind: 'predictedPeak', ...look } });
+    for (let i = 0; i < 6; i++) second();
+    const goBy = (hostClass: string, policy: object): void =>
+      keeper.goBy(hostClass, HostClassSettings.parse({ policy }));
+    goBy('bold', { kind: 'predictedPeak', ...look, sigmas: 1 });
+    expect(keeper.inForce).toMatchObject({ hostClass: 'bold', windows: 3 });
+    goBy('plain', { kind: 'fixedRatio', cpu: 3, memory: 2 });
+    expect(admission.capacity.overcommit).toEqual({ cpu: 3, memory: 2 });
+    goBy('bold', { kind: 'predictedPeak', ...look });
+    expect(keeper.inForce).toMatchObject({ cpu: 1, windows: 0 });
   });
 
   it('given one that is not there any more, then it is no part of the next window', () => {

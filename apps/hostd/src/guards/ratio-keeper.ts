@@ -14,8 +14,6 @@ interface InWindow {
 }
 
 export interface RatioKeeperParts {
-  hostClass: string;
-  settings: HostClassSettings;
   admission: Pick<Admission, 'capacity' | 'commitment' | 'promise'>;
   /** What a microVM was promised; undefined: it does not run here. */
   promisedTo: (microvmId: string) => { vcpus: number; memoryMiB: number } | undefined;
@@ -29,18 +27,35 @@ export interface RatioKeeperParts {
  * window, and at the end of each the ratio is derived anew. A new agent has seen nothing, and begins as the policy says for that case.
  */
 export class RatioKeeper {
-  readonly #history: UsageHistory;
+  #hostClass!: string;
+  #settings!: HostClassSettings;
+  #history!: UsageHistory;
   readonly #window = new Map<string, InWindow>();
-  #windowEndsMs: number;
+  #windowEndsMs = 0;
   #inForce!: RatioInForce;
 
-  constructor(private readonly parts: RatioKeeperParts) {
-    const { policy } = parts.settings;
-    this.#history =
-      policy.kind === 'fixedRatio'
-        ? new UsageHistory(0)
-        : new UsageHistory(policy.windows, policy.kind === 'complianceGoal' ? policy.waitPercent : undefined);
-    this.#windowEndsMs = parts.nowMs() + this.#windowMs;
+  constructor(
+    private readonly parts: RatioKeeperParts,
+    hostClass: string,
+    settings: HostClassSettings,
+  ) {
+    this.goBy(hostClass, settings);
+  }
+
+  /** From now on this policy holds. What was seen counts for it where it looks at the same; else it begins anew. */
+  goBy(hostClass: string, settings: HostClassSettings): void {
+    const before = this.#settings as HostClassSettings | undefined;
+    this.#hostClass = hostClass;
+    this.#settings = settings;
+    if (!before || lookOf(before) !== lookOf(settings)) {
+      const { policy } = settings;
+      this.#history =
+        policy.kind === 'fixedRatio'
+          ? new UsageHistory(0)
+          : new UsageHistory(policy.windows, policy.kind === 'complianceGoal' ? policy.waitPercent : undefined);
+      this.#window.clear();
+      this.#windowEndsMs = this.parts.nowMs() + this.#windowMs;
+    }
     this.#apply();
   }
 
@@ -49,7 +64,7 @@ export class RatioKeeper {
   }
 
   get #windowMs(): number {
-    const { policy } = this.parts.settings;
+    const { policy } = this.#settings;
     return policy.kind === 'fixedRatio' ? Infinity : policy.windowSeconds * 1_000;
   }
 
@@ -91,13 +106,20 @@ export class RatioKeeper {
   }
 
   #apply(): void {
-    const { hostClass, settings, admission, log } = this.parts;
-    const { policy, guaranteed } = settings;
+    const { admission, log } = this.parts;
+    const { policy, guaranteed } = this.#settings;
     const derived = ratioOf(policy, admission.capacity, admission.commitment(), this.#history);
     const { cpu, memory } = derived;
     admission.promise({ cpu, memory, ...(guaranteed ? { guaranteed } : {}) });
     const bound = guaranteed ? { guaranteed } : {};
-    this.#inForce = { hostClass, policy, ...derived, ...bound };
+    this.#inForce = { hostClass: this.#hostClass, policy, ...derived, ...bound };
     log.info({ cpu, memory, why: derived.why }, 'the overcommit ratio is derived');
   }
+}
+
+/** What of a policy says how use is recorded. */
+function lookOf({ policy }: HostClassSettings): string {
+  if (policy.kind === 'fixedRatio') return policy.kind;
+  const { windows, windowSeconds } = policy;
+  return [windows, windowSeconds, policy.kind === 'complianceGoal' ? policy.waitPercent : ''].join();
 }

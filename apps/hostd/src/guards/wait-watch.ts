@@ -1,20 +1,25 @@
 import type { MicrovmReading } from '#density';
-import { waitOfTime, type WaitSample } from '#scheduling';
 
 /** Older measurements say nothing about now, ms. */
 const FRESH_MS = 10_000;
 /** Less vCPU time than this, in cores, is no evidence: a timer that fires does not make a busy host. */
 const LEAST_CORES = 0.05;
-/** Of how much of the vCPU time the wait is told, percent. */
-const OF_TIME = 99;
 /** Less than this, as cores, is idle. */
 const IDLE_CORES = 0.01;
 
 type Measured = Pick<MicrovmReading, 'id' | 'epoch' | 'cpuCores' | 'runNs' | 'delayNs'>;
-interface Known extends WaitSample {
+interface Known {
   reading: Measured;
   atMs: number;
   busyAtMs: number;
+}
+
+/** What all of the class `guaranteed` wanted of CPUs between two rounds, and how much of it they waited. */
+interface Round {
+  fromMs: number;
+  atMs: number;
+  wantedNs: number;
+  waitedNs: number;
 }
 
 export interface WaitWatchParts {
@@ -27,42 +32,42 @@ export interface WaitWatchParts {
 /** Remembers of every microVM how long its vCPUs waited lately, and when it last had something to do. */
 export class WaitWatch {
   readonly #known = new Map<string, Known>();
+  #rounds: Round[] = [];
 
   constructor(private readonly parts: WaitWatchParts) {}
 
   /** Takes what was measured of some microVMs. */
   round(readings: readonly Measured[]): void {
     const atMs = this.parts.nowMs();
+    const round = { fromMs: atMs, atMs, wantedNs: 0, waitedNs: 0 };
     for (const reading of readings) {
       const before = this.#known.get(reading.id);
+      const isBusy = reading.cpuCores >= IDLE_CORES || before?.reading.epoch !== reading.epoch;
+      this.#known.set(reading.id, { reading, atMs, busyAtMs: isBusy ? atMs : before.busyAtMs });
       // The first measurement covers its start, in which everybody waits.
-      if (before?.reading.epoch !== reading.epoch) {
-        this.#known.set(reading.id, { reading, atMs, busyAtMs: atMs, wanted: 0, waitPercent: 0 });
-        continue;
-      }
+      if (before?.reading.epoch !== reading.epoch || this.parts.isGuaranteed(reading.id) !== true) continue;
       const waitedNs = reading.delayNs - before.reading.delayNs;
-      const wantedNs = reading.runNs - before.reading.runNs + waitedNs;
-      this.#known.set(reading.id, {
-        ...{ reading, atMs },
-        wanted: wantedNs / 1e6 / Math.max(1, atMs - before.atMs),
-        waitPercent: wantedNs > 0 ? (100 * waitedNs) / wantedNs : 0,
-        busyAtMs: reading.cpuCores >= IDLE_CORES ? atMs : before.busyAtMs,
-      });
+      round.waitedNs += waitedNs;
+      round.wantedNs += reading.runNs - before.reading.runNs + waitedNs;
+      round.fromMs = Math.min(round.fromMs, before.atMs);
     }
+    this.#rounds = [...this.#rounds.filter((one) => atMs - one.atMs < FRESH_MS), round];
     for (const [id, known] of this.#known) {
       if (atMs - known.atMs > FRESH_MS && this.parts.isGuaranteed(id) === undefined) this.#known.delete(id);
     }
   }
 
-  /** Wait % of the class `guaranteed`; null: its vCPUs asked for too little time to tell. */
+  /**
+   * Wait % of the class `guaranteed`, all of it together over the last ten seconds: what one guest waits while two others compute says
+   * nothing of the host. Null: its vCPUs asked for too little time to tell.
+   */
   guaranteedWait(): number | null {
     const now = this.parts.nowMs();
-    const samples: Known[] = [];
-    for (const [id, one] of this.#known) {
-      if (now - one.atMs <= FRESH_MS && this.parts.isGuaranteed(id) === true) samples.push(one);
-    }
-    const cores = samples.reduce((sum, { wanted }) => sum + wanted, 0);
-    return cores < LEAST_CORES ? null : waitOfTime(samples, OF_TIME);
+    const rounds = this.#rounds.filter(({ atMs }) => now - atMs < FRESH_MS);
+    const ms = now - Math.min(now - 1, ...rounds.map(({ fromMs }) => fromMs));
+    const wantedNs = rounds.reduce((sum, one) => sum + one.wantedNs, 0);
+    const waitedNs = rounds.reduce((sum, one) => sum + one.waitedNs, 0);
+    return wantedNs / 1e6 / ms < LEAST_CORES ? null : (100 * waitedNs) / wantedNs;
   }
 
   /** For how long it has had nothing to do, ms; undefined: it was not measured yet. */

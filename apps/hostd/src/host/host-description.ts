@@ -3,7 +3,7 @@ import { cpus, hostname, release } from 'node:os';
 import { join } from 'node:path';
 import { parseMeminfo } from '#density';
 import type { Capacity } from '#scheduling';
-import type { KvmProbe } from '#microvm';
+import { SNAPSHOT_FORMAT, type KvmProbe } from '#microvm';
 import type { HostDescription, SnapshotPlatform } from '#protocol';
 import { bootId } from '../recovery/vmm-search';
 import { defaultReserveMiB, defaultSlots, openFilesLimit, type AgentConfig } from './agent-config';
@@ -29,7 +29,7 @@ export function describeHost(
   capacity: Capacity,
   probe: KvmProbe,
   images: string[],
-  labels: Record<string, string>,
+  { labels, hostClass }: Pick<AgentConfig, 'labels' | 'hostClass'>,
   places: Pick<HostDescription, 'jail' | 'network'>,
 ): HostDescription {
   const { slots, cpus: count, memoryMiB, reserveMiB, overcommit } = capacity;
@@ -53,6 +53,7 @@ export function describeHost(
     linux: linuxGuests(probe),
     ...(platformOf(probe) ? { snapshots: platformOf(probe) } : {}),
     ...places,
+    hostClass,
     labels,
   };
 }
@@ -60,7 +61,7 @@ export function describeHost(
 /** What snapshots that are taken here depend on; undefined: nothing runs here. */
 export function platformOf({ available, kind, cpu }: KvmProbe): SnapshotPlatform | undefined {
   if (!available || kind === undefined) return undefined;
-  return { kvm: kind, ...(cpu ? { cpu } : {}) };
+  return { format: SNAPSHOT_FORMAT, kvm: kind, ...(cpu ? { cpu } : {}) };
 }
 
 /** Stock kernels need a KVM that runs guest supervisor code as it is. */

@@ -3,6 +3,7 @@ import type { Logger } from 'pino';
 import { blobsOf, decodeManifest, ImageError, type BlobSource } from '#images';
 import type { Blob, ImageManifest } from '#protocol';
 import { BlobFolder } from './blob-folder';
+import { pause, SharedWork, unlessAborted } from './shared-work';
 
 export interface ImageCacheOptions {
   folder: string;
@@ -21,12 +22,6 @@ export interface CachedImage {
   pathOf(blob: Blob): string;
 }
 
-interface Fetching {
-  done: Promise<string>;
-  waiting: number;
-  controller: AbortController;
-}
-
 const MIB = 1 << 20;
 
 /**
@@ -35,7 +30,7 @@ const MIB = 1 << 20;
  */
 export class ImageCache {
   readonly #blobs: BlobFolder;
-  readonly #fetching = new Map<string, Fetching>();
+  readonly #fetching = new SharedWork<string>();
   /** Manifest -> the blobs it names, for those seen since the start. */
   readonly #named = new Map<string, readonly string[]>();
   /** Blobs that an {@link ensure} under way counts on. */
@@ -109,31 +104,7 @@ export class ImageCache {
     const here = await this.#blobs.use(digest, signal);
     if (here !== undefined) return here;
     if (known) this.options.log.error({ digest }, 'a file of an image was damaged; it is fetched again');
-    const fetching = this.#fetching.get(digest) ?? this.#begin(blob);
-    fetching.waiting++;
-    try {
-      return await unlessAborted(fetching.done, signal);
-    } finally {
-      // The last one who gives up ends it.
-      if (--fetching.waiting === 0) fetching.controller.abort();
-    }
-  }
-
-  #begin(blob: Blob): Fetching {
-    const controller = new AbortController();
-    const done = this.#fetch(blob, controller.signal);
-    const fetching: Fetching = { done, waiting: 0, controller };
-    this.#fetching.set(blob.digest, fetching);
-    void done
-      .catch(() => undefined)
-      .finally(() => {
-        if (this.#fetching.get(blob.digest) === fetching) this.#fetching.delete(blob.digest);
-      });
-    controller.signal.addEventListener('abort', () => {
-      // Whoever asks from now on begins anew.
-      if (this.#fetching.get(blob.digest) === fetching) this.#fetching.delete(blob.digest);
-    });
-    return fetching;
+    return this.#fetching.join(digest, signal, (shared) => this.#fetch(blob, shared));
   }
 
   async #fetch({ digest }: Blob, signal: AbortSignal): Promise<string> {
@@ -218,20 +189,4 @@ export class ImageCache {
       }
     };
   }
-}
-
-function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  const gaveUp = (): ImageError => new ImageError('cancelled', 'fetching the image was given up');
-  if (signal.aborted) return Promise.reject(gaveUp());
-  return new Promise((resolve, reject) => {
-    const giveUp = (): void => reject(gaveUp());
-    signal.addEventListener('abort', giveUp, { once: true });
-    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', giveUp));
-  });
-}
-
-function pause(ms: number, signal: AbortSignal): Promise<void> {
-  let timer: NodeJS.Timeout | undefined;
-  const passed = new Promise<void>((resolve) => (timer = setTimeout(resolve, ms)));
-  return unlessAborted(passed, signal).finally(() => clearTimeout(timer));
 }

@@ -16,7 +16,7 @@ const anyRecord: fc.Arbitrary<Omit<HostRecord, 'at'>> = fc
     microvmId: fc.constantFrom(...ids),
     epoch: fc.integer({ min: 1, max: 4 }),
     n: fc.nat(20),
-    kind: fc.nat(10),
+    kind: fc.nat(12),
   })
   .map(({ microvmId, epoch, n, kind }): Omit<HostRecord, 'at'> => {
     const of = { microvmId, epoch };
@@ -48,6 +48,10 @@ const anyRecord: fc.Arbitrary<Omit<HostRecord, 'at'>> = fc
           pending: { ...of, command: { type: 'stop', commandId: `c${n}`, killAt: n } },
           answer: { commandId: `c${n}`, accepted: false, reason: 'no' },
         };
+      case 10:
+        return { policy: { hostClass: `class-${epoch}`, revision: n, settings: null } };
+      case 11:
+        return { guardActs: { factId: `f${n}`, acts: [], omitted: n } };
       case 9:
         return { acked: [`f${n}`, `f${n + 1}`] };
       default:
@@ -60,6 +64,8 @@ const plain = (state: HostJournal['state']) => ({
   fences: new Map(state.fences),
   answers: new Map(state.answers),
   outbox: [...state.outbox],
+  guardActs: [...state.guardActs],
+  policy: state.policy,
 });
 
 describe('host state', () => {

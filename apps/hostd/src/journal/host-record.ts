@@ -1,5 +1,5 @@
 import type { VmmIdentity } from '#microvm';
-import type { Coresidency, Exit, HostFact, MicrovmSpec } from '#protocol';
+import type { Coresidency, Exit, GuardAct, HostFact, MicrovmSpec, PolicyHeld } from '#protocol';
 import type { Expiry } from '../microvms/expiry';
 
 /** A command that waits to be done on an incarnation that is here. */
@@ -61,6 +61,14 @@ export interface OutboxFact {
   fact: HostFact;
 }
 
+/** What guards did that the controller has not acknowledged yet. */
+export interface OutboxActs {
+  factId: string;
+  acts: GuardAct[];
+  /** How many more there were that are not kept one by one. */
+  omitted: number;
+}
+
 export interface Answer {
   accepted: boolean;
   reason?: string;
@@ -109,7 +117,10 @@ export interface HostRecord {
   /** A pending command was done, or failed for good. */
   done?: OfIncarnation & { commandId: string };
   facts?: OutboxFact[];
-  /** Ids of facts that the controller has acknowledged. */
+  /** What this host goes by from now on, also when nobody can be asked. */
+  policy?: PolicyHeld;
+  guardActs?: OutboxActs;
+  /** Ids of facts and of acts that the controller has acknowledged. */
   acked?: string[];
   /** Parts of a compacted journal. */
   snapshot?: {
@@ -117,5 +128,6 @@ export interface HostRecord {
     fences?: [microvmId: string, epoch: number][];
     answers?: [commandId: string, answer: Answer][];
     outbox?: OutboxFact[];
+    guardActs?: OutboxActs[];
   };
 }

@@ -1,9 +1,13 @@
-import type { Answer, Change, HostRecord, IncarnationRecord, OutboxFact } from './host-record';
+import type { PolicyHeld } from '#protocol';
+import type { Answer, Change, HostRecord, IncarnationRecord, OutboxActs, OutboxFact } from './host-record';
 
 /** How many answers to commands are remembered; older repeats are decided afresh, which the fences make safe. */
 export const ANSWERS_KEPT = 8_192;
 /** How many fences are remembered. A forgotten one could only matter to a command older than this many microVMs. */
 export const FENCES_KEPT = 131_072;
+
+/** How many batches of what guards did wait to be told; the oldest go first. */
+const ACTS_KEPT = 256;
 
 /** The journal, folded: what runs here, what never may again, what was answered and what is still to be told. */
 export interface HostState {
@@ -14,10 +18,20 @@ export interface HostState {
   answers: Map<string, Answer>;
   /** In the order of telling. */
   outbox: Map<string, OutboxFact>;
+  guardActs: Map<string, OutboxActs>;
+  /** Of its host class; undefined: nobody has said anything, it goes by its own settings. */
+  policy: PolicyHeld | undefined;
 }
 
 export function emptyHostState(): HostState {
-  return { incarnations: new Map(), fences: new Map(), answers: new Map(), outbox: new Map() };
+  return {
+    incarnations: new Map(),
+    fences: new Map(),
+    answers: new Map(),
+    outbox: new Map(),
+    guardActs: new Map(),
+    policy: undefined,
+  };
 }
 
 /**
@@ -41,7 +55,12 @@ export function foldRecord(state: HostState, record: HostRecord): void {
     remember(state.answers, commandId, { accepted, ...(reason === undefined ? {} : { reason }) }, ANSWERS_KEPT);
   }
   for (const fact of record.facts ?? []) state.outbox.set(fact.factId, fact);
-  for (const factId of record.acked ?? []) state.outbox.delete(factId);
+  if (record.policy) state.policy = record.policy;
+  if (record.guardActs) remember(state.guardActs, record.guardActs.factId, record.guardActs, ACTS_KEPT);
+  for (const factId of record.acked ?? []) {
+    state.outbox.delete(factId);
+    state.guardActs.delete(factId);
+  }
 }
 
 /** The incarnation of this very epoch, if it is here. */
@@ -57,6 +76,7 @@ function foldSnapshot(state: HostState, snapshot: NonNullable<HostRecord['snapsh
   for (const [microvmId, epoch] of snapshot.fences ?? []) fence(state, microvmId, epoch);
   for (const [commandId, answer] of snapshot.answers ?? []) state.answers.set(commandId, answer);
   for (const fact of snapshot.outbox ?? []) state.outbox.set(fact.factId, fact);
+  for (const acts of snapshot.guardActs ?? []) state.guardActs.set(acts.factId, acts);
 }
 
 function foldChange(state: HostState, change: Change): void {
@@ -149,10 +169,12 @@ export function snapshotRecords(state: HostState, at: number): HostRecord[] {
     ...parts(state.incarnations.values(), (incarnations) => ({ incarnations })),
     ...parts(state.answers, (answers) => ({ answers })),
     ...parts(state.outbox.values(), (outbox) => ({ outbox })),
+    ...parts(state.guardActs.values(), (guardActs) => ({ guardActs })),
+    ...(state.policy ? [{ at, policy: state.policy }] : []),
   ];
 }
 
 /** How many things a state holds: what a compacted journal would still need a place for. */
 export function liveCount(state: HostState): number {
-  return state.incarnations.size + state.fences.size + state.answers.size + state.outbox.size;
+  return state.incarnations.size + state.fences.size + state.answers.size + state.outbox.size + state.guardActs.size;
 }

@@ -1,6 +1,6 @@
 import { OperationError } from '#protocol';
 import { JournalWriteError, type HostJournal, type Means } from '../journal/host-journal';
-import type { Answer, HostRecord, OutboxFact } from '../journal/host-record';
+import type { Answer, HostRecord, OutboxActs, OutboxFact } from '../journal/host-record';
 import type { HostState } from '../journal/host-state';
 
 /** Refusals that could not be written down and are remembered, at most; the oldest go first. */
@@ -10,7 +10,7 @@ export type Entry = Omit<HostRecord, 'at'>;
 
 /** The journal as the agent uses it, with the two ways in which a record that cannot be written is taken. */
 export class Chronicle {
-  #tell: (facts: readonly OutboxFact[]) => void = () => undefined;
+  #tell: (facts: readonly (OutboxFact | OutboxActs)[]) => void = () => undefined;
   #over = false;
   readonly #unwritten = new Map<string, Answer>();
 
@@ -30,7 +30,7 @@ export class Chronicle {
   }
 
   /** Whoever tells facts to the controller. */
-  onFacts(tell: (facts: readonly OutboxFact[]) => void): void {
+  onFacts(tell: (facts: readonly (OutboxFact | OutboxActs)[]) => void): void {
     this.#tell = tell;
   }
 
@@ -93,6 +93,7 @@ export class Chronicle {
       return false;
     }
     if (entry.facts) this.#tell(entry.facts);
+    if (entry.guardActs) this.#tell([entry.guardActs]);
     return true;
   }
 }

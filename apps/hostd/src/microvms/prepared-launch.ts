@@ -48,7 +48,7 @@ export async function prepareLaunch(
   const slot = slots.slot(record.slot);
   const source = await resolveImage(parts, record, signal);
   const wanted = planDisks(spec, source.linux !== undefined);
-  const { overlay, data, restore } = await readyDisks(parts, record, wanted);
+  const { overlay, data, restore } = await readyDisks(parts, record, wanted, signal);
   try {
     await slots.ready(slot);
   } catch (error) {
@@ -95,7 +95,12 @@ interface ReadyDisks {
 }
 
 /** Its disks: kept from before it was suspended, its own copies of its template's, or as they are from start to start. */
-async function readyDisks(parts: Parts, record: Readonly<IncarnationRecord>, wanted: DiskPlan): Promise<ReadyDisks> {
+async function readyDisks(
+  parts: Parts,
+  record: Readonly<IncarnationRecord>,
+  wanted: DiskPlan,
+  signal: AbortSignal,
+): Promise<ReadyDisks> {
   const { microvmId, spec, restored } = record;
   const { disks } = parts;
   const plans = [...(wanted.overlay ? [wanted.overlay] : []), ...wanted.data];
@@ -109,7 +114,7 @@ async function readyDisks(parts: Parts, record: Readonly<IncarnationRecord>, wan
     return { ...arranged(keptDisks(plans, disks.folderOf(microvmId))), restore };
   }
   if (spec.template !== undefined) {
-    const { folder } = await parts.templates.use(spec.template);
+    const { folder } = await parts.templates.use(spec.template, signal);
     await requireRestorable(parts, folder, `template ${parseTemplateReference(spec.template).template}`);
     const files =
       plans.length === 0 ? new Map<string, DiskFiles>() : await cloneDisks(plans, folder, await disks.begin(microvmId));

@@ -3,6 +3,9 @@ import { BusClient, Handles } from '#bus';
 import { syncTemplates, templatesChanged } from '#protocol';
 import { HostAgent } from '../host-agent';
 import { WarmPools } from '../pools/warm-pools';
+import { fetchTemplate } from './fetch-template';
+import { exchangeOver } from './template-exchange';
+import { TemplatePublisher, type Publication } from './template-publisher';
 
 /** How often the templates of this host are compared with those on record, should a change have been missed, ms. */
 const COMPARE_MS = 10_000;
@@ -12,7 +15,10 @@ const ADJUST_MS = 500;
 /** Jailed processes that all pools of a host may keep: about 0.7 MiB each. */
 const POOLS_MOST = 512;
 
-/** Tells the controllers which templates are here, gives up what nobody wants any more, and keeps the pools of the rest. */
+/**
+ * Tells the controllers which templates are here, gives up what nobody wants any more, publishes and fetches others, and keeps the pools of
+ * the rest.
+ */
 @Controller()
 export class TemplateLink implements OnApplicationBootstrap, OnApplicationShutdown {
   #timer: NodeJS.Timeout | undefined;
@@ -21,12 +27,24 @@ export class TemplateLink implements OnApplicationBootstrap, OnApplicationShutdo
   #stopped = false;
   #adjustments: NodeJS.Timeout | undefined;
   readonly #pools: WarmPools;
+  readonly #publisher: TemplatePublisher;
+  /** Publications that the controllers do not know of yet. */
+  #published: Publication[] = [];
 
   constructor(
     @Inject(HostAgent) private readonly agent: HostAgent,
     @Inject(BusClient) private readonly bus: BusClient,
   ) {
-    const { slots, log } = agent;
+    const { slots, log, templates, hostId } = agent;
+    const exchange = exchangeOver(bus, hostId);
+    templates.connect((wanted, signal) => fetchTemplate(exchange, templates, wanted, signal));
+    this.#publisher = new TemplatePublisher({
+      ...{ store: templates, exchange, log },
+      over: (publication) => {
+        this.#published.push(publication);
+        this.#soon();
+      },
+    });
     this.#pools = new WarmPools({
       keepMore: (count) => slots.keepMore(count),
       makeS: () => slots.shellMs / 1_000,
@@ -48,6 +66,7 @@ export class TemplateLink implements OnApplicationBootstrap, OnApplicationShutdo
     this.#stopped = true;
     clearTimeout(this.#timer);
     clearInterval(this.#adjustments);
+    this.#publisher.stop();
   }
 
   @Handles(templatesChanged)
@@ -74,12 +93,14 @@ export class TemplateLink implements OnApplicationBootstrap, OnApplicationShutdo
     this.#again = false;
     let next = COMPARE_MS;
     try {
-      const { drop, pools } = await this.bus.call(
-        syncTemplates,
-        { hostId, held: templates.list() },
-        { values: { hostId } },
-      );
+      const published = [...this.#published];
+      const held = templates.list();
+      const answer = await this.bus.call(syncTemplates, { hostId, held, published }, { values: { hostId } });
+      const { drop, pools, publish, stored } = answer;
+      this.#published = this.#published.filter((one) => !published.includes(one));
       for (const id of drop) await templates.remove(id);
+      await templates.setStored(new Set(stored), held);
+      this.#publisher.want(publish);
       this.#pools.setPolicies(new Map(pools.map(({ templateId, policy }) => [templateId, policy])));
     } catch (error) {
       log.debug({ err: error as Error }, 'templates are not compared yet');

@@ -101,6 +101,29 @@ describe('the queue for capacity', () => {
     expect(queue.size).toBe(0);
   });
 
+  it('lets go of whom nobody wants any more, and gives the turn to who comes next', () => {
+    wait('t', 'large', 30_000, { memoryMiB: 60_000 });
+    wait('t', 'small');
+    book.reported(reportOf('a', { headroom: { slots: 9, memoryMiB: 1_000 } }), clock.now());
+    expect(decided).toEqual([]);
+    expect(queue.withdraw('large')).toBe(true);
+    expect(decided).toEqual([['small', 'a']]);
+    expect(queue.withdraw('large')).toBe(false);
+    clock.pass(30_001);
+    expect(placed()).toEqual(['small']);
+  });
+
+  it('gives the turn of whose time is over to who comes next', () => {
+    wait('t', 'large', 500, { memoryMiB: 60_000 });
+    wait('t', 'small');
+    book.reported(reportOf('a', { headroom: { slots: 9, memoryMiB: 1_000 } }), clock.now());
+    clock.pass(501);
+    expect(decided).toEqual([
+      ['large', null],
+      ['small', 'a'],
+    ]);
+  });
+
   it('forgets who does not ask again, and nobody else', () => {
     wait('t', 'gone', 100_000);
     wait('t', 'there', 100_000);

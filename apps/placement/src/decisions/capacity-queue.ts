@@ -1,6 +1,6 @@
 import { DeadlineQueue, type Clock } from '#journal';
 import type { Decision } from '#protocol';
-import { ABANDONED_MS, FairQueue, offerHost, type Demand, type Occasion } from '#scheduling';
+import { ABANDONED_MS, FairQueue, offerHost, offerTurn, type Demand, type Occasion } from '#scheduling';
 import type { Decider, Made } from './decider';
 import type { Asked } from './placement-request';
 
@@ -15,12 +15,14 @@ export interface Waiting {
   decided: (made: Made) => void;
 }
 
+type InLine = Waiting & { demand: Demand; askedAt: number };
+
 /**
  * What waits for capacity, in turns of tenants. Soft state: whoever waits asks again now and then, and the deadline that counts
  * is the history's.
  */
 export class CapacityQueue {
-  readonly #lines = new FairQueue<Waiting & { demand: Demand; askedAt: number }>();
+  readonly #lines = new FairQueue<InLine>();
   readonly #deadlines: DeadlineQueue<string>;
 
   constructor(
@@ -55,15 +57,31 @@ export class CapacityQueue {
 
   /** There is news of a host: those whose turn it is and who fit there are placed. */
   offer(hostId: string): void {
-    const occasionOf = (demand: Demand): Occasion => this.decider.occasionOf(demand);
-    offerHost(this.#lines, hostId, occasionOf, (waiting, key) => {
-      this.#deadlines.clear(key);
-      waiting.decided(this.decider.decide(waiting.asked));
-    });
+    offerHost(this.#lines, hostId, this.#occasionOf, this.#place);
+  }
+
+  /** Nobody wants it any more. Whether it waited. */
+  withdraw(key: string): boolean {
+    const left = this.#lines.remove(key);
+    if (!left) return false;
+    this.#deadlines.clear(key);
+    this.#offerTurn(left.demand.tenant);
+    return true;
   }
 
   stop(): void {
     this.#deadlines.stop();
+  }
+
+  readonly #occasionOf = (demand: Demand): Occasion => this.decider.occasionOf(demand);
+
+  readonly #place = (waiting: InLine, key: string): void => {
+    this.#deadlines.clear(key);
+    waiting.decided(this.decider.decide(waiting.asked));
+  };
+
+  #offerTurn(tenant: string): void {
+    offerTurn(this.#lines, tenant, this.#occasionOf, this.#place);
   }
 
   #arm(key: string, waitUntil: number, askedAt: number): void {
@@ -80,5 +98,6 @@ export class CapacityQueue {
     this.#lines.remove(key);
     // Its last decision: that there is no host even now, or one that only just became free.
     if (now >= waiting.waitUntil) waiting.decided(this.decider.decide(waiting.asked));
+    this.#offerTurn(waiting.demand.tenant);
   }
 }

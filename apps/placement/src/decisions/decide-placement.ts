@@ -5,7 +5,14 @@ import type { Logger } from 'pino';
 import { BusClient, LOGGER, NATS } from '#bus';
 import { openReceiptJournal } from '#fleet';
 import { systemClock, wallClockMs } from '#journal';
-import type { Decision, placeMicrovm, PlacementAnswer, ReplyOf } from '#protocol';
+import {
+  PLACEMENT_WITHDRAWALS,
+  PlacementWithdrawal,
+  type Decision,
+  type placeMicrovm,
+  type PlacementAnswer,
+  type ReplyOf,
+} from '#protocol';
 import { HostWatch } from '../hosts/host-watch';
 import { ReceiptLog } from '../receipts/receipt-log';
 import { CapacityQueue } from './capacity-queue';
@@ -39,6 +46,9 @@ export class DecidePlacement implements OnModuleInit, OnModuleDestroy {
     this.#decider = new Decider(this.hosts.book, log, wallClockMs);
     this.#queue = new CapacityQueue(this.#decider, systemClock);
     this.hosts.onNews((hostId) => this.#queue.offer(hostId));
+    this.bus.subscribe(PLACEMENT_WITHDRAWALS, (withdrawal: PlacementWithdrawal) => void this.#withdraw(withdrawal), {
+      schema: PlacementWithdrawal,
+    });
   }
 
   onModuleDestroy(): void {
@@ -61,6 +71,13 @@ export class DecidePlacement implements OnModuleInit, OnModuleDestroy {
     const made = this.#decider.decide(asked, request.keepMs);
     if (made.hostId === null && mayWait && !made.hopeless) return this.#wait(request, asked, made.stored);
     return { receipt: await this.#remember(decisionId, made), waiting: false };
+  }
+
+  /** It leaves its line; or what was decided already, perhaps while this was on its way, no longer counts. */
+  async #withdraw({ decisionId, microvmId }: PlacementWithdrawal): Promise<void> {
+    if (this.#queue.withdraw(decisionId)) return;
+    const decision = await this.#decided.get(decisionId)?.catch(() => undefined);
+    if (decision?.hostId) this.hosts.book.withdraw(decision.hostId, microvmId);
   }
 
   async #wait(

@@ -20,7 +20,10 @@ export class DryRun {
     let verdicts = hosts === 'all' ? VERDICTS_MOST : 0;
     for (const { spec, count, coresidency = SHARED, template } of placements) {
       if (spec.template !== undefined && !template) {
-        throw new OperationError('unsupported', 'a dry run takes no template: clones run where their template is');
+        throw new OperationError(
+          'unsupported',
+          'a dry run of a clone needs to be told where its template is: over REST it is looked up',
+        );
       }
       requirePlacementLabels(spec);
       const { image, placement: rules } = spec;

@@ -50,6 +50,22 @@ describe('the book of hosts', () => {
     expect(book.table.rows[0]!.occupants.countOf('default')).toBe(2);
   });
 
+  it('gives back at once what nobody wants any more, unless the host has answered for it', () => {
+    book.place('a', 'm1', demand, 1_000);
+    book.place('a', 'm2', demand, 1_000);
+    news.length = 0;
+    book.withdraw('a', 'm1');
+    expect(free().slots).toBe(999);
+    expect(book.table.rows[0]!.occupants.countOf('default')).toBe(1);
+    expect(book.takeChanges()).toEqual([expect.objectContaining({ do: 'host', hostId: 'a' })]);
+    book.withdraw('a', 'm1');
+    book.withdraw('nowhere', 'm2');
+    expect(news).toEqual(['a']);
+    book.reported(reportOf('a', { headroom: { slots: 999 }, occupancy: { ...NOBODY, answered: ['m2'] } }), 1_900);
+    book.withdraw('a', 'm2');
+    expect(free().slots).toBe(999);
+  });
+
   it('does not keep it for ever, when no report tells; for a host that names nothing not for long', () => {
     book.place('a', 'm1', demand, 1_000);
     book.reported(reportOf('a', { occupancy: NOBODY }), 5_999);

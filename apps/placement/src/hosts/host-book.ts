@@ -87,6 +87,15 @@ export class HostBook {
     this.#known.get(hostId)?.inFlight.push({ microvmId, demand, at, keepMs });
   }
 
+  /** Nobody wants a placement any more: unless the host has answered for it, it is as if it had not been made. */
+  withdraw(hostId: string, microvmId: string): void {
+    const known = this.#known.get(hostId);
+    const left = known?.inFlight.filter((placed) => placed.microvmId !== microvmId) ?? [];
+    if (!known || left.length === known.inFlight.length) return;
+    known.inFlight = left;
+    this.#renew(hostId, 'load');
+  }
+
   /** The latest reports of hosts that are there. */
   reports(): DensityReport[] {
     return [...this.#known.values()]
@@ -161,6 +170,7 @@ function rowOf({ life, report, reportedAt, inFlight }: Known): HostRow {
     images: description?.images ?? [],
     cachedImages: report?.occupancy?.images ?? [],
     labels: description?.labels ?? {},
+    snapshots: description?.snapshots,
     capacity: {
       slots: description?.slots ?? 0,
       vcpus: (description?.cpus ?? 0) * cpu,

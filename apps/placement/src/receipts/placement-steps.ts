@@ -8,11 +8,12 @@ export type DecideStep = Extract<PlacementStep, { do: 'decide' }>;
 
 /** All that is known of a host. */
 export function hostStep(row: HostRow): HostStep {
-  const { hostId, state, kvm, linux, network, images, cachedImages, labels, capacity } = row;
+  const { hostId, state, kvm, linux, network, images, cachedImages, labels, snapshots, capacity } = row;
   return {
     ...loadStep(row),
     do: 'host',
     ...{ hostId, state, kvm, linux, network, images, cachedImages, labels, capacity: toTuple(capacity) },
+    ...(snapshots ? { snapshots } : {}),
   };
 }
 
@@ -37,8 +38,8 @@ export function loadStep(row: HostRow): LoadStep {
 export function applyStep(table: HostTable, step: PlacementStep): void {
   switch (step.do) {
     case 'host': {
-      const { hostId, state, kvm, linux, network, images, cachedImages, labels, capacity } = step;
-      const fixed = { hostId, state, kvm, linux, network, images, cachedImages, labels };
+      const { hostId, state, kvm, linux, network, images, cachedImages, labels, snapshots, capacity } = step;
+      const fixed = { hostId, state, kvm, linux, network, images, cachedImages, labels, snapshots };
       return table.set({ ...fixed, capacity: toAmounts(capacity), ...loadOf(step) });
     }
     case 'load': {

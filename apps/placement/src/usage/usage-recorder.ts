@@ -6,12 +6,13 @@ import { openUsageJournal } from '#fleet';
 import type { Journal } from '#journal';
 import { microvmSamples, MicrovmSamples, usageOf, type UsageRecord } from '#protocol';
 import { UsageBook } from '#whatif';
+import { HostWatch } from '../hosts/host-watch';
 
 /** Injects how long the intervals are of which usage is recorded, ms. */
 export const USAGE_INTERVAL_MS = Symbol('volley.usage-interval');
 
 /**
- * Records what microVMs use, for what-ifs. Hosts do not reach JetStream themselves. Several placement services make the same record
+ * Records what microVMs use, and how far hosts may be promised by the policies of their classes, for what-ifs. Hosts do not reach JetStream themselves. Several placement services make the same record
  * under the same id, which is stored once.
  */
 @Injectable()
@@ -21,6 +22,7 @@ export class UsageRecorder implements OnModuleInit {
 
   constructor(
     private readonly bus: BusClient,
+    private readonly hosts: HostWatch,
     @Inject(NATS) private readonly nats: NatsConnection,
     @Inject(LOGGER) private readonly logger: Logger,
     @Inject(USAGE_INTERVAL_MS) private readonly intervalMs: number,
@@ -28,16 +30,23 @@ export class UsageRecorder implements OnModuleInit {
 
   async onModuleInit(): Promise<void> {
     this.#journal = await openUsageJournal(this.nats);
+    this.hosts.onReport(({ hostId, overcommit }) =>
+      this.#bookOf(hostId).promises(overcommit.cpuLimit, overcommit.memoryLimit),
+    );
     this.bus.subscribe(microvmSamples('*'), (samples: MicrovmSamples) => this.#take(samples), {
       schema: MicrovmSamples,
     });
   }
 
-  #take({ hostId, at, samples }: MicrovmSamples): void {
+  #bookOf(hostId: string): UsageBook {
     let book = this.#books.get(hostId);
     if (!book) this.#books.set(hostId, (book = new UsageBook(hostId, this.intervalMs)));
-    const record = book.take(samples, at);
-    if (!record || (record.microvms.length === 0 && !record.whole)) return;
+    return book;
+  }
+
+  #take({ hostId, at, samples }: MicrovmSamples): void {
+    const record = this.#bookOf(hostId).take(samples, at);
+    if (!record || (record.microvms.length === 0 && !record.whole && !record.limits)) return;
     // A record that is lost is missed by nobody but a what-if: nothing waits for it.
     this.#journal
       .append(usageOf(hostId), record, { commandId: `${hostId}.${record.to}`, expectedSequence: 'any' })

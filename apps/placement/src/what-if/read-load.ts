@@ -2,7 +2,7 @@ import type { NatsConnection } from 'nats';
 import { openHostJournal, openMicrovmJournal, openUsageJournal, type OnUnreadable } from '#fleet';
 import { OperationError, type UsageRecord, type WhatIfQuestion } from '#protocol';
 import { TenantDirectory } from '#tenancy';
-import { ClaimReader, claimsIn, HostReader, type Load } from '#whatif';
+import { ClaimReader, claimsIn, HostReader, type Load, type RecordedLimits } from '#whatif';
 
 /** Claims that one question may be about. */
 const MOST_CLAIMS = 1_000_000;
@@ -31,6 +31,7 @@ export async function readLoad(
   const claims = new ClaimReader((tenant) => tenants.coresidencyOf(tenant));
   const plans = new HostReader();
   const usage: UsageRecord[] = [];
+  const promised: RecordedLimits[] = [];
   const isLater = (timeMs: number): boolean => timeMs > to + STORED_WITHIN_MS;
   await Promise.all([
     microvms.scan({
@@ -51,6 +52,8 @@ export async function readLoad(
     used.scan({
       deadlineMs,
       onRecord: ({ record }) => {
+        const { hostId, limits } = record;
+        if (limits && record.to < to) promised.push({ hostId, at: record.to, cpu: limits[0], memory: limits[1] });
         if (record.to > from && record.from < to) usage.push(record);
       },
     }),
@@ -59,7 +62,14 @@ export async function readLoad(
   if (!within.some(({ askedAt }) => askedAt >= from)) {
     throw new OperationError('invalid', 'no microVM was created or started between these instants: choose others');
   }
-  return { from, to, claims: within, hosts: plans.plans(from, to), usage, compacted: claims.fragments };
+  return {
+    from,
+    to,
+    claims: within,
+    hosts: plans.plans(from, to, promised),
+    usage,
+    compacted: claims.fragments,
+  };
 }
 
 function tooMuch(): OperationError {

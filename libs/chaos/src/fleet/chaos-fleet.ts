@@ -11,7 +11,7 @@ import type { HostPlace } from '../host/scan-belongings';
 import { scanVmms, stillRuns, type FoundVmm } from '../invariants/scan-vmms';
 import type { SeededRandom } from '../seeded-random';
 import { FaultProxy } from '../wire/fault-proxy';
-import { SecondHost } from './second-host';
+import { environmentOf, SecondHost } from './second-host';
 import { mountTightDisk, tightDiskMissing, type TightDisk } from './tight-disk';
 import { until } from './wait';
 
@@ -248,14 +248,6 @@ export class ChaosFleet {
     return JSON.parse(readFileSync(join(this.data, 'settings.json'), 'utf8')) as Settings;
   }
 }
-
-/** As it was given to a process; our second host agent finds NATS with what the first was given. */
-function environmentOf(pid: number): Record<string, string> {
-  const pairs = readFileSync(`/proc/${pid}/environ`, 'utf8').split('\0');
-  return Object.fromEntries(pairs.filter((pair) => pair.includes('=')).map((pair) => splitAt(pair, pair.indexOf('='))));
-}
-
-const splitAt = (text: string, at: number): [string, string] => [text.slice(0, at), text.slice(at + 1)];
 
 /** False when there is no such process. */
 function send(pid: number, signal: NodeJS.Signals): boolean {

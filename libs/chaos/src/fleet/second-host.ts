@@ -1,5 +1,5 @@
 import { spawn, type ChildProcess } from 'node:child_process';
-import { closeSync, mkdirSync, openSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { HostPlace } from '../host/scan-belongings';
 import { until } from './wait';
@@ -22,7 +22,7 @@ export interface SecondHostParts {
   mark: string;
 }
 
-/** A second host agent on this machine, with folders of its own, that reaches NATS through a port of ours. Started again when it dies. */
+/** A second host agent on this machine, with folders of its own, that reaches NATS through a port of ours, if need be. Started again when it dies. */
 export class SecondHost {
   #child: ChildProcess | undefined;
   #held = false;
@@ -75,3 +75,11 @@ export class SecondHost {
     await until('the second host agent is gone', () => this.#child === undefined, 5_000);
   }
 }
+
+/** As it was given to a process; our second host agent finds NATS with what the first was given. */
+export function environmentOf(pid: number): Record<string, string> {
+  const pairs = readFileSync(`/proc/${pid}/environ`, 'utf8').split('\0');
+  return Object.fromEntries(pairs.filter((pair) => pair.includes('=')).map((pair) => splitAt(pair, pair.indexOf('='))));
+}
+
+const splitAt = (text: string, at: number): [string, string] => [text.slice(0, at), text.slice(at + 1)];

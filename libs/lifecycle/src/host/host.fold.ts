@@ -1,4 +1,11 @@
-import type { Cause, Host, HostEvent, HostRecord, HostStateName } from '#protocol';
+import {
+  DEFAULT_HOST_CLASS,
+  type Cause,
+  type Host,
+  type HostEvent,
+  type HostRecord,
+  type HostStateName,
+} from '#protocol';
 import { EventRefusedError, IllegalHistoryError } from '../support/errors';
 import { advance, beginLife, nameLife, type Advance, type Life, type NamedLife } from '../support/life';
 import { HOST_MACHINE_VERSION, hostMachine, type HostContext, type HostEffect } from './host.machine';
@@ -43,6 +50,9 @@ const EVENTS: Partial<Record<HostEvent['type'], number>> = {
   drainProgressed: 2,
   drainCompleted: 2,
   drainReopened: 2,
+  classAssigned: 3,
+  policyApplied: 3,
+  guardsActed: 3,
 };
 
 /** Decides events of a host, all or none. Refused: also what a controller of an older version could not read. */
@@ -86,15 +96,24 @@ export function foldHostRecord(life: HostLife | null, record: HostRecord, sequen
   }
 }
 
+/** The class that a host belongs to: as an operator says, or else its agent. */
+export function hostClassOf(life: HostLife): Host['hostClass'] {
+  const { assignedClass, description } = hostContext(life);
+  if (assignedClass !== null) return { name: assignedClass, by: 'operator' };
+  return { name: description?.hostClass ?? DEFAULT_HOST_CLASS, by: 'agent' };
+}
+
 /** What readers see of a host. */
 export function viewHost(life: HostLife): Host {
-  const { description, drain } = hostContext(life);
+  const { description, drain, policy } = hostContext(life);
   if (!description) throw new IllegalHistoryError(`host ${life.id} has no description`);
   return {
     id: life.id,
     state: hostState(life),
     description,
     ...(drain ? { drain } : {}),
+    hostClass: hostClassOf(life),
+    ...(policy ? { policy } : {}),
     createdAt: new Date(life.createdAt).toISOString(),
     updatedAt: new Date(life.updatedAt).toISOString(),
     revision: life.revision,

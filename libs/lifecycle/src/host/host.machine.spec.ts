@@ -44,6 +44,51 @@ function live(events: HostEvent[]): { life: HostLife | null; records: HostRecord
   return { life, records, effects };
 }
 
+const reading = {
+  ...{ cpuPressure: 1, memoryPressure: 0, vcpuWait: null },
+  ...{ availableMemory: 11, availableMiB: 110, usableMiB: 1_000 },
+};
+const acted = (batch: string): HostEvent => ({
+  ...{ type: 'guardsActed', batch, omitted: 0 },
+  acts: [
+    { act: 'admission', at: T0, class: 'bestEffort', open: false, reason: 'available memory', afterMs: 5, reading },
+  ],
+});
+
+describe('what a host goes by', () => {
+  const policy = { hostClass: 'dense', revision: 7, settings: null };
+
+  it('is of the class that its agent names, until an operator says another', () => {
+    const named: HostEvent = { type: 'registered', description: { ...description, hostClass: 'plain' } };
+    expect(viewHost(live([registered]).life!).hostClass).toEqual({ name: 'default', by: 'agent' });
+    expect(viewHost(live([named]).life!).hostClass).toEqual({ name: 'plain', by: 'agent' });
+    const assigned: HostEvent = { type: 'classAssigned', hostClass: 'dense' };
+    expect(viewHost(live([named, assigned]).life!).hostClass).toEqual({ name: 'dense', by: 'operator' });
+    const { life, records } = live([named, assigned, { type: 'classAssigned', hostClass: null }]);
+    expect(viewHost(life!).hostClass).toEqual({ name: 'plain', by: 'agent' });
+    expect(records.reduce<HostLife | null>((at, one, i) => foldHostRecord(at, one, i + 1), null)).toEqual(life);
+  });
+
+  it('is on record in any state, and what its guards did is on record once', () => {
+    const { life, records } = live([
+      ...[registered, { type: 'admitted' } as const, { type: 'leaseExpired' } as const],
+      ...[{ type: 'policyApplied', policy } as const, acted('a'), acted('a'), acted('b')],
+    ]);
+    expect(viewHost(life!)).toMatchObject({ state: 'unreachable', policy });
+    expect(records.map(({ events }) => events[0]!.type).slice(3)).toEqual([
+      'policyApplied',
+      'guardsActed',
+      'guardsActed',
+    ]);
+  });
+
+  it('is not written while a controller that could not read it takes part', () => {
+    const { life } = live([registered]);
+    for (const event of [{ type: 'policyApplied', policy } as const, acted('a')])
+      expect(decideHostEvents(life, [event], { ...occasion, machine: 2 }).kind).toBe('refused');
+  });
+});
+
 describe('the host machine', () => {
   it.each<[string, HostEvent[], string]>([
     ['joining', [registered], ''],

@@ -1,9 +1,9 @@
 import { assign, setup } from 'xstate';
-import type { Drain, DrainProgress, HostDescription, HostEvent, HostStateName } from '#protocol';
+import type { Drain, DrainProgress, HostDescription, HostEvent, HostStateName, PolicyHeld } from '#protocol';
 import type { Accepted } from '../microvm/microvm.machine';
 
 /** As for microVMs: see MICROVM_MACHINE_VERSION. */
-export const HOST_MACHINE_VERSION = 2;
+export const HOST_MACHINE_VERSION = 3;
 
 /** Bounds of a host's life, in ms. */
 export const HOST_LIMITS = {
@@ -28,6 +28,12 @@ export interface HostContext {
   cordoned: boolean;
   /** Asked for and not cancelled, also across a loss of connection. */
   drain: Drain | null;
+  /** The class that an operator has put it into; null: its agent says. */
+  assignedClass: string | null;
+  /** What it has said it goes by. */
+  policy: PolicyHeld | null;
+  /** The last batch of acts of its guards: a host tells one until it is answered, and the next one only then. */
+  lastBatch: string | null;
 }
 
 const NOTHING_YET: DrainProgress = { total: 0, moved: 0, moving: 0, waiting: 0, stopped: 0, failed: 0 };
@@ -63,11 +69,15 @@ const machineSetup = setup({
         ? { drain: { ...context.drain, progress: event.progress } }
         : {},
     ),
+    assignClass: assign(({ event }) => (event.type === 'classAssigned' ? { assignedClass: event.hostClass } : {})),
+    applyPolicy: assign(({ event }) => (event.type === 'policyApplied' ? { policy: event.policy } : {})),
+    noteBatch: assign(({ event }) => (event.type === 'guardsActed' ? { lastBatch: event.batch } : {})),
   },
   guards: {
     cordoned: ({ context }) => context.cordoned,
     drains: ({ context }) => context.drain !== null,
     drainsNot: ({ context }) => context.drain === null,
+    isNews: ({ context, event }) => event.type === 'guardsActed' && event.batch !== context.lastBatch,
   },
   delays: { joinDeadline: HOST_LIMITS.joinDeadline, lostAfter: HOST_LIMITS.lostAfter },
 });
@@ -111,8 +121,17 @@ export const hostMachine = machineSetup.createMachine({
     description: (input as { description?: HostDescription } | undefined)?.description ?? null,
     cordoned: false,
     drain: null,
+    assignedClass: null,
+    policy: null,
+    lastBatch: null,
   }),
   initial: 'joining',
+  // Whatever its state: the first is an operator's, the others are told by the host, whose agent may be ahead of what is known of it.
+  on: {
+    classAssigned: { actions: 'assignClass' },
+    policyApplied: { actions: 'applyPolicy' },
+    guardsActed: { guard: 'isNews', actions: 'noteBatch' },
+  },
   states: {
     joining: {
       description: 'Registered; not yet compared with the histories.',

@@ -23,7 +23,7 @@ describe('gates', () => {
   });
 
   it('given guaranteed vCPUs that wait, then best effort is shut out and the guaranteed are not', () => {
-    const gates = gatesAfter(OPEN_GATES, { ...CALM, vcpuWait: 5.1 }, 0);
+    const gates = gatesAfter(OPEN_GATES, { ...CALM, vcpuWait: 10.1 }, 0);
     expect([gates.bestEffort.open, gates.guaranteed.open]).toEqual([false, true]);
   });
 

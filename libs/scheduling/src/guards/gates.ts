@@ -15,7 +15,8 @@ export const DEFAULT_GUARDS: Record<MicrovmClass, GuardLimits> = {
   },
   bestEffort: {
     memoryPressure: { shut: 5, open: 1 },
-    vcpuWait: { shut: 5, open: 2.5 },
+    // Best effort leaves a CPU to them at once, so it is seldom the cause; above 10 % practice calls CPU ready time bad.
+    vcpuWait: { shut: 10, open: 5 },
     availableMemory: { shut: 12, open: 15 },
   },
 };

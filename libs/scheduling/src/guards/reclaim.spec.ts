@@ -1,4 +1,5 @@
 import type { GuardReading } from './readings';
+import { DEFAULT_GUARDS } from './gates';
 import { reclaim, RECLAIM, RECLAIM_IDLE, type ReclaimCandidate, type ReclaimState } from './reclaim';
 
 const USABLE = 1_000;
@@ -71,11 +72,15 @@ describe('reclaim', () => {
     expect(steps(11, [one('a')], state, 250)).toEqual(['evict a']);
     expect(steps(11, [one('a')], state, 10_000)).toEqual([]);
     // Above what is to be available nobody asks how fast it goes.
-    expect(steps(14, [one('a')], reclaim(RECLAIM_IDLE, reading(90), [], 0).state, 250)).toEqual([]);
+    expect(steps(RECLAIM.until, [one('a')], reclaim(RECLAIM_IDLE, reading(90), [], 0).state, 250)).toEqual([]);
+  });
+
+  it('takes enough for best effort to be let in again, or what was evicted could never come back', () => {
+    expect(RECLAIM.until).toBeGreaterThanOrEqual(DEFAULT_GUARDS.bestEffort.availableMemory!.open);
   });
 
   it('counts on what those that leave will give back', () => {
-    expect(steps(3, [one('a', { isLeaving: true, residentMiB: 110 }), one('b')])).toEqual([]);
+    expect(steps(3, [one('a', { isLeaving: true, residentMiB: 130 }), one('b')])).toEqual([]);
     expect(steps(3, [one('a', { isLeaving: true, residentMiB: 50 }), one('b')])).toEqual(['evict b']);
   });
 

@@ -13,8 +13,8 @@ export const RECLAIM = {
   urgentBelow: 4,
   /** Memory that shrinks counts as what will be left of it after so long, which a step takes to show, ms. */
   aheadMs: 1_000,
-  /** As much is to be available again. */
-  until: 14,
+  /** As much is to be available again: enough for the gate of best effort to open, so that whoever had to go can come back. */
+  until: 16,
   /** Balloons are given back above this, once it has been so for {@link RECLAIM.calmMs}. */
   deflateAbove: 30,
   calmMs: 10_000,

@@ -1,5 +1,6 @@
 import { foldHostRecord, hostContext, hostState, IllegalHistoryError, type HostLife } from '#lifecycle';
 import type { HostDescription, HostRecord } from '#protocol';
+import { phasesWith, type RecordedLimits } from './limits-in-force';
 
 /** What a host was from an instant on. */
 export interface HostPhase {
@@ -38,10 +39,17 @@ export class HostReader {
     }
   }
 
-  /** Every host that was there at some time in a span, with its phases of then; in order of their ids. */
-  plans(from: number, to: number): HostPlan[] {
+  /** Every host that was there at some time in a span, with its phases of then; in order of their ids. `limits`: what policies came to, in order of time. */
+  plans(from: number, to: number, limits: readonly RecordedLimits[] = []): HostPlan[] {
+    const limitsOf = new Map<string, RecordedLimits[]>();
+    for (const one of limits) {
+      const sameHost = limitsOf.get(one.hostId);
+      if (sameHost) sameHost.push(one);
+      else limitsOf.set(one.hostId, [one]);
+    }
     const plans: HostPlan[] = [];
-    for (const [hostId, all] of [...this.#phases].sort(([a], [b]) => (a < b ? -1 : 1))) {
+    for (const [hostId, registered] of [...this.#phases].sort(([a], [b]) => (a < b ? -1 : 1))) {
+      const all = phasesWith(registered, limitsOf.get(hostId) ?? []);
       const before = all.filter(({ at }) => at <= from).at(-1);
       const later = all.filter(({ at }) => at > from && at < to);
       const phases = before ? [{ ...before, at: from }, ...later] : later;

@@ -1,12 +1,11 @@
 import { MICROVM_LIMITS, placementBackoff } from '#lifecycle';
 import {
-  ABANDONED_MS,
   chooseHost,
   explainNone,
   FairQueue,
   HostTable,
-  IN_FLIGHT_MS,
   offerHost,
+  offerTurn,
   seededNumbers,
   type Capacity,
   type Commitment,
@@ -30,6 +29,8 @@ export interface ReplayOptions {
   /** What a host of this description may promise. */
   capacityOf: (description: HostDescription) => Capacity;
   endings: Endings;
+  /** With one refusal more it ends where it is: whoever asks only whether so many suffice need not see the rest. */
+  mostRefused?: number | undefined;
   /** Derives limits of hosts as time goes by, in place of those of `capacityOf`. */
   limits?: Limits | undefined;
   /** Decides who may join a host in place of commitments and limits. */
@@ -141,10 +142,12 @@ export class Replay {
   run(): Tally {
     this.#begin();
     const { to } = this.load;
+    const { mostRefused = Infinity } = this.options;
     for (let next = this.#happenings.pop(); next && next.at < to; next = this.#happenings.pop()) {
       this.#now = next.at;
       this.#events++;
       this.#happen(next.item);
+      if (this.tally.all.refused > mostRefused) return this.tally;
     }
     this.#now = to;
     for (const key of [...this.#held.keys()]) this.#leave(key, to);
@@ -175,7 +178,7 @@ export class Replay {
         this.#settle(claim, this.#hosts.get(claim.was.hostId)!, claim.was.at, true);
       } else homeless.push(claim);
     }
-    for (const host of this.#hosts.values()) this.#table.set(host.report(this.#now));
+    for (const host of this.#hosts.values()) this.#table.set(host.report());
     // They waited then, or their host is not part of this fleet.
     for (const claim of homeless) this.#ask(claim);
   }
@@ -213,7 +216,7 @@ export class Replay {
   /** Nobody chooses: it goes on where its memory is. */
   #resume(claim: Claim): void {
     const host = this.#hosts.get(this.#memories.get(claim.microvmId) ?? '');
-    const admitted = host?.state !== null && host?.admit(keyOf(claim), claim.demand).admitted;
+    const admitted = host?.state !== null && host?.admit(keyOf(claim), claim.demand, false).admitted;
     // Refused, it stays suspended and may be asked again.
     if (!host || !admitted) return this.tally.refused(claim, 'host');
     this.#willReport(host);
@@ -245,8 +248,7 @@ export class Replay {
     const { demand } = claim;
     const key = keyOf(claim);
     this.#table.debit(host.hostId, demand);
-    host.chosen(key, demand, this.#now);
-    const { admitted } = host.admit(key, demand);
+    const { admitted } = host.admit(key, demand, true);
     this.#willReport(host);
     if (admitted) {
       pending.over = true;
@@ -270,14 +272,15 @@ export class Replay {
     const withdrawnAt = Math.min(claim.was.kind === 'withdrawn' ? claim.was.at : Infinity, claim.expiresAt ?? Infinity);
     // At one instant the end of its life comes first: it needs no answer of placement to be known.
     if (withdrawnAt <= claim.waitUntil) this.#happenings.push(withdrawnAt, { do: 'withdraw', pending });
-    this.#happenings.push(Math.min(claim.waitUntil, withdrawnAt + ABANDONED_MS), { do: 'giveUp', pending });
+    else this.#happenings.push(claim.waitUntil, { do: 'giveUp', pending });
   }
 
-  /** Nobody wants it any more. Placement is not told: it keeps its turn until it would be asked for again. */
+  /** Nobody wants it any more, of which placement is told. */
   #withdraw(pending: Pending): void {
     if (pending.over) return;
     pending.over = true;
     this.tally.count(pending.claim, 'unanswered');
+    if (this.#lines.remove(keyOf(pending.claim))) this.#offerTurn(pending.claim.demand.tenant);
   }
 
   /** Its time in the line is over. */
@@ -285,26 +288,26 @@ export class Replay {
     const { claim } = pending;
     if (this.#lines.get(keyOf(claim)) !== pending) return;
     this.#lines.remove(keyOf(claim));
-    if (claim.waitUntil > this.#now) return;
     // Its last decision: that there is no host even now, or one that only just became free.
     if (!this.#take(pending)) this.#refuse(pending, explainNone(this.#occasionOf(pending.demand)).filter);
+    this.#offerTurn(claim.demand.tenant);
+  }
+
+  #offerTurn(tenant: string): void {
+    offerTurn(
+      this.#lines,
+      tenant,
+      (demand) => this.#occasionOf(demand),
+      (pending) => void this.#take(pending),
+    );
   }
 
   /** Gives what waited a host, if there is one. */
   #take(pending: Pending): boolean {
     const hostId = this.#choose(this.#occasionOf(pending.demand));
     if (hostId === null) return false;
-    const host = this.#hosts.get(hostId)!;
-    if (pending.over) this.#keepFor(pending, host);
-    else this.#start(pending, host);
+    this.#start(pending, this.#hosts.get(hostId)!);
     return true;
-  }
-
-  /** The place is kept until placement no longer expects the start to come. */
-  #keepFor({ claim }: Pending, host: ReplayedHost): void {
-    this.#table.debit(host.hostId, claim.demand);
-    host.chosen(keyOf(claim), claim.demand, this.#now);
-    this.#happenings.push(this.#nextReport(host, this.#now + IN_FLIGHT_MS), { do: 'report', host });
   }
 
   #refuse(pending: Pending, reason: string): void {
@@ -328,7 +331,7 @@ export class Replay {
   }
 
   #endOf(claim: Claim, at: number): number {
-    return this.options.endings.endOf(claim, at, numbersOf(claim, this.options.seed));
+    return this.options.endings.endOf(claim, at, () => numbersOf(claim, this.options.seed)());
   }
 
   #barred(claim: Claim): string[] {
@@ -380,7 +383,7 @@ export class Replay {
   }
 
   #renew(host: ReplayedHost): void {
-    this.#table.set(host.report(this.#now));
+    this.#table.set(host.report());
     offerHost(
       this.#lines,
       host.hostId,

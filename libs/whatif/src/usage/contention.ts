@@ -43,7 +43,11 @@ export function contentionOf(
   };
   let [peakCpu, peakMemory, evictions] = [0, 0, 0];
   const byHost = new Map<string, ReplayedStay[]>();
-  for (const stay of stays) byHost.set(stay.hostId, [...(byHost.get(stay.hostId) ?? []), stay]);
+  for (const stay of stays) {
+    const here = byHost.get(stay.hostId);
+    if (here) here.push(stay);
+    else byHost.set(stay.hostId, [stay]);
+  }
   for (const { hostId, phases } of hosts) {
     const { cpus, memoryMiB, reserveMiB } = phases.at(-1)!.description;
     const cores = new Float64Array(steps);
@@ -51,7 +55,7 @@ export function contentionOf(
     const there = new Uint32Array(steps);
     const here = (byHost.get(hostId) ?? []).map((stay) => ({
       stay,
-      series: usage.of(stay.claim, numbersOf(stay.claim, seed)),
+      series: usage.of(stay.claim, () => numbersOf(stay.claim, seed)()),
     }));
     for (const { stay, series } of here) {
       visitSteps(stay, series, span, (step, part, used) => {

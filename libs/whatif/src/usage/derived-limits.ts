@@ -49,7 +49,7 @@ export class DerivedLimits implements Limits {
   /** The most that it used in the window that ends at `at`; all that it was promised where nothing is known. */
   #highest(claim: Claim, from: number, at: number): Omit<Used, 'at'> {
     const { vcpus, memoryMiB } = claim.demand;
-    const series: UsageSeries | undefined = this.usage.of(claim, numbersOf(claim, this.seed));
+    const series: UsageSeries | undefined = this.usage.of(claim, () => numbersOf(claim, this.seed)());
     if (!series) return { wantedCores: vcpus, memoryMiB };
     const begin = Math.max(0, at - this.windowMs - from);
     const highest = { ...usedAt(series, begin) };

@@ -64,7 +64,7 @@ export class FutureBooks implements Oracle {
     visit: (step: number, cores: number, memoryMiB: number) => boolean,
   ): boolean {
     const { from, to, stepMs, seed } = this.options;
-    const series = this.usage.of(claim, numbersOf(claim, seed));
+    const series = this.usage.of(claim, () => numbersOf(claim, seed)());
     const { vcpus, memoryMiB } = claim.demand;
     const first = Math.max(0, Math.floor((at - from) / stepMs));
     const last = Math.ceil((Math.min(until, to) - from) / stepMs) - 1;

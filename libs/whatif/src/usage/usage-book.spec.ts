@@ -45,4 +45,17 @@ describe('UsageBook', () => {
     const { from, to } = early.take([], 3_000)!;
     expect(late.take([], 3_000)).toMatchObject({ from, to });
   });
+
+  it('tells how far the host promises what it has when that has changed, and whenever it tells all', () => {
+    const book = new UsageBook('host-a', 1_000);
+    let at = 0;
+    const next = (): unknown => book.take([sample('a')], (at += 1_000))?.limits;
+    book.promises(2, 1);
+    next();
+    expect([next(), next()]).toEqual([[2, 1], undefined]);
+    book.promises(2, 1.5);
+    expect([next(), next()]).toEqual([[2, 1.5], undefined]);
+    const told = Array.from({ length: 20 }, next);
+    expect(told.filter((limits) => limits !== undefined)).toEqual([[2, 1.5]]);
+  });
 });

@@ -1,5 +1,8 @@
 import type { MicrovmSample, MicrovmUsage, UsageRecord } from '#protocol';
 
+/** Of CPUs and of memory. */
+type Limits = [cpu: number, memory: number];
+
 interface Gathered {
   epoch: number;
   samples: number;
@@ -22,12 +25,19 @@ export class UsageBook {
   /** Number of the interval since 1970; undefined: nothing was heard yet. */
   #interval: number | undefined;
   #records = 0;
+  #limits: Limits | undefined;
+  #recordedLimits: Limits | undefined;
 
   constructor(
     readonly hostId: string,
     /** ms. Intervals begin at multiples of it, so that two who listen make the same records. */
     readonly intervalMs: number,
   ) {}
+
+  /** So far it may promise what it has, from now on: ratios that a policy derives are in no history. */
+  promises(cpu: number, memory: number): void {
+    this.#limits = [cpu, memory];
+  }
 
   /** Takes samples of an instant (ms since 1970, by the host's clock); gives the record of the interval before when they begin another one. */
   take(samples: readonly MicrovmSample[], at: number): UsageRecord | undefined {
@@ -74,7 +84,13 @@ export class UsageBook {
     this.#recorded = kept;
     this.#gathered = new Map();
     const { hostId, intervalMs } = this;
-    return { version: 1, hostId, from: interval * intervalMs, to: (interval + 1) * intervalMs, whole, microvms };
+    const limits = this.#limits;
+    const sameLimits = limits?.every((limit, i) => limit === this.#recordedLimits?.[i]) ?? true;
+    this.#recordedLimits = limits;
+    return {
+      ...{ version: 1, hostId, from: interval * intervalMs, to: (interval + 1) * intervalMs, whole, microvms },
+      ...(limits && (whole || !sameLimits) ? { limits } : {}),
+    };
   }
 }
 

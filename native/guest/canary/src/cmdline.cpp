@@ -62,7 +62,8 @@ bool parse_positive(const Word& word, uint64_t* number) {
 
 bool parse_word(const Word& word, Orders* orders) {
   Word value{};
-  if (word.is("idle")) return true;
+  // Firecracker adds the latter to every command line.
+  if (word.is("idle") || word.is("pci=off")) return true;
   if (word.is("nostop")) return orders->no_stop = true;
   if (word.is("recheck")) return orders->recheck = true;
   if (word.is("quiet")) return orders->quiet = true;

@@ -136,7 +136,8 @@ namespace {
       wait_for_interrupt();
       continue;
     }
-    const uint64_t now = clock.since_boot_ns();
+    // Without a clock nothing is asked for but to end at once.
+    const uint64_t now = clock.works() ? clock.since_boot_ns() : 0;
     if (now >= end_at) end_as(orders.end);
     // After a pause many periods may have passed: they are not made up for.
     if (now >= grow_at) grow_at = touch_memory(life.memory_bytes, touched_mib++, 1) ? now + grow_ns : ~0ull;

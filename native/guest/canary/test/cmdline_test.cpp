@@ -20,7 +20,7 @@ std::string refused(const char* cmdline) {
 }
 
 TEST(nothing_means_idle) {
-  for (const char* cmdline : {"", "   ", "idle", " idle \n"}) {
+  for (const char* cmdline : {"", "   ", "idle", " idle \n", "idle pci=off"}) {
     const Orders orders = parsed(cmdline);
     CHECK_EQ(orders.touch_mib, 0u);
     CHECK_EQ(orders.burn_percent, 0u);

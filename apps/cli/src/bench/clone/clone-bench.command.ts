@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { resolve } from 'node:path';
 import { outputOf, type GlobalOptions } from '../../commands/context';
@@ -7,8 +8,10 @@ import { kvmAccess } from '../../doctor/kvm-access';
 import { thisHost } from '../../doctor/host-view';
 import { CliError } from '../../errors';
 import { canaryFiles } from '../canary-stage';
+import { svgOf } from '../plot/svg-plot';
 import { surroundings } from '../surroundings';
 import { untilInterrupted } from '../until-interrupted';
+import { clonePlots } from './clone-plots';
 import { benchClone, type CloneParameters } from './clone.bench';
 
 interface CloneBenchOptions {
@@ -19,6 +22,7 @@ interface CloneBenchOptions {
   coldStarts: number;
   cold?: string;
   shells: boolean;
+  plot?: string;
 }
 
 export function addCloneBenchCommand(bench: Command): void {
@@ -32,6 +36,7 @@ export function addCloneBenchCommand(bench: Command): void {
     .option('--cold-starts <n>', 'starts from a kernel, to compare with', wholeNumber(0, 10_000), 200)
     .option('--cold <directory>', 'on a disk: also clone a template there that is not in the page cache')
     .option('--no-shells', 'make and jail each process as part of its clone')
+    .option('--plot <file>', 'draw latency over the number of clones, as SVG')
     .action(async (options: CloneBenchOptions, command: Command) => {
       const data = resolve(command.optsWithGlobals<GlobalOptions>().data);
       const out = outputOf(command);
@@ -51,6 +56,7 @@ export function addCloneBenchCommand(bench: Command): void {
       const result = await untilInterrupted((signal) =>
         benchClone(parameters, files, signal, (text) => out.note(text)),
       );
+      if (options.plot !== undefined) writeFileSync(options.plot, svgOf(clonePlots(result)));
       out.document({ bench: 'clone', at, parameters, ...surroundings([], data), result });
       if (result.failed > 0) throw new CliError(`${result.failed} of ${options.count} clones did not run`);
     });

@@ -4,6 +4,7 @@ import { createMicrovmDriver, type MicrovmProcess, type MicrovmStats, type Snaps
 import { CanaryStage, type CanaryFiles } from '../canary-stage';
 import { inFlight } from '../in-flight';
 import { distribution, type Distribution } from '../percentiles';
+import { cloneWindows, type CloneWindow } from './clone-windows';
 import { measureColdClones, type ColdClones } from './cold-clones';
 
 export interface CloneParameters {
@@ -29,6 +30,8 @@ export interface CloneResult {
   clonesPerSecond: number;
   /** ms by phase; `ready`: from the call that launches to the guest's word that it knows its new identity. */
   phases: Record<string, Distribution | null>;
+  /** `ready` of as many in a row as make twenty windows, in the order in which they became ready. */
+  windows: CloneWindow[];
   /** ms from the call that launches to the boot timer, of the same guest without memory touched. */
   coldStart: Distribution | null;
   /** All clones alive at once: idle after they became ready, and of a template whose clones read all that it has touched. */
@@ -47,6 +50,7 @@ export interface CloneMemory {
 
 const COLD_CLONES = 20;
 const NS_PER_MS = 1e6;
+const WINDOWS = 20;
 
 const PHASES: readonly [name: string, from: keyof MicrovmStats, to: keyof MicrovmStats][] = [
   ['hand-over', 'launchedNs', 'enteredNs'],
@@ -106,6 +110,7 @@ export async function benchClone(
       failures,
       clonesPerSecond: Math.round((clones.length / wallMs) * 1_000),
       phases,
+      windows: cloneWindows(readyMs, Math.ceil(parameters.count / WINDOWS)),
       coldStart,
       memory: { idle: await memoryOf(clones), reading: await measureReading(stage, parameters, scratch, signal) },
       cold: await measureCold(stage, parameters, progress),

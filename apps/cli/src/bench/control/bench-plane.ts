@@ -27,6 +27,7 @@ export class BenchPlane {
     return `nats://127.0.0.1:${this.#port}`;
   }
 
+  /** Without `hosts` there is no swarm: whoever measures brings hosts of its own. */
   async start(options: { controllers: number; hosts: number; vcpusPerCpu: number }): Promise<void> {
     const port = await freePort('127.0.0.1');
     if (port === undefined) throw new CliError('no free port on 127.0.0.1 for nats-server');
@@ -46,16 +47,12 @@ export class BenchPlane {
         this.#service(name, 'controller', { VOLLEY_CONTROLLER_ID: name }),
       ),
     ]);
-    const swarm = join(__dirname, 'swarm-process.js');
-    await this.#ready(
-      this.#launch(
-        'swarm',
-        process.execPath,
-        [swarm, this.url, String(options.hosts), String(options.vcpusPerCpu)],
-        {},
-      ),
-      'is ready',
-    );
+    if (options.hosts > 0) await this.#startSwarm(options);
+  }
+
+  async #startSwarm({ hosts, vcpusPerCpu }: { hosts: number; vcpusPerCpu: number }): Promise<void> {
+    const args = [join(__dirname, 'swarm-process.js'), this.url, String(hosts), String(vcpusPerCpu)];
+    await this.#ready(this.#launch('swarm', process.execPath, args, {}), 'is ready');
   }
 
   controllers(count: number): string[] {

@@ -1,4 +1,6 @@
 import { setTimeout as pause } from 'node:timers/promises';
+import type { Subscription } from 'nats';
+import type { z } from 'zod';
 import type { BusClient } from '#bus';
 import {
   densityReport,
@@ -6,19 +8,18 @@ import {
   hostCommand,
   registerHost,
   reportFact,
+  SHARED,
   type DensityReport,
   type HostDescription,
   type HostFact,
-  type RequestOf,
 } from '#protocol';
+import { Admission, demandOf, headroomOf, overcommitRatio, type Admitted, type Capacity } from '#scheduling';
 
-type Command = RequestOf<typeof hostCommand>;
+/** What controllers send is whole. */
+type Command = z.output<(typeof hostCommand)['request']>;
 
 const REPORT_MS = 1_000;
 const RETRY_MS = 200;
-const MEMORY_MIB = 65_536;
-const SLOTS = 400;
-const CPUS = 16;
 
 /** What a host that runs nothing has to say of what it measures. */
 const NOTHING_MEASURED: Pick<DensityReport, 'used' | 'vcpuWaitPercent' | 'pressure' | 'samplingCpuMs'> = {
@@ -30,39 +31,48 @@ const NOTHING_MEASURED: Pick<DensityReport, 'used' | 'vcpuWaitPercent' | 'pressu
 
 interface SwarmHost {
   readonly id: string;
-  /** Epochs of what runs there, by microVM. */
-  readonly running: Map<string, number>;
+  readonly admission: Admission;
+  /** What runs there, by microVM; and what ends it by its time to live. */
+  readonly running: Map<string, { epoch: number; expiry?: NodeJS.Timeout | undefined }>;
   /** Starts answered since the last report. */
-  answered: string[];
+  readonly answered: string[];
 }
 
 /**
- * Hosts that speak the real protocol and run nothing, many on one connection: they obey at once, tell their facts until they are taken,
- * keep their leases and report their density. The load that a control plane gets from a large fleet, without the fleet.
+ * Hosts that speak the real protocol and run nothing, many on one connection: they admit by the books of real hosts, obey at once, end what has
+ * expired, tell their facts until they are taken, keep their leases and report their density. The load that a control plane gets from a large fleet, without the fleet.
  */
 export class HostSwarm {
   readonly #hosts: Map<string, SwarmHost>;
   #facts = 0;
   #heartbeatMs = 1_000;
   #stopped = false;
+  #commands: Subscription | undefined;
 
   constructor(
     private readonly bus: BusClient,
     ids: readonly string[],
-    private readonly vcpusPerCpu: number,
+    /** What each of them has, and how far it promises it. */
+    private readonly capacity: Capacity,
   ) {
-    this.#hosts = new Map(ids.map((id) => [id, { id, running: new Map(), answered: [] }]));
+    const host = (id: string): SwarmHost => ({
+      ...{ id, admission: new Admission(capacity), running: new Map(), answered: [] },
+    });
+    this.#hosts = new Map(ids.map((id) => [id, host(id)]));
   }
 
   /** Resolves when all of them are taken in. */
   async start(): Promise<void> {
     const hosts = [...this.#hosts.values()];
-    this.bus.connection.subscribe(hostCommand.subject.replace('{hostId}', '*'), {
+    this.#commands = this.bus.connection.subscribe(hostCommand.subject.replace('{hostId}', '*'), {
       callback: (error, message) => {
         const host = this.#hosts.get(message.subject.split('.')[3]!);
         if (error || !host) return; // another swarm's
-        message.respond('{"accepted":true}');
-        void this.#obey(host, message.json<Command>());
+        const command = message.json<Command>();
+        const { admitted: accepted, ...why } = this.#admit(host, command);
+        message.respond(JSON.stringify({ accepted, ...why }));
+        // What it cannot tell because the swarm is over is nobody's business.
+        if (accepted) this.#obey(host, command).catch(() => undefined);
       },
     });
     await this.bus.connection.flush();
@@ -78,6 +88,8 @@ export class HostSwarm {
 
   stop(): void {
     this.#stopped = true;
+    this.#commands?.unsubscribe();
+    for (const { running } of this.#hosts.values()) for (const { expiry } of running.values()) clearTimeout(expiry);
   }
 
   async #keep(offsetMs: number, everyMs: number, work: () => Promise<void> | void): Promise<void> {
@@ -89,7 +101,7 @@ export class HostSwarm {
   }
 
   async #register(host: SwarmHost): Promise<void> {
-    const inventory = [...host.running].map(([microvmId, epoch]) => ({ microvmId, epoch, as: 'running' as const }));
+    const inventory = [...host.running].map(([microvmId, { epoch }]) => ({ microvmId, epoch, as: 'running' as const }));
     const { heartbeatMs } = await this.#persist(() =>
       this.bus.call(registerHost, { description: this.#describe(host.id), inventory }, { values: { hostId: host.id } }),
     );
@@ -103,13 +115,23 @@ export class HostSwarm {
     if (answer?.unknown) await this.#register(host);
   }
 
-  async #obey(host: SwarmHost, { type, microvmId, epoch }: Command): Promise<void> {
+  #admit(host: SwarmHost, command: Command): Admitted {
+    if (command.type !== 'start') return { admitted: true };
+    host.answered.push(command.microvmId);
+    return host.admission.request(command.microvmId, demandOf(command.spec, command.coresidency ?? SHARED, []));
+  }
+
+  async #obey(host: SwarmHost, command: Command): Promise<void> {
+    const { type, microvmId, epoch } = command;
     const here = { hostId: host.id, epoch };
     switch (type) {
       case 'start': {
-        host.running.set(microvmId, epoch);
-        host.answered.push(microvmId);
         const at = Date.now();
+        const expiry =
+          command.expiresAt === undefined
+            ? undefined
+            : setTimeout(() => void this.#expire(host, microvmId, epoch), command.expiresAt - at);
+        host.running.set(microvmId, { epoch, expiry });
         const timings = {
           ...{ receivedAt: at, admittedAt: at, launchedAt: at },
           ...{ vmmEnteredAt: at, guestRunAt: at, guestBootedAt: at },
@@ -117,14 +139,26 @@ export class HostSwarm {
         return this.#tell(host, microvmId, { type: 'started', ...here, pid: 1, timings });
       }
       case 'erase':
-        host.running.delete(microvmId);
+        this.#end(host, microvmId);
         return this.#tell(host, microvmId, { type: 'erased', ...here });
       case 'verify':
-        return host.running.get(microvmId) === epoch
+        return host.running.get(microvmId)?.epoch === epoch
           ? this.#tell(host, microvmId, { type: 'observed', ...here, as: 'running', reason: 'asked' })
           : this.#tell(host, microvmId, { type: 'absent', ...here, reason: 'asked' });
       default: // this load stops, pauses and resumes nothing
     }
+  }
+
+  async #expire(host: SwarmHost, microvmId: string, epoch: number): Promise<void> {
+    this.#end(host, microvmId);
+    const exit = { reason: 'expired' as const, message: 'its time to live is over', at: Date.now() };
+    await this.#tell(host, microvmId, { type: 'exited', hostId: host.id, epoch, exit }).catch(() => undefined);
+  }
+
+  #end(host: SwarmHost, microvmId: string): void {
+    clearTimeout(host.running.get(microvmId)?.expiry);
+    host.running.delete(microvmId);
+    host.admission.release(microvmId);
   }
 
   async #tell(host: SwarmHost, microvmId: string, fact: HostFact): Promise<void> {
@@ -145,31 +179,36 @@ export class HostSwarm {
     }
   }
 
-  #report(host: SwarmHost): void {
-    const used = host.running.size;
-    const vcpus = CPUS * this.vcpusPerCpu;
+  #report({ id, admission, answered }: SwarmHost): void {
+    const { capacity } = this;
+    const { cpus, memoryMiB, reserveMiB, slots } = capacity;
+    const commitment = admission.commitment();
     const report: DensityReport = {
-      hostId: host.id,
+      hostId: id,
       at: Date.now(),
-      microvms: used,
-      slots: { total: SLOTS, used },
-      capacity: { cpus: CPUS, memoryMiB: MEMORY_MIB, reserveMiB: 0 },
-      commitment: { vcpus: used, memoryMiB: used * 4 },
-      overcommit: { cpu: used / CPUS, memory: (used * 4) / MEMORY_MIB, cpuLimit: this.vcpusPerCpu, memoryLimit: 1 },
-      headroom: { vcpus: vcpus - used, memoryMiB: MEMORY_MIB - used * 4, slots: SLOTS - used, microvms: SLOTS - used },
+      microvms: admission.count,
+      slots: { total: slots, used: admission.count },
+      capacity: { cpus, memoryMiB, reserveMiB },
+      commitment,
+      overcommit: {
+        cpu: overcommitRatio(commitment.vcpus, cpus),
+        memory: overcommitRatio(commitment.memoryMiB, memoryMiB, reserveMiB),
+        ...{ cpuLimit: capacity.overcommit.cpu, memoryLimit: capacity.overcommit.memory },
+      },
+      headroom: headroomOf(capacity, commitment, admission.count),
       ...NOTHING_MEASURED,
       occupancy: {
-        tenants: used > 0 ? [{ tenant: 'default', microvms: used }] : [],
+        tenants: admission.occupants().map(({ tenant, count: microvms }) => ({ tenant, microvms })),
         groups: [],
         images: [],
-        answered: host.answered,
+        answered: answered.splice(0),
       },
     };
-    host.answered = [];
-    this.bus.publish(densityReport(host.id), report);
+    this.bus.publish(densityReport(id), report);
   }
 
   #describe(hostId: string): HostDescription {
+    const { cpus, memoryMiB, reserveMiB, slots, overcommit } = this.capacity;
     return {
       hostId,
       hostname: hostId,
@@ -177,11 +216,7 @@ export class HostSwarm {
       agentVersion: 'swarm',
       bootId: hostId,
       kvm: { available: true, kind: 'hardware' },
-      cpus: CPUS,
-      memoryMiB: MEMORY_MIB,
-      reserveMiB: 0,
-      slots: SLOTS,
-      overcommit: { cpu: this.vcpusPerCpu, memory: 1 },
+      ...{ cpus, memoryMiB, reserveMiB, slots, overcommit },
       images: ['canary'],
       labels: {},
     };

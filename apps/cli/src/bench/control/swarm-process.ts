@@ -7,7 +7,9 @@ async function main(): Promise<void> {
   const [url, count, vcpusPerCpu] = process.argv.slice(2) as [string, string, string];
   const nats = await connectNats({ servers: url, name: 'host-swarm' });
   const ids = Array.from({ length: Number(count) }, (_, i) => `swarm-${String(i + 1).padStart(4, '0')}`);
-  const swarm = new HostSwarm(new BusClient(nats, pino({ level: 'silent' })), ids, Number(vcpusPerCpu));
+  const overcommit = { cpu: Number(vcpusPerCpu), memory: 1 };
+  const capacity = { cpus: 16, memoryMiB: 65_536, reserveMiB: 0, slots: 400, overcommit };
+  const swarm = new HostSwarm(new BusClient(nats, pino({ level: 'silent' })), ids, capacity);
   await swarm.start();
   process.stdout.write('the swarm is ready\n');
 }

@@ -11,6 +11,7 @@ import { DEFAULT_OVERCOMMIT } from '../../supervisor/volley-processes';
 import { svgOf } from '../plot/svg-plot';
 import { surroundings } from '../surroundings';
 import { benchDensity, type DensityParameters, type DensityResult } from './density.bench';
+import { densityMedians, type DensityMedians } from './density-medians';
 import { densityPlots } from './density-plots';
 import { OwnFleet } from './own-fleet';
 
@@ -19,6 +20,7 @@ interface DensityBenchOptions {
   concurrency: number;
   image: string;
   memory: number;
+  repeat: number;
   plot?: string;
 }
 
@@ -32,6 +34,12 @@ export function addDensityBenchCommand(bench: Command): void {
     .option('--concurrency <n>', 'creates in flight at any time', wholeNumber(1, 10_000), 256)
     .option('--image <name>', 'image', 'canary')
     .option('--memory <MiB>', 'memory of each', memoryOption, 16)
+    .option(
+      '--repeat <n>',
+      'do all of it so often, each time on a fleet of its own; gives medians',
+      wholeNumber(1, 100),
+      1,
+    )
     .option('--plot <file>', 'draw latency, CPU and memory over the number of microVMs, as SVG')
     .action(async (options: DensityBenchOptions, command: Command) => {
       const { out } = contextOf(command);
@@ -46,26 +54,41 @@ export function addDensityBenchCommand(bench: Command): void {
       };
       for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, interrupted);
       const at = new Date().toISOString();
-      out.note('bringing up a fleet of its own');
-      const fleet = await OwnFleet.up({ ...DEFAULT_OVERCOMMIT, memory: 1_000 });
-      let result: DensityResult;
-      let around: object;
-      try {
-        const { items: hosts } = await fleet.client.get<{ items: Host[] }>('/v1/hosts');
-        around = surroundings(hosts, fleet.folder.path);
-        result = await benchDensity(fleet, parameters, abort.signal, (text) => out.note(text));
-      } finally {
-        await fleet.down();
+      const results: DensityResult[] = [];
+      let around: object = {};
+      while (results.length < options.repeat && !abort.signal.aborted) {
+        out.note(`bringing up a fleet of its own${options.repeat > 1 ? `, run ${results.length + 1}` : ''}`);
+        const fleet = await OwnFleet.up({ ...DEFAULT_OVERCOMMIT, memory: 1_000 });
+        try {
+          const { items: hosts } = await fleet.client.get<{ items: Host[] }>('/v1/hosts');
+          around = surroundings(hosts, fleet.folder.path);
+          results.push(await benchDensity(fleet, parameters, abort.signal, (text) => out.note(text)));
+        } finally {
+          await fleet.down();
+        }
       }
-      if (options.plot !== undefined) writeFileSync(options.plot, svgOf(densityPlots(result)));
-      if (out.json) out.document({ bench: 'density', at, parameters, ...around, result });
-      else out.raw(told(parameters, result));
-      if (result.leaked.length > 0) throw new CliError(`left behind on the host: ${result.leaked.join(', ')}`);
+      const medians = densityMedians(results);
+      if (options.plot !== undefined) writeFileSync(options.plot, svgOf(results.flatMap(densityPlots)));
+      if (out.json) out.document({ bench: 'density', at, parameters, ...around, medians, results });
+      else {
+        for (const result of results) out.raw(told(parameters, result));
+        if (results.length > 1) out.raw(toldMedians(results.length, medians));
+      }
+      const leaked = results.flatMap((result) => result.leaked);
+      if (leaked.length > 0) throw new CliError(`left behind on the host: ${leaked.join(', ')}`);
+      const short = results.find(({ running }) => running < parameters.count);
       if (abort.signal.aborted) process.exitCode = 130;
-      else if (result.running < parameters.count) {
-        throw new CliError(`${parameters.count - result.running} of ${parameters.count} did not run`);
-      }
+      else if (short) throw new CliError(`${parameters.count - short.running} of ${parameters.count} did not run`);
     });
+}
+
+function toldMedians(runs: number, medians: DensityMedians): string {
+  const { wallMs, startsPerSecond, startP50, startP99, slowdownP99, marginalCostKiB, reclaimedMs } = medians;
+  const ms = (value: number | null): string => (value === null ? 'unknown' : duration(value));
+  return `
+medians of ${runs} runs: all run after ${ms(wallMs)}, ${startsPerSecond?.toFixed(1)} per second; start p50 ${ms(startP50)}, p99 ${ms(startP99)}, the last against the first x ${slowdownP99?.toFixed(2) ?? 'unknown'};
+one more costs the host ${marginalCostKiB === null ? 'unknown' : `${(marginalCostKiB / 1_024).toFixed(3)} MiB`}; all given back after ${ms(reclaimedMs)}
+`;
 }
 
 function told({ count, image, memoryMiB, concurrency }: DensityParameters, result: DensityResult): string {

@@ -1,3 +1,4 @@
+import { densityMedians } from './density-medians';
 import { densityPlots } from './density-plots';
 import type { DensityResult } from './density.bench';
 import { leftovers, type HostThings } from './host-things';
@@ -66,4 +67,19 @@ it('calls a leak what a host holds more than before, and no more than that', () 
     '1 vmms',
     '2 runFolders',
   ]);
+});
+
+it('is repeated, and told by the median of each figure; what a run lacks does not count', () => {
+  const run = (wallMs: number, p99: number | null, reclaimedMs: number | null): DensityResult =>
+    ({
+      ...{ wallMs, startsPerSecond: 4e6 / wallMs, slowdown: null, memory: { marginalCostKiB: 900 } },
+      ...{
+        phases: { admissionToGuest: p99 === null ? null : { p50: 3, p99 } },
+        teardown: { deletedMs: 6, reclaimedMs },
+      },
+    }) as unknown as DensityResult;
+  expect(densityMedians([run(20_000, 25, 7), run(16_000, null, null), run(40_000, 15, 9)])).toEqual({
+    ...{ wallMs: 20_000, startsPerSecond: 200, startP50: 3, startP99: 20, slowdownP99: null },
+    ...{ marginalCostKiB: 900, deletedMs: 6, reclaimedMs: 8 },
+  });
 });

@@ -10,6 +10,7 @@ import { benchMix, type MixParameters } from './mix.bench';
 
 interface MixOptions {
   ratio: number;
+  guaranteed: number;
   memory: number;
   duration: number;
 }
@@ -21,6 +22,7 @@ export function addMixBenchCommand(bench: Command): void {
       'oversubscribe one host of its own with a mixed load, and see whether what is guaranteed is kept; prints JSON',
     )
     .option('--ratio <ratio>', 'commitment of CPU and of memory', ratioOption, 10)
+    .option('--guaranteed <ratio>', 'the part of the CPU commitment that is guaranteed', ratioOption, 1)
     .option(
       '--memory <MiB>',
       'memory that the host lends to microVMs; a control group holds them to it',
@@ -32,6 +34,7 @@ export function addMixBenchCommand(bench: Command): void {
       const { out } = contextOf(command);
       const parameters: MixParameters = {
         ratio: options.ratio,
+        guaranteed: options.guaranteed,
         cpus: cpus().length,
         memoryMiB: options.memory,
         seconds: Math.round(options.duration / 1_000),
@@ -43,10 +46,9 @@ export function addMixBenchCommand(bench: Command): void {
       process.env['VOLLEY_MEMORY_MIB'] = String(options.memory);
       process.env['VOLLEY_RESERVE_MIB'] = '0';
       process.env['VOLLEY_NETWORK'] = 'off';
-      // Of CPU everything may be guaranteed, since it can be shared in any parts; of memory what is there.
       process.env['VOLLEY_OVERSUBSCRIPTION'] = JSON.stringify({
         policy: { kind: 'fixedRatio', cpu: options.ratio, memory: options.ratio },
-        guaranteed: { cpu: options.ratio, memory: 1 },
+        guaranteed: { cpu: options.guaranteed, memory: 1 },
       });
       const fleet = await OwnFleet.up({ cpu: options.ratio, memory: options.ratio });
       try {

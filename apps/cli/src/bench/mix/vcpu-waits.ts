@@ -1,9 +1,9 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { parseSchedstat, type ThreadSchedule } from '#density';
 import { waitOfTime, type WaitSample } from '#scheduling';
-import { round } from '../percentiles';
+import { distribution, round } from '../percentiles';
 
-/** How long vCPUs waited for a CPU, in percent of the time in which they wanted one. */
+/** How long vCPUs waited for a CPU, in percent of the time in which they wanted one (docs/density.md), window by window. */
 export interface WaitFigures {
   /** Measurements, one of each microVM each time. */
   samples: number;
@@ -16,6 +16,8 @@ export interface WaitFigures {
   /** Over the whole run, and of the microVM that waited most. */
   overall: number;
   worstMicrovm: number;
+  /** Another measure, for comparison: waited time / wall time, as VMware's %RDY; 99 % and all of the windows of those that ran. */
+  ready: { p99: number; max: number };
 }
 
 /** Measures how long the vCPUs of some VMMs wait, from outside, by the kernel's own scheduler statistics. */
@@ -23,9 +25,14 @@ export class VcpuWaits {
   readonly #last = new Map<number, ThreadSchedule>();
   readonly #whole = new Map<number, ThreadSchedule>();
   readonly #samples: WaitSample[] = [];
+  readonly #readyPercents: number[] = [];
+  #measuredAtMs = Number.NaN;
 
   /** One measurement. Those seen for the first time are measured from now on. */
   measure(pids: Iterable<number>): void {
+    const nowMs = performance.now();
+    const wallMs = nowMs - this.#measuredAtMs;
+    this.#measuredAtMs = nowMs;
     for (const pid of pids) {
       const now = scheduleOf(pid);
       const before = this.#last.get(pid);
@@ -35,11 +42,14 @@ export class VcpuWaits {
       const delayNs = now.delayNs - before.delayNs;
       const whole = this.#whole.get(pid) ?? { runNs: 0, delayNs: 0 };
       this.#whole.set(pid, { runNs: whole.runNs + runNs, delayNs: whole.delayNs + delayNs });
-      if (runNs + delayNs > 0) this.#samples.push(sampleOf({ runNs, delayNs }));
+      if (runNs + delayNs === 0) continue;
+      this.#samples.push(sampleOf({ runNs, delayNs }));
+      this.#readyPercents.push((100 * delayNs) / (wallMs * 1e6));
     }
   }
 
   figures(): WaitFigures {
+    const ready = distribution(this.#readyPercents);
     const whole = [...this.#whole.values()].map(sampleOf);
     const wanted = whole.reduce((sum, one) => sum + one.wanted, 0);
     const waited = whole.reduce((sum, one) => sum + (one.wanted * one.waitPercent) / 100, 0);
@@ -54,6 +64,7 @@ export class VcpuWaits {
       ...{ p50, p99, max },
       overall: round(wanted > 0 ? (100 * waited) / wanted : 0),
       worstMicrovm: round(Math.max(0, ...whole.map(({ waitPercent }) => waitPercent))),
+      ready: { p99: ready?.p99 ?? 0, max: ready?.max ?? 0 },
     };
   }
 }

@@ -3,6 +3,7 @@ import type { Figure, Figures } from './measured';
 type Measure = keyof Figure;
 const MEASURES: readonly Measure[] = [
   ...(['bytesPerSecond', 'operationsPerSecond', 'mean', 'p50', 'p99', 'max', 'lostPercent'] as const),
+  ...(['hostKiB', 'proportionalKiB', 'privateKiB'] as const),
 ];
 
 /** What was measured of one thing, by contender: each the median of its rounds; `ratio` is the first to the second. */

@@ -11,6 +11,11 @@ export interface BenchFiles {
   tools: string;
   /** The disk that is measured. */
   disk: string;
+  /** What measures starts. */
+  starts?: string;
+  firecracker?: string;
+  /** The whole machine, for Firecracker. */
+  firecrackerConfig?: string;
 }
 
 /** What both VMMs are given. */

@@ -12,6 +12,10 @@ export interface Figure {
   max?: number;
   /** Of UDP, in percent of what was sent. */
   lostPercent?: number;
+  /** Of one idle microVM: what the host has less, and what its processes hold by their share and for themselves alone. */
+  hostKiB?: number;
+  proportionalKiB?: number;
+  privateKiB?: number;
 }
 /** Figures by what was measured. */
 export type Figures = Record<string, Figure>;

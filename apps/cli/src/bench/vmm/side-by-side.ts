@@ -12,7 +12,8 @@ export interface SideBySideOptions {
   diskMiB: number;
   /** For a guest with a tap: the program `ip`, and what listens on the host's side for as long as it takes. */
   network?: { ip: string; server: readonly string[] };
-  read: (console: string) => Figures;
+  /** What one turn of a contender has measured, from what it printed. */
+  read: (console: string, contender: Contender) => Figures;
   progress: (text: string) => void;
 }
 
@@ -50,7 +51,7 @@ export async function sideBySide(options: SideBySideOptions): Promise<Map<string
   for (const { round, contender } of runs) {
     const mark = markOf(contender, round);
     const part = console.split(`${mark} begins`)[1]?.split(`${mark} ends`)[0] ?? '';
-    results.get(contender.name)!.push(read(part));
+    results.get(contender.name)!.push(read(part, contender));
   }
   return results;
 }

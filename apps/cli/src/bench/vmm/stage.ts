@@ -56,14 +56,14 @@ export function emulatedStage(tools: EmulatedHostTools, from: BenchFiles, helper
   const at = (name: keyof BenchFiles): string => `/bench/${name}`;
   const files: BenchFiles = {
     ...{ vmm: at('vmm'), run: at('run'), kernel: at('kernel'), initrd: at('initrd'), tools: at('tools') },
+    ...{ starts: at('starts'), firecracker: at('firecracker'), firecrackerConfig: at('firecrackerConfig') },
     ...{ disk: '/tmp/measured', qemu: from.qemu, roms: from.roms },
   };
+  const copied = [
+    ...(['vmm', 'run', 'kernel', 'initrd', 'tools', 'starts', 'firecracker', 'firecrackerConfig'] as const),
+  ];
   const entries: ArchiveEntry[] = [
-    ...(['vmm', 'run', 'kernel', 'initrd', 'tools'] as const).map((name) => ({
-      path: files[name],
-      mode: 0o755,
-      from: from[name],
-    })),
+    ...copied.flatMap((name) => (from[name] ? [{ path: at(name), mode: 0o755, from: from[name] }] : [])),
     ...[from.qemu, ...helpers].flatMap(programFiles),
     ...ROM_FILES.map((name) => ({ path: join(from.roms, name), from: join(from.roms, name) })),
   ];

@@ -1,8 +1,6 @@
 import { Option, type Command } from 'commander';
-import { execFileSync } from 'node:child_process';
 import { mkdirSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { findProgram } from '#emulated-host';
 import { outputOf, type GlobalOptions } from '../../commands/context';
 import { memoryOption, wholeNumber } from '../../commands/option-types';
 import { thisHost } from '../../doctor/host-view';
@@ -10,6 +8,7 @@ import { kvmAccess } from '../../doctor/kvm-access';
 import { CliError } from '../../errors';
 import { table } from '../../output/table';
 import { surroundings } from '../surroundings';
+import { programVersion } from './program-version';
 import type { Comparison } from './compare';
 import type { Figure } from './measured';
 import { MEASURING } from './guest';
@@ -145,13 +144,5 @@ function rowsOf({ of, medians, ratio }: Comparison, ours: string, theirs: string
 }
 
 function programVersions(bench: keyof typeof MEASURING): Record<string, string | null> {
-  const version = (program: string): string | null => {
-    try {
-      const path = findProgram(program) ?? program;
-      return execFileSync(path, ['--version'], { encoding: 'utf8', timeout: 10_000 }).split('\n')[0]!.trim();
-    } catch {
-      return null;
-    }
-  };
-  return { qemu: version('qemu-system-x86_64'), [MEASURING[bench]]: version(MEASURING[bench]) };
+  return { qemu: programVersion('qemu-system-x86_64'), [MEASURING[bench]]: programVersion(MEASURING[bench]) };
 }

@@ -1,8 +1,9 @@
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { fetchEmulatedHostTools, findProgram } from '#emulated-host';
 import { CliError } from '../../errors';
 import { repositoryRoot } from '../../repository-root';
+import { built } from './built';
 import { canaryContender, canaryFigures } from './canary';
 import { compare, type Comparison } from './compare';
 import { CONTENDERS, type BenchFiles } from './contender';
@@ -150,10 +151,4 @@ function netFigures(console: string): Figures {
     ping: pingFigure(resultText(console, 'ping')),
     ...Object.fromEntries(STREAMS.map((name) => [name, iperfFigure(resultText(console, name))])),
   };
-}
-
-function built(root: string, file: string): string {
-  const path = join(root, file);
-  if (!existsSync(path)) throw new CliError(`${path} is missing; run: npm run build:native`);
-  return path;
 }

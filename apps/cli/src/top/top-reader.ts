@@ -1,0 +1,94 @@
+import type { FleetDensity, Microvm, MicrovmDensity } from '#protocol';
+import { inFlight } from '../bench/in-flight';
+import type { RestClient } from '../rest/rest-client';
+import { RestError } from '../rest/rest-error';
+import {
+  HOST_COLUMNS,
+  MICROVM_COLUMNS,
+  TENANT_COLUMNS,
+  type MicrovmRow,
+  type Round,
+  type TopColumn,
+} from './top-views';
+
+/** microVMs that are measured in a round, at most: each is a call. */
+const MICROVMS_MOST = 500;
+const MEASURED_AT_ONCE = 16;
+/** What could not be measured within so long is left out, ms. */
+const MEASURING_MS = 10_000;
+
+export interface Filter {
+  host?: string | undefined;
+  tenant?: string | undefined;
+}
+
+/** One look at the fleet. */
+export interface Look {
+  atMs: number;
+  /** By the name of each thing. */
+  items: Map<string, unknown>;
+  remark?: string;
+}
+
+/** What can be looked at: how it is read, and how it is shown. */
+export interface View {
+  name: string;
+  columns: readonly TopColumn<Round<never>>[];
+  /** Sorted by this unless somebody says otherwise. */
+  sort: string;
+  read: (client: RestClient, filter: Filter) => Promise<Omit<Look, 'atMs'>>;
+}
+
+export const VIEWS: readonly View[] = [
+  {
+    name: 'hosts',
+    columns: HOST_COLUMNS as unknown as View['columns'],
+    sort: 'host',
+    read: async (client, { host }) => {
+      const { hosts } = await client.get<FleetDensity>('/v1/density');
+      const shown = hosts.filter(({ hostId }) => host === undefined || hostId === host);
+      return { items: new Map(shown.map((one) => [one.hostId, one])) };
+    },
+  },
+  {
+    name: 'tenants',
+    columns: TENANT_COLUMNS as unknown as View['columns'],
+    sort: 'promised',
+    read: async (client, { tenant }) => {
+      const { tenants = [] } = await client.get<FleetDensity>('/v1/density');
+      const shown = tenants.filter((one) => tenant === undefined || one.tenant === tenant);
+      return { items: new Map(shown.map((one) => [one.tenant, one])) };
+    },
+  },
+  {
+    name: 'microvms',
+    columns: MICROVM_COLUMNS as unknown as View['columns'],
+    sort: 'cpu',
+    read: readMicrovms,
+  },
+];
+
+async function readMicrovms(client: RestClient, { host, tenant }: Filter): Promise<Omit<Look, 'atMs'>> {
+  const running: Microvm[] = [];
+  let more = false;
+  for await (const one of client.pages<Microvm>('/v1/microvms', { state: ['running', 'paused'], host, tenant })) {
+    if (running.length === MICROVMS_MOST) {
+      more = true;
+      break;
+    }
+    running.push(one);
+  }
+  const items = new Map<string, MicrovmRow['now']>();
+  await inFlight(running.length, MEASURED_AT_ONCE, AbortSignal.timeout(MEASURING_MS), async (index) => {
+    const microvm = running[index]!;
+    const path = `/v1/microvms/${encodeURIComponent(microvm.id)}/density`;
+    const density = await client.get<MicrovmDensity>(path).catch((error: unknown) => {
+      // It has ended meanwhile, or was not measured yet.
+      if (error instanceof RestError) return undefined;
+      throw error;
+    });
+    if (density) items.set(microvm.id, { microvm, density });
+  });
+  const remark = `only the oldest ${MICROVMS_MOST} are measured: choose with --host or --tenant`;
+  return { items, ...(more ? { remark } : {}) };
+}
