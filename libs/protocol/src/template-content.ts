@@ -3,8 +3,8 @@ import { Digest } from './images';
 import { operation } from './operation';
 import { TemplateFileName, TemplateId, TemplateManifest } from './templates';
 
-/** Files of templates are stored in pieces of so many bytes, the last of a file shorter. As base64, one fits into a message. */
-export const PIECE_BYTES = 256 * 1024;
+/** Files of templates are stored in pieces of so many bytes, the last of a file shorter. As base64, one fits into a request. */
+export const PIECE_BYTES = 128 * 1024;
 
 /**
  * A template in the object store: its manifest, and for each file the digests of its tables. A table is a piece itself: 32 bytes for each

@@ -243,7 +243,7 @@ describeWithNats('templates on their way from host to host', () => {
     const ids = [one, two, three, four].map(({ manifest }) => manifest.templateId);
     await publish(...ids);
     const inUse: string[] = [];
-    const store = storeIn('small', 1.5 * MIB, inUse);
+    const store = storeIn('small', 6 * PIECE_BYTES, inUse);
     store.connect((wanted, signal) => fetchTemplate(exchange, store, wanted, signal));
     for (const held of [one, two]) await use(held, never, store);
     await expect(use(three, never, store)).rejects.toThrow(/delete some, or raise VOLLEY_TEMPLATE_MIB/);
