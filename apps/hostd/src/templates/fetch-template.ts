@@ -86,18 +86,17 @@ class Fetching {
     try {
       await file.truncate(blob.bytes);
       await Promise.all(
-        pieces.map((digest, index) =>
-          digest === undefined
-            ? undefined
-            : this.#pacer.run(async () => {
-                this.signal.throwIfAborted();
-                const content = await this.#piece(digest);
-                if (content.length !== sizeOf(of, index)) {
-                  throw new TemplateUnavailableError(`a piece of its file ${name} has the wrong size`);
-                }
-                await writePiece(file, content, index * PIECE_BYTES);
-              }),
-        ),
+        pieces.map(async (digest, index) => {
+          if (digest === undefined) return;
+          await this.#pacer.run(async () => {
+            this.signal.throwIfAborted();
+            const content = await this.#piece(digest);
+            if (content.length !== sizeOf(of, index)) {
+              throw new TemplateUnavailableError(`a piece of its file ${name} has the wrong size`);
+            }
+            await writePiece(file, content, index * PIECE_BYTES);
+          });
+        }),
       );
       await file.datasync();
     } finally {
