@@ -46,8 +46,9 @@ Status Vm::add_memory(const GuestMemory& memory) {
   // written at first where KVM can have it so (Linux 5.8): none has to be protected before it is copied.
   kvm_enable_cap request{};
   request.cap = KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2;
-  for (const uint64_t wish :
-       {KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE | KVM_DIRTY_LOG_INITIALLY_SET, KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE}) {
+  constexpr uint64_t kManually = KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE;
+  constexpr uint64_t kAllAtFirst = KVM_DIRTY_LOG_INITIALLY_SET;
+  for (const uint64_t wish : {kManually | kAllAtFirst, kManually}) {
     request.args[0] = wish;
     protects_manually_ = ioctl(fd_.get(), KVM_ENABLE_CAP, &request) == 0;
     if (protects_manually_) break;
