@@ -45,7 +45,7 @@ export class PlaceEffect {
     private readonly rules: CoresidencyRules,
     private readonly answers: PlacementAnswers,
     private readonly templates: TemplateRecords,
-    @Inject(SHUTDOWN) private readonly shutdown: AbortSignal,
+    @Inject(SHUTDOWN) shutdown: AbortSignal,
   ) {
     histories.listen({
       changed: ({ id, enteredAt }) => {
@@ -53,6 +53,10 @@ export class PlaceEffect {
         if (leaving && leaving.enteredAt !== enteredAt) leaving.left.abort();
       },
       asked: () => undefined,
+    });
+    // One listener for all: a signal that depends on one that lives as long as the process stays in its list for ever.
+    shutdown.addEventListener('abort', () => {
+      for (const { left } of this.#leaving.values()) left.abort();
     });
   }
 
@@ -64,13 +68,12 @@ export class PlaceEffect {
     const answer = this.answers.expect(decisionId);
     const leaving: Leaving = { enteredAt: life.enteredAt, left: new AbortController() };
     this.#leaving.set(life.id, leaving);
-    const end = AbortSignal.any([this.shutdown, leaving.left.signal]);
     let decision: Decision | undefined;
     try {
       for (let waited = false; wanted(); waited = true) {
         const { receipt, waiting } = await this.#pacer.run(() => this.#ask(life, effect, decisionId));
         if (waiting && !waited) await this.#recordWait(life, decisionId, receipt);
-        decision = waiting ? await answer.within(ASK_AGAIN_MS, end) : receipt;
+        decision = waiting ? await answer.within(ASK_AGAIN_MS, leaving.left.signal) : receipt;
         if (decision) return await this.#record(life, effect, decision, waiting || waited);
       }
     } finally {

@@ -45,7 +45,9 @@ export interface StartQueueParts {
 export class StartQueue {
   /** One at a time, from its turn until it is admitted: the shell that it waited for is the one that it takes. */
   readonly #door = new Pacer(1);
-  readonly #closed = new AbortController();
+  /** Of each start in here. None depends on a signal that lives as long as the agent: such a signal lists those that do for ever. */
+  readonly #ends = new Set<AbortController>();
+  #isClosed = false;
 
   constructor(private readonly parts: StartQueueParts) {}
 
@@ -59,8 +61,11 @@ export class StartQueue {
     const { manager, now } = this.parts;
     if (command.type !== 'start') return manager.command(command);
     const receivedAt = now();
-    const deadline = AbortSignal.timeout(TURN_MS);
-    const signal = AbortSignal.any([deadline, this.#closed.signal]);
+    const end = new AbortController();
+    this.#ends.add(end);
+    if (this.#isClosed) end.abort();
+    const deadline = setTimeout(() => end.abort(), TURN_MS);
+    const { signal } = end;
     let pass: Permit | undefined;
     let turn: Turn | undefined;
     try {
@@ -70,20 +75,23 @@ export class StartQueue {
       return await manager.command(command, turn);
     } catch (error) {
       if (turn || !signal.aborted) throw error;
-      throw new OperationError('unavailable', this.#whyNot(deadline));
+      throw new OperationError('unavailable', this.#whyNot());
     } finally {
+      clearTimeout(deadline);
+      this.#ends.delete(end);
       turn?.giveBack();
       pass?.();
     }
   }
 
-  #whyNot(deadline: AbortSignal): string {
-    if (!deadline.aborted) return 'this host agent is shutting down; ask again in a moment';
+  #whyNot(): string {
+    if (this.#isClosed) return 'this host agent is shutting down; ask again in a moment';
     return `its turn did not come within ${TURN_MS} ms: ${this.waiting} more starts wait on this host; ask again`;
   }
 
   /** Turns away who waits, and who comes. */
   close(): void {
-    this.#closed.abort();
+    this.#isClosed = true;
+    for (const end of this.#ends) end.abort();
   }
 }
