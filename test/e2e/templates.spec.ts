@@ -199,7 +199,9 @@ describeWithKvm('templates on a real fleet', () => {
         expect(readFileSync(fetched).equals(readFileSync(made))).toBe(true);
         expect(statSync(fetched).blocks).toBeLessThanOrEqual(statSync(made).blocks + 8);
       }
-      expect((await fleet.volley('explain', far.id)).stdout).toContain('fetches its template');
+      const { body: placement } = await fleet.rest('GET', `/v1/microvms/${far.id}/placement`);
+      expect(JSON.stringify(placement)).toMatch(/fetches its template, \d+ MiB/);
+      expect((await fleet.volley('placement', far.id)).stdout).toContain('templateThere');
       await until('it is known where it is', async () => (await template(id)).hosts.length === 2);
 
       expect((await fleet.rest('DELETE', `/v1/templates/${id}`)).status).toBe(200);
@@ -219,6 +221,8 @@ describeWithKvm('templates on a real fleet', () => {
       expect(scanVmms(runDir)).toEqual([]);
     } finally {
       await second.hold();
+      // Nothing of the other tests is to be placed there.
+      await fleet.hostIs(hostId, 'unreachable');
       rmSync(runDir, { recursive: true, force: true });
     }
   });

@@ -1,6 +1,5 @@
 import { open } from 'node:fs/promises';
 import { join } from 'node:path';
-import { Pacer } from '#concurrency';
 import { blobOfFile, digestOf, entriesOf, explained, writePiece } from '#images';
 import { canonicalJson, OperationError, PIECE_BYTES, type TemplateContent, type TemplateManifest } from '#protocol';
 import { pause } from '../images/shared-work';
@@ -63,8 +62,6 @@ export async function fetchTemplate(
 }
 
 class Fetching {
-  readonly #pacer = new Pacer(AT_ONCE);
-
   constructor(
     private readonly exchange: TemplateExchange,
     private readonly signal: AbortSignal,
@@ -85,19 +82,19 @@ class Fetching {
     const file = await open(path, 'wx', 0o600);
     try {
       await file.truncate(blob.bytes);
-      await Promise.all(
-        pieces.map(async (digest, index) => {
-          if (digest === undefined) return;
-          await this.#pacer.run(async () => {
-            this.signal.throwIfAborted();
-            const content = await this.#piece(digest);
-            if (content.length !== sizeOf(of, index)) {
-              throw new TemplateUnavailableError(`a piece of its file ${name} has the wrong size`);
-            }
-            await writePiece(file, content, index * PIECE_BYTES);
-          });
-        }),
-      );
+      // All take from one generator, which the first that fails ends for the others, too.
+      const left = storedOf(pieces);
+      const worker = async (): Promise<void> => {
+        for (const [index, digest] of left) {
+          this.signal.throwIfAborted();
+          const content = await this.#piece(digest);
+          if (content.length !== sizeOf(of, index)) {
+            throw new TemplateUnavailableError(`a piece of its file ${name} has the wrong size`);
+          }
+          await writePiece(file, content, index * PIECE_BYTES);
+        }
+      };
+      await Promise.all(Array.from({ length: AT_ONCE }, worker));
       await file.datasync();
     } finally {
       await file.close();
@@ -125,6 +122,11 @@ class Fetching {
       }
     }
   }
+}
+
+/** The pieces that are not zeros, with their numbers. */
+function* storedOf(pieces: readonly (string | undefined)[]): Generator<[index: number, digest: string]> {
+  for (const [index, digest] of pieces.entries()) if (digest !== undefined) yield [index, digest];
 }
 
 /** Of one piece of a file. */
