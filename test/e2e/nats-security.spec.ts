@@ -35,6 +35,7 @@ const MAY_PUBLISH = [
   'samples',
   'sessions.x.client',
   'templates',
+  ...['content', 'lacking', 'piece', 'publish', 'put'].map((of) => `template.${of}`),
   'class',
   'guards',
 ].map(OWN);

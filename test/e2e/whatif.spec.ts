@@ -71,7 +71,8 @@ describeWithKvm('what-if, against what a fleet then does', () => {
     expect(toWide.recorded.refused).toBe(tight.refused);
     expect(toTight.recorded.refused).toBe(wide.refused);
     expect(wide.refused).toBeGreaterThan(30);
-    expect(tight.refused).toBeGreaterThan(1.3 * wide.refused);
+    // Some 1.4 times: what both runs have in common by chance must not make a prediction of it.
+    expect(tight.refused).toBeGreaterThan(1.15 * wide.refused);
     for (const [predicted, then] of [
       [toWide.base, tight],
       [toTight.base, wide],
