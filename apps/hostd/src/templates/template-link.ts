@@ -1,6 +1,7 @@
 import { Controller, Inject, type OnApplicationBootstrap, type OnApplicationShutdown } from '@nestjs/common';
 import { BusClient, Handles } from '#bus';
 import { syncTemplates, templatesChanged } from '#protocol';
+import { RepeatedComparison } from '../controller-link/repeated-comparison';
 import { HostAgent } from '../host-agent';
 import { WarmPools } from '../pools/warm-pools';
 import { fetchTemplate } from './fetch-template';
@@ -21,10 +22,12 @@ const POOLS_MOST = 512;
  */
 @Controller()
 export class TemplateLink implements OnApplicationBootstrap, OnApplicationShutdown {
-  #timer: NodeJS.Timeout | undefined;
-  #comparing = false;
-  #again = false;
-  #stopped = false;
+  readonly #comparison = new RepeatedComparison({
+    compare: () => this.#compare(),
+    failed: (error) => this.agent.log.debug({ err: error }, 'templates are not compared yet'),
+    everyMs: COMPARE_MS,
+    retryMs: RETRY_MS,
+  });
   #adjustments: NodeJS.Timeout | undefined;
   readonly #pools: WarmPools;
   readonly #publisher: TemplatePublisher;
@@ -42,7 +45,7 @@ export class TemplateLink implements OnApplicationBootstrap, OnApplicationShutdo
       ...{ store: templates, exchange, log },
       over: (publication) => {
         this.#published.push(publication);
-        this.#soon();
+        this.#comparison.soon();
       },
     });
     this.#pools = new WarmPools({
@@ -55,59 +58,35 @@ export class TemplateLink implements OnApplicationBootstrap, OnApplicationShutdo
   }
 
   onApplicationBootstrap(): void {
-    this.agent.templates.onChange(() => this.#soon());
+    this.agent.templates.onChange(() => this.#comparison.soon());
     this.agent.templates.onUse((id) => this.#pools.arrived(id));
     this.#adjustments = setInterval(() => this.#pools.adjust(), ADJUST_MS);
     this.#adjustments.unref();
-    this.#soon();
+    this.#comparison.soon();
   }
 
   onApplicationShutdown(): void {
-    this.#stopped = true;
-    clearTimeout(this.#timer);
+    this.#comparison.stop();
     clearInterval(this.#adjustments);
     this.#publisher.stop();
   }
 
   @Handles(templatesChanged)
   changed(): Record<string, never> {
-    this.#soon();
+    this.#comparison.soon();
     return {};
   }
 
-  #soon(): void {
-    if (this.#comparing) this.#again = true;
-    else this.#in(0);
-  }
-
-  #in(ms: number): void {
-    clearTimeout(this.#timer);
-    if (this.#stopped) return;
-    this.#timer = setTimeout(() => void this.#compare(), ms);
-    this.#timer.unref();
-  }
-
   async #compare(): Promise<void> {
-    const { hostId, templates, log } = this.agent;
-    this.#comparing = true;
-    this.#again = false;
-    let next = COMPARE_MS;
-    try {
-      const published = [...this.#published];
-      const held = templates.list();
-      const answer = await this.bus.call(syncTemplates, { hostId, held, published }, { values: { hostId } });
-      const { drop, pools, publish, stored } = answer;
-      this.#published = this.#published.filter((one) => !published.includes(one));
-      for (const id of drop) await templates.remove(id);
-      await templates.setStored(new Set(stored), held);
-      this.#publisher.want(publish);
-      this.#pools.setPolicies(new Map(pools.map(({ templateId, policy }) => [templateId, policy])));
-    } catch (error) {
-      log.debug({ err: error as Error }, 'templates are not compared yet');
-      next = RETRY_MS;
-    } finally {
-      this.#comparing = false;
-      this.#in(this.#again ? 0 : next);
-    }
+    const { hostId, templates } = this.agent;
+    const published = [...this.#published];
+    const held = templates.list();
+    const answer = await this.bus.call(syncTemplates, { hostId, held, published }, { values: { hostId } });
+    const { drop, pools, publish, stored } = answer;
+    this.#published = this.#published.filter((one) => !published.includes(one));
+    for (const id of drop) await templates.remove(id);
+    await templates.setStored(new Set(stored), held);
+    this.#publisher.want(publish);
+    this.#pools.setPolicies(new Map(pools.map(({ templateId, policy }) => [templateId, policy])));
   }
 }
