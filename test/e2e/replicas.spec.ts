@@ -184,7 +184,7 @@ describeWithNats('two controllers', () => {
   it('leave without a gap', async () => {
     const microvms = await createMany(10);
     await second.kill('SIGTERM');
-    expect(first.log).toContain('"owned":64');
+    await until('the other one owns everything', () => Promise.resolve(first.log.includes('"owned":64')));
     await reach(microvms, 'running');
     for (const { id } of microvms) await bus.call(deleteMicrovm, { id });
     await reach(microvms, 'deleted');

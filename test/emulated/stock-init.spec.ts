@@ -237,6 +237,7 @@ describeUnless(obstacle, "init on the distribution's kernel", () => {
       fs.truncateSync((fs.writeFileSync(join(place, name), ''), join(place, name)), 16 << 20);
       execFileSync(findProgram('mkfs.ext4')!, ['-q', '-F', '-m', '0', join(place, name)], { stdio: 'pipe' });
     }
+    const image = imageOf(place, tools.busybox);
     const hostModules = kernelModules(tools.kernel, HOST_MODULES);
     host = await scriptHost(
       () =>
@@ -248,7 +249,7 @@ describeUnless(obstacle, "init on the distribution's kernel", () => {
             { path: '/bin/volley-run', mode: 0o755, from: build.run },
             { path: '/vmlinuz', from: tools.kernel.image },
             { path: '/guest.cpio', from: guest },
-            { path: '/root.squashfs', from: imageOf(place, tools.busybox) },
+            { path: '/root.squashfs', from: image },
             { path: '/overlay-1', from: join(place, 'overlay-1') },
             { path: '/data-1', from: join(place, 'data-1') },
             ...extras,
