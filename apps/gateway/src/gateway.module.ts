@@ -5,6 +5,7 @@ import {
   FleetPast,
   NAMED_VIEW,
   openFleetView,
+  openGroupJournal,
   openHostJournal,
   openMicrovmJournal,
   RetentionMark,
@@ -72,10 +73,11 @@ export class GatewayModule {
     logger.info({ position: fleet.position, ms: Math.round(performance.now() - startedMs) }, 'the fleet is folded');
     const unreadable = (bucket: string) => (key: string, error: unknown) =>
       logger.error({ bucket, key, err: error }, 'an entry is none; it counts as absent');
-    const [microvms, hosts, images, uploads, classes, tenants, tokens, aliases, auditLog, auditReader] =
+    const [microvms, hosts, groups, images, uploads, classes, tenants, tokens, aliases, auditLog, auditReader] =
       await Promise.all([
         openMicrovmJournal(nats, ({ subject, sequence, error }) => skip(subject, sequence, error)),
         openHostJournal(nats, ({ subject, sequence, error }) => skip(subject, sequence, error)),
+        openGroupJournal(nats, ({ subject, sequence, error }) => skip(subject, sequence, error)),
         ImageDirectory.open(nats, {
           onUnreadable: (key, error) => logger.error({ key, err: error }, 'an entry among the images is none; skipped'),
         }),
@@ -123,7 +125,7 @@ export class GatewayModule {
       providers: [
         { provide: FLEET, useValue: fleet },
         { provide: ChangeLog, useValue: new ChangeLog(fleet) },
-        { provide: JournalPages, useValue: new JournalPages(microvms, hosts) },
+        { provide: JournalPages, useValue: new JournalPages(microvms, hosts, groups) },
         { provide: NAMED_VIEW, useValue: namedView(fleet) },
         { provide: FleetPast, useValue: past },
         { provide: RetentionMark, useValue: retention },

@@ -24,5 +24,5 @@ export {
   type Difference,
   type ReplayReport,
 } from './replay/audit-replay';
-export { hostsAfter, type AnyLife, type LiveView } from './replay/live-view';
+export { inOrderAfter, livingGroups, type AnyLife, type LiveView } from './replay/live-view';
 export { NAMED_VIEW, ViewController, type NamedView } from './replay/view.controller';

@@ -1,6 +1,6 @@
 import type { NatsConnection } from 'nats';
 import { Journal, type UnreadableMessage } from '#journal';
-import { HOST_MACHINE_VERSION, MICROVM_MACHINE_VERSION } from '#lifecycle';
+import { GROUP_MACHINE_VERSION, HOST_MACHINE_VERSION, MICROVM_MACHINE_VERSION } from '#lifecycle';
 import { NewerMachineError } from './newer-machine-error';
 import { storedMicrovmRecordOf, type StoredMicrovmRecord } from './past/stored-record';
 import {
@@ -83,8 +83,8 @@ export function openGroupJournal(nc: NatsConnection, onUnreadable: OnUnreadable)
     stream: GROUP_STREAM.name,
     subjects: [...GROUP_STREAM.subjects],
     immutable: false,
-    decode: (json) => GroupRecord.parse(json),
-    onUnreadable,
+    decode: (json, subject) => GroupRecord.parse(readable(json, subject, GROUP_MACHINE_VERSION)),
+    onUnreadable: butNotNewer(onUnreadable),
   });
 }
 

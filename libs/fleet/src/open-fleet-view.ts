@@ -2,17 +2,21 @@ import type { NatsConnection } from 'nats';
 import type { Follower, Journal, JournalEntry } from '#journal';
 import {
   IllegalHistoryError,
+  foldGroupRecord,
   foldHostRecord,
   foldMicrovmRecord,
+  groupHistoryEntry,
+  summariseGroup,
   viewHost,
   viewMicrovm,
+  type GroupLife,
   type HostLife,
 } from '#lifecycle';
-import type { Host, HostRecord, Microvm, MicrovmRecord, ViewKind } from '#protocol';
+import type { GroupRecord, GroupSummary, Host, HostRecord, Microvm, MicrovmRecord, ViewKind } from '#protocol';
 import { FleetIndex, type MicrovmFilter } from './fleet-index';
 import type { FleetChange, FleetView } from './fleet-view';
-import { hostsAfter, type AnyLife } from './replay/live-view';
-import { openHostJournal, openMicrovmJournal, type OnUnreadable } from './journals';
+import { inOrderAfter, livingGroups, type AnyLife } from './replay/live-view';
+import { openGroupJournal, openHostJournal, openMicrovmJournal, type OnUnreadable } from './journals';
 
 export interface FleetViewOptions {
   /** Called when the view can no longer be trusted (a history was lost). The process should end. */
@@ -24,11 +28,12 @@ export interface FleetViewOptions {
 /** Opens a view and resolves when it has folded everything that was on record at the time of the call. */
 export async function openFleetView(nc: NatsConnection, options: FleetViewOptions): Promise<FleetView> {
   const onUnreadable: OnUnreadable = ({ subject, sequence, error }) => options.onSkipped(subject, sequence, error);
-  const [microvms, hosts] = await Promise.all([
+  const [microvms, hosts, groups] = await Promise.all([
     openMicrovmJournal(nc, onUnreadable),
     openHostJournal(nc, onUnreadable),
+    openGroupJournal(nc, onUnreadable),
   ]);
-  const view = new FoldedFleetView(microvms, hosts, options);
+  const view = new FoldedFleetView({ microvms, hosts, groups }, options);
   await view.caughtUp;
   return view;
 }
@@ -36,39 +41,41 @@ export async function openFleetView(nc: NatsConnection, options: FleetViewOption
 class FoldedFleetView implements FleetView {
   readonly #index = new FleetIndex();
   readonly #hosts = new Map<string, HostLife>();
+  readonly #groups = new Map<string, GroupLife>();
   readonly #listeners = new Set<(change: FleetChange) => void>();
   readonly #waiters = new Map<string, Set<(microvm: Microvm) => void>>();
-  readonly #microvmFollower: Follower;
-  readonly #hostFollower: Follower;
+  readonly #followers: Readonly<Record<ViewKind, Follower>>;
   readonly caughtUp: Promise<unknown>;
 
   constructor(
-    microvms: Journal<MicrovmRecord>,
-    hosts: Journal<HostRecord>,
+    journals: { microvms: Journal<MicrovmRecord>; hosts: Journal<HostRecord>; groups: Journal<GroupRecord> },
     private readonly options: FleetViewOptions,
   ) {
-    const { onFailure } = options;
-    this.#microvmFollower = microvms.follow({
-      onRecord: (entry) => this.#skipIllegal(entry, () => this.#foldMicrovm(entry)),
-      onFailure,
-    });
-    this.#hostFollower = hosts.follow({
-      onRecord: (entry) => this.#skipIllegal(entry, () => this.#foldHost(entry)),
-      onFailure,
-    });
-    this.caughtUp = Promise.all([this.#microvmFollower.caughtUp, this.#hostFollower.caughtUp]);
+    const follow = <R>(journal: Journal<R>, fold: (entry: JournalEntry<R>) => void): Follower =>
+      journal.follow({
+        onRecord: (entry) => this.#skipIllegal(entry, () => fold(entry)),
+        onFailure: options.onFailure,
+      });
+    this.#followers = {
+      microvm: follow(journals.microvms, (entry) => this.#foldMicrovm(entry)),
+      host: follow(journals.hosts, (entry) => this.#foldHost(entry)),
+      group: follow(journals.groups, (entry) => this.#foldGroup(entry)),
+    };
+    this.caughtUp = Promise.all(Object.values(this.#followers).map(({ caughtUp }) => caughtUp));
   }
 
   get position(): number {
-    return this.#microvmFollower.position;
+    return this.positionOf('microvm');
   }
 
   positionOf(kind: ViewKind): number {
-    return (kind === 'microvm' ? this.#microvmFollower : this.#hostFollower).position;
+    return this.#followers[kind].position;
   }
 
   livesAfter(kind: ViewKind, cursor: string | undefined): Iterable<AnyLife> {
-    return kind === 'microvm' ? this.#index.livesAfter(cursor) : hostsAfter(this.#hosts.values(), cursor);
+    if (kind === 'microvm') return this.#index.livesAfter(cursor);
+    if (kind === 'host') return inOrderAfter(this.#hosts.values(), cursor);
+    return inOrderAfter(livingGroups(this.#groups.values()), cursor);
   }
 
   microvm(id: string): Microvm | undefined {
@@ -93,13 +100,22 @@ class FoldedFleetView implements FleetView {
     return [...this.#hosts.values()].map(viewHost).sort((a, b) => (a.id < b.id ? -1 : 1));
   }
 
+  group(id: string): GroupSummary | undefined {
+    const life = this.#groups.get(id);
+    return life && summariseGroup(life);
+  }
+
+  groups(): GroupSummary[] {
+    return inOrderAfter(livingGroups(this.#groups.values())).map(summariseGroup);
+  }
+
   onChange(listener: (change: FleetChange) => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
   }
 
   waitForMicrovmSequence(sequence: number, deadlineMs: number): Promise<void> {
-    return this.#microvmFollower.waitFor(sequence, deadlineMs);
+    return this.#followers.microvm.waitFor(sequence, deadlineMs);
   }
 
   waitForMicrovm(
@@ -132,8 +148,7 @@ class FoldedFleetView implements FleetView {
   }
 
   close(): void {
-    this.#microvmFollower.close();
-    this.#hostFollower.close();
+    for (const follower of Object.values(this.#followers)) follower.close();
   }
 
   #skipIllegal({ subject, sequence }: JournalEntry<unknown>, fold: () => void): void {
@@ -161,5 +176,18 @@ class FoldedFleetView implements FleetView {
     if (this.#listeners.size === 0) return;
     const host = viewHost(life);
     for (const listener of this.#listeners) listener({ kind: 'host', sequence, host, record });
+  }
+
+  #foldGroup({ record, sequence }: JournalEntry<GroupRecord>): void {
+    const life = foldGroupRecord(this.#groups.get(record.groupId) ?? null, record, sequence);
+    this.#groups.set(life.id, life);
+    if (this.#listeners.size === 0) return;
+    const change = {
+      kind: 'group',
+      sequence,
+      group: summariseGroup(life),
+      record: groupHistoryEntry(record, sequence),
+    } as const;
+    for (const listener of this.#listeners) listener(change);
   }
 }

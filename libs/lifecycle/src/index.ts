@@ -1,4 +1,5 @@
 export * from './group/group.decider';
+export * from './group/group.history';
 export * from './group/group.life';
 export * from './group/group.limits';
 export * from './group/group.plan';

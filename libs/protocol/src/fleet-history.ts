@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { GroupId, GroupSummary } from './groups';
 import { HostStateName } from './host';
 import { HostId } from './ids';
 import { Instant, MicrovmStateName } from './microvm-events';
@@ -32,6 +33,17 @@ export const HostDifference = z.strictObject({
   to: HostStateName,
 });
 export type HostDifference = z.infer<typeof HostDifference>;
+
+/** What a group wants at an instant, and how far its rollout is. */
+const GroupSituation = GroupSummary.pick({ state: true, replicas: true, specRevision: true, rollout: true });
+
+/** What became of one group between two instants; null: it was not there, or deleted. */
+export const GroupDifference = z.strictObject({
+  id: GroupId,
+  from: GroupSituation.nullable(),
+  to: GroupSituation.nullable(),
+});
+export type GroupDifference = z.infer<typeof GroupDifference>;
 
 /** From an instant up to, and not including, another; ms since 1970. */
 export const Span = z.strictObject({ from: Instant, to: Instant });

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { operation } from './operation';
 
 /** Of what a process holds the folded histories. */
-export const ViewKind = z.enum(['microvm', 'host']);
+export const ViewKind = z.enum(['microvm', 'host', 'group']);
 export type ViewKind = z.infer<typeof ViewKind>;
 
 const Instance = z.string().regex(/^[a-zA-Z0-9_.-]{1,128}$/);
@@ -11,7 +11,12 @@ const Instance = z.string().regex(/^[a-zA-Z0-9_.-]{1,128}$/);
 export const announceView = operation({
   subject: 'volley.v1.view.announce',
   request: z.strictObject({}),
-  reply: z.strictObject({ instance: Instance, service: z.string() }),
+  reply: z.strictObject({
+    instance: Instance,
+    service: z.string(),
+    /** What it has folded; processes that do not say fold no groups yet. */
+    kinds: z.array(ViewKind).default(['microvm', 'host']),
+  }),
   deadlineMs: 2_000,
   summary: 'Every process that holds the folded histories answers with its name.',
 });

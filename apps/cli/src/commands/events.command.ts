@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import type { HostRecord, MicrovmRecord } from '#protocol';
+import type { GroupHistoryEntry, GroupSummary, HostRecord, MicrovmRecord } from '#protocol';
 import { setTimeout as pause } from 'node:timers/promises';
 import { CliError } from '../errors';
 import { clock } from '../output/quantities';
@@ -9,10 +9,9 @@ import { RestError } from '../rest/rest-error';
 import { contextOf } from './context';
 import { told } from './history.command';
 
-interface Change {
-  sequence: number;
-  record: MicrovmRecord | HostRecord;
-}
+type Change =
+  | { sequence: number; record: MicrovmRecord | HostRecord }
+  | { sequence: number; group: GroupSummary; record: GroupHistoryEntry };
 
 const RETRY_MS = 1_000;
 
@@ -23,8 +22,9 @@ export function addEventsCommand(program: Command): void {
       'follow every change of the fleet, until Ctrl-C; nothing is missed when the gateway restarts meanwhile',
     )
     .option('--microvm <id>', 'only of this microVM')
-    .option('--since <event-id>', "from after this event; '0.0' is the beginning of all histories")
-    .action(async (options: { microvm?: string; since?: string }, command: Command) => {
+    .option('--group <id>', 'only of this group, as TENANT_NAME')
+    .option('--since <event-id>', "from after this event; '0.0.0' is the beginning of all histories")
+    .action(async (options: { microvm?: string; group?: string; since?: string }, command: Command) => {
       const { client, out } = contextOf(command);
       const microvm = options.microvm === undefined ? undefined : await resolveId(client, options.microvm);
       let last = options.since;
@@ -32,7 +32,8 @@ export function addEventsCommand(program: Command): void {
       for (;;) {
         try {
           const headers: Record<string, string> = last === undefined ? {} : { 'last-event-id': last };
-          for await (const { id, event, data } of client.events('/v1/events', { query: { microvm }, headers })) {
+          const query = { microvm, group: options.group };
+          for await (const { id, event, data } of client.events('/v1/events', { query, headers })) {
             connected = true;
             last = id;
             const change = JSON.parse(data) as Change;
@@ -50,8 +51,19 @@ export function addEventsCommand(program: Command): void {
     });
 }
 
-function lineOf({ record }: Change): string {
-  const subject = 'microvmId' in record ? record.microvmId : `host ${record.hostId}`;
-  const way = record.from === record.to ? record.to : `${record.from ?? '(new)'} -> ${record.to}`;
-  return `${clock(record.at)}  ${subject}  ${way}  ${printable(record.events.map(told).join('; '))}  [${record.cause.kind} ${printable(record.cause.by)}]`;
+function lineOf(change: Change): string {
+  const { at, events, cause } = change.record;
+  const [subject, way] =
+    'group' in change
+      ? [`group ${change.group.id}`, change.group.state]
+      : [subjectOf(change.record), wayOf(change.record)];
+  return `${clock(at)}  ${subject}  ${way}  ${printable(events.map(told).join('; '))}  [${cause.kind} ${printable(cause.by)}]`;
+}
+
+function subjectOf(record: MicrovmRecord | HostRecord): string {
+  return 'microvmId' in record ? record.microvmId : `host ${record.hostId}`;
+}
+
+function wayOf({ from, to }: MicrovmRecord | HostRecord): string {
+  return from === to ? to : `${from ?? '(new)'} -> ${to}`;
 }

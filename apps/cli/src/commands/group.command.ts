@@ -5,6 +5,7 @@ import { CliError } from '../errors';
 import { ExitCode } from '../exit-code';
 import { age, clock } from '../output/quantities';
 import { table } from '../output/table';
+import { instant, INSTANT_HELP } from '../past/instant';
 import { contextOf, type Context } from './context';
 import { wholeNumber } from './option-types';
 
@@ -34,10 +35,12 @@ export function addGroupCommand(program: Command): void {
       show(context, await context.client.post<Group>('/v1/groups', { body }));
     });
   of(group.command('get <name>'))
-    .description('show a group and its members')
-    .action(async (name: string, options: RolloutOptions, command: Command) => {
+    .description('show a group and its members, as it is or as it was')
+    .option('--at <time>', `the instant: ${INSTANT_HELP}`)
+    .action(async (name: string, { at, ...options }: RolloutOptions & { at?: string }, command: Command) => {
       const context = contextOf(command);
-      show(context, await context.client.get<Group>(pathOf(name, options)));
+      const query = { at: at === undefined ? undefined : instant(at) };
+      show(context, await context.client.get<Group>(pathOf(name, options), { query }));
     });
   of(group.command('scale <name> <replicas>'))
     .description('change how many members it keeps')
@@ -129,8 +132,8 @@ function show({ out }: Context, group: Group): void {
   );
 }
 
-function groupsTable(groups: readonly GroupSummary[]): string {
-  const now = Date.now();
+/** `now`: the time from which ages are counted, ms since 1970. */
+export function groupsTable(groups: readonly GroupSummary[], now = Date.now()): string {
   return table(
     [
       { title: 'GROUP', value: ({ id }) => id },

@@ -65,6 +65,7 @@ export function told(event: { type: string; [field: string]: unknown }): string 
   const tuning = event['tuning'] as TuningRecord | undefined;
   const exit = event['exit'] as { reason?: string; message?: string } | undefined;
   const parts = [
+    field('microvmId'),
     field('hostId') && `on ${field('hostId')}`,
     field('epoch') && `epoch ${field('epoch')}`,
     field('pid') && `pid ${field('pid')}`,

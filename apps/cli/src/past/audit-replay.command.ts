@@ -51,11 +51,12 @@ async function replay(data: string, flags: NatsFlags): Promise<ReplayReport> {
 }
 
 function tell(out: Output, { records, living, replayMs, views, differences, illegal }: ReplayReport): void {
-  const all = records.microvm + records.host;
+  const all = records.microvm + records.host + records.group;
   const rate = Math.round((all / Math.max(1, replayMs)) * 1_000);
   out.line(
-    `Replayed ${records.microvm} records of microVMs and ${records.host} of hosts in ${duration(replayMs)} (${rate} records/s): ` +
-      `${living.microvm} microVMs and ${living.host} hosts live.`,
+    `Replayed ${records.microvm} records of microVMs, ${records.host} of hosts and ${records.group} of groups ` +
+      `in ${duration(replayMs)} (${rate} records/s): ` +
+      `${living.microvm} microVMs, ${living.host} hosts and ${living.group} groups live.`,
   );
   out.line();
   out.line(

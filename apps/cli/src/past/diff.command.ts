@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import type { HostDifference, MicrovmDifference, MicrovmSituation } from '#protocol';
+import type { GroupDifference, HostDifference, MicrovmDifference, MicrovmSituation } from '#protocol';
 import { contextOf } from '../commands/context';
 import { clock } from '../output/quantities';
 import { table } from '../output/table';
@@ -12,6 +12,7 @@ interface Diff {
   items: MicrovmDifference[];
   nextCursor: string | null;
   hosts?: HostDifference[];
+  groups?: GroupDifference[];
   compactedBefore: string | null;
 }
 
@@ -43,6 +44,9 @@ export function addDiffCommand(program: Command): void {
         `${appeared} appeared, ${changed} changed, ${ended} ended, ${cameAndWent} came and went, ${unchanged} as before`,
       );
       for (const { id, from: was, to: is } of diff.hosts ?? []) out.line(`host ${id}: ${was ?? 'unknown'} -> ${is}`);
+      for (const { id, from: was, to: is } of diff.groups ?? []) {
+        out.line(`group ${id}: ${toldGroup(was) ?? 'not there'} -> ${toldGroup(is) ?? 'not there'}`);
+      }
       out.line();
       out.line(
         table(
@@ -63,6 +67,13 @@ export function addDiffCommand(program: Command): void {
         );
       }
     });
+}
+
+function toldGroup(group: GroupDifference['to']): string | undefined {
+  if (!group) return undefined;
+  const { state, replicas, specRevision, rollout } = group;
+  const progress = rollout.state === 'done' ? '' : `, ${rollout.state}`;
+  return `${state}, ${replicas} of spec ${specRevision}${progress}`;
 }
 
 function told(situation: MicrovmSituation | null): string | null {

@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
-import type { Host, Microvm } from '#protocol';
+import { groupsTable } from '../commands/group.command';
+import type { GroupSummary, Host, Microvm } from '#protocol';
 import { contextOf, type Context } from '../commands/context';
 import { listOption, wholeNumber } from '../commands/option-types';
 import { clock } from '../output/quantities';
@@ -11,6 +12,7 @@ interface Page {
   items: Microvm[];
   nextCursor: string | null;
   hosts?: Host[];
+  groups?: GroupSummary[];
   states: Record<string, number>;
   compactedBefore: string | null;
 }
@@ -26,7 +28,7 @@ interface FleetOptions {
 export function addFleetCommand(program: Command): void {
   program
     .command('fleet')
-    .description('every host and microVM as it is, or as it was at an instant')
+    .description('every host, group and microVM as it is, or as it was at an instant')
     .option('--at <time>', `the instant: ${INSTANT_HELP}`)
     .option('--state <state>', 'only microVMs in this state; may be repeated', listOption)
     .option('--host <id>', 'only microVMs on this host')
@@ -50,6 +52,10 @@ export function addFleetCommand(program: Command): void {
         ),
       );
       out.line();
+      if (fleet.groups?.length) {
+        out.line(groupsTable(fleet.groups, Date.parse(fleet.at)));
+        out.line();
+      }
       out.line(
         table(
           [

@@ -1,6 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { hostsAfter, type AnyLife, type LiveView, type NamedView } from '#fleet';
+import { inOrderAfter, livingGroups, type AnyLife, type LiveView, type NamedView } from '#fleet';
 import type { ViewKind } from '#protocol';
+import { GroupHistories } from '../groups/group-histories';
 import { HostHistories } from '../histories/host-histories';
 import { MicrovmHistories } from '../histories/microvm-histories';
 import { REPLICA_ID } from '../partitions/partitions';
@@ -16,15 +17,18 @@ export class FoldedView implements NamedView, LiveView {
     @Inject(REPLICA_ID) replicaId: string,
     private readonly microvms: MicrovmHistories,
     private readonly hosts: HostHistories,
+    private readonly groups: GroupHistories,
   ) {
     this.instance = `controller-${replicaId}`;
   }
 
   positionOf(kind: ViewKind): number {
-    return (kind === 'microvm' ? this.microvms : this.hosts).position;
+    return { microvm: this.microvms, host: this.hosts, group: this.groups }[kind].position;
   }
 
   livesAfter(kind: ViewKind, cursor: string | undefined): Iterable<AnyLife> {
-    return kind === 'microvm' ? this.microvms.index.livesAfter(cursor) : hostsAfter(this.hosts.all(), cursor);
+    if (kind === 'microvm') return this.microvms.index.livesAfter(cursor);
+    if (kind === 'host') return inOrderAfter(this.hosts.all(), cursor);
+    return inOrderAfter(livingGroups(this.groups.all()), cursor);
   }
 }

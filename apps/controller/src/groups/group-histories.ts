@@ -52,6 +52,11 @@ export class GroupHistories implements OnModuleInit, OnModuleDestroy {
     this.#listeners.push(listener);
   }
 
+  /** Sequence of the last record folded in. */
+  get position(): number {
+    return this.#store.position;
+  }
+
   get(id: string): GroupLife | undefined {
     return this.#lives.get(id);
   }

@@ -1,7 +1,7 @@
 import { Controller } from '@nestjs/common';
 import type { z } from 'zod';
 import { Handles } from '#bus';
-import { GROUP_LIMITS, summariseGroup, viewGroup, type GroupLife } from '#lifecycle';
+import { GROUP_LIMITS, groupHistoryEntry, summariseGroup, viewGroup, type GroupLife } from '#lifecycle';
 import {
   createGroup,
   deleteGroup,
@@ -14,7 +14,6 @@ import {
   scaleGroup,
   type Group,
   type GroupEvent,
-  type GroupHistoryEntry,
   type MicrovmSpec,
   type Operation,
 } from '#protocol';
@@ -123,15 +122,7 @@ export class GroupController {
   async history({ id }: RequestTo<typeof groupHistoryOf>) {
     const records = await this.groups.read(id);
     if (records.length === 0) throw unknownGroup(id);
-    const entries = records
-      .slice(-HISTORY_MOST)
-      .map(({ record: { at, commandId, cause, events }, sequence }): GroupHistoryEntry => ({
-        sequence,
-        at: new Date(at).toISOString(),
-        commandId,
-        cause,
-        events: events.map(withoutSpec),
-      }));
+    const entries = records.slice(-HISTORY_MOST).map(({ record, sequence }) => groupHistoryEntry(record, sequence));
     return { id, entries, earlier: records.length > HISTORY_MOST };
   }
 
@@ -183,11 +174,4 @@ function must(id: string, life: GroupLife | null): GroupLife {
 
 function unknownGroup(id: string): OperationError {
   return new OperationError('notFound', `there is no group ${id}`);
-}
-
-/** Metadata and environments in it may be secrets, and it is long. */
-function withoutSpec(event: GroupEvent): GroupHistoryEntry['events'][number] {
-  if (!('spec' in event)) return event;
-  const { spec, ...rest } = event;
-  return { ...rest, image: spec.image };
 }

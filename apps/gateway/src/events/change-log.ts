@@ -1,4 +1,6 @@
 import type { FleetChange, FleetView } from '#fleet';
+import { ViewKind } from '#protocol';
+import { groupEntryForTenant } from '../groups/group-view';
 import type { TenantView } from '../tenancy/tenant-view';
 import { formatPosition, type Position } from './position';
 
@@ -28,15 +30,27 @@ class LazyChange implements LoggedChange {
     return this.change.sequence;
   }
   get subjectId() {
-    return this.change.kind === 'microvm' ? this.change.microvm.id : this.change.host.id;
+    return subjectOf(this.change);
   }
   get frame(): string {
     return (this.#frame ??= frameOf(this.change, this.after));
   }
   frameFor(view: TenantView): string | undefined {
     const { change } = this;
-    if (change.kind !== 'microvm' || change.microvm.tenant !== view.tenant) return undefined;
-    return frameOf(seenChange(change, view), this.after);
+    if (change.kind === 'host') return undefined;
+    const { tenant } = change.kind === 'microvm' ? change.microvm : change.group;
+    return tenant === view.tenant ? frameOf(seenChange(change, view), this.after) : undefined;
+  }
+}
+
+function subjectOf(change: FleetChange): string {
+  switch (change.kind) {
+    case 'microvm':
+      return change.microvm.id;
+    case 'host':
+      return change.host.id;
+    case 'group':
+      return change.group.id;
   }
 }
 
@@ -45,11 +59,10 @@ export function frameOf(change: HistoricChange, after: Position): string {
   return `id: ${formatPosition(after)}\nevent: ${kind}\ndata: ${JSON.stringify(data)}\n\n`;
 }
 
-/** A change of a tenant's own microVM as that tenant sees it. */
-export function seenChange(
-  { kind, sequence, microvm, record }: Extract<HistoricChange, { kind: 'microvm' }>,
-  view: TenantView,
-): HistoricChange {
+/** A change of a tenant's own microVM or group as that tenant sees it. */
+export function seenChange(change: Exclude<HistoricChange, { kind: 'host' }>, view: TenantView): HistoricChange {
+  if (change.kind === 'group') return { ...change, record: groupEntryForTenant(change.record) };
+  const { kind, sequence, microvm, record } = change;
   return { kind, sequence, microvm: microvm && view.microvm(microvm), record: view.record(record, sequence) };
 }
 
@@ -57,7 +70,7 @@ type Loosened<C> = C extends { kind: 'microvm'; microvm: infer M }
   ? Omit<C, 'microvm'> & { microvm: M | null }
   : C extends { kind: 'host'; host: infer H }
     ? Omit<C, 'host'> & { host: H | null }
-    : never;
+    : C;
 /** A change read back from history: the view of its subject is the current one, or null when it is no longer in memory. */
 export type HistoricChange = Loosened<FleetChange>;
 
@@ -80,8 +93,11 @@ export class ChangeLog {
     private readonly capacity = 4096,
   ) {
     this.#ring = new Array<LazyChange | undefined>(capacity).fill(undefined);
-    const host = Math.max(0, ...fleet.hosts().map(({ revision }) => revision));
-    this.#head = { microvm: fleet.position, host };
+    this.#head = {
+      microvm: fleet.positionOf('microvm'),
+      host: fleet.positionOf('host'),
+      group: fleet.positionOf('group'),
+    };
     this.#floor = this.#head;
     this.#off = fleet.onChange((change) => this.#append(change));
   }
@@ -113,7 +129,7 @@ export class ChangeLog {
   }
 
   covers(position: Position): boolean {
-    return position.microvm >= this.#floor.microvm && position.host >= this.#floor.host;
+    return ViewKind.options.every((kind) => position[kind] >= this.#floor[kind]);
   }
 
   /** Calls back, once per turn of the event loop at most, after changes came. Returns the way to stop. */

@@ -23,7 +23,7 @@ class FakeFleet {
   get position(): number {
     return this.records.length;
   }
-  hosts = () => [];
+  positionOf = (kind: string) => (kind === 'microvm' ? this.position : 0);
   onChange(listener: (change: FleetChange) => void) {
     this.listeners.add(listener);
     return () => this.listeners.delete(listener);
@@ -54,6 +54,7 @@ class FakeFleet {
       return page;
     },
     hosts: () => Promise.resolve([]),
+    groups: () => Promise.resolve([]),
   };
 }
 
@@ -112,7 +113,7 @@ describe('EventStream', () => {
     const asked: string[] = [];
     const out = new FakeOutlet();
     const { end, shutdown } = open(fleet, out, {
-      from: { microvm: 0, host: 0 },
+      from: { microvm: 0, host: 0, group: 0 },
       view: {
         tenant: 'acme',
         microvm: (one: Microvm) => one,
@@ -155,7 +156,7 @@ describe('EventStream', () => {
     fleet.add();
     await turns();
     expect(out.sequences).toEqual([6, 7]);
-    expect(out.text).toMatch(/^retry: \d+\nid: 5\.0\n\n/);
+    expect(out.text).toMatch(/^retry: \d+\nid: 5\.0\.0\n\n/);
     out.emit('close');
     expect(await end).toBe('closed');
     expect(out.listenerCount('close') + out.listenerCount('drain')).toBe(0);
@@ -164,7 +165,7 @@ describe('EventStream', () => {
   it('reads from the histories what the log no longer has', async () => {
     const fleet = new FakeFleet(1_000, 4);
     const out = new FakeOutlet();
-    const { shutdown, end } = open(fleet, out, { from: { microvm: 10, host: 0 } });
+    const { shutdown, end } = open(fleet, out, { from: { microvm: 10, host: 0, group: 0 } });
     fleet.add();
     await turns();
     fleet.add();
@@ -179,7 +180,7 @@ describe('EventStream', () => {
     const fleet = new FakeFleet(3, 100);
     for (let i = 0; i < 20; i++) fleet.add();
     const out = new FakeOutlet();
-    open(fleet, out, { from: { microvm: 5, host: 0 } });
+    open(fleet, out, { from: { microvm: 5, host: 0, group: 0 } });
     await turns();
     expect(out.sequences).toEqual(range(6, 23));
     expect(fleet.replayed).toEqual([]);
@@ -200,7 +201,7 @@ describe('EventStream', () => {
     const fleet = new FakeFleet(0, 8);
     for (const id of ['a', 'b', 'a', 'b', 'b', 'b', 'b', 'b', 'b', 'b', 'a']) fleet.add(id);
     const out = new FakeOutlet();
-    open(fleet, out, { from: { microvm: 0, host: 0 }, microvmId: 'a' });
+    open(fleet, out, { from: { microvm: 0, host: 0, group: 0 }, microvmId: 'a' });
     await turns();
     fleet.add('b');
     fleet.add('a');
@@ -211,7 +212,7 @@ describe('EventStream', () => {
   it('writes no more than the client takes', async () => {
     const fleet = new FakeFleet(300, 64);
     const out = new FakeOutlet(10);
-    open(fleet, out, { from: { microvm: 0, host: 0 } });
+    open(fleet, out, { from: { microvm: 0, host: 0, group: 0 } });
     await turns();
     expect(out.written).toBe(10);
     fleet.add();
@@ -250,14 +251,14 @@ describe('EventStream', () => {
   it('starts anew when the last event id belongs to another fleet', async () => {
     const fleet = new FakeFleet(5, 8);
     const out = new FakeOutlet();
-    open(fleet, out, { from: { microvm: 500, host: 9 } });
+    open(fleet, out, { from: { microvm: 500, host: 9, group: 9 } });
     await turns();
     fleet.add();
     await turns();
     expect(parseEvents(out.text).map(({ type, id }) => `${type} ${id}`)).toEqual([
-      'id 500.9',
-      'reset 5.0',
-      'microvm 6.0',
+      'id 500.9.9',
+      'reset 5.0.0',
+      'microvm 6.0.0',
     ]);
   });
 
@@ -267,7 +268,7 @@ describe('EventStream', () => {
     open(fleet, out, { heartbeatMs: 5, microvmId: 'other' });
     await turns();
     fleet.add();
-    while (!out.text.includes(': alive\nid: 6.0\n\n')) await turns();
+    while (!out.text.includes(': alive\nid: 6.0.0\n\n')) await turns();
     expect(out.sequences).toEqual([]);
   });
 
@@ -293,13 +294,13 @@ describe('EventStream', () => {
           let seen: number[] = [];
           let last = start;
           let out = new FakeOutlet(3);
-          let client = open(fleet, out, { from: { microvm: last, host: 0 } });
+          let client = open(fleet, out, { from: { microvm: last, host: 0, group: 0 } });
           const takeUp = async (): Promise<void> => {
             // A client that was cut off comes back with the id of the last event it has.
             seen = [...seen, ...out.sequences];
             last = seen.at(-1) ?? start;
             out = new FakeOutlet(3);
-            client = open(fleet, out, { from: { microvm: last, host: 0 } });
+            client = open(fleet, out, { from: { microvm: last, host: 0, group: 0 } });
             await turns(3);
           };
           for (const step of steps as { add?: number; drain?: number }[]) {

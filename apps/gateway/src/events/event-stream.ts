@@ -1,8 +1,9 @@
 import type { FleetView } from '#fleet';
-import { HistoryLostError } from '#journal';
-import type { MicrovmRecord } from '#protocol';
+import { HistoryLostError, type JournalEntry } from '#journal';
+import { groupHistoryEntry } from '#lifecycle';
+import type { GroupRecord, MicrovmRecord, ViewKind } from '#protocol';
 import type { TenantView } from '../tenancy/tenant-view';
-import { frameOf, seenChange, type ChangeLog, type LoggedChange } from './change-log';
+import { frameOf, seenChange, type ChangeLog, type HistoricChange, type LoggedChange } from './change-log';
 import type { HistoryPages } from './history-pages';
 import { formatPosition, type Position } from './position';
 
@@ -19,13 +20,15 @@ export interface Outlet {
 export interface EventStreamOptions {
   /** The client's last position; absent: from now on. */
   from?: Position | undefined;
-  /** Only this microVM, and no hosts. */
+  /** Only this microVM. */
   microvmId?: string | undefined;
+  /** Only this group. */
+  groupId?: string | undefined;
   /** How often a quiet stream says that it is alive, in ms. */
   heartbeatMs: number;
   /** How long a client may take to read what fills its buffer, in ms. */
   stallMs: number;
-  /** A tenant's: only its own microVMs, as it sees them, and no hosts. */
+  /** A tenant's: only its own microVMs and groups, as it sees them, and no hosts. */
   view?: TenantView | undefined;
   /** Whose a microVM is that is not in memory any more; null: nobody knows. Asked for a tenant only. */
   ownerOf?: (microvmId: string) => Promise<string | null>;
@@ -124,6 +127,7 @@ export class EventStream {
   async #checkPosition(): Promise<void> {
     const at = this.#position;
     at.host = Math.min(at.host, this.log.head.host);
+    at.group = Math.min(at.group, this.log.head.group);
     if (at.microvm <= this.log.head.microvm) return;
     try {
       await this.fleet.waitForMicrovmSequence(at.microvm, AHEAD_MS);
@@ -139,32 +143,26 @@ export class EventStream {
 
   /** Reads from the histories until the log of changes has the rest. */
   async #replay(): Promise<void> {
-    const { microvmId, view } = this.options;
+    const { microvmId, groupId } = this.options;
     const at = this.#position;
+    const { history } = this;
     try {
       while (!this.#ended && !this.log.covers(at)) {
-        // Not beyond what the view has seen, so that the microVM told with a record is never older than the record.
-        const { head } = this.log;
-        if (at.microvm < head.microvm) {
-          const page = await this.history.microvms(at.microvm, PAGE, microvmId);
-          for (const { sequence, record } of page) {
-            if (sequence > head.microvm || this.#ended) break;
-            at.microvm = sequence;
-            const frame = await this.#replayed(sequence, record);
-            if (frame !== undefined) await this.#write(frame);
-          }
-          if (page.length < PAGE) at.microvm = Math.max(at.microvm, head.microvm);
-        }
-        if (at.host < head.host) {
-          const page = microvmId === undefined && view === undefined ? await this.history.hosts(at.host, PAGE) : [];
-          for (const { sequence, record } of page) {
-            if (sequence > head.host || this.#ended) break;
-            at.host = sequence;
-            const host = this.fleet.host(record.hostId) ?? null;
-            await this.#write(frameOf({ kind: 'host', sequence, host, record }, at));
-          }
-          if (page.length < PAGE) at.host = Math.max(at.host, head.host);
-        }
+        await this.#replayPage(
+          'microvm',
+          (after) => history.microvms(after, PAGE, microvmId),
+          (sequence, record) => this.#replayedMicrovm(sequence, record),
+        );
+        await this.#replayPage(
+          'host',
+          (after) => history.hosts(after, PAGE),
+          (sequence, record) => ({ kind: 'host', sequence, host: this.fleet.host(record.hostId) ?? null, record }),
+        );
+        await this.#replayPage(
+          'group',
+          (after) => history.groups(after, PAGE, groupId),
+          (sequence, record) => this.#replayedGroup(sequence, record),
+        );
       }
     } catch (error) {
       if (!(error instanceof HistoryLostError)) throw error;
@@ -172,14 +170,44 @@ export class EventStream {
     }
   }
 
-  /** A record that was read back, as the client sees it; undefined: not at all. */
-  async #replayed(sequence: number, record: MicrovmRecord): Promise<string | undefined> {
+  /**
+   * Reads one page of the histories of a kind and tells of it; not beyond what the view has seen, so that what is told with a record is
+   * never older than the record. `seen`: a record as the client sees it; undefined: not at all.
+   */
+  async #replayPage<R>(
+    kind: ViewKind,
+    read: (after: number) => Promise<JournalEntry<R>[]>,
+    seen: (sequence: number, record: R) => HistoricChange | undefined | Promise<HistoricChange | undefined>,
+  ): Promise<void> {
+    const at = this.#position;
+    const head = this.log.head[kind];
+    if (this.#ended || at[kind] >= head) return;
+    const page = this.#tells(kind) ? await read(at[kind]) : [];
+    for (const { sequence, record } of page) {
+      if (sequence > head || this.#ended) break;
+      at[kind] = sequence;
+      const change = await seen(sequence, record);
+      if (change) await this.#write(frameOf(change, at));
+    }
+    if (page.length < PAGE) at[kind] = Math.max(at[kind], head);
+  }
+
+  async #replayedMicrovm(sequence: number, record: MicrovmRecord): Promise<HistoricChange | undefined> {
     const { view, ownerOf } = this.options;
     const microvm = this.fleet.microvm(record.microvmId) ?? null;
     const change = { kind: 'microvm', sequence, microvm, record } as const;
-    if (!view) return frameOf(change, this.#position);
+    if (!view) return change;
     const owner = microvm?.tenant ?? (await ownerOf?.(record.microvmId));
-    return owner === view.tenant ? frameOf(seenChange(change, view), this.#position) : undefined;
+    return owner === view.tenant ? seenChange(change, view) : undefined;
+  }
+
+  #replayedGroup(sequence: number, record: GroupRecord): HistoricChange | undefined {
+    const { view } = this.options;
+    const group = this.fleet.group(record.groupId);
+    // Not in the view: its history is damaged.
+    if (!group || (view && group.tenant !== view.tenant)) return undefined;
+    const change = { kind: 'group', sequence, group, record: groupHistoryEntry(record, sequence) } as const;
+    return view ? seenChange(change, view) : change;
   }
 
   /** Follows the log until the stream ends, or its place in the log is gone. */
@@ -209,9 +237,17 @@ export class EventStream {
   /** Whether the latest write had to wait for the client. */
   #waitedForClient = false;
 
-  #wanted(change: LoggedChange): boolean {
-    const { microvmId } = this.options;
-    return microvmId === undefined || (change.kind === 'microvm' && change.subjectId === microvmId);
+  /** Whether anything of this kind concerns the client. */
+  #tells(kind: ViewKind): boolean {
+    const { microvmId, groupId, view } = this.options;
+    if (microvmId !== undefined) return kind === 'microvm';
+    if (groupId !== undefined) return kind === 'group';
+    return kind !== 'host' || view === undefined;
+  }
+
+  #wanted({ kind, subjectId }: LoggedChange): boolean {
+    const { microvmId, groupId } = this.options;
+    return this.#tells(kind) && subjectId === (microvmId ?? groupId ?? subjectId);
   }
 
   /** Writes and, when that is enough for now, waits until the client has read; cuts it off when it does not. */

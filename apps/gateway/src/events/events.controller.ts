@@ -68,6 +68,7 @@ export class EventsController {
       const stream = new EventStream(out, this.fleet, this.log, this.history, {
         from,
         microvmId: query.microvm,
+        groupId: query.group,
         view: this.visible.viewOf(who),
         ownerOf: (id) => this.visible.ownerOf(id),
         tokenEnd: this.principals.endOf(who),

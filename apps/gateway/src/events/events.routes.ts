@@ -1,4 +1,13 @@
-import { Host, HostRecord, Microvm, MicrovmId, MicrovmRecord } from '#protocol';
+import {
+  GroupHistoryEntry,
+  GroupId,
+  GroupSummary,
+  Host,
+  HostRecord,
+  Microvm,
+  MicrovmId,
+  MicrovmRecord,
+} from '#protocol';
 import { z } from 'zod';
 import { AWAY, INVALID, REFUSALS } from '../http/common-responses';
 import { route } from '../http/route';
@@ -15,7 +24,10 @@ export const MicrovmChange = z.strictObject({
 /** Data of an event `host`. */
 export const HostChange = z.strictObject({ sequence: z.int(), host: Host.nullable(), record: HostRecord });
 
-export const FleetChangeData = z.union([MicrovmChange, HostChange]);
+/** Data of an event `group`. */
+export const GroupChange = z.strictObject({ sequence: z.int(), group: GroupSummary, record: GroupHistoryEntry });
+
+export const FleetChangeData = z.union([MicrovmChange, HostChange, GroupChange]);
 
 export const eventsRoute = route({
   tag: 'fleet',
@@ -25,10 +37,18 @@ export const eventsRoute = route({
   path: '/v1/events',
   summary: 'Every change of the fleet as it happens, as server-sent events',
   description:
-    'Events `microvm` and `host`, each a record of a history with the current view of its subject; `reset` when the ' +
+    'Events `microvm`, `host` and `group`, each a record of a history with the current view of its subject; `reset` when the ' +
     'histories do not reach back to the last event id: read everything anew. Comments keep the connection alive. Come back with ' +
-    '`Last-Event-ID` and nothing is missed, however long ago that was; `0.0` replays everything. A client that does not read is cut off.',
-  query: z.strictObject({ microvm: MicrovmId.optional().describe('Only the changes of this microVM.') }),
+    '`Last-Event-ID` and nothing is missed, however long ago that was; `0.0.0` replays everything. A client that does not read is cut off.',
+  query: z
+    .strictObject({
+      microvm: MicrovmId.optional().describe('Only the changes of this microVM.'),
+      group: GroupId.optional().describe('Only the changes of this group; its members are microVMs.'),
+    })
+    .refine(({ microvm, group }) => microvm === undefined || group === undefined, {
+      path: ['group'],
+      message: 'cannot be asked for together with a microVM; open two streams',
+    }),
   headers: z.object({
     'last-event-id': z
       .string()

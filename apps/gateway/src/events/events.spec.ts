@@ -48,7 +48,7 @@ describeWithNats('GET /v1/events', () => {
       type: 'microvm',
       data: { microvm: { id, state: 'running' }, record: { to: 'running' } },
     });
-    expect(last.id).toMatch(new RegExp(`^${last.data.sequence}\\.\\d+$`));
+    expect(last.id).toMatch(new RegExp(`^${last.data.sequence}\\.\\d+\\.\\d+$`));
   });
 
   it('tells of hosts', async () => {
@@ -57,6 +57,38 @@ describeWithNats('GET /v1/events', () => {
     await client.until(() => client.events.length > 0);
     expect(client.events[0]).toMatchObject({ type: 'host', data: { host: { id: HOST_ID, state: 'cordoned' } } });
     await gateway.request(`/v1/hosts/${HOST_ID}/uncordon`, { method: 'POST' });
+  });
+
+  it('tells of groups, live and from the histories, without the specs of their members', async () => {
+    const client = await follow();
+    const before = client.lastId!;
+    const spec = { image: 'canary', memoryMiB: 32, metadata: { password: 'secret-word' } };
+    await gateway.request('/v1/groups', { method: 'POST', body: { name: 'web', replicas: 2, spec } });
+    await gateway.request('/v1/groups/default_web/scale', { method: 'POST', body: { replicas: 3 } });
+    const told = ({ events }: SseClient) =>
+      events.map(({ type, data }) => [type, data.group?.id, data.record.events[0].type, data.group?.replicas]);
+    await client.until(({ events }) => events.length === 2);
+    expect(told(client)).toEqual([
+      ['group', 'default_web', 'created', 2],
+      ['group', 'default_web', 'scaled', 3],
+    ]);
+    const other = await gatewayUnderTest(server.url);
+    try {
+      const again = await follow({ from: before, at: other });
+      await again.until(({ events }) => events.length === 2);
+      // As it is now, since that is what the view holds.
+      expect(told(again).map((one) => one.at(-1))).toEqual([3, 3]);
+      expect(again.lastId).toBe(client.lastId);
+      const one = await follow({ from: '0.0.0', at: other, query: '?group=default_web' });
+      await one.until(({ events }) => events.length === 2);
+      expect(new Set(one.events.map(({ type }) => type))).toEqual(new Set(['group']));
+      const none = await follow({ from: '0.0.0', at: other, query: '?group=default_other' });
+      await none.close();
+      expect(none.events).toEqual([]);
+      for (const { text } of [client, again, one]) expect(text).not.toContain('secret-word');
+    } finally {
+      await other.close();
+    }
   });
 
   it('goes on where the client was, from memory', async () => {
@@ -140,6 +172,8 @@ describeWithNats('GET /v1/events', () => {
     expect((await gateway.request('/v1/events', { token: null })).status).toBe(401);
     expect((await gateway.request('/v1/events?access_token=x')).status).toBe(422);
     expect((await gateway.request('/v1/events?microvm=x')).status).toBe(422);
+    const both = await gateway.request('/v1/events?group=default_web&microvm=01hzzzzzzzzzzzzzzzzzzzzzzz');
+    expect([both.status, both.json.errors[0].path]).toEqual([422, 'query.group']);
     const { status, json } = await gateway.request('/v1/events', { headers: { 'last-event-id': 'abc' } });
     expect({ status, path: json.errors[0].path }).toEqual({ status: 422, path: 'header.last-event-id' });
   });

@@ -1,11 +1,20 @@
 import type { Journal, JournalEntry } from '#journal';
-import { OperationError, hostHistory, microvmHistory, type HostRecord, type MicrovmRecord } from '#protocol';
+import {
+  groupHistory,
+  hostHistory,
+  microvmHistory,
+  OperationError,
+  type GroupRecord,
+  type HostRecord,
+  type MicrovmRecord,
+} from '#protocol';
 
 /** Records read back from the histories, a bounded number at a time. */
 export interface HistoryPages {
   /** MicroVM records after a sequence, of all microVMs or of one. Fewer than `limit`: that was all. */
   microvms(after: number, limit: number, microvmId?: string): Promise<JournalEntry<MicrovmRecord>[]>;
   hosts(after: number, limit: number): Promise<JournalEntry<HostRecord>[]>;
+  groups(after: number, limit: number, groupId?: string): Promise<JournalEntry<GroupRecord>[]>;
 }
 
 const PAGE_DEADLINE_MS = 10_000;
@@ -14,6 +23,7 @@ export class JournalPages implements HistoryPages {
   constructor(
     private readonly microvmJournal: Journal<MicrovmRecord>,
     private readonly hostJournal: Journal<HostRecord>,
+    private readonly groupJournal: Journal<GroupRecord>,
   ) {}
 
   microvms(after: number, limit: number, microvmId?: string): Promise<JournalEntry<MicrovmRecord>[]> {
@@ -22,6 +32,10 @@ export class JournalPages implements HistoryPages {
 
   hosts(after: number, limit: number): Promise<JournalEntry<HostRecord>[]> {
     return page(this.hostJournal, after, limit, undefined);
+  }
+
+  groups(after: number, limit: number, groupId?: string): Promise<JournalEntry<GroupRecord>[]> {
+    return page(this.groupJournal, after, limit, groupId === undefined ? undefined : groupHistory(groupId));
   }
 
   /** All of one host. */

@@ -1,6 +1,7 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { Controller, Inject, Res } from '@nestjs/common';
 import { BusClient } from '#bus';
+import { FleetPast } from '#fleet';
 import {
   createGroup,
   deleteGroup,
@@ -32,7 +33,10 @@ type SentSpec = { spec?: { tenant?: string } } | undefined;
 /** Groups over REST. */
 @Controller()
 export class GroupsController {
-  constructor(@Inject(BusClient) private readonly bus: BusClient) {}
+  constructor(
+    @Inject(BusClient) private readonly bus: BusClient,
+    @Inject(FleetPast) private readonly past: FleetPast,
+  ) {}
 
   @Serves(routes.createGroupRoute)
   async create(
@@ -57,8 +61,11 @@ export class GroupsController {
   }
 
   @Serves(routes.getGroupRoute)
-  async get(@Input(routes.getGroupRoute) { who, params }: InputOf<typeof routes.getGroupRoute>): Promise<Group> {
-    const { group } = await this.#own(who, params.id, (id) => this.bus.call(getGroup, { id }));
+  async get(@Input(routes.getGroupRoute) { who, params, query }: InputOf<typeof routes.getGroupRoute>): Promise<Group> {
+    const { at } = query;
+    const group = await this.#own(who, params.id, async (id) =>
+      at === undefined ? (await this.bus.call(getGroup, { id })).group : this.past.groupAt(id, at),
+    );
     return shown(who, group);
   }
 
@@ -105,7 +112,7 @@ export class GroupsController {
     try {
       return await ask(isOwn ? id : groupIdOf(who.tenant!, randomBytes(16).toString('hex')));
     } catch (error) {
-      if (!(error instanceof OperationError) || error.code !== 'notFound') throw error;
+      if (isOwn || !(error instanceof OperationError) || error.code !== 'notFound') throw error;
       throw new OperationError('notFound', `there is no group ${id}`);
     }
   }

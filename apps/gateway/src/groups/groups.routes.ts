@@ -1,6 +1,7 @@
 import { Group, GroupCreate, GroupId, GroupReplace, groupHistoryOf, GroupScale, listGroups, TenantId } from '#protocol';
 import { z } from 'zod';
 import { AWAY, CONFLICT, INVALID, MALFORMED, NOT_DONE, NOT_FOUND, REFUSALS } from '../http/common-responses';
+import { InstantText } from '../http/query-types';
 import { route } from '../http/route';
 import { EmptyBody, IdempotencyHeaders } from '../microvms/microvms.schemas';
 
@@ -54,7 +55,10 @@ export const getGroupRoute = route({
   name: 'getGroup',
   method: 'GET',
   path: '/v1/groups/{id}',
-  summary: 'Read one group with its members',
+  summary: 'Read one group with its members, as it is or as it was',
+  query: z.strictObject({
+    at: InstantText.optional().describe('The group as it was at this instant; absent: as it is now.'),
+  }),
   responses: { 200: { description: 'The group.', schema: Group }, ...REFUSALS, ...NOT_FOUND, ...INVALID, ...AWAY },
 });
 

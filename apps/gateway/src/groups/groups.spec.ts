@@ -131,7 +131,7 @@ describeWithNats('groups over REST', () => {
     });
 
     it('say no word of hosts', async () => {
-      controller.groups.happens(
+      await controller.groups.happens(
         'acme_ours',
         [
           { type: 'memberAdded', microvmId: ID, specRevision: 1, specHash: 'x', reason: '0 of 1 are there' },
@@ -147,7 +147,7 @@ describeWithNats('groups over REST', () => {
         ranMs: 1,
         reason: `it is failed: ${HOST_ID} died`,
       };
-      controller.groups.happens('acme_ours', [{ ...failed, microvmId: ID }], 'acme-user');
+      await controller.groups.happens('acme_ours', [{ ...failed, microvmId: ID }], 'acme-user');
       for (const below of ['', '/history']) {
         const told = await ask('GET', `/v1/groups/acme_ours${below}`, undefined, 'acme');
         expect(told.status).toBe(200);

@@ -29,7 +29,7 @@ export class PastController {
     return {
       at: iso(at ?? Date.now()),
       ...then.list(filterOf(list)),
-      ...(list.cursor === undefined ? { hosts: then.hosts() } : {}),
+      ...(list.cursor === undefined ? { hosts: then.hosts(), groups: then.groups() } : {}),
       states: then.countByState(),
       compactedBefore: await this.#compactedAfter(at),
     };
@@ -51,7 +51,7 @@ export class PastController {
       states: { from: diff.from.countByState(), to: diff.to.countByState() },
       items,
       nextCursor: rest.length > limit ? items.at(-1)!.id : null,
-      ...(cursor === undefined ? { hosts: diff.hosts } : {}),
+      ...(cursor === undefined ? { hosts: diff.hosts, groups: diff.groups } : {}),
       compactedBefore: await this.#compactedAfter(from),
     };
   }

@@ -9,7 +9,7 @@ export const fleetRoute = route({
   ...shared,
   name: 'getFleet',
   path: '/v1/fleet',
-  summary: 'Every microVM and host as it is, or as it was at an instant',
+  summary: 'Every microVM, host and group as it is, or as it was at an instant',
   description:
     'Folded from the histories up to the instant; the filters are those of the list of microVMs. The pages of one instant are of one ' +
     'picture. Few look into the past at a time: the others are answered 429.',

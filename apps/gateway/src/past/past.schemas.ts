@@ -1,4 +1,14 @@
-import { Host, HostCoresidency, HostDifference, Microvm, MicrovmDifference, MicrovmId, TenantId } from '#protocol';
+import {
+  GroupDifference,
+  GroupSummary,
+  Host,
+  HostCoresidency,
+  HostDifference,
+  Microvm,
+  MicrovmDifference,
+  MicrovmId,
+  TenantId,
+} from '#protocol';
 import { z } from 'zod';
 import { count, InstantText } from '../http/query-types';
 import { ListQuery } from '../microvms/microvms.schemas';
@@ -22,6 +32,8 @@ export const FleetAt = z.strictObject({
   nextCursor: z.string().nullable(),
   /** On the first page; absent on the others. */
   hosts: z.array(Host).optional(),
+  /** As `hosts`. */
+  groups: z.array(GroupSummary).optional(),
   /** Living microVMs by state, whatever the filter. */
   states: Counts,
   compactedBefore: Compacted,
@@ -51,6 +63,8 @@ export const FleetDiffAnswer = z.strictObject({
   nextCursor: z.string().nullable(),
   /** Those whose state is another one; on the first page. */
   hosts: z.array(HostDifference).optional(),
+  /** Those that want something else, came, or were deleted; on the first page. */
+  groups: z.array(GroupDifference).optional(),
   compactedBefore: Compacted,
 });
 

@@ -83,6 +83,25 @@ describeWithNats('the past over REST', () => {
     expect((await gateway.request(`/v1/hosts/${HOST_ID}?at=2001-01-01T00:00:00Z`)).status).toBe(404);
   });
 
+  it('shows groups as they were', async () => {
+    const body = { name: 'web', replicas: 2, spec: { image: 'canary', tenant: 'red' } };
+    await gateway.request('/v1/groups', { method: 'POST', body });
+    await mark();
+    const created = at.pop()!;
+    await gateway.request('/v1/groups/red_web/scale', { method: 'POST', body: { replicas: 4 } });
+    const groups = async (query: string) => (await gateway.request(`/v1/fleet?${query}`)).json.groups;
+    expect(await groups(`at=${at[3]}`)).toEqual([]);
+    expect(await groups(`at=${created}`)).toMatchObject([{ id: 'red_web', replicas: 2, state: 'active' }]);
+    expect((await gateway.request(`/v1/groups/red_web?at=${created}`)).json).toMatchObject({
+      replicas: 2,
+      members: [],
+    });
+    const unborn = await gateway.request(`/v1/groups/red_web?at=${at[3]}`);
+    expect([unborn.status, unborn.json.detail]).toEqual([404, expect.stringContaining('did not exist yet')]);
+    const { json } = await gateway.request(`/v1/fleet/diff?from=${created}`);
+    expect(json.groups).toMatchObject([{ id: 'red_web', from: { replicas: 2 }, to: { replicas: 4 } }]);
+  });
+
   it('has the filters and the pages of the list', async () => {
     expect(await shown(`at=${at[2]}&tenant=red`)).toEqual(['0 running', '2 running']);
     expect(await shown(`at=${at[2]}&name=second`)).toEqual(['1 running']);

@@ -165,10 +165,21 @@ describeWithNats('tenants', () => {
       expect((await list(`?host=${mine.hostId}`)).json.items.map(({ id }: Microvm) => id)).toContain(own.id);
     },
     followEvents: async () => {
-      for (const query of ['', `?microvm=${theirs.id}`, `?microvm=${own.id}`, `?microvm=${theirDeleted.id}`]) {
-        const stream = await SseClient.open(`${gateway.url}/v1/events${query}`, secrets.reader, '0.0');
+      const { id: theirGroupId } = (await theirGroup()).json;
+      for (const query of [
+        '',
+        `?microvm=${theirs.id}`,
+        `?microvm=${own.id}`,
+        `?microvm=${theirDeleted.id}`,
+        `?group=${theirGroupId}`,
+      ]) {
+        const stream = await SseClient.open(`${gateway.url}/v1/events${query}`, secrets.reader, '0.0.0');
         const live = await SseClient.open(`${gateway.url}/v1/events${query}`, secrets.reader);
         // What is others' is not told, so its end cannot be awaited; what is its own comes after it.
+        await operator(`/v1/groups/${theirGroupId}/scale`, {
+          method: 'POST',
+          body: { replicas: 2 + (told.length % 7) },
+        });
         await operator(`/v1/microvms/${theirs.id}/pause?wait=paused`, { method: 'POST' });
         await operator(`/v1/microvms/${theirs.id}/resume?wait=running`, { method: 'POST' });
         await as('user', `/v1/microvms/${own.id}/pause?wait=paused`, { method: 'POST' });
@@ -182,10 +193,10 @@ describeWithNats('tenants', () => {
           await Promise.all([stream.until(resumed), live.until(resumed)]);
         }
         for (const { type, data } of [...stream.events, ...live.events]) {
-          expect(type).toBe('microvm');
-          expect(data.microvm.tenant).toBe('acme');
+          expect(['microvm', 'group']).toContain(type);
+          expect((data.microvm ?? data.group).tenant).toBe('acme');
         }
-        if (query.includes(theirs.id) || query.includes(theirDeleted.id))
+        if ([theirs.id, theirDeleted.id, theirGroupId].some((id) => query.includes(id)))
           expect([...stream.events, ...live.events]).toEqual([]);
         told.push(stream.text, live.text);
         await Promise.all([stream.close(), live.close()]);

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import type { NatsConnection, Subscription } from 'nats';
 import type { z } from 'zod';
-import { openHostJournal, openMicrovmJournal } from '#fleet';
+import { openGroupJournal, openHostJournal, openMicrovmJournal } from '#fleet';
 import type { Journal } from '#journal';
 import {
   decideCommand,
@@ -51,6 +51,7 @@ import {
   whatIf,
   type HostDescription,
   type HostEvent,
+  type GroupRecord,
   type HostRecord,
   type MicrovmEvent,
   type MicrovmRecord,
@@ -87,7 +88,7 @@ export class ScriptedController {
   readonly requests: { subject: string; request: Record<string, unknown> }[] = [];
   /** By subject: answers instead of the usual handler. Never resolving means silence. */
   readonly instead = new Map<string, (request: never) => unknown>();
-  readonly groups = new ScriptedGroups();
+  readonly groups: ScriptedGroups;
   readonly templates = new ScriptedTemplates((id) => viewMicrovm(this.#life(id)));
   readonly #lives = new Map<string, MicrovmLife>();
   readonly #keys = new Map<string, { id: string; spec: string }>();
@@ -100,7 +101,10 @@ export class ScriptedController {
     private readonly nc: NatsConnection,
     private readonly microvms: Journal<MicrovmRecord>,
     private readonly hosts: Journal<HostRecord>,
-  ) {}
+    groups: Journal<GroupRecord>,
+  ) {
+    this.groups = new ScriptedGroups(groups);
+  }
 
   static async start(nc: NatsConnection): Promise<ScriptedController> {
     const ignore = (): void => undefined;
@@ -108,6 +112,7 @@ export class ScriptedController {
       nc,
       await openMicrovmJournal(nc, ignore),
       await openHostJournal(nc, ignore),
+      await openGroupJournal(nc, ignore),
     );
     await controller.#changeHost([{ type: 'registered', description: DESCRIPTION }, { type: 'admitted' }]);
     await controller.resume();

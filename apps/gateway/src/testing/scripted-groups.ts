@@ -1,8 +1,11 @@
-import { decideGroupEvents, summariseGroup, viewGroup, type GroupLife } from '#lifecycle';
+import { createHash } from 'node:crypto';
+import type { Journal } from '#journal';
+import { decideGroupEvents, groupHistoryEntry, summariseGroup, viewGroup, type GroupLife } from '#lifecycle';
 import {
   createGroup,
   deleteGroup,
   getGroup,
+  groupHistory,
   groupHistoryOf,
   groupIdOf,
   listGroups,
@@ -12,13 +15,14 @@ import {
   type Group,
   type GroupEvent,
   type GroupHistoryEntry,
+  type GroupRecord,
   type Operation,
 } from '#protocol';
 import type { z } from 'zod';
 
 type Answer = <O extends Operation>(
   operation: O,
-  handler: (request: z.output<O['request']>) => z.input<O['reply']>,
+  handler: (request: z.output<O['request']>) => z.input<O['reply']> | Promise<z.input<O['reply']>>,
 ) => void;
 
 /** Groups for tests of the gateway: what was asked for is on record, and no member is ever made unless a test says so. */
@@ -26,25 +30,27 @@ export class ScriptedGroups {
   readonly #lives = new Map<string, GroupLife>();
   readonly #entries = new Map<string, GroupHistoryEntry[]>();
 
+  constructor(private readonly journal: Journal<GroupRecord>) {}
+
   answer(answer: Answer): void {
-    answer(createGroup, ({ name, replicas, spec, maxSurge = 1, maxUnavailable = 0, by = 'operator' }) => {
+    answer(createGroup, async ({ name, replicas, spec, maxSurge = 1, maxUnavailable = 0, by = 'operator' }) => {
       const id = groupIdOf(spec.tenant, name);
       if (this.#lives.has(id)) return { group: viewGroup(this.#life(id)), created: false };
-      const version = { spec, specHash: JSON.stringify(spec), maxSurge, maxUnavailable };
+      const version = { spec, specHash: hashOf(spec), maxSurge, maxUnavailable };
       return {
-        group: this.happens(id, [{ type: 'created', tenant: spec.tenant, name, replicas, ...version }], by),
+        group: await this.happens(id, [{ type: 'created', tenant: spec.tenant, name, replicas, ...version }], by),
         created: true,
       };
     });
-    answer(scaleGroup, ({ id, replicas, by = 'operator' }) => ({
-      group: this.happens(this.#life(id).id, [{ type: 'scaled', replicas }], by),
+    answer(scaleGroup, async ({ id, replicas, by = 'operator' }) => ({
+      group: await this.happens(this.#life(id).id, [{ type: 'scaled', replicas }], by),
     }));
-    answer(replaceGroupSpec, ({ id, spec, maxSurge = 1, maxUnavailable = 0, by = 'operator' }) => {
-      const version = { spec, specHash: JSON.stringify(spec), maxSurge, maxUnavailable };
-      return { group: this.happens(this.#life(id).id, [{ type: 'specReplaced', ...version }], by) };
+    answer(replaceGroupSpec, async ({ id, spec, maxSurge = 1, maxUnavailable = 0, by = 'operator' }) => {
+      const version = { spec, specHash: hashOf(spec), maxSurge, maxUnavailable };
+      return { group: await this.happens(this.#life(id).id, [{ type: 'specReplaced', ...version }], by) };
     });
-    answer(deleteGroup, ({ id, by = 'operator' }) => ({
-      group: this.happens(this.#life(id).id, [{ type: 'deleteRequested' }], by),
+    answer(deleteGroup, async ({ id, by = 'operator' }) => ({
+      group: await this.happens(this.#life(id).id, [{ type: 'deleteRequested' }], by),
     }));
     answer(getGroup, ({ id }) => ({ group: viewGroup(this.#life(id)) }));
     answer(listGroups, ({ tenant }) => ({
@@ -56,21 +62,22 @@ export class ScriptedGroups {
   }
 
   /** Makes a record as the controller would. */
-  happens(id: string, events: GroupEvent[], by: string): Group {
+  async happens(id: string, events: GroupEvent[], by: string): Promise<Group> {
     const before = this.#lives.get(id) ?? null;
     const entries = this.#entries.get(id) ?? [];
-    const sequence = entries.length + 1;
-    const cause = { kind: 'operator' as const, by };
     const decision = decideGroupEvents(before, events, {
       groupId: id,
-      commandId: `g${sequence}`,
-      cause,
+      commandId: `g${entries.length + 1}`,
+      cause: { kind: 'operator', by },
       at: Date.now(),
     });
     if (decision.kind !== 'record') throw new OperationError('conflict', `group ${id} does not take it`);
-    const { commandId, at } = decision.record;
-    const told = events.map((event) => ('spec' in event ? { type: event.type, image: event.spec.image } : event));
-    this.#entries.set(id, [...entries, { sequence, at: new Date(at).toISOString(), commandId, cause, events: told }]);
+    const { record } = decision;
+    const { sequence } = await this.journal.append(groupHistory(id), record, {
+      commandId: `${id}.${record.commandId}`,
+      expectedSequence: before?.revision ?? 0,
+    });
+    this.#entries.set(id, [...entries, groupHistoryEntry(record, sequence)]);
     const life = { ...decision.advance.life, revision: sequence };
     this.#lives.set(id, life);
     return viewGroup(life);
@@ -81,4 +88,8 @@ export class ScriptedGroups {
     if (!life) throw new OperationError('notFound', `there is no group ${id}`);
     return life;
   }
+}
+
+function hashOf(spec: unknown): string {
+  return createHash('sha256').update(JSON.stringify(spec)).digest('hex');
 }

@@ -1,5 +1,5 @@
-import { microvmContext, microvmState, hostState, type MicrovmLife } from '#lifecycle';
-import type { HostDifference, MicrovmDifference, MicrovmSituation } from '#protocol';
+import { canonicalJson, microvmContext, microvmState, hostState, type MicrovmLife } from '#lifecycle';
+import type { GroupDifference, GroupSummary, HostDifference, MicrovmDifference, MicrovmSituation } from '#protocol';
 import type { FleetPicture } from './fleet-picture';
 
 /** What became of the fleet between two instants. */
@@ -9,6 +9,7 @@ export interface FleetDiff {
   /** In order of their ids; those that are as they were are left out. */
   readonly changes: readonly MicrovmDifference[];
   readonly hosts: readonly HostDifference[];
+  readonly groups: readonly GroupDifference[];
   readonly sums: Record<MicrovmDifference['change'] | 'unchanged', number>;
 }
 
@@ -37,7 +38,7 @@ export function diffPictures(from: FleetPicture, to: FleetPicture, cameAndWent: 
   changes.sort((a, b) => (a.id < b.id ? -1 : 1));
   const sums = { appeared: 0, changed: 0, ended: 0, cameAndWent: 0, unchanged };
   for (const { change } of changes) sums[change]++;
-  return { from, to, changes, hosts: diffHosts(from, to), sums };
+  return { from, to, changes, hosts: diffHosts(from, to), groups: diffGroups(from.groups(), to.groups()), sums };
 }
 
 function diffHosts(from: FleetPicture, to: FleetPicture): HostDifference[] {
@@ -49,6 +50,20 @@ function diffHosts(from: FleetPicture, to: FleetPicture): HostDifference[] {
     if (was !== hostState(life)) changes.push({ id, from: was, to: hostState(life) });
   }
   return changes.sort((a, b) => (a.id < b.id ? -1 : 1));
+}
+
+function diffGroups(from: readonly GroupSummary[], to: readonly GroupSummary[]): GroupDifference[] {
+  const before = new Map(from.map((group) => [group.id, group]));
+  const after = new Map(to.map((group) => [group.id, group]));
+  const situation = (group: GroupSummary | undefined): GroupDifference['to'] => {
+    if (!group) return null;
+    const { state, replicas, specRevision, rollout } = group;
+    return { state, replicas, specRevision, rollout };
+  };
+  return [...new Set([...before.keys(), ...after.keys()])]
+    .sort()
+    .map((id) => ({ id, from: situation(before.get(id)), to: situation(after.get(id)) }))
+    .filter((one) => canonicalJson(one.from) !== canonicalJson(one.to));
 }
 
 function changed(

@@ -2,8 +2,9 @@ import { connect, type NatsConnection } from 'nats';
 import { decideHostEvents, foldHostRecord, viewMicrovm, foldMicrovmRecord, type MicrovmLife } from '#lifecycle';
 import { hostHistory, microvmHistory, type HostEvent, type HostRecord } from '#protocol';
 import { describeWithNats, startNatsServer, type NatsServer } from '../../../../test/support/nats-server';
-import { openHostJournal, openMicrovmJournal } from '../journals';
+import { openGroupJournal, openHostJournal, openMicrovmJournal } from '../journals';
 import { grownHistories } from '../testing/grown-histories';
+import { created, deleteRequested, writeGroup } from '../testing/write-group';
 import { writeHistories } from '../testing/write-histories';
 import { FleetPast } from './fleet-past';
 
@@ -26,6 +27,12 @@ describeWithNats('FleetPast', () => {
     await hosts.append(hostHistory('host-a'), hostRecord(null, START), { commandId: 'h1', expectedSequence: 0 });
     const cordoned = hostRecord(hostRecord(null, START), START + 200_000);
     await hosts.append(hostHistory('host-a'), cordoned, { commandId: 'h2', expectedSequence: 1 });
+    await writeGroup(
+      await openGroupJournal(nc, fail),
+      'default_web',
+      [created('web'), { type: 'scaled', replicas: 5 }, [deleteRequested, { type: 'deleted' }]],
+      START + 200_000,
+    );
     past = await FleetPast.open(nc, fail);
   });
   afterAll(async () => {
@@ -62,6 +69,22 @@ describeWithNats('FleetPast', () => {
     expect(picture.countByState()[state]).toBe(expected.filter((one) => one.state === state).length);
     expect(picture.hosts().map(({ id, state }) => [id, state])).toEqual([['host-a', 'ready']]);
     expect((await past.fleetAt(START + 300_000)).hosts().map(({ state }) => state)).toEqual(['cordoned']);
+  });
+
+  it('shows groups as they were, together and one by one, and what became of them', async () => {
+    const replicas = async (at: number) => (await past.fleetAt(at)).groups().map((group) => group.replicas);
+    expect(await replicas(START + 199_999)).toEqual([]);
+    expect(await replicas(START + 200_500)).toEqual([3]);
+    expect(await replicas(START + 201_500)).toEqual([5]);
+    expect(await replicas(START + 202_500)).toEqual([]);
+    const alone = await past.groupAt('default_web', START + 201_500);
+    expect(alone).toMatchObject({ state: 'active', replicas: 5, members: [] });
+    expect(await past.groupAt('default_web', START + 300_000)).toMatchObject({ state: 'deleted' });
+    const diff = async (from: number, to: number) => (await past.diff(START + from, START + to)).groups;
+    expect(await diff(199_000, 200_500)).toMatchObject([{ id: 'default_web', from: null, to: { replicas: 3 } }]);
+    expect(await diff(200_500, 201_500)).toMatchObject([{ from: { replicas: 3 }, to: { replicas: 5 } }]);
+    expect(await diff(201_500, 202_500)).toMatchObject([{ from: { replicas: 5 }, to: null }]);
+    expect(await diff(201_500, 201_900)).toEqual([]);
   });
 
   it('shows the deleted when they are asked for', async () => {
@@ -131,6 +154,8 @@ describeWithNats('FleetPast', () => {
       /did not exist yet/,
     ],
     ['a microVM that never was', () => past.microvmAt('01hzzzzzzzzzzzzzzzzzzzzzzz', START), 'notFound', /never was/],
+    ['a group before it was created', () => past.groupAt('default_web', START), 'notFound', /did not exist yet/],
+    ['a group that never was', () => past.groupAt('default_no', START), 'notFound', /never was/],
     ['a host before it registered', () => past.hostAt('host-a', START - 10), 'notFound', /did not exist yet/],
     ['a diff backwards', () => past.diff(START + 10, START), 'invalid', /before `to`/],
   ])('gives a clear answer to %s', async (_, ask, code, message) => {

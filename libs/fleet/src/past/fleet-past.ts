@@ -1,21 +1,34 @@
 import type { NatsConnection } from 'nats';
 import { Pacer } from '#concurrency';
 import type { Journal, JournalEntry } from '#journal';
-import { coresidencyOf, foldHostRecord, viewHost, viewMicrovm, type HostLife, type MicrovmLife } from '#lifecycle';
 import {
+  coresidencyOf,
+  foldGroupRecord,
+  foldHostRecord,
+  viewGroup,
+  viewHost,
+  viewMicrovm,
+  type GroupLife,
+  type HostLife,
+  type MicrovmLife,
+} from '#lifecycle';
+import {
+  groupHistory,
   hostHistory,
   microvmHistory,
   OperationError,
+  type Group,
+  type GroupRecord,
   type Host,
   type HostCoresidency,
   type HostRecord,
   type Microvm,
   type Span,
 } from '#protocol';
-import { openHostJournal, openStoredMicrovms, type OnUnreadable } from '../journals';
+import { openGroupJournal, openHostJournal, openStoredMicrovms, type OnUnreadable } from '../journals';
 import { diffPictures, type FleetDiff } from './fleet-diff';
 import { FleetPicture } from './fleet-picture';
-import { HostsAt } from './hosts-at';
+import { LivesAt, type Folding } from './lives-at';
 import { MicrovmsAt, type MicrovmsAtOptions } from './microvms-at';
 import { StaysIn } from './stays-in';
 import type { StoredMicrovmRecord } from './stored-record';
@@ -36,6 +49,9 @@ const ENDED = 10_000;
 /** Replays at a time, and how many more may wait for their turn. */
 const REPLAYS = { atOnce: 1, waiting: 4 } as const;
 const MOST_CHANGES = 200_000;
+
+const HOSTS: Folding<HostLife, HostRecord> = { idOf: ({ hostId }) => hostId, fold: foldHostRecord };
+const GROUPS: Folding<GroupLife, GroupRecord> = { idOf: ({ groupId }) => groupId, fold: foldGroupRecord };
 
 export interface PastOptions {
   /** Also those that were deleted by then. */
@@ -58,11 +74,16 @@ export class FleetPast {
   private constructor(
     private readonly microvms: Journal<StoredMicrovmRecord>,
     private readonly hosts: Journal<HostRecord>,
+    private readonly groups: Journal<GroupRecord>,
   ) {}
 
   static async open(nc: NatsConnection, onUnreadable: OnUnreadable): Promise<FleetPast> {
     return new FleetPast(
-      ...(await Promise.all([openStoredMicrovms(nc, onUnreadable), openHostJournal(nc, onUnreadable)])),
+      ...(await Promise.all([
+        openStoredMicrovms(nc, onUnreadable),
+        openHostJournal(nc, onUnreadable),
+        openGroupJournal(nc, onUnreadable),
+      ])),
     );
   }
 
@@ -157,12 +178,17 @@ export class FleetPast {
     const first = entries[0]?.record;
     if (!first) throw new OperationError('notFound', `no host ${id} ever registered; GET /v1/hosts lists them`);
     if (first.at > at) throw notYet(`host ${id}`, first.at, false);
-    let life: HostLife | null = null;
-    for (const { record, sequence } of entries) {
-      if (record.at > at) break;
-      life = foldHostRecord(life, record, sequence);
-    }
-    return viewHost(life!);
+    return viewHost(foldedAt(entries, HOSTS, at)!);
+  }
+
+  /** One group as it was at an instant. @throws OperationError `notFound` when it did not exist then; `invalid`. */
+  async groupAt(id: string, at: number): Promise<Group> {
+    requirePast(at);
+    const { entries } = await this.groups.read(groupHistory(id));
+    const first = entries[0]?.record;
+    if (!first) throw new OperationError('notFound', `there is no group ${id}, and never was`);
+    if (first.at > at) throw notYet(`group ${id}`, first.at, false);
+    return viewGroup(foldedAt(entries, GROUPS, at)!);
   }
 
   async #inTurn<T>(signal: AbortSignal | undefined, work: () => Promise<T>): Promise<T> {
@@ -193,7 +219,8 @@ export class FleetPast {
     { ended, signal, onCameAndWent }: PastOptions & { onCameAndWent?: MicrovmsAtOptions['onCameAndWent'] },
   ): Promise<FleetPicture> {
     const microvms = new MicrovmsAt(at, { base: base?.microvms, keepEnded: ended ? ENDED : 0, onCameAndWent });
-    const hosts = new HostsAt(at, base?.hostsPicture);
+    const hosts = new LivesAt(at, HOSTS, base?.hostsPicture);
+    const groups = new LivesAt(at, GROUPS, base?.groupsPicture);
     const stop = new AbortController();
     const read = <R>(journal: Journal<R>, into: { take(entry: JournalEntry<R>): void }, fromSequence = 1) =>
       journal.scan({
@@ -205,14 +232,15 @@ export class FleetPast {
           into.take(entry);
         },
       });
-    const [microvmsEnd, hostsEnd] = await Promise.all([
+    const [microvmsEnd, hostsEnd, groupsEnd] = await Promise.all([
       read(this.microvms, microvms, base?.microvms.resumeFrom),
       read(this.hosts, hosts, base?.hostsPicture.resumeFrom),
+      read(this.groups, groups, base?.groupsPicture.resumeFrom),
     ]).catch((error: unknown) => {
       stop.abort(error);
       throw error;
     });
-    return new FleetPicture(at, await microvms.finish(microvmsEnd), hosts.finish(hostsEnd));
+    return new FleetPicture(at, await microvms.finish(microvmsEnd), hosts.finish(hostsEnd), groups.finish(groupsEnd));
   }
 
   #recall(at: number): FleetPicture | undefined {
@@ -239,6 +267,17 @@ export class FleetPast {
     if (first === Infinity) return invalidAt(field, 'is before all history: nothing is on record yet');
     return invalidAt(field, `${iso(at)} is before all history, which begins at ${iso(first)}`);
   }
+}
+
+/** Of one history the records up to the first one that happened later; null: none. One that no fold takes is left out. */
+function foldedAt<Life extends { readonly revision: number }, Record extends { readonly at: number }>(
+  entries: readonly JournalEntry<Record>[],
+  folding: Folding<Life, Record>,
+  at: number,
+): Life | undefined {
+  const one = new LivesAt(at, folding);
+  for (const entry of entries) one.take(entry);
+  return [...one.finish(0).lives.values()][0];
 }
 
 function requirePast(at: number, field = 'at'): void {

@@ -1,7 +1,8 @@
-import { viewHost, viewMicrovm } from '#lifecycle';
-import type { Host, Microvm } from '#protocol';
+import { summariseGroup, viewHost, viewMicrovm, type GroupLife, type HostLife } from '#lifecycle';
+import type { GroupSummary, Host, Microvm } from '#protocol';
 import { FleetIndex, type MicrovmFilter } from '../fleet-index';
-import type { HostsPicture } from './hosts-at';
+import { inOrderAfter, livingGroups } from '../replay/live-view';
+import type { LivesPicture } from './lives-at';
 import type { MicrovmsPicture } from './microvms-at';
 
 /** The fleet as it was at an instant. */
@@ -12,12 +13,13 @@ export class FleetPicture {
     /** ms since 1970. */
     readonly at: number,
     readonly microvms: MicrovmsPicture,
-    readonly hostsPicture: HostsPicture,
+    readonly hostsPicture: LivesPicture<HostLife>,
+    readonly groupsPicture: LivesPicture<GroupLife>,
   ) {}
 
   /** True when the histories know of nothing by then. */
   get isBlank(): boolean {
-    return this.microvms.counted + this.hostsPicture.counted === 0;
+    return this.microvms.counted + this.hostsPicture.counted + this.groupsPicture.counted === 0;
   }
 
   /** Living microVMs. */
@@ -39,7 +41,12 @@ export class FleetPicture {
   }
 
   hosts(): Host[] {
-    return [...this.hostsPicture.lives.values()].map(viewHost).sort((a, b) => (a.id < b.id ? -1 : 1));
+    return inOrderAfter(this.hostsPicture.lives.values()).map(viewHost);
+  }
+
+  /** Those that are not deleted. */
+  groups(): GroupSummary[] {
+    return inOrderAfter(livingGroups(this.groupsPicture.lives.values())).map(summariseGroup);
   }
 
   #indexed(): FleetIndex {

@@ -4,14 +4,15 @@ import type { INestMicroservice } from '@nestjs/common';
 import type { NatsConnection } from 'nats';
 import { pino } from 'pino';
 import { BusClient, connectNats, FleetBus } from '#bus';
-import { microvmHistory, type MicrovmRecord } from '#protocol';
+import { announceView, microvmHistory, type MicrovmRecord } from '#protocol';
 import type { Journal } from '#journal';
 import { decideEvents, foldMicrovmRecord, type MicrovmLife, Timers } from '#lifecycle';
 import { describeWithNats, startNatsServer, type NatsServer } from '../../../../test/support/nats-server';
 import type { FleetView } from '../fleet-view';
-import { openMicrovmJournal } from '../journals';
+import { openGroupJournal, openMicrovmJournal } from '../journals';
 import { openFleetView } from '../open-fleet-view';
 import { grownHistories } from '../testing/grown-histories';
+import { created, deleteRequested, writeGroup } from '../testing/write-group';
 import { writeHistories } from '../testing/write-histories';
 import { auditReplay, type AuditOptions } from './audit-replay';
 import type { AnyLife, LiveView } from './live-view';
@@ -35,6 +36,14 @@ describeWithNats('auditReplay', () => {
     bus = new BusClient(nc, QUIET);
     journal = await openMicrovmJournal(nc, () => undefined);
     await writeHistories(journal, records.slice(0, 2_500));
+    const groups = await openGroupJournal(nc, () => undefined);
+    // The second one was deleted and is there again: its history goes on.
+    await writeGroup(groups, 'default_web', [created('web'), { type: 'scaled', replicas: 2 }]);
+    await writeGroup(groups, 'default_again', [
+      created('again'),
+      [deleteRequested, { type: 'deleted' }],
+      created('again'),
+    ]);
     view = await openFleetView(nc, { onFailure: fail, onSkipped: (_, __, error) => fail(error) });
   });
   afterEach(async () => {
@@ -79,14 +88,23 @@ describeWithNats('auditReplay', () => {
     await serve('one', view);
     await serve('two', view);
     const report = await auditReplay(bus, OPTIONS);
-    expect(report).toMatchObject({ ok: true, records: { microvm: 2_500, host: 0 }, differences: [], illegal: [] });
+    expect(report).toMatchObject({
+      ok: true,
+      records: { microvm: 2_500, host: 0, group: 5 },
+      living: { group: 2 },
+      differences: [],
+      illegal: [],
+    });
     expect(report.views.map(({ instance, kind }) => `${instance} ${kind}`)).toEqual([
       'one microvm',
       'one host',
+      'one group',
       'two microvm',
       'two host',
+      'two group',
     ]);
-    const [one, , two] = report.views;
+    const [one, , groups, two] = report.views;
+    expect(groups).toMatchObject({ compared: 2 });
     expect(one!.compared).toBe(living().length);
     expect(one!.compared).toBeGreaterThan(300); // more than a page
     expect(new Set([one!.liveHash, one!.replayedHash, two!.liveHash]).size).toBe(1);
@@ -106,7 +124,7 @@ describeWithNats('auditReplay', () => {
       'spoilt',
       spoilt((life) => {
         if (life.id === victims[0]!.id) return { ...life, timers: Timers.NONE };
-        if (life.id === victims[1]!.id) return { ...life, enteredAt: life.enteredAt + 1 };
+        if (life.id === victims[1]!.id && 'enteredAt' in life) return { ...life, enteredAt: life.enteredAt + 1 };
         return life;
       }),
     );
@@ -167,6 +185,16 @@ describeWithNats('auditReplay', () => {
     expect(illegal).toMatchObject([
       { kind: 'microvm', id: victim.id, message: expect.stringContaining('recorded as stopped') as string },
     ]);
+  });
+
+  it('finds a group that a process has changed, and asks none of those that fold no groups yet', async () => {
+    await serve(
+      'spoilt',
+      spoilt((life) => ('members' in life && life.id === 'default_again' ? { ...life, replicas: 9 } : life)),
+    );
+    const { differences } = await auditReplay(bus, OPTIONS);
+    expect(differences.map(({ kind, id }) => `${kind} ${id}`)).toEqual(['group default_again']);
+    expect(announceView.reply.parse({ instance: 'old', service: 'gateway' }).kinds).toEqual(['microvm', 'host']);
   });
 
   it('says when there is no live view at all', async () => {

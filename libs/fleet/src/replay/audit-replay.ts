@@ -1,17 +1,27 @@
 import { createHash, type Hash } from 'node:crypto';
 import type { BusClient } from '#bus';
-import { foldHostRecord, foldMicrovmRecord, microvmState, type HostLife, type MicrovmLife } from '#lifecycle';
+import {
+  foldGroupRecord,
+  foldHostRecord,
+  foldMicrovmRecord,
+  microvmState,
+  type GroupLife,
+  type HostLife,
+  type MicrovmLife,
+} from '#lifecycle';
 import {
   announceView,
+  groupHistory,
   hostHistory,
   microvmHistory,
   readView,
+  type GroupRecord,
   type HostRecord,
   type MicrovmRecord,
   type ReplyOf,
   type ViewKind,
 } from '#protocol';
-import { openHostJournal, openMicrovmJournal } from '../journals';
+import { openGroupJournal, openHostJournal, openMicrovmJournal } from '../journals';
 import { Replay, type Replayed } from './replay';
 
 export interface AuditOptions {
@@ -72,7 +82,13 @@ export async function auditReplay(bus: BusClient, options: AuditOptions = {}): P
   }
 }
 
-type AnyReplay = Replay<MicrovmLife, MicrovmRecord> | Replay<HostLife, HostRecord>;
+type AnyReplay = Replay<MicrovmLife, MicrovmRecord> | Replay<HostLife, HostRecord> | Replay<GroupLife, GroupRecord>;
+
+interface Journals {
+  microvms: Awaited<ReturnType<typeof openMicrovmJournal>>;
+  hosts: Awaited<ReturnType<typeof openHostJournal>>;
+  groups: Awaited<ReturnType<typeof openGroupJournal>>;
+}
 
 class ReplayAudit {
   readonly #illegal: ReplayReport['illegal'][number][] = [];
@@ -83,7 +99,7 @@ class ReplayAudit {
   private constructor(
     private readonly bus: BusClient,
     private readonly options: AuditOptions,
-    journals: [Awaited<ReturnType<typeof openMicrovmJournal>>, Awaited<ReturnType<typeof openHostJournal>>],
+    journals: Journals,
   ) {
     let fail!: (error: Error) => void;
     this.#failure = new Promise((_, reject) => (fail = reject));
@@ -92,7 +108,7 @@ class ReplayAudit {
       void this.#illegal.push({ kind, id, sequence, message: error.message });
     this.#replays = {
       microvm: new Replay<MicrovmLife, MicrovmRecord>({
-        journal: journals[0],
+        journal: journals.microvms,
         subjectOf: microvmHistory,
         idOf: (record) => record.microvmId,
         fold: foldMicrovmRecord,
@@ -101,12 +117,22 @@ class ReplayAudit {
         onFailure: fail,
       }),
       host: new Replay<HostLife, HostRecord>({
-        journal: journals[1],
+        journal: journals.hosts,
         subjectOf: hostHistory,
         idOf: (record) => record.hostId,
         fold: foldHostRecord,
         lives: () => true,
         onIllegal: note('host'),
+        onFailure: fail,
+      }),
+      group: new Replay<GroupLife, GroupRecord>({
+        journal: journals.groups,
+        subjectOf: groupHistory,
+        idOf: (record) => record.groupId,
+        fold: foldGroupRecord,
+        lives: ({ state }) => state !== 'deleted',
+        returns: true,
+        onIllegal: note('group'),
         onFailure: fail,
       }),
     };
@@ -116,25 +142,29 @@ class ReplayAudit {
     const nc = bus.connection;
     // What is no record is skipped here as it is by every live view.
     const skip = (): void => undefined;
-    return new ReplayAudit(bus, options, await Promise.all([openMicrovmJournal(nc, skip), openHostJournal(nc, skip)]));
+    const [microvms, hosts, groups] = await Promise.all([
+      openMicrovmJournal(nc, skip),
+      openHostJournal(nc, skip),
+      openGroupJournal(nc, skip),
+    ]);
+    return new ReplayAudit(bus, options, { microvms, hosts, groups });
   }
 
   close(): void {
-    this.#replays.microvm.close();
-    this.#replays.host.close();
+    for (const replay of Object.values(this.#replays)) replay.close();
   }
 
   async run(): Promise<ReplayReport> {
-    const { microvm, host } = this.#replays;
+    const { microvm, host, group } = this.#replays;
     const startedMs = performance.now();
-    await this.#orFailure(Promise.all([microvm.caughtUp, host.caughtUp]));
+    await this.#orFailure(Promise.all([microvm.caughtUp, host.caughtUp, group.caughtUp]));
     const replayMs = performance.now() - startedMs;
-    const records = { microvm: microvm.records, host: host.records };
+    const records = { microvm: microvm.records, host: host.records, group: group.records };
     const announced = await this.bus.callAll(announceView, {}, this.options.announceMs ?? ANNOUNCE_MS);
     announced.sort((a, b) => (a.instance < b.instance ? -1 : 1));
     const views: ComparedView[] = [];
-    for (const { instance, service } of announced) {
-      for (const kind of ['microvm', 'host'] as const) {
+    for (const { instance, service, kinds } of announced) {
+      for (const kind of kinds) {
         this.options.onProgress?.(`comparing the ${kind}s of ${instance}`);
         views.push(await this.#orFailure(this.#compare(instance, service, kind)));
       }
@@ -142,7 +172,7 @@ class ReplayAudit {
     return {
       ok: this.#differences.length === 0 && this.#illegal.length === 0,
       records,
-      living: { microvm: microvm.size, host: host.size },
+      living: { microvm: microvm.size, host: host.size, group: group.size },
       replayMs,
       views,
       differences: this.#differences,

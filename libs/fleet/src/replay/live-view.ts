@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
-import { canonicalLife, type HostLife, type MicrovmLife } from '#lifecycle';
+import { canonicalGroup, canonicalLife, type GroupLife, type HostLife, type MicrovmLife } from '#lifecycle';
 import type { ViewKind } from '#protocol';
 
-export type AnyLife = MicrovmLife | HostLife;
+export type AnyLife = MicrovmLife | HostLife | GroupLife;
 
 /** What a process holds of the folded histories and acts on. */
 export interface LiveView {
@@ -14,10 +14,16 @@ export interface LiveView {
 
 /** SHA-256 of all that folding a history has given. */
 export function digestOf(life: AnyLife): string {
-  return createHash('sha256').update(canonicalLife(life)).digest('hex');
+  const text = 'members' in life ? canonicalGroup(life) : canonicalLife(life);
+  return createHash('sha256').update(text).digest('hex');
 }
 
-/** Hosts in order of their ids, from the first one after `cursor`; there are few. */
-export function hostsAfter(hosts: Iterable<HostLife>, cursor: string | undefined): HostLife[] {
-  return [...hosts].filter(({ id }) => cursor === undefined || id > cursor).sort((a, b) => (a.id < b.id ? -1 : 1));
+/** Hosts or groups in order of their ids, from the first one after `cursor`; there are few. */
+export function inOrderAfter<L extends { readonly id: string }>(lives: Iterable<L>, cursor?: string): L[] {
+  return [...lives].filter(({ id }) => cursor === undefined || id > cursor).sort((a, b) => (a.id < b.id ? -1 : 1));
+}
+
+/** The history of a deleted group may go on under the same name: whoever folds it keeps what it was. */
+export function livingGroups(groups: Iterable<GroupLife>): GroupLife[] {
+  return [...groups].filter(({ state }) => state !== 'deleted');
 }

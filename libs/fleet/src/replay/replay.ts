@@ -9,6 +9,8 @@ export interface ReplayOptions<Life extends AnyLife, Record> {
   fold: (life: Life | null, record: Record, sequence: number) => Life;
   /** Whether a live view still holds it. */
   lives: (life: Life) => boolean;
+  /** Whether a history may go on after its end, so that what it was has to be kept. */
+  returns?: boolean;
   onIllegal: (id: string, sequence: number, error: IllegalHistoryError) => void;
   onFailure: (error: Error) => void;
 }
@@ -55,7 +57,7 @@ export class Replay<Life extends AnyLife, Record> {
 
   /** How many live. */
   get size(): number {
-    return this.#lives.size;
+    return this.#bornAt.size;
   }
 
   close(): void {
@@ -83,18 +85,16 @@ export class Replay<Life extends AnyLife, Record> {
     for (const [id, bornAt] of this.#bornAt) if (bornAt <= sequence) yield id;
   }
 
-  has(id: string): boolean {
-    return this.#lives.has(id);
-  }
-
   #keep(life: Life): void {
-    if (!this.options.lives(life)) {
-      this.#lives.delete(life.id);
-      this.#bornAt.delete(life.id);
+    const { lives, returns = false } = this.options;
+    if (lives(life)) {
+      if (!this.#bornAt.has(life.id)) this.#bornAt.set(life.id, life.revision);
+      this.#lives.set(life.id, life);
       return;
     }
-    if (!this.#lives.has(life.id)) this.#bornAt.set(life.id, life.revision);
-    this.#lives.set(life.id, life);
+    this.#bornAt.delete(life.id);
+    if (returns) this.#lives.set(life.id, life);
+    else this.#lives.delete(life.id);
   }
 
   async #foldAlone(id: string, until: number): Promise<Life | undefined> {

@@ -1,7 +1,7 @@
 import { Controller, Inject } from '@nestjs/common';
 import type { z } from 'zod';
 import { Handles, UNANSWERED } from '#bus';
-import { announceView, readView } from '#protocol';
+import { announceView, readView, ViewKind } from '#protocol';
 import { digestOf, type LiveView } from './live-view';
 
 /** Injects what {@link ViewController} tells of: a {@link NamedView}. */
@@ -22,7 +22,7 @@ export class ViewController {
   @Handles(announceView)
   announce(): z.output<typeof announceView.reply> {
     const { instance, service } = this.named;
-    return { instance, service };
+    return { instance, service, kinds: [...ViewKind.options] };
   }
 
   /** One page, all of the same moment. */

@@ -1,3 +1,4 @@
+import type { GroupLife } from '../group/group.life';
 import type { Life } from './life';
 
 /** JSON with sorted keys and without what is undefined: one text for equal values, however they came about. */
@@ -25,4 +26,9 @@ export function canonicalLife(life: Life<unknown> & { readonly id: string; reado
     updatedAt,
     enteredAt,
   });
+}
+
+/** The same of a group, which no machine folds: all its fields, and its members in the order in which they were added. */
+export function canonicalGroup(life: GroupLife): string {
+  return canonicalJson({ ...life, members: [...life.members.values()] });
 }
