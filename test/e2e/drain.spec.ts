@@ -57,7 +57,7 @@ describeWithNats('draining a host', () => {
     // A tenant of its own: what the tests before left waiting for their hosts has its turn first.
     const own = { tenant: `tenant-${names}`, placement };
     const spec = { memoryMiB: 16, onHostLoss: 'reschedule' as const, ...own, ...change };
-    return plane.create(spec, { deadlineMs: 10_000 });
+    return plane.create(spec);
   }
 
   async function create(spec: Partial<MicrovmSpecInput> = {}): Promise<Microvm> {

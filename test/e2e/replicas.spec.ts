@@ -30,8 +30,7 @@ describeWithNats('two controllers', () => {
   let view: FleetView;
   let host: ScriptedHost;
 
-  const create = (spec: Partial<MicrovmSpecInput> = {}) =>
-    plane.create({ memoryMiB: 4, ...spec }, { deadlineMs: 15_000 });
+  const create = (spec: Partial<MicrovmSpecInput> = {}) => plane.create({ memoryMiB: 4, ...spec });
   const createMany = (count: number, spec?: Partial<MicrovmSpecInput>) =>
     Promise.all(Array.from({ length: count }, () => create(spec)));
   const reach = async (microvms: readonly Microvm[], state: Microvm['state']): Promise<void> => {

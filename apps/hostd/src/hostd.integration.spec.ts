@@ -79,7 +79,7 @@ class ScriptedController {
   }
 
   async send(request: RequestOf<typeof hostCommand>): Promise<void> {
-    const reply = await this.bus.call(hostCommand, request, { values: { hostId: HOST_ID } });
+    const reply = await this.bus.call(hostCommand, request, { values: { hostId: HOST_ID }, deadlineMs: 60_000 });
     expect(reply).toEqual({ accepted: true });
   }
 

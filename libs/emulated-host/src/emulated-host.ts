@@ -39,7 +39,7 @@ export class EmulatedHost {
     try {
       const initrd = join(folder, 'initramfs.cpio');
       writeCpioArchive(initrd, hostFileSystem(tools, options));
-      const { memoryMiB, cpus = 2, network = false, disks = [], lifetimeMs = 600_000 } = options;
+      const { memoryMiB, cpus = 1, network = false, disks = [], lifetimeMs = 600_000 } = options;
       const machine = { kernelImage: tools.kernel.image, initrd, memoryMiB, cpus, network, disks };
       return EmulatedHost.boot(tools.qemu, machine, {
         lifetimeMs,
