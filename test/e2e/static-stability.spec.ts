@@ -170,10 +170,11 @@ describeWithKvm('without a control plane', () => {
       most = Math.max(most, fleet.vmms().filter(({ microvmId }) => microvmId === moves.id).length);
     }, 20);
     try {
-      await until('it is to start elsewhere', async () => (await fleet.get(moves.id)).state === 'requested', 60_000);
+      const isToMove = async (): Promise<boolean> => ['requested', 'placing'].includes((await fleet.get(moves.id)).state);
+      await until('it is to start elsewhere', isToMove);
       expect(await fleet.get(stays.id)).toMatchObject({ state: 'unreachable', pid: stays.pid });
       process.kill(agentPid, 'SIGCONT');
-      await until('it runs again', async () => (await fleet.get(moves.id)).state === 'running', 60_000);
+      await until('it runs again', async () => (await fleet.get(moves.id)).state === 'running');
     } finally {
       clearInterval(watch);
       process.kill(agentPid, 'SIGCONT');
