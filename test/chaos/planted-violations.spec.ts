@@ -21,7 +21,7 @@ import {
 import { describeWithKvm } from '../support/kvm';
 import { natsServerMissing } from '../support/nats-server';
 
-jest.setTimeout(120_000);
+jest.setTimeout(240_000);
 
 const ROOT = join(__dirname, '../..');
 const SLOTS = 8;
@@ -53,10 +53,10 @@ describeWithKvm('violations planted on a fleet', () => {
     const onSecond = (): FoundVmm | undefined => fleet.vmms().find(({ runDirectory }) => runDirectory === place.runDir);
     while (onSecond() === undefined) accepted.push(await running({ image: 'canary', memoryMiB: 8 }));
     vmm = onSecond()!;
-  }, 120_000);
+  });
 
   beforeEach(async () => {
-    await until('nothing is wrong', async () => (await whatIsWrong()).length === 0, 20_000).catch(() => undefined);
+    await until('nothing is wrong', async () => (await whatIsWrong()).length === 0, 60_000).catch(() => undefined);
     expect(await whatIsWrong()).toEqual([]);
   });
 
@@ -81,12 +81,12 @@ describeWithKvm('violations planted on a fleet', () => {
     const program = join(folder, 'pages');
     copyFileSync('/bin/cat', program);
     // It waits for somebody to write into its argument, which is a pipe of the name of a microVM.
-    execFileSync('mkfifo', [join(folder, microvmId)], { timeout: 5_000 });
+    execFileSync('mkfifo', [join(folder, microvmId)], { timeout: 60_000 });
     chmodSync(program, 0o755);
     const child = spawn(program, [microvmId], { argv0: 'volley-vmm', cwd: folder, stdio: 'ignore' });
     await once(child, 'spawn');
     imposters.push(child);
-    await until('it can be seen', () => fleet.vmms().some(({ pid }) => pid === child.pid), 5_000);
+    await until('it can be seen', () => fleet.vmms().some(({ pid }) => pid === child.pid), 60_000);
   }
 
   async function end(child: ChildProcess): Promise<void> {
@@ -156,7 +156,7 @@ describeWithKvm('violations planted on a fleet', () => {
     const cmdline = 'write=0,0,64,5 zeros=0,0,64';
     const id = await running({ image: 'canary', memoryMiB: 8, disks: [{ sizeMiB: 1 }], cmdline });
     accepted.push(id);
-    await until('it has found it', async () => rulesOf(await whatIsWrong()).includes('S6'), 10_000);
+    await until('it has found it', async () => rulesOf(await whatIsWrong()).includes('S6'), 60_000);
     await fleet.rest('DELETE', `/v1/microvms/${id}`);
   });
 
@@ -171,7 +171,7 @@ describeWithKvm('violations planted on a fleet', () => {
       const records = await readHistories(await fleet.nats(), 'MICROVM_HISTORY');
       const last = records.filter(({ record }) => record.microvmId === accepted[0]).at(-1)!;
       const plant = async (change: Partial<StoredRecord['record']>): Promise<void> => {
-        await nats.request(last.subject, JSON.stringify({ ...last.record, ...change }), { timeout: 5_000 });
+        await nats.request(last.subject, JSON.stringify({ ...last.record, ...change }), { timeout: 60_000 });
       };
       await plant({});
       expect(rulesOf(await whatIsWrong())).toEqual(expect.arrayContaining(['S5', 'S9']));

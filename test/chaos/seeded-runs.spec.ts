@@ -3,7 +3,7 @@ import { campaign } from '#chaos';
 import { describeWithKvm } from '../support/kvm';
 import { natsServerMissing } from '../support/nats-server';
 
-jest.setTimeout(300_000);
+jest.setTimeout(900_000);
 
 /** Set VOLLEY_CHAOS_SEED to run a failing seed again; choices, not the machine's timing, repeat. */
 const SEED = Number(process.env['VOLLEY_CHAOS_SEED'] ?? Date.now() % 1_000_000);

@@ -17,7 +17,7 @@ describeWithChromium('the console page', () => {
 
   beforeAll(async () => {
     [built, browser] = await Promise.all([buildConsole(), startBrowser()]);
-  }, 90_000);
+  }, 240_000);
   afterAll(async () => {
     await browser?.close();
     await built?.remove();

@@ -17,7 +17,7 @@ describeWithNats('deploy/nats', () => {
       [join(ROOT, 'dist/apps/cli/src/main.js'), 'keys', ...words, '--keys', join(folder, 'keys')],
       {
         stdio: 'pipe',
-        timeout: 30_000,
+        timeout: 60_000,
       },
     );
   beforeAll(() => {
@@ -35,7 +35,7 @@ describeWithNats('deploy/nats', () => {
       const config = join(folder, name);
       writeFileSync(config, text.replaceAll('/var/lib/volley', join(folder, 'data')));
       const env = { ...process.env, NATS_NAME: 'nats-1', NATS_ADDRESS: '127.0.0.1' };
-      const { status, stderr } = spawnSync(BINARY, ['-t', '-c', config], { env, encoding: 'utf8', timeout: 10_000 });
+      const { status, stderr } = spawnSync(BINARY, ['-t', '-c', config], { env, encoding: 'utf8', timeout: 60_000 });
       expect(stderr).toContain('is valid');
       expect(status).toBe(0);
     },

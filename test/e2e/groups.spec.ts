@@ -4,12 +4,14 @@ import {
   createMicrovm,
   deleteGroup,
   deleteMicrovm,
+  dryRunPlacement,
   getGroup,
   GROUP_LABEL,
   groupHistoryOf,
   listGroups,
   listMicrovms,
   MICROVM_STATES,
+  MicrovmSpec,
   protectMicrovm,
   replaceGroupSpec,
   scaleGroup,
@@ -65,9 +67,25 @@ describeWithNats('groups', () => {
 
   beforeAll(async () => {
     const natsConfig = 'ping_interval: "1s"\nping_max: 2';
-    plane = await ControlPlane.start({ natsConfig, controllers: ['first', 'second'] });
+    plane = await ControlPlane.start({
+      natsConfig,
+      controllers: ['first', 'second'],
+      // Before there are controllers: each hears of a tenant in its own time.
+      before: async (nats) => {
+        const tenants = await TenantDirectory.open(nats);
+        await tenants.put('narrow', { quotas: { microvms: 2 }, coresidency: SHARED });
+        tenants.close();
+      },
+    });
     ({ bus } = plane);
-    hosts = await Promise.all(['host-a', 'host-b', 'host-c'].map((id) => plane.host(id)));
+    const ids = ['host-a', 'host-b', 'host-c'];
+    hosts = await Promise.all(ids.map((id) => plane.host(id)));
+    const isKnown = async (id: string): Promise<boolean> => {
+      const placements = [{ spec: MicrovmSpec.parse(spec()) }];
+      const excluded = ids.filter((other) => other !== id);
+      return (await bus.call(dryRunPlacement, { placements, excluded })).receipts[0]!.hostId === id;
+    };
+    await until('placement knows them all', async () => !(await Promise.all(ids.map(isKnown))).includes(false));
   });
   afterAll(() => plane?.stop());
   beforeEach(() => {
@@ -202,7 +220,6 @@ describeWithNats('groups', () => {
   it('wait for room in the quotas of their tenant, and say so', async () => {
     const tenants = await TenantDirectory.open(plane.nats);
     const quota = (microvms: number) => tenants.put('narrow', { quotas: { microvms }, coresidency: SHARED });
-    await quota(2);
     const { id } = await create(3, { spec: { ...spec(), tenant: 'narrow' } });
     await until('one waits', async () => (await get(id)).members.some(({ reason }) => reason?.includes('quotas')));
     await until('two run', async () => (await get(id)).counts.ready === 2);

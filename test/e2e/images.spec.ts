@@ -86,7 +86,7 @@ if (obstacle) process.stderr.write(`SKIPPED: images from end to end: ${obstacle}
       (await fleet.rest<ImageJob>('GET', job)).body.message.startsWith('unpacking'),
     );
     await fleet.kill9('volley-images');
-    await until('it is failed', async () => (await fleet.rest<ImageJob>('GET', job)).body.state === 'failed', 40_000);
+    await until('it is failed', async () => (await fleet.rest<ImageJob>('GET', job)).body.state === 'failed');
     expect((await fleet.rest<ImageJob>('GET', job)).body).toMatchObject({ code: 'unavailable' });
     const here = (pid: string): boolean => {
       try {
@@ -95,7 +95,8 @@ if (obstacle) process.stderr.write(`SKIPPED: images from end to end: ${obstacle}
         return false;
       }
     };
-    expect(readdirSync('/proc').filter((pid) => /^\d+$/.test(pid) && here(pid))).toEqual([]);
+    const left = () => readdirSync('/proc').filter((pid) => /^\d+$/.test(pid) && here(pid));
+    await until('nothing works on it any more', () => Promise.resolve(left().length === 0));
     const work = join(fleet.data, 'images/work');
     expect(readdirSync(work).flatMap((one) => readdirSync(join(work, one)))).toEqual([]);
     rmSync(join(folder, 'bin/umoci'));

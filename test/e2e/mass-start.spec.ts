@@ -28,7 +28,11 @@ describeWithKvm('hundreds of microVMs at once, through the whole path', () => {
 
   it('all run, each launched as soon as it is admitted, and leave nothing when they are deleted', async () => {
     let before = await belongingsOf(fleet);
-    await until('taps are made ahead of need', async () => (before = await belongingsOf(fleet)).taps.length > 0);
+    await until('taps were made ahead of need, and nothing changes any more', async () => {
+      const last = JSON.stringify(before);
+      before = await belongingsOf(fleet);
+      return before.taps.length > 0 && JSON.stringify(before) === last;
+    });
     const microvms = await each((index) => fleet.running({ name: `mass-${index}` }));
     expect(new Set(microvms.map(({ id }) => id)).size).toBe(MICROVMS);
     expect(fleet.vmms()).toHaveLength(MICROVMS);

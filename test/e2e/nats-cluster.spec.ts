@@ -47,7 +47,7 @@ describeWithNats('a fleet on three nats-servers', () => {
       cluster: { ports: number[]; routePorts: number[] };
     };
     const to = `127.0.0.1:${cluster.ports[0]}`;
-    const options = { servers: to, reconnect: false, timeout: 5_000 };
+    const options = { servers: to, reconnect: false, timeout: 60_000 };
     await expect(connect({ ...options, tls: {} })).rejects.toThrow(/self-signed certificate|certificate/);
     const caFile = join(fleet.data, 'keys/tls/ca.pem');
     // A route: the port where servers believe each other everything wants a certificate of whoever comes.
@@ -55,7 +55,7 @@ describeWithNats('a fleet on three nats-servers', () => {
       const socket = tlsConnect({ port: cluster.routePorts[0]!, host: '127.0.0.1', ca: readFileSync(caFile) });
       socket.once('error', (error) => resolve(error.message));
       socket.once('close', () => resolve('closed'));
-      socket.setTimeout(10_000, () => resolve('still open'));
+      socket.setTimeout(60_000, () => resolve('still open'));
     });
     expect(refused).not.toBe('still open');
   });
@@ -63,7 +63,9 @@ describeWithNats('a fleet on three nats-servers', () => {
   it('loses nothing when the leader of the histories is killed under creates, and goes on', async () => {
     const history = async (): Promise<StreamInfo> =>
       (await streams()).find(({ config }) => config.name === MICROVM_STREAM.name)!;
-    const leader = (await history()).cluster!.leader!.replace('volley-', 'nats-server-') as ProcessName;
+    let found: string | undefined;
+    await until('there is a leader', async () => (found = (await history()).cluster?.leader) !== undefined);
+    const leader = found!.replace('volley-', 'nats-server-') as ProcessName;
     const accepted: string[] = [];
     let going = true;
     const create = async (client: number): Promise<void> => {

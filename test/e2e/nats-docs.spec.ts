@@ -42,14 +42,14 @@ describeWithNats('docs/examples/nats-request.sh', () => {
 
   function volleyKeys(...words: string[]): void {
     const main = join(ROOT, 'dist/apps/cli/src/main.js');
-    execFileSync(process.execPath, [main, 'keys', ...words, '--keys', keys], { stdio: 'pipe', timeout: 20_000 });
+    execFileSync(process.execPath, [main, 'keys', ...words, '--keys', keys], { stdio: 'pipe', timeout: 60_000 });
   }
 
   function request(subject: string, body: string, seedFile = join(keys, 'operator.nk')) {
     const address = server.url.replace('nats://', '');
     const script = join(ROOT, 'docs/examples/nats-request.sh');
     const { stdout, stderr, status } = spawnSync(script, [address, seedFile, subject, body], {
-      timeout: 20_000,
+      timeout: 60_000,
       encoding: 'utf8',
     });
     return { reply: stdout ? (JSON.parse(stdout) as Record<string, unknown>) : undefined, stderr, status };

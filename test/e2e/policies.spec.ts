@@ -93,8 +93,9 @@ describeReal('policies on a real host', () => {
   });
 
   it('a time to live ends a microVM while NATS and all controllers are dead, and the history agrees afterwards', async () => {
-    const mortal = await running({ ttlSeconds: 4, restartPolicy: 'always' });
     const other = await running({});
+    // Long enough for both to be dead before it.
+    const mortal = await running({ ttlSeconds: 10, restartPolicy: 'always' });
     await controller.kill();
     await nats.close();
     await server.kill9();
@@ -110,17 +111,17 @@ describeReal('policies on a real host', () => {
     const at = Date.parse(gone.createdAt);
     // The host did not wait for anybody.
     if (gone.exit) expect(gone.exit).toMatchObject({ reason: 'expired' });
-    expect(Date.parse(gone.updatedAt)).toBeGreaterThanOrEqual(at + 4_000);
+    expect(Date.parse(gone.updatedAt)).toBeGreaterThanOrEqual(at + 10_000);
     await reaches(other.id, 'running');
     await bus.call(deleteMicrovm, { id: other.id }, persist);
   });
 
   it('a time to live that runs out while the agent is dead is over when it is back, before NATS is', async () => {
-    const mortal = await running({ ttlSeconds: 3 });
+    const mortal = await running({ ttlSeconds: 8 });
     await hostd.kill();
     await nats.close();
     await server.kill9();
-    const over = Date.parse(mortal.createdAt) + 3_000;
+    const over = Date.parse(mortal.createdAt) + 8_000;
     await until('its time is over', () => Promise.resolve(Date.now() > over));
     expect(isAlive(mortal.id)).toBe(true);
     // It is not ready without NATS, but it looks after what it has.
@@ -167,6 +168,8 @@ describeReal('policies on a real host', () => {
   });
 
   it('a scheduled stop that was due while no controller lived is made up for once', async () => {
+    // Its controller is to die before the minute is over.
+    await until('a minute has begun', () => Promise.resolve(Date.now() % 60_000 < 40_000));
     const nightly = await running({ schedule: { start: '0 0 1 1 *', stop: '* * * * *' } });
     await controller.kill();
     const due = Math.floor(nightly.timings.acceptedAt / 60_000 + 1) * 60_000;

@@ -60,7 +60,7 @@ describeWithKvm('without a control plane', () => {
     byHand.push(child);
     let said = '';
     await new Promise<void>((resolve, reject) => {
-      const timer = setTimeout(() => reject(new Error(`the agent takes nothing over:\n${said}`)), 30_000);
+      const timer = setTimeout(() => reject(new Error(`the agent takes nothing over:\n${said}`)), 60_000);
       const hear = (chunk: Buffer): void => {
         said += chunk.toString();
         if (!said.includes('microVMs taken over')) return;
@@ -145,8 +145,7 @@ describeWithKvm('without a control plane', () => {
         const { body } = await fleet.rest<{ items: Host[] }>('GET', '/v1/hosts');
         return body.items[0]!.state === 'ready' && body.items[0]!.description.agentVersion === '99.0.0';
       });
-      for (const { id, pid } of microvms)
-        expect(await fleet.get(id)).toMatchObject({ state: 'running', pid, epoch: 1 });
+      for (const { id, pid } of microvms) expect(await fleet.reaches(id, 'running')).toMatchObject({ pid, epoch: 1 });
       await goOn(microvms);
       expect(microvms.map(({ pid }) => startOf(pid!))).toEqual(starts);
       // It obeys the new one.
@@ -171,10 +170,11 @@ describeWithKvm('without a control plane', () => {
       most = Math.max(most, fleet.vmms().filter(({ microvmId }) => microvmId === moves.id).length);
     }, 20);
     try {
-      await until('it is to start elsewhere', async () => (await fleet.get(moves.id)).state === 'requested', 60_000);
+      const isToMove = async (): Promise<boolean> => ['requested', 'placing'].includes((await fleet.get(moves.id)).state);
+      await until('it is to start elsewhere', isToMove);
       expect(await fleet.get(stays.id)).toMatchObject({ state: 'unreachable', pid: stays.pid });
       process.kill(agentPid, 'SIGCONT');
-      await until('it runs again', async () => (await fleet.get(moves.id)).state === 'running', 60_000);
+      await until('it runs again', async () => (await fleet.get(moves.id)).state === 'running');
     } finally {
       clearInterval(watch);
       process.kill(agentPid, 'SIGCONT');

@@ -5,7 +5,11 @@ import type { AddressInfo } from 'node:net';
 import { dirname } from 'node:path';
 import { EmulatedHost, EmulatedHostError, programFiles, THIS_MACHINE } from '#emulated-host';
 import { describeUnless } from './describe-unless';
+import { scriptHost } from './script-host';
 import { emulatedHostTools } from './tools';
+
+const DEADLINE_MS = 120_000;
+jest.setTimeout(3 * DEADLINE_MS);
 
 const found = emulatedHostTools();
 
@@ -17,17 +21,19 @@ describeUnless(found.available ? undefined : found.reason, 'an emulated host', (
     hosts.push(host);
     return host;
   };
+  const ended = (options: Parameters<typeof EmulatedHost.start>[1]): Promise<EmulatedHost> =>
+    scriptHost(() => start(options), DEADLINE_MS);
   afterEach(async () => Promise.all(hosts.splice(0).map((host) => host.stop())));
 
   it('has hardware KVM, the files it was given, and tells how its script ended', async () => {
-    const host = start({
+    const host = await ended({
       memoryMiB: 512,
       files: [{ path: '/etc/greeting', content: 'hello from outside' }],
       script: 'cat /etc/greeting; echo; grep -o -w -m1 svm /proc/cpuinfo; test -c /dev/kvm && exit 7',
     });
-    expect(await host.scriptStatus(120_000)).toBe(7);
+    expect(await host.scriptStatus(DEADLINE_MS)).toBe(7);
     expect(host.console).toMatch(/^hello from outside\r?\nsvm\r?$/m);
-  }, 150_000);
+  });
 
   it('runs Node, which reaches a service of this machine', async () => {
     const service = createServer((request, response) => response.end(`answer to ${request.url}`));
@@ -35,37 +41,37 @@ describeUnless(found.available ? undefined : found.reason, 'an emulated host', (
     await once(service, 'listening');
     const { port } = service.address() as AddressInfo;
     try {
-      const host = start({
+      const host = await ended({
         memoryMiB: 1024,
         network: true,
         files: programFiles(process.execPath),
         script: `${process.execPath} -e 'fetch("http://${THIS_MACHINE}:${port}/ping").then((r) => r.text()).then(console.log)'`,
       });
-      expect(await host.scriptStatus(120_000)).toBe(0);
+      expect(await host.scriptStatus(DEADLINE_MS)).toBe(0);
       expect(host.console).toContain('answer to /ping');
     } finally {
       service.close();
       service.closeAllConnections();
     }
-  }, 150_000);
+  });
 
   it('says what the console held when awaited text does not come, and leaves nothing behind', async () => {
     const host = start({ memoryMiB: 512, script: 'echo only this; exit 0' });
     const folder = temporaryFolderOf(host);
     expect(existsSync(folder)).toBe(true);
-    const failure = await host.waitFor(/never printed/, 120_000).catch((cause: unknown) => cause);
+    const failure = await host.waitFor(/never printed/, DEADLINE_MS).catch((cause: unknown) => cause);
     expect(failure).toBeInstanceOf(EmulatedHostError);
     expect(String(failure)).toContain('only this');
     await host.stop();
     expect(existsSync(folder)).toBe(false);
-  }, 150_000);
+  });
 
   it('is gone at once when stopped in the middle of its boot', async () => {
     const host = start({ memoryMiB: 512, script: 'sleep 1000' });
     const pid = host.pid;
     await host.stop();
     expect(existsSync(`/proc/${pid}`)).toBe(false);
-  }, 60_000);
+  });
 });
 
 /** Where a running host's files lie, as its emulator was told. Other specs have hosts of their own at the same time. */

@@ -242,7 +242,6 @@ describeUnless(obstacle, "init on the distribution's kernel", () => {
     host = await scriptHost(
       () =>
         EmulatedHost.start(tools, {
-          cpus: 1,
           memoryMiB: 1024,
           files: [
             { path: '/bin/volley-vmm', mode: 0o755, from: build.vmm },

@@ -93,6 +93,11 @@ describeUnless(obstacle, "the machine as the distribution's kernels find it", ()
       writeCpioArchive(path, entries);
       return path;
     };
+    const guest = archive('guest.cpio', [
+      ...busyboxFileSystem(found.tools.busybox),
+      { path: '/init', mode: 0o755, content: INIT },
+    ]);
+    const extra = archive('extra.cpio', [{ path: '/second-archive', content: 'guest: the second archive is here\n' }]);
     host = await scriptHost(
       () =>
         EmulatedHost.start(found.tools, {
@@ -101,19 +106,8 @@ describeUnless(obstacle, "the machine as the distribution's kernels find it", ()
             { path: '/bin/volley-vmm', mode: 0o755, from: build.vmm },
             { path: '/bin/volley-run', mode: 0o755, from: build.run },
             ...kernels.map((kernel, i) => ({ path: `/vmlinuz-${FLAVOURS[i]}`, from: kernel.image })),
-            {
-              path: '/guest.cpio',
-              from: archive('guest.cpio', [
-                ...busyboxFileSystem(found.tools.busybox),
-                { path: '/init', mode: 0o755, content: INIT },
-              ]),
-            },
-            {
-              path: '/extra.cpio',
-              from: archive('extra.cpio', [
-                { path: '/second-archive', content: 'guest: the second archive is here\n' },
-              ]),
-            },
+            { path: '/guest.cpio', from: guest },
+            { path: '/extra.cpio', from: extra },
           ],
           script: SCRIPT,
           lifetimeMs: WHOLE_DEADLINE_MS,

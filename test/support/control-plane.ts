@@ -3,7 +3,16 @@ import { pino } from 'pino';
 import { BusClient, connectNats, type CallOptions } from '#bus';
 import { checkHistories, readHistories, type Violation } from '#chaos';
 import { openFleetView, type FleetView } from '#fleet';
-import { createMicrovm, MICROVM_STREAM, type Microvm, type MicrovmSpecInput, type MicrovmStateName } from '#protocol';
+import {
+  createMicrovm,
+  MICROVM_STREAM,
+  type Microvm,
+  type MicrovmSpecInput,
+  type MicrovmStateName,
+  type Operation,
+  type ReplyOf,
+  type RequestOf,
+} from '#protocol';
 import { startNatsServer, type NatsServer } from './nats-server';
 import { ScriptedHost, type ScriptedHostOptions } from './scripted-host';
 import { ServiceProcess } from './service-process';
@@ -15,6 +24,13 @@ export interface ControlPlaneOptions {
   controllers?: readonly string[];
   /** What is to be on NATS before the services start. */
   before?: (nats: NatsConnection) => Promise<void>;
+}
+
+/** The deadlines of operations are those of a fleet that works; a test waits for as long as a busy machine takes. */
+class PatientBus extends BusClient {
+  override call<O extends Operation>(operation: O, request: RequestOf<O>, options?: CallOptions): Promise<ReplyOf<O>> {
+    return super.call(operation, request, { deadlineMs: 30_000, ...options });
+  }
 }
 
 /** A control plane without a fleet: nats-server, controllers and placement as processes of their own, and a client of them. */
@@ -88,7 +104,7 @@ export class ControlPlane {
 
   async #connect(): Promise<void> {
     this.nats = await connectNats({ servers: this.server.url, name: 'test' });
-    this.bus = new BusClient(this.nats, pino({ level: 'silent' }));
+    this.bus = new PatientBus(this.nats, pino({ level: 'silent' }));
   }
 
   async #startServices(names: readonly (string | undefined)[] = [undefined]): Promise<void> {

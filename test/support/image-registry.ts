@@ -1,9 +1,10 @@
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { connect, createServer } from 'node:net';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { freePort } from './nats-server';
 
 export const REGISTRY_PROGRAMS = { 'docker-registry': 'docker-registry', openssl: 'openssl', perl: 'perl' };
 
@@ -96,18 +97,9 @@ function makeCertificates(folder: string): void {
   openssl('x509', '-req', '-in', 'server.csr', ...authority, '-out', 'server.crt', '-days', '2', '-extfile', 'san.txt');
 }
 
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as { port: number };
-  server.close();
-  await once(server, 'close');
-  return port;
-}
-
 /** The registry does not say when it listens. */
 async function answering(port: number, child: ChildProcess, log: () => string): Promise<void> {
-  for (let attempt = 0; attempt < 250; attempt++) {
+  for (let attempt = 0; attempt < 1_500; attempt++) {
     if (child.exitCode !== null) throw new Error(`docker-registry ended: ${log()}`);
     const socket = connect(port, '127.0.0.1');
     try {
@@ -119,5 +111,5 @@ async function answering(port: number, child: ChildProcess, log: () => string): 
       socket.destroy();
     }
   }
-  throw new Error(`docker-registry does not answer after 10 s: ${log()}`);
+  throw new Error(`docker-registry does not answer after 60 s: ${log()}`);
 }

@@ -1,4 +1,5 @@
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
+import { randomInt } from 'node:crypto';
 import { once } from 'node:events';
 import { rmSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
@@ -132,12 +133,21 @@ async function reachable(port: number): Promise<void> {
   }
 }
 
-/** A port of the loopback that nobody listens on at the moment. */
+/**
+ * A port of the loopback that nobody listens on at the moment, below those that the kernel gives to outgoing connections: one of them
+ * would lock out who is to listen, now or when a test starts it again.
+ */
 export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as { port: number };
-  server.close();
-  await once(server, 'close');
-  return port;
+  for (;;) {
+    const port = randomInt(10_000, 32_768);
+    const server = createServer().listen({ host: '127.0.0.1', port, exclusive: true });
+    const listens = await once(server, 'listening').then(
+      () => true,
+      () => false,
+    );
+    if (!listens) continue;
+    server.close();
+    await once(server, 'close');
+    return port;
+  }
 }

@@ -19,8 +19,11 @@ import {
 type Command = RequestOf<typeof hostCommand>;
 type Fact = RequestOf<typeof reportFact>['fact'];
 
-/** What a scripted host says to a command. `silent`: nothing at all, as a host cut off would. */
-export type Script = (command: Command, host: ScriptedHost) => 'obey' | 'silent' | { refuse: string };
+/**
+ * What a scripted host says to a command. `accept`: yes, and does it when the test calls {@link ScriptedHost.obey}; `silent`: nothing at
+ * all, as a host cut off would.
+ */
+export type Script = (command: Command, host: ScriptedHost) => 'obey' | 'accept' | 'silent' | { refuse: string };
 
 export interface ScriptedHostOptions {
   /** Default 10,000. */
@@ -33,11 +36,13 @@ export interface ScriptedHostOptions {
  * plane alone.
  */
 export class ScriptedHost {
+  /** All that came. A command whose answer was late comes again. */
   readonly commands: Command[] = [];
   readonly held = new Map<string, { epoch: number; as: 'starting' | 'running' | 'paused' | 'ended' }>();
   script: Script = () => 'obey';
   /** Most microVMs it takes at the moment. */
   slots: number;
+  readonly #askers = new Map<string, Set<string>>();
   #factNumber = 0;
   readonly #starts: Extract<Command, { type: 'start' }>[] = [];
   /** microVMs whose start came since the last report. */
@@ -65,7 +70,7 @@ export class ScriptedHost {
   async connect(): Promise<void> {
     this.#subscription = this.nats.subscribe(subjectFor(hostCommand.subject, { hostId: this.id }), {
       callback: (_, message) => {
-        const answer = this.#take(message.json<Command>());
+        const answer = this.#take(message.json<Command>(), message.reply);
         if (answer) message.respond(JSON.stringify(answer));
       },
     });
@@ -111,8 +116,11 @@ export class ScriptedHost {
     return recorded;
   }
 
-  #take(command: Command): { accepted: boolean; reason?: string } | undefined {
+  #take(command: Command, inbox = ''): { accepted: boolean; reason?: string } | undefined {
     this.commands.push(command);
+    // Where it is to be answered is named after the connection that asks.
+    const asked = this.#askers.get(command.microvmId) ?? new Set();
+    this.#askers.set(command.microvmId, asked.add(inbox.slice(0, inbox.lastIndexOf('.'))));
     if (command.type === 'start') {
       this.#starts.push(command);
       this.#answered.push(command.microvmId);
@@ -122,10 +130,21 @@ export class ScriptedHost {
       return { accepted: false, reason: 'no slot is free' };
     }
     if (verdict === 'silent') return undefined;
-    if (verdict !== 'obey') return { accepted: false, reason: verdict.refuse };
+    if (typeof verdict === 'object') return { accepted: false, reason: verdict.refuse };
     // What it cannot tell because the test is over is nobody's business.
-    this.obey(command).catch(() => undefined);
+    if (verdict === 'obey') this.obey(command).catch(() => undefined);
     return { accepted: true };
+  }
+
+  /** Epochs of the starts of a microVM that were asked for, each once however often it was asked. */
+  startsOf(id: string): number[] {
+    const starts = this.commands.filter(({ type, microvmId }) => type === 'start' && microvmId === id);
+    return [...new Set(starts.map(({ epoch }) => epoch))];
+  }
+
+  /** How many have sent commands for a microVM. */
+  askersOf(id: string): number {
+    return this.#askers.get(id)?.size ?? 0;
   }
 
   get #alive(): number {

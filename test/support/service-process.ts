@@ -2,8 +2,11 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 
 const ROOT = join(__dirname, '../..');
+/** Some 0.3 s on a quiet machine. */
+const READY_MS = 60_000;
 
 /** A built service in a process of its own, which a test may kill and start again. */
 export class ServiceProcess {
@@ -26,7 +29,7 @@ export class ServiceProcess {
     return this.#child!.pid!;
   }
 
-  /** The last lines it logged. */
+  /** The last lines it logged, as far as they have come: what it logs before it answers may come after the answer. */
   get log(): string {
     return this.#log.slice(-40).join('\n');
   }
@@ -44,17 +47,19 @@ export class ServiceProcess {
     process.once('exit', killAtExit);
     child.once('exit', () => process.removeListener('exit', killAtExit));
     await new Promise<void>((resolve, reject) => {
-      const timer = setTimeout(() => reject(new Error(`${this.app} was not ready within 20 s:\n${this.log}`)), 20_000);
-      const onData = (chunk: Buffer): void => {
-        this.#log.push(...chunk.toString().trimEnd().split('\n'));
+      const timer = setTimeout(
+        () => reject(new Error(`${this.app} was not ready within ${READY_MS} ms:\n${this.log}`)),
+        READY_MS,
+      );
+      const onLine = (line: string): void => {
+        this.#log.push(line);
         if (this.#log.length > 400) this.#log.splice(0, 200);
-        if (chunk.includes('is ready')) {
-          clearTimeout(timer);
-          resolve();
-        }
+        if (!line.includes('is ready')) return;
+        clearTimeout(timer);
+        resolve();
       };
-      child.stdout!.on('data', onData);
-      child.stderr!.on('data', onData);
+      createInterface({ input: child.stdout! }).on('line', onLine);
+      createInterface({ input: child.stderr! }).on('line', onLine);
       child.once('exit', (code, signal) => {
         clearTimeout(timer);
         reject(new Error(`${this.app} ended with ${code ?? signal} before it was ready:\n${this.log}`));

@@ -79,7 +79,7 @@ class ScriptedController {
   }
 
   async send(request: RequestOf<typeof hostCommand>): Promise<void> {
-    const reply = await this.bus.call(hostCommand, request, { values: { hostId: HOST_ID } });
+    const reply = await this.bus.call(hostCommand, request, { values: { hostId: HOST_ID }, deadlineMs: 60_000 });
     expect(reply).toEqual({ accepted: true });
   }
 
@@ -407,7 +407,8 @@ describeReal('hostd with real VMMs', () => {
 
   it('refuses a second agent on its directory, and an id that is not its own', async () => {
     const refusal = async (more: Record<string, string> = {}): Promise<unknown> =>
-      (await once(spawnHostd(more), 'exit'))[0];
+      // When all that it said has come, too.
+      (await once(spawnHostd(more), 'close'))[0];
     expect(await refusal()).toBe(1);
     expect(log).toContain('another host agent works on');
     expect(await refusal({ VOLLEY_HOST_ID: 'somebody-else' })).toBe(1);

@@ -55,8 +55,10 @@ describeWithNats('BusClient', () => {
     });
 
     it('fails at once when nobody was there from the start, and with an open outcome when an attempt went unanswered', async () => {
+      await expect(client.call(ask, { a: 1 }, { values, repeatAfterMs: 20_000 })).rejects.toMatchObject({
+        code: 'unavailable',
+      });
       const options = { values, repeatAfterMs: 50, deadlineMs: 300 };
-      await expect(client.call(ask, { a: 1 }, options)).rejects.toMatchObject({ code: 'unavailable' });
       const dying = nc.subscribe('client.h1.ask', { callback: () => dying.unsubscribe() });
       await expect(client.call(ask, { a: 1 }, options)).rejects.toMatchObject({ code: 'timeout' });
     });
@@ -66,7 +68,7 @@ describeWithNats('BusClient', () => {
       nc.subscribe('client.h1.ask', {
         callback: (_, msg) => void (++asked, msg.respond('{"error":{"code":"conflict","message":"no"}}')),
       });
-      await expect(client.call(ask, { a: 1 }, { values, repeatAfterMs: 50 })).rejects.toMatchObject({
+      await expect(client.call(ask, { a: 1 }, { values, repeatAfterMs: 20_000 })).rejects.toMatchObject({
         code: 'conflict',
       });
       expect(asked).toBe(1);

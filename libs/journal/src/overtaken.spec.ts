@@ -80,7 +80,7 @@ describeWithNats('two writers in a cluster', () => {
     const scanned = new Map<string, number[]>();
     await writers[1]!.scan({
       onRecord: ({ subject, record }) => void scanned.set(subject, [...(scanned.get(subject) ?? []), record]),
-      deadlineMs: 10_000,
+      deadlineMs: 60_000,
     });
     expect(scanned).toEqual(won);
     for (const [subject, records] of won) {

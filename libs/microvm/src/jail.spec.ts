@@ -255,7 +255,7 @@ describeWithKvm('jailed VMMs and shells', () => {
       const devices = () => readFileSync(`/proc/${keeper.pid}/net/dev`, 'utf8');
       expect(devices()).not.toContain('vt-test:');
       const make = 'tuntap add dev vt-test mode tap vnet_hdr'.split(' ');
-      execFileSync('nsenter', [`--net=${space}`, findProgram('ip')!, ...make], { timeout: 10_000 });
+      execFileSync('nsenter', [`--net=${space}`, findProgram('ip')!, ...make], { timeout: 60_000 });
       const first = driver.openTap('vt-test', space);
       expect(devices()).toContain('vt-test:');
       expect(readFileSync('/proc/self/net/dev', 'utf8')).not.toContain('vt-test:');

@@ -44,7 +44,7 @@ describeWithKvm('snapshots of canaries on KVM', () => {
     return vm;
   };
   const says = async (vm: MicrovmProcess, words: RegExp): Promise<string> => {
-    for (const end = Date.now() + 10_000; Date.now() < end;) {
+    for (const end = Date.now() + 60_000; Date.now() < end;) {
       const found = words.exec(vm.serial().text);
       if (found) return found[1] ?? found[0];
       await new Promise((resolve) => setTimeout(resolve, 2));

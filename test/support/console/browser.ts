@@ -68,7 +68,7 @@ export async function buildConsole(): Promise<{ folder: string; remove(): Promis
     [vite, 'build', '--outDir', folder, '--emptyOutDir', '--logLevel', 'warn'],
     {
       cwd: join(root, 'apps/console'),
-      timeout: 60_000,
+      timeout: 180_000,
     },
   );
   return { folder, remove: () => rm(folder, { recursive: true, force: true }) };

@@ -6,7 +6,7 @@ import { NOTHING } from '../suites/tally';
 import { buildFuzzers, fuzzBuildFolder, fuzzTargets, whyNoFuzzers } from './fuzz-build';
 import { runFuzzers, toldOutcome } from './fuzz-run';
 
-const SECONDS_EACH = 5;
+const SECONDS_EACH = 3;
 
 /** Every fuzzer for a few seconds, from the committed inputs alone. One test for each. */
 export async function fuzzSuite(root: string): Promise<SuiteOutcome> {

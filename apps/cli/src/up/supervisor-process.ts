@@ -18,7 +18,7 @@ import type { ListenAddress } from './listen-address';
 
 const SUPERVISOR = 'supervisor';
 /** Its services drain for 15 s, nats-server after them for 10 s. */
-const STOP_MS = 40_000;
+const STOP_MS = 60_000;
 
 /** Thrown when the launched supervisor found the folder held by another. */
 export class AnotherSupervisorError extends Error {

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { once } from 'node:events';
 import { json, scriptedApi } from '../testing/scripted-api';
@@ -20,7 +21,11 @@ describe('the address to listen on', () => {
     const { port } = taken.address() as { port: number };
     await expect(availableAt({ host: '127.0.0.1', port })).rejects.toThrow('is taken by another program');
     taken.close();
-    expect((await availableAt({ host: '127.0.0.1', port: 0 })).port).toBeGreaterThan(0);
+    const { port: any } = await availableAt({ host: '127.0.0.1', port: 0 });
+    expect(any).toBeGreaterThan(0);
+    // Nor is it one that the kernel gives to outgoing connections.
+    const [first, last] = readFileSync('/proc/sys/net/ipv4/ip_local_port_range', 'utf8').split(/\s+/).map(Number);
+    expect(any >= first! && any <= last!).toBe(false);
   });
 });
 

@@ -574,7 +574,7 @@ describe('microVMs of a host', () => {
     const HOUR = 3_600_000;
 
     it('ends it, and gives its place back', async () => {
-      await agent.manager.command(mortal(1_000, 'deaf'));
+      await agent.manager.command(mortal(3_000, 'deaf'));
       await at(vm, 'ended');
       expect(agent.facts(vm)).toEqual(['started', 'exited']);
       expect(agent.fact(vm, 'exited')).toMatchObject(expired);

@@ -33,7 +33,7 @@ const NUMBERS = {
       '}',
     ];
     writeFileSync(join(folder, 'abi.c'), source.join('\n'));
-    execFileSync(compiler!, ['-I', ABI_FOLDER, '-o', join(folder, 'abi'), join(folder, 'abi.c')], { timeout: 20_000 });
+    execFileSync(compiler!, ['-I', ABI_FOLDER, '-o', join(folder, 'abi'), join(folder, 'abi.c')], { timeout: 60_000 });
     const numbers = execFileSync(join(folder, 'abi'), { encoding: 'utf8' }).trim().split('\n').map(Number);
     const expected = Object.keys(NUMBERS).map((name) => abi[name as keyof typeof NUMBERS]);
     expect(numbers).toEqual(expected);

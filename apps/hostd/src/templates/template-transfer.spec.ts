@@ -135,7 +135,9 @@ describeWithNats('templates on their way from host to host', () => {
     for (const { name } of one.manifest.files) {
       expect(readFileSync(join(here.folder, name)).equals(readFileSync(join(one.folder, name)))).toBe(true);
     }
-    expect(statSync(join(here.folder, 'memory')).blocks * 512).toBe(statSync(join(one.folder, 'memory')).blocks * 512);
+    const blocksOf = (held: HeldTemplate): number => statSync(join(held.folder, 'memory')).blocks;
+    // A file system may need one more to say where they are.
+    expect(Math.abs(blocksOf(here) - blocksOf(one))).toBeLessThanOrEqual(8);
     expect(filesOf(here)).toEqual([...filesOf(one), 'fetched'].sort());
     // As the next agent finds it.
     expect(storeIn('target').get(templateId)).toMatchObject({ digest: one.digest, fetched: true });

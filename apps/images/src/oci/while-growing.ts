@@ -2,7 +2,7 @@ import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ImageError } from '#images';
 
-/** Looked at so often within the time without growth that is allowed. */
+/** Looked at so often within the time without growth that is allowed. They are counted: while this process stands still, nobody looks. */
 const LOOKS = 10;
 
 /**
@@ -19,12 +19,12 @@ export async function whileGrowing<T>(
 ): Promise<T> {
   const still = new AbortController();
   let bytes = -1;
-  let grewAt = performance.now();
+  let looks = 0;
   const timer = setInterval(() => {
     void bytesIn(folder).then((now) => {
-      if (now !== bytes) grewAt = performance.now();
+      looks = now === bytes ? looks + 1 : 0;
       bytes = now;
-      if (performance.now() - grewAt > stillMs) still.abort();
+      if (looks >= LOOKS) still.abort();
     });
   }, stillMs / LOOKS);
   try {

@@ -105,7 +105,7 @@ describe('side by side', () => {
     const progress: string[] = [];
     const stage = stageOf(async (script, _deadlineMs, heard) => {
       const { stdout } = await import('node:child_process').then(({ spawnSync }) =>
-        spawnSync('sh', ['-c', script], { encoding: 'utf8', timeout: 10_000 }),
+        spawnSync('sh', ['-c', script], { encoding: 'utf8', timeout: 60_000 }),
       );
       order.push(...[...stdout.matchAll(/figure of (\w)/g)].map(([, name]) => name!));
       heard(stdout);
