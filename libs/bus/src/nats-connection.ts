@@ -1,7 +1,6 @@
 import type { ConnectionOptions } from 'node:tls';
 import {
   AuthorizationError,
-  connect,
   nkeyAuthenticator,
   type NatsConnection,
   type NodeConnectionOptions,
@@ -12,6 +11,7 @@ import type { Logger } from 'pino';
 import { inboxOf, type Party } from '#access';
 import { setTraits } from '#journal';
 import { readNkey } from '#keys';
+import { connectGathering } from './gathering-transport';
 import { identityOf } from './server-identity';
 import { ReconnectDelay } from './reconnect-delay';
 
@@ -89,7 +89,7 @@ async function connectPatiently(
   for (let toldMs = -Infinity; ;) {
     signal?.throwIfAborted();
     try {
-      return await connect(options);
+      return await connectGathering(options);
     } catch (error) {
       if (isRefusal(error)) throw error;
       if (performance.now() - toldMs > TELL_EVERY_MS) {

@@ -100,6 +100,35 @@ describeWithNats('Follower', () => {
     );
   });
 
+  it('is told of a record of its own journal that comes before its acknowledgement, and reads any other', async () => {
+    const { slow, acknowledge } = slowlyAcknowledged(nc);
+    const others = journal;
+    await others.append('f.b', { n: 2 }, { commandId: 'same', expectedSequence: 0 });
+    journal = await Journal.open<Note>(slow, { stream: 'F', subjects: ['f.>'], immutable: false });
+    const twin = journal.append('f.b', { n: 3 }, { commandId: 'same', expectedSequence: 0 });
+    const own: [string, number][] = [];
+    const { follower, entries } = follow({ takesOwn: (...place) => place[0] !== 'f.c' && own.push(place) > 0 });
+    const appending = journal.append('f.a', { n: 1 }, { commandId: 'c', expectedSequence: 0 });
+    await follower.waitFor(2, 60_000);
+    const refused = journal.append('f.c', { n: 4 }, { commandId: 'c', expectedSequence: 0 });
+    await follower.waitFor(3, 60_000);
+    expect(own).toEqual([['f.a', 2]]);
+    expect(entries.map(({ sequence, record }) => [sequence, record.n])).toEqual([
+      [1, 2],
+      [3, 4],
+    ]);
+    acknowledge();
+    expect(await Promise.all([appending, refused, twin])).toEqual([
+      { sequence: 2, duplicate: false },
+      { sequence: 3, duplicate: false },
+      { sequence: 1, duplicate: true },
+    ]);
+    // What was acknowledged is under way no longer: the same bytes from somebody else are read.
+    await others.append('f.a', { n: 1 }, { commandId: 'another', expectedSequence: 2 });
+    await follower.waitFor(4, 60_000);
+    expect(entries.at(-1)).toMatchObject({ sequence: 4, record: { n: 1 } });
+  });
+
   it('gives up waiting at the deadline, and when it is closed', async () => {
     const { follower } = follow();
     await expect(follower.waitFor(1, 20)).rejects.toBeInstanceOf(JournalUnavailableError);
@@ -301,3 +330,15 @@ describeWithNats('Follower', () => {
     expect(sequences()).toEqual(upTo(5_000));
   });
 });
+
+/** A connection whose records are stored at once, and acknowledged when the test says so. */
+function slowlyAcknowledged(nc: NatsConnection): { slow: NatsConnection; acknowledge: () => void } {
+  let acknowledge!: () => void;
+  const allowed = new Promise<void>((resolve) => (acknowledge = resolve));
+  const request: NatsConnection['request'] = async (subject, ...rest) => {
+    const answer = await nc.request(subject, ...rest);
+    if (subject.startsWith('f.')) await allowed;
+    return answer;
+  };
+  return { slow: Object.assign(Object.create(nc) as NatsConnection, { request }), acknowledge };
+}

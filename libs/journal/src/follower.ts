@@ -18,6 +18,11 @@ export interface FollowOptions<Record> {
    */
   isKnown?: (subject: string, sequence: number) => boolean;
   /**
+   * Told of a record that this journal is appending, and that comes back before its acknowledgement does: whoever has decided it need not
+   * read it. False: it is to be handed to `onRecord` like any other.
+   */
+  takesOwn?: (subject: string, sequence: number) => boolean;
+  /**
    * Gets every record once, in order. Synchronous on purpose: when it returns, the record counts as seen. An exception from
    * it ends the follower (see `onFailure`), for a projection that skipped a record is wrong for ever.
    */

@@ -40,6 +40,25 @@ export function commandIdOf(subject: string, headers: MsgHdrs | undefined): stri
   return id?.startsWith(`${subject}/`) ? id.slice(subject.length + 1).split(' ')[0] : undefined;
 }
 
+/** An entry as it was stored. Its headers are parsed when its command is asked for, and hardly anybody asks. */
+export class StoredEntry<Record> implements JournalEntry<Record> {
+  readonly #headers: () => MsgHdrs | undefined;
+
+  constructor(
+    readonly subject: string,
+    readonly sequence: number,
+    readonly timeMs: number,
+    readonly record: Record,
+    headers: () => MsgHdrs | undefined,
+  ) {
+    this.#headers = headers;
+  }
+
+  get commandId(): string | undefined {
+    return commandIdOf(this.subject, this.#headers());
+  }
+}
+
 /** The delivery coordinates that JetStream puts into the reply subject of every delivered message. */
 export interface Delivery {
   streamSequence: number;

@@ -15,9 +15,9 @@ import { ConnectionWatch } from './connection-watch';
 import { StreamFollower, type FollowOptions, type Follower } from './follower';
 import {
   attemptOf,
-  commandIdOf,
   messageId,
   parseDelivery,
+  StoredEntry,
   timestampToMs,
   type Delivery,
   type JournalEntry,
@@ -91,6 +91,8 @@ const ATTEMPT_MS = 1_000;
 export class Journal<Record> {
   readonly #js: JetStreamClient;
   readonly #watch: ConnectionWatch;
+  /** Records that are being appended, by subject, as they are stored. */
+  readonly #underWay = new Map<string, Buffer>();
 
   private constructor(
     private readonly nc: NatsConnection,
@@ -163,10 +165,18 @@ export class Journal<Record> {
   }
 
   async #append(subject: string, record: Record, options: AppendOptions): Promise<Appended> {
-    const body = JSON.stringify(record);
+    const body = Buffer.from(JSON.stringify(record));
     const maxBytes = this.options.maxRecordBytes ?? this.nc.info?.max_payload ?? Infinity;
-    const bytes = Buffer.byteLength(body);
-    if (bytes > maxBytes) throw new RecordTooLargeError(subject, bytes, maxBytes);
+    if (body.length > maxBytes) throw new RecordTooLargeError(subject, body.length, maxBytes);
+    this.#underWay.set(subject, body);
+    try {
+      return await this.#publishUntilAnswered(subject, body, options);
+    } finally {
+      if (this.#underWay.get(subject) === body) this.#underWay.delete(subject);
+    }
+  }
+
+  async #publishUntilAnswered(subject: string, body: Buffer, options: AppendOptions): Promise<Appended> {
     const publishOptions = {
       msgID: messageId(subject, options.commandId),
       expect: {
@@ -199,7 +209,7 @@ export class Journal<Record> {
         if (ack) return { sequence: ack.seq, duplicate: ack.duplicate };
       } catch (error) {
         cause = error;
-        this.#throwIfFinal(error, subject, bytes, options.expectedSequence);
+        this.#throwIfFinal(error, subject, body.length, options.expectedSequence);
         await this.#watch.reconnected(Math.min(RETRY_DELAY_MS, left));
       }
     }
@@ -208,7 +218,7 @@ export class Journal<Record> {
   /** One attempt. Undefined: the connection came back meanwhile, so the answer may be lost; ask again at once. */
   #publish(
     subject: string,
-    body: string,
+    body: Uint8Array,
     options: Parameters<JetStreamClient['publish']>[2],
   ): Promise<PubAck | undefined> {
     return new Promise((resolve, reject) => {
@@ -373,7 +383,7 @@ export class Journal<Record> {
         jsm: this.jsm,
         watch: this.#watch,
         stream: this.stream,
-        read: this.#reader(options.isKnown),
+        read: this.#reader(options),
       },
       options,
     );
@@ -444,7 +454,7 @@ export class Journal<Record> {
   }
 
   /** Makes entries of the messages of one reading, in order; undefined for those that are no record, that do not count, or are known. */
-  #reader(isKnown?: FollowOptions<Record>['isKnown']): Read<Record> {
+  #reader({ isKnown, takesOwn }: Pick<FollowOptions<Record>, 'isKnown' | 'takesOwn'> = {}): Read<Record> {
     const overtaken = this.#isReplicated ? new Overtaken() : undefined;
     return (msg, delivery) => {
       const { subject } = msg;
@@ -453,9 +463,11 @@ export class Journal<Record> {
         overtaken?.counts(subject, streamSequence);
         return undefined;
       }
-      const entry = this.#entry(msg, delivery);
-      if (!entry || !overtaken?.isOvertaken(subject, streamSequence, expectationIn(msg.headers))) return entry;
-      return undefined;
+      const isOwn = takesOwn !== undefined && this.#underWay.get(subject)?.equals(msg.data) === true;
+      const entry = isOwn ? undefined : this.#entry(msg, delivery);
+      if (!entry && !isOwn) return undefined;
+      if (overtaken?.isOvertaken(subject, streamSequence, expectationIn(msg.headers))) return undefined;
+      return isOwn && takesOwn(subject, streamSequence) ? undefined : (entry ?? this.#entry(msg, delivery));
     };
   }
 
@@ -484,16 +496,7 @@ export class Journal<Record> {
     } catch (cause) {
       throw new UnreadableRecordError(subject, sequence, { cause });
     }
-    return {
-      subject,
-      sequence,
-      timeMs,
-      record,
-      // Headers are parsed when they are asked for, and hardly anybody asks.
-      get commandId() {
-        return commandIdOf(subject, headers());
-      },
-    };
+    return new StoredEntry(subject, sequence, timeMs, record, headers);
   }
 
   #retry<T>(what: string, attempt: () => Promise<T>): Promise<T> {

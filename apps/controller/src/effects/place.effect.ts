@@ -24,6 +24,8 @@ type PlaceEffectOf = Extract<MicrovmEffect, { type: 'place' }>;
 const PLACED_AT_ONCE = 32;
 /** How often one that waits asks again whether it still does, ms: an answer, or the placement service, may have been lost. */
 const ASK_AGAIN_MS = 2_000;
+/** Made once: without a reason each abort makes an error, with a stack. */
+const LEFT = 'the state that asked for a place was left';
 
 /** Fires when the state that was entered then, and asks for a place, is left. */
 interface Leaving {
@@ -50,7 +52,7 @@ export class PlaceEffect {
     histories.listen({
       changed: ({ id, enteredAt }) => {
         const leaving = this.#leaving.get(id);
-        if (leaving && leaving.enteredAt !== enteredAt) leaving.left.abort();
+        if (leaving && leaving.enteredAt !== enteredAt) leaving.left.abort(LEFT);
       },
       asked: () => undefined,
     });

@@ -50,6 +50,8 @@ const FOLLOW_MS = 500;
 export class HistoryStore<Life extends Folded, Record extends Recorded> {
   readonly #queue = new KeyedQueue();
   readonly #damaged = new Map<string, string>();
+  /** Lives whose records are being appended. */
+  readonly #decided = new Map<string, Omit<Life, 'id' | 'revision'>>();
   #follower: Follower | undefined;
 
   constructor(private readonly options: HistoryStoreOptions<Life, Record>) {}
@@ -61,8 +63,15 @@ export class HistoryStore<Life extends Folded, Record extends Recorded> {
       onFailure,
       // Most are our own.
       isKnown: (subject, sequence) => {
-        const life = this.options.lives.get(subject.slice(subject.lastIndexOf('.') + 1));
+        const life = this.options.lives.get(idIn(subject));
         return life !== undefined && life.revision >= sequence;
+      },
+      takesOwn: (subject, sequence) => {
+        const id = idIn(subject);
+        const decided = this.#decided.get(id);
+        if (!decided) return false;
+        this.#keep(this.options.named(decided, id, sequence));
+        return true;
       },
       onRecord: ({ record, sequence }) => {
         const id = idOf(record);
@@ -124,6 +133,7 @@ export class HistoryStore<Life extends Folded, Record extends Recorded> {
         if (decision.kind !== 'record') return { decision, life, appended: false };
         try {
           const { record } = decision;
+          this.#decided.set(id, decision.advance.life);
           const { sequence, duplicate } = await this.options.journal.append(this.options.subjectOf(id), record, {
             commandId: record.commandId,
             expectedSequence,
@@ -137,6 +147,8 @@ export class HistoryStore<Life extends Folded, Record extends Recorded> {
         } catch (error) {
           if (!(error instanceof SequenceConflictError) || conflicts >= MAX_CONFLICTS) throw error;
           ({ life, lastSequence: expectedSequence } = await this.#catchUp(id, error.actualSequence));
+        } finally {
+          this.#decided.delete(id);
         }
       }
     });
@@ -188,3 +200,5 @@ export class HistoryStore<Life extends Folded, Record extends Recorded> {
     this.options.onChange(life);
   }
 }
+
+const idIn = (subject: string): string => subject.slice(subject.lastIndexOf('.') + 1);

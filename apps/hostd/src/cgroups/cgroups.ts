@@ -17,6 +17,8 @@ interface Placed extends Hierarchy {
   directory: string;
   /** What the directories of slots begin with: they lie in the agent's own, or beside it. */
   slots: string;
+  /** Which of the files that limit a slot this kernel has there. */
+  files: ReadonlySet<string>;
 }
 
 export interface CgroupsParts {
@@ -59,13 +61,15 @@ export class Cgroups {
       const directory = join(hierarchy.own, this.#directoryName);
       try {
         mkdirSync(directory, { recursive: true, mode: 0o755 });
-        const reason = uselessness(hierarchy, directory);
-        if (reason !== undefined) {
+        const { wanted: names, files } = filesAt(hierarchy, directory);
+        // Groups that limit nothing cost every start a move, and the host memory.
+        if (files.size === 0) {
+          const reason = `this kernel has none of ${names.join(', ')}`;
           for (const controller of hierarchy.controllers) reasons.set(controller, reason);
           removeGroup(directory);
           continue;
         }
-        this.#placed.push({ ...hierarchy, directory, slots: slotsOf(hierarchy, directory) });
+        this.#placed.push({ ...hierarchy, directory, slots: slotsOf(hierarchy, directory), files });
         wanted = wanted.filter((controller) => !hierarchy.controllers.includes(controller));
       } catch (error) {
         for (const controller of hierarchy.controllers) reasons.set(controller, `${directory}: ${codeOf(error)}`);
@@ -118,7 +122,8 @@ export class Cgroups {
         continue;
       }
       const controllers = possible.filter((controller) => enable(parent, controller) && enable(directory, controller));
-      if (controllers.length > 0) return { ...hierarchy, controllers, directory, slots: `${directory}/` };
+      const { files } = filesAt({ version: 2, controllers }, directory);
+      if (controllers.length > 0) return { ...hierarchy, controllers, directory, slots: `${directory}/`, files };
     }
     return undefined;
   }
@@ -202,7 +207,7 @@ export class Cgroups {
       const { version, controllers } = placed;
       for (const { name, value, optional, costly } of filesOf(version, controllers, limits, areBeside(placed))) {
         const path = join(placed.slots + slot.cgroup, name);
-        if (optional && !existsSync(path)) continue;
+        if (optional && !placed.files.has(name)) continue;
         if (costly && textOf(path)?.trim() === value) continue;
         try {
           writeLimit(path, value, () => version === 2 && this.#enableAgain());
@@ -302,11 +307,13 @@ function slotsOf({ version, controllers }: Hierarchy, directory: string): string
 
 const areBeside = ({ slots }: Placed): boolean => slots.endsWith('.');
 
-/** Why groups of this hierarchy would be made for nothing, if so: each costs every start a move, and the host memory. */
-function uselessness({ version, controllers }: Hierarchy, directory: string): string | undefined {
-  const files = filesOf(version, controllers, limitsOf({ memoryMiB: 1, vcpus: 1 }));
-  if (files.some(({ name }) => existsSync(join(directory, name)))) return undefined;
-  return `this kernel has none of ${files.map(({ name }) => name).join(', ')}`;
+/** Names of the files that limit a slot in this hierarchy, and those of them that a group has there. */
+function filesAt(
+  { version, controllers }: Pick<Hierarchy, 'version' | 'controllers'>,
+  directory: string,
+): { wanted: string[]; files: Set<string> } {
+  const wanted = filesOf(version, controllers, limitsOf({ memoryMiB: 1, vcpus: 1 })).map(({ name }) => name);
+  return { wanted, files: new Set(wanted.filter((name) => existsSync(join(directory, name)))) };
 }
 
 function writeLimit(path: string, value: string, makeSure: () => boolean): void {

@@ -36,11 +36,13 @@ export function step<Effect>(
   moment: Moment,
   event: { type: string },
 ): Step<Effect> | undefined {
+  // xstate would still answer for the machine as a whole when it has ended.
+  if (moment.isOver) return undefined;
   const snapshot = snapshotOf(machine, moment);
-  // xstate's own `can` still answers for the machine as a whole when it has ended.
-  if (moment.isOver || !snapshot.can(event)) return undefined;
   const actions: ExecutableAction[] = [];
-  return sort(machine.transition(snapshot, event, scopeOf(machine, actions)) as AnyMachineSnapshot, actions);
+  const next = machine.transition(snapshot, event, scopeOf(machine, actions)) as AnyMachineSnapshot;
+  // The very same, and nothing to do: no transition took the event. To ask `can` before would evaluate every guard twice.
+  return next === snapshot && actions.length === 0 ? undefined : sort(next, actions);
 }
 
 const scopes = new WeakMap<AnyStateMachine, AnyActorScope>();
