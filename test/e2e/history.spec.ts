@@ -65,6 +65,8 @@ describeWithKvm('histories of a real fleet', () => {
   });
 
   it('proves that replay equals live while the fleet changes', async () => {
+    const group = { name: 'pair', replicas: 2, spec: { image: 'canary', memoryMiB: 16 } };
+    await fleet.rest('POST', '/v1/groups', group);
     let churning = true;
     const churn = (async () => {
       while (churning) {
@@ -76,13 +78,16 @@ describeWithKvm('histories of a real fleet', () => {
     await churn;
     expect(report).toMatchObject({ ok: true, differences: [], illegal: [] });
     expect(report.views.map(({ service, kind }) => `${service} ${kind}`).sort()).toEqual([
+      'controller group',
       'controller host',
       'controller microvm',
+      'gateway group',
       'gateway host',
       'gateway microvm',
     ]);
     for (const { liveHash, replayedHash } of report.views) expect(liveHash).toBe(replayedHash);
     expect(report.records.microvm).toBeGreaterThan(10);
+    expect(report.living.group).toBe(1);
   });
 
   it('says so, with exit code 1, when a history is not what its machine would have written', async () => {
