@@ -23,9 +23,7 @@ struct SchedAttr {
 };
 static_assert(sizeof(SchedAttr) == 48);
 
-int Get(pid_t tid, SchedAttr* attr) {
-  return syscall(SYS_sched_getattr, tid, attr, sizeof *attr, 0) < 0 ? errno : 0;
-}
+int Get(pid_t tid, SchedAttr* attr) { return syscall(SYS_sched_getattr, tid, attr, sizeof *attr, 0) < 0 ? errno : 0; }
 
 }  // namespace
 
