@@ -50,6 +50,7 @@ import { Disks } from './disks/disks';
 import { SnapshotFolders } from './snapshots/snapshot-folders';
 import { snapshotObstacleOn } from './snapshots/snapshot-obstacle';
 import { TemplateStore } from './templates/template-store';
+import { openTurns } from './turns/open-turns';
 import { Ledger } from './ledger/ledger';
 
 /** vsock port of the host at which guests ask for their metadata (VOLLEY_VSOCK_PORT_METADATA). */
@@ -203,6 +204,7 @@ export class HostAgent {
         fenced = Promise.all(ends);
       },
     });
+    const turns = openTurns(config, (id) => chronicle.state.incarnations.get(id)?.spec, log);
     const context: AgentContext = {
       chronicle,
       driver,
@@ -221,7 +223,10 @@ export class HostAgent {
       snapshotObstacle: snapshotObstacleOn(platformOf(probe)),
       dns: config.dns.length > 0 ? config.dns : nameServers(),
       images,
-      watcher: density,
+      watcher: {
+        began: (target, news) => (density.began(target, news), turns?.began(target)),
+        ended: (id) => (density.ended(id), turns?.ended(id)),
+      },
       limits: { ...DEFAULT_LIMITS, bootMs: config.bootDeadlineMs },
       log,
     };

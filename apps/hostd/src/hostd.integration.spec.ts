@@ -7,6 +7,7 @@ import type { NatsConnection } from 'nats';
 import { pino } from 'pino';
 import { BusClient, connectNats } from '#bus';
 import { parseProcessStat } from '#density';
+import { ThreadScheduler, threadsOf } from '#microvm';
 import {
   DensityReport,
   densityReport,
@@ -23,6 +24,7 @@ import {
   type Operation,
   type RequestOf,
 } from '#protocol';
+import { ownAffinity } from './turns/vcpu-turns';
 import { kvmMissing, artefacts, makeTmpfsDirectory } from '../../../test/support/kvm';
 import { natsServerMissing, startNatsServer, type NatsServer } from '../../../test/support/nats-server';
 
@@ -256,6 +258,40 @@ describeReal('hostd with real VMMs', () => {
     await controller.heard(vm, 'erased');
     expect(folders()).toEqual([]);
     await expect(read()).rejects.toMatchObject({ code: 'notFound' });
+  });
+
+  it('gives guaranteed vCPUs a CPU and a turn each, has best effort due last, and is behind them itself', async () => {
+    const scheduler = new ThreadScheduler();
+    const hasSlices = scheduler.read(process.pid).sliceMs > 0;
+    const cpusOf = (tid: number): string =>
+      /^Cpus_allowed_list:\s*(\S+)/m.exec(readFileSync(`/proc/${tid}/status`, 'latin1'))![1]!;
+    const vcpuOf = (pid: number): number =>
+      threadsOf(pid).find((tid) => readFileSync(`/proc/${pid}/task/${tid}/comm`, 'latin1').startsWith('vcpu:'))!;
+    const slice = (tid: number): number => (hasSlices ? scheduler.read(tid).sliceMs : Number.NaN);
+    // However many CPUs this machine has: as many guaranteed vCPUs as those, and one more.
+    const cpus = ownAffinity();
+    const guaranteed: { vm: string; tid: number }[] = [];
+    for (let i = 0; i <= cpus.length; i++) {
+      const own = guaranteed.map(({ tid }) => cpusOf(tid));
+      expect(new Set(own).size).toBe(own.length);
+      for (const { tid } of guaranteed) {
+        expect(cpus.map(String)).toContain(cpusOf(tid));
+        if (hasSlices) expect(slice(tid)).toBe(1);
+      }
+      const vm = newId();
+      guaranteed.push({ vm, tid: vcpuOf(await running(vm)) });
+    }
+    const everywhere = cpusOf(process.pid);
+    for (const { tid } of guaranteed) expect([cpusOf(tid), scheduler.read(tid).batch]).toEqual([everywhere, false]);
+    const bestEffort = newId();
+    const other = vcpuOf(await running(bestEffort, '', { class: 'bestEffort' }));
+    expect([cpusOf(other), scheduler.read(other).batch]).toEqual([everywhere, false]);
+    if (hasSlices) expect(slice(other)).toBe(100);
+    for (const tid of threadsOf(hostd!.pid!)) expect(scheduler.read(tid).batch).toBe(true);
+    for (const { vm } of [...guaranteed, { vm: bestEffort }]) {
+      await controller.stop(vm, 0);
+      await controller.heard(vm, 'exited');
+    }
   });
 
   it('reports a VMM that is killed from outside', async () => {

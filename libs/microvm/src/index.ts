@@ -7,4 +7,5 @@ export * from './microvm-stats';
 export { createMicrovmDriver, type MicrovmDriverOptions } from './native-driver';
 export * from './snapshot';
 export { SNAPSHOT_FORMAT } from './snapshot-header';
+export * from './thread-scheduler';
 export { prefetchWorkingSet, recordWorkingSet } from './working-set';

@@ -132,6 +132,12 @@ export interface NativeBinding {
   probe(device?: string): KvmProbe;
   /** Throws with `errno`. */
   openTap(name: string, namespacePath: string): number;
+  /** 0 or an errno. */
+  setThreadSchedule(tid: number, batch: boolean, sliceNs: number): number;
+  /** Throws with `errno`. */
+  readThreadSchedule(tid: number): { batch: boolean; sliceNs: number };
+  /** 0 or an errno. */
+  setThreadCpus(tid: number, cpus: number[]): number;
   abiVersion: number;
   timeFields: string[];
   numberFields: string[];

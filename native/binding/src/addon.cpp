@@ -14,6 +14,7 @@
 #include "engine.h"
 #include "kvm_probe.h"
 #include "open_tap.h"
+#include "thread_schedule.h"
 
 namespace volley {
 namespace {
@@ -572,6 +573,38 @@ Napi::Value TapCall(const Napi::CallbackInfo& info) {
   return Napi::Number::New(env, tap->Release());
 }
 
+pid_t ThreadOf(const Napi::Value& value) { return static_cast<pid_t>(WholeOf(value, 2147483647.0)); }
+
+// setThreadSchedule(tid, batch, sliceNs): 0 or errno
+Napi::Value SetThreadScheduleCall(const Napi::CallbackInfo& info) {
+  const ThreadSchedule schedule{info[1].ToBoolean(), WholeOf(info[2], kSafeInteger)};
+  return Napi::Number::New(info.Env(), SetThreadSchedule(ThreadOf(info[0]), schedule));
+}
+
+// readThreadSchedule(tid): { batch, sliceNs }
+Napi::Value ReadThreadScheduleCall(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  auto read = ReadThreadSchedule(ThreadOf(info[0]));
+  if (!read) {
+    Throw(env, read.failure());
+    return env.Undefined();
+  }
+  Napi::Object object = Napi::Object::New(env);
+  object.Set("batch", read->batch);
+  object.Set("sliceNs", Clamped(read->slice_ns));
+  return object;
+}
+
+// setThreadCpus(tid, cpus: number[]): 0 or errno
+Napi::Value SetThreadCpusCall(const Napi::CallbackInfo& info) {
+  std::vector<uint32_t> cpus;
+  if (info[1].IsArray()) {
+    const auto array = info[1].As<Napi::Array>();
+    for (uint32_t i = 0; i < array.Length(); ++i) cpus.push_back(array.Get(i).ToNumber().Uint32Value());
+  }
+  return Napi::Number::New(info.Env(), SetThreadCpus(ThreadOf(info[0]), cpus));
+}
+
 template <size_t N>
 Napi::Array Names(Napi::Env env, const std::array<const char*, N>& names) {
   Napi::Array array = Napi::Array::New(env, names.size());
@@ -583,6 +616,9 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   exports.Set("Engine", EngineWrap::Class(env));
   exports.Set("probe", Napi::Function::New<Probe>(env, "probe"));
   exports.Set("openTap", Napi::Function::New<TapCall>(env, "openTap"));
+  exports.Set("setThreadSchedule", Napi::Function::New<SetThreadScheduleCall>(env, "setThreadSchedule"));
+  exports.Set("readThreadSchedule", Napi::Function::New<ReadThreadScheduleCall>(env, "readThreadSchedule"));
+  exports.Set("setThreadCpus", Napi::Function::New<SetThreadCpusCall>(env, "setThreadCpus"));
   exports.Set("abiVersion", VOLLEY_ABI_VERSION);
   exports.Set("timeFields", Names(env, kTimeFields));
   exports.Set("numberFields", Names(env, kNumberFields));

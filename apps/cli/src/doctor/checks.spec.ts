@@ -13,8 +13,8 @@ interface Fake {
 /** A well-kept bare-metal host, unless told otherwise. */
 const GOOD: Record<string, string> = {
   '/proc/cpuinfo': 'processor\t: 0\nmodel name\t: Some CPU\nflags\t\t: fpu svm\nprocessor\t: 1\nflags\t\t: fpu svm\n',
-  '/proc/sys/kernel/osrelease': '6.1.0-40-amd64\n',
-  '/boot/config-6.1.0-40-amd64': 'CONFIG_HZ_250=y\nCONFIG_HZ=250\n',
+  '/proc/sys/kernel/osrelease': '6.12.0-40-amd64\n',
+  '/boot/config-6.12.0-40-amd64': 'CONFIG_HZ_250=y\nCONFIG_HZ=250\n',
   '/proc/meminfo': 'MemTotal:       67108864 kB\nMemFree: 1 kB\nMemAvailable:    8388608 kB\n',
   '/sys/fs/cgroup/cgroup.controllers': 'cpuset cpu io memory pids\n',
   '/proc/pressure/cpu': 'some avg10=0.00\n',
@@ -146,7 +146,8 @@ it.each<[string, Fake, string, string]>([
   ],
   ['PSI', { files: { '/proc/pressure/cpu': '(absent)' } }, 'warn', 'off'],
   ['kernel', { files: { '/proc/sys/kernel/osrelease': '4.19.0-x\n' } }, 'fail', '4.19.0-x'],
-  ['kernel', { files: { '/boot/config-6.1.0-40-amd64': 'CONFIG_HZ=100\n' } }, 'warn', 'HZ 100'],
+  ['vCPU turns', { files: { '/proc/sys/kernel/osrelease': '6.11.0-x\n' } }, 'warn', 'as the kernel sees fit'],
+  ['kernel', { files: { '/boot/config-6.12.0-40-amd64': 'CONFIG_HZ=100\n' } }, 'warn', 'HZ 100'],
   ['memory policy', { files: { '/proc/sys/vm/overcommit_memory': '2\n' } }, 'warn', 'strict'],
   [
     'clock',

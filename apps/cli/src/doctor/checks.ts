@@ -40,6 +40,16 @@ const kernel: Check = (host) => {
   return ok('kernel', found);
 };
 
+const turns: Check = (host) => {
+  const [major = 0, minor = 0] = (host.read('/proc/sys/kernel/osrelease') ?? '').split('.').map(Number);
+  if (major > 6 || (major === 6 && minor >= 12)) return ok('vCPU turns', 'by class');
+  return warn(
+    'vCPU turns',
+    'as the kernel sees fit',
+    'Linux 6.12 or newer lets guaranteed vCPUs go before best effort at once; before, they have CPUs of their own, but may wait for a tick',
+  );
+};
+
 const cgroups: Check = (host) => {
   const v2 = host.read('/sys/fs/cgroup/cgroup.controllers');
   if (v2 !== undefined) {
@@ -202,6 +212,7 @@ const CHECKS: readonly Check[] = [
   kvm,
   architecture,
   kernel,
+  turns,
   memory,
   disk,
   natsServer,

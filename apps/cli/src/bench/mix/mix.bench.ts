@@ -26,10 +26,10 @@ export interface MixParameters extends MixSize {
 
 export interface MixResult {
   microvms: Record<MicrovmClass, number>;
-  /** Commitment / capacity, as the host reports it: of what is admitted there. */
+  /** Commitment that is held / capacity (docs/density.md): what is admitted, and what is suspended there and not asked for. */
   commitment: { cpu: Held | null; memory: Held | null };
-  /** The same with those that are suspended there: they go on when they are asked for. */
-  withSuspended: { cpu: Held | null; memory: Held | null };
+  /** Of what is admitted alone, as the host reports it. */
+  admitted: { cpu: Held | null; memory: Held | null };
   /** Of the guaranteed in windows of a second, and for comparison of 10 s, and of best effort. */
   wait: WaitFigures;
   waitIn10Seconds: WaitFigures;
@@ -38,8 +38,8 @@ export interface MixResult {
   guaranteedLost: string[];
   guards: { shut: Record<MicrovmClass, number>; reasons: string[]; secondsShut: Record<MicrovmClass, number> };
   reclaimed: { ballooned: number; suspended: number; evicted: number };
-  /** Suspended guests that were asked to go on, and did. */
-  resumed: number;
+  /** Suspended guests that were asked to go on, and did; how long that took, in looks of a second. */
+  resumed: { count: number; afterMs: Distribution | null };
   /** Ends of best-effort microVMs by reason, from their histories. */
   ends: Record<string, number>;
   /** What the kernel's OOM killer took: in all on this machine, and what histories say was best effort. */
@@ -84,11 +84,12 @@ export async function benchMix(
   const waits = { wait, waitIn10Seconds: watch.longWaits.figures(), waitOfBestEffort: watch.others.figures() };
   const kernel = { machine: kernelKills() - kills, bestEffort: ends['outOfMemory'] ?? 0 };
   const commitment = { cpu: held(watch.cpu), memory: held(watch.memory) };
-  const withSuspended = { cpu: held(watch.cpuWithSuspended), memory: held(watch.memoryWithSuspended) };
-  const { guards, reclaimed, resumed } = watch;
+  const admitted = { cpu: held(watch.cpuAdmitted), memory: held(watch.memoryAdmitted) };
+  const { guards, reclaimed } = watch;
+  const resumed = { count: watch.resumedAfterMs.length, afterMs: distribution(watch.resumedAfterMs) ?? null };
   return {
     microvms: { guaranteed: guaranteed.length, bestEffort: created.length - guaranteed.length },
-    ...{ commitment, withSuspended, ...waits, guaranteedLost, guards, reclaimed, resumed, ends, kernelKills: kernel },
+    ...{ commitment, admitted, ...waits, guaranteedLost, guards, reclaimed, resumed, ends, kernelKills: kernel },
     availableMemoryPercent: distribution(watch.available) ?? null,
     bars: {
       commitmentHeld: [commitment.cpu, commitment.memory].every(
@@ -127,12 +128,12 @@ interface Watch {
   others: VcpuWaits;
   cpu: number[];
   memory: number[];
-  cpuWithSuspended: number[];
-  memoryWithSuspended: number[];
+  cpuAdmitted: number[];
+  memoryAdmitted: number[];
   available: number[];
   guards: MixResult['guards'];
   reclaimed: MixResult['reclaimed'];
-  resumed: number;
+  resumedAfterMs: number[];
 }
 
 /** Looks every second: at the vCPUs by the kernel's figures, at the rest by the host's own reports. */
@@ -149,9 +150,9 @@ async function watchHost(
   };
   const watch: Watch = {
     ...{ waits: new VcpuWaits(), longWaits: new VcpuWaits(), others: new VcpuWaits() },
-    ...{ cpu: [], memory: [], cpuWithSuspended: [], memoryWithSuspended: [], available: [], guards },
+    ...{ cpu: [], memory: [], cpuAdmitted: [], memoryAdmitted: [], available: [], guards },
     reclaimed: { ballooned: 0, suspended: 0, evicted: 0 },
-    resumed: 0,
+    resumedAfterMs: [],
   };
   const since: Partial<Record<MicrovmClass, number>> = {};
   const suspendedAt = new Map<string, number>();
@@ -163,39 +164,49 @@ async function watchHost(
     if (looks % LONG_WINDOW === 0) watch.longWaits.measure(pids);
     const [report, microvms] = await Promise.all([latest(client), all(client)]);
     watch.others.measure(microvms.flatMap((one) => (one.class === 'bestEffort' && one.pid ? [one.pid] : [])));
-    const suspended = microvms.filter(({ state }) => state === 'suspended');
+    // Seen so before: the report may be older than the list, and count as admitted what was suspended just now.
+    const atRest = microvms.filter(
+      ({ id, state }) => state === 'suspended' && suspendedAt.has(id) && !isWanted(suspendedAt.get(id)!),
+    );
     if (report && report.at !== seenAt) {
       note(watch, report, since, seenAt === 0 ? MEASURE_MS : report.at - seenAt);
-      watch.cpuWithSuspended.push(report.overcommit.cpu + sum(suspended, ({ vcpus }) => vcpus) / cpus);
-      watch.memoryWithSuspended.push(report.overcommit.memory + sum(suspended, (one) => one.memoryMiB) / memoryMiB);
+      watch.cpu.push(report.overcommit.cpu + sum(atRest, ({ vcpus }) => vcpus) / cpus);
+      watch.memory.push(report.overcommit.memory + sum(atRest, (one) => one.memoryMiB) / memoryMiB);
       seenAt = report.at;
     }
-    watch.resumed += await askAgain(client, microvms, suspendedAt);
+    watch.resumedAfterMs.push(...(await askAgain(client, microvms, suspendedAt)));
     await pause(Math.max(0, nextMs - performance.now()), undefined, { signal }).catch(() => undefined);
   }
   watch.waits.measure(pids);
   return watch;
 }
 
-/** Somebody wants each suspended guest again after a while. How many of them run since the look before. */
-async function askAgain(client: RestClient, microvms: readonly Microvm[], since: Map<string, number>): Promise<number> {
+/** Somebody wants it again: from then on a suspended guest is missing. */
+const isWanted = (suspendedAtMs: number): boolean => performance.now() - suspendedAtMs >= WANTED_AGAIN_MS;
+
+/** Asks for each suspended guest that is wanted. After how long those run that have come back since the look before, ms. */
+async function askAgain(
+  client: RestClient,
+  microvms: readonly Microvm[],
+  since: Map<string, number>,
+): Promise<number[]> {
   const now = performance.now();
-  let resumed = 0;
+  const after: number[] = [];
   for (const { id, state } of microvms) {
-    if (state === 'running' && since.delete(id)) resumed++;
-    if (state !== 'suspended') continue;
     const at = since.get(id) ?? now;
+    if (state === 'running' && since.delete(id)) after.push(round(Math.max(0, now - at - WANTED_AGAIN_MS)));
+    if (state !== 'suspended') continue;
     since.set(id, at);
     // Where there is no room it stays suspended, with the reason.
-    if (now - at >= WANTED_AGAIN_MS) await client.post(`/v1/microvms/${id}/resume`, {}).catch(() => undefined);
+    if (isWanted(at)) await client.post(`/v1/microvms/${id}/resume`, {}).catch(() => undefined);
   }
-  return resumed;
+  return after;
 }
 
 function note(watch: Watch, report: DensityReport, since: Partial<Record<MicrovmClass, number>>, ms: number): void {
   const { guards, overcommit } = report;
-  watch.cpu.push(round(overcommit.cpu));
-  watch.memory.push(round(overcommit.memory));
+  watch.cpuAdmitted.push(round(overcommit.cpu));
+  watch.memoryAdmitted.push(round(overcommit.memory));
   if (!guards) return;
   watch.available.push(round(guards.reading.availableMemory));
   watch.reclaimed = guards.reclaimed;
