@@ -569,7 +569,7 @@ Napi::Value TapCall(const Napi::CallbackInfo& info) {
     Throw(env, tap.failure());
     return env.Undefined();
   }
-  return Napi::Number::New(env, tap->Release());
+  return Napi::Number::New(env, tap->release());
 }
 
 template <size_t N>
