@@ -1,7 +1,8 @@
+import { seededDemand } from '#chaos';
 import type { WhatIfOutcome, WhatIfReport } from '#protocol';
 import { Fleet, until } from '../support/fleet';
 import { describeWithKvm } from '../support/kvm';
-import { applyLoad, seededLoad, type LoadResult } from '../support/seeded-load';
+import { applyLoad, type LoadResult } from '../support/applied-load';
 
 jest.setTimeout(600_000);
 
@@ -28,7 +29,7 @@ describeWithKvm('what-if, against what a fleet then does', () => {
 
   async function measured(memoryRatio: number, waitSeconds: number): Promise<LoadResult> {
     await fleet.up('--overcommit-memory', String(memoryRatio));
-    const load = seededLoad({ seed: 42, creates: 500, perSecond: 14, meanLifeMs: 4_000 });
+    const load = seededDemand({ seed: 42, creates: 500, perSecond: 14, meanLifeMs: 4_000, lives: 'exponential' });
     const result = await applyLoad(fleet, load, { waitSeconds });
     expect(result.other.slice(0, 3)).toEqual([]);
     return result;
