@@ -24,7 +24,8 @@
 namespace volley::fuzz {
 namespace {
 
-constexpr uint64_t kMemory = 4ull << 20;
+// As little as holds the generation id: every page is looked at for each snapshot, each word of it traced.
+constexpr uint64_t kMemory = 1ull << 20;
 constexpr unsigned kStepsAtMost = 1'000;
 
 // Bytes of a section as the script has them, over what is sound.

@@ -1,8 +1,9 @@
 import { totalmem } from 'node:os';
+import { seededDemand } from '#chaos';
 import type { WhatIfOutcome, WhatIfReport } from '#protocol';
 import { Fleet } from '../support/fleet';
 import { describeWithKvm } from '../support/kvm';
-import { applyLoad, seededLoad, type LoadResult } from '../support/seeded-load';
+import { applyLoad, type LoadResult } from '../support/applied-load';
 
 jest.setTimeout(600_000);
 
@@ -32,7 +33,7 @@ describeWithKvm('what-if, against what a fleet then does', () => {
     const hostMiB = Math.floor(totalmem() / 2 ** 20);
     fleet.env = { VOLLEY_RESERVE_MIB: String(hostMiB - RESERVED_FROM_MIB), VOLLEY_USAGE_INTERVAL_SECONDS: '1' };
     await fleet.up('--overcommit-memory', String(memoryRatio));
-    const load = seededLoad({ seed: 42, creates: 500, perSecond: 14, meanLifeMs: 4_000 });
+    const load = seededDemand({ seed: 42, creates: 500, perSecond: 14, meanLifeMs: 4_000, lives: 'exponential' });
     const then = await applyLoad(fleet, load, { waitSeconds });
     expect(then.other.slice(0, 3)).toEqual([]);
     const { from, to } = then;

@@ -78,6 +78,7 @@ export const ROUTES: readonly RouteDefinition[] = [
   density.densityRoute,
   density.hostDensityRoute,
   density.tenantDensityRoute,
+  density.microvmsDensityRoute,
   density.microvmDensityRoute,
   past.fleetRoute,
   past.fleetDiffRoute,

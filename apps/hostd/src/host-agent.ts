@@ -26,6 +26,7 @@ import { GuardKeeper } from './guards/guard-keeper';
 import { HostGauges } from './guards/host-gauges';
 import { MemoryReclaimer } from './guards/memory-reclaimer';
 import { RatioKeeper } from './guards/ratio-keeper';
+import { UsageMemory } from './guards/usage-memory';
 import { WaitWatch } from './guards/wait-watch';
 import { HostJournal } from './journal/host-journal';
 import { ConsoleLog } from './log/console-log';
@@ -270,8 +271,9 @@ export class HostAgent {
       const spec = manager.liveOf(id)?.record.spec;
       return spec && { vcpus: spec.vcpus, memoryMiB: spec.memoryMiB };
     };
+    const memory = new UsageMemory({ path: join(config.hostDir, 'usage'), wallMs: () => clock.now(), log });
     const ratio = new RatioKeeper(
-      { admission, log, promisedTo, nowMs: () => performance.now() },
+      { admission, log, promisedTo, memory, nowMs: () => performance.now() },
       own.hostClass,
       own.settings,
     );
@@ -279,6 +281,8 @@ export class HostAgent {
     const policy = new HostPolicy({ own, chronicle, ratio, guards, log });
     const consoleLog = new ConsoleLog(manager, chronicle.state, folders);
     await takeOver(manager, lease, config, log);
+    // By what is promised to those that were adopted.
+    ratio.derive();
     // Whoever registers must not hold what may run elsewhere by now.
     if ((await within(fenced, FENCE_MS, 'late')) === 'late')
       log.error('a microVM that must not run here any more does not end');

@@ -1,6 +1,6 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { MicrovmSpec, sortableId, type HostDescription, type HostFact, type Network } from '#protocol';
@@ -208,6 +208,48 @@ let commands = 0;
     await erase(vm, 2);
     await erase(other);
     expect(existsSync(folder)).toBe(false);
+  });
+
+  it('makes a template of what runs, disks included, and clones with disks of their own; nothing of them stays', async () => {
+    const disks = [{ sizeMiB: 8 }, { sizeMiB: 32, mount: '/data' }];
+    const source = await run('write=0,64,256,7 write=1,4096,64,8 flush=0 flush=1', { disks });
+    await agent.says(source, /flush 1 ok/);
+    const diskOf = (id: string, file: string): string => join(scratch, 'host/disks/microvms', id, file);
+    const templateId = newId();
+    const template = (file: string): string => join(scratch, 'host/templates', templateId, file);
+    expect(await command({ type: 'snapshot', microvmId: source, epoch: 1, templateId })).toEqual({ accepted: true });
+    const { digest, as, copy } = await agent.fact(source, 'snapshotTaken');
+    expect(as).toBe('running');
+    expect(copy!.roundBytes.length).toBeGreaterThan(0);
+    expect(readdirSync(join(scratch, 'host/templates', templateId)).sort()).toEqual(
+      ['disk0.raw', 'disk1.base', 'disk1.overlay', 'manifest.json', 'memory', 'state'].sort(),
+    );
+    const written = readFileSync(template('disk0.raw'));
+    expect(written.subarray(64 * 1_024, 65 * 1_024).some((byte) => byte !== 0)).toBe(true);
+    expect(written.equals(readFileSync(diskOf(source, 'disk0.raw')))).toBe(true);
+
+    const clones = await Promise.all([1, 2].map(() => run('', { disks, template: `${templateId}@${digest}` })));
+    const generations = await Promise.all(
+      clones.map(async (id) => (await agent.says(id, /generation ([0-9a-f]{32})/))[1]),
+    );
+    expect(new Set(generations).size).toBe(2);
+    for (const id of clones) {
+      expect(readFileSync(diskOf(id, 'disk0.base')).equals(written)).toBe(true);
+      // What one of them writes goes to a file that is its alone.
+      expect(statSync(diskOf(id, 'disk0.overlay')).nlink).toBe(1);
+      expect(statSync(diskOf(id, 'disk1.overlay')).nlink).toBe(1);
+      expect(readFileSync(diskOf(id, 'disk1.overlay')).equals(readFileSync(template('disk1.overlay')))).toBe(true);
+    }
+    await agent.ask({ ask: 'removeTemplate', templateId });
+    expect(readdirSync(join(scratch, 'host/templates'))).toEqual(['drafts']);
+    expect(readdirSync(join(scratch, 'host/templates/drafts'))).toEqual([]);
+    // They have all that they need.
+    for (const id of clones) expect(await stop(id)).toMatchObject({ reason: 'powerOff' });
+    for (const id of [source, ...clones]) {
+      await erase(id);
+      expect(existsSync(join(scratch, 'host/disks/microvms', id))).toBe(false);
+    }
+    expect(await agent.ask({ ask: 'audit' })).toBe(0);
   });
 
   it('changes what runs', async () => {

@@ -21,4 +21,5 @@ export * from './run/campaign';
 export * from './run/chaos-run';
 export * from './run/run-plan';
 export * from './run/settle';
+export * from './seeded-demand';
 export * from './seeded-random';

@@ -15,6 +15,13 @@ export class VmmLaunchError extends Error {
 /** Thrown by commands to a VMM when it refused, did not answer within the deadline, or its control socket is gone. */
 export class VmmControlError extends Error {
   override readonly name = 'VmmControlError';
+  constructor(
+    message: string,
+    /** errno name such as `EINVAL`, when the VMM refused by one. */
+    readonly code?: string,
+  ) {
+    super(message);
+  }
 }
 
 /**

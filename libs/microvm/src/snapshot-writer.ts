@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { mkdir, open, rename, rm, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { readSnapshotHeader } from './describe-snapshot';
+import { VmmControlError } from './errors';
 import { SNAPSHOT_FILES, type SnapshotOptions, type SnapshotReport } from './snapshot';
 import type { SnapshotExtent, SnapshotHeader } from './snapshot-header';
 
@@ -17,8 +18,16 @@ const PAGE_BYTES = 4096;
 const KVM_KINDS = { hardware: 1, software: 2 } as const;
 const AT_ONCE = 1024 * 1024;
 
-/** Has the VMM write the files. Resolves with the payload of its reply. */
-export type OrderSnapshot = (payload: Buffer, descriptors: [state: number, memory: number]) => Promise<Buffer>;
+/** Of a VMM, what a snapshot needs. */
+export interface SnapshotVmm {
+  /** Has it write the files. Resolves with the payload of its reply. */
+  order(payload: Buffer, descriptors: [state: number, memory: number]): Promise<Buffer>;
+  isPaused(): boolean;
+  pause(): Promise<void>;
+  resume(): Promise<void>;
+}
+
+const TOO_OLD = 'its VMM was started by an earlier build, which copies memory only while the guest stands still';
 
 /**
  * Writes a snapshot under other names and gives it its own when it is whole and durable. Whatever fails, and whenever this
@@ -28,7 +37,7 @@ export async function writeSnapshot(
   directory: string,
   options: SnapshotOptions,
   kvmKind: keyof typeof KVM_KINDS,
-  order: OrderSnapshot,
+  vmm: SnapshotVmm,
 ): Promise<SnapshotReport> {
   const { kind = 'full', base } = options;
   const baseHeader = kind === 'diff' ? await readSnapshotHeader(base ?? directory) : undefined;
@@ -46,17 +55,62 @@ export async function writeSnapshot(
     const stateFile = await make(`${state}.new`);
     const memoryFile = await make(`${memory}.new`);
     if (baseHeader) await copyData(join(base ?? directory, SNAPSHOT_FILES.memory), baseHeader, memoryFile);
-    const reply = await order(toOrder(flagsOf(options), KVM_KINDS[kvmKind], baseHeader), [stateFile.fd, memoryFile.fd]);
+    const order = (flags: number) =>
+      vmm.order(toOrder(flags, KVM_KINDS[kvmKind], baseHeader), [stateFile.fd, memoryFile.fd]);
+    const report = await take(options, vmm, order);
     await Promise.all([stateFile.sync(), memoryFile.sync()]);
     // Whoever looks in between finds no snapshot, or two files that do not belong together.
     await rm(state, { force: true });
     await rename(`${memory}.new`, memory);
     await rename(`${state}.new`, state);
     await syncDirectory(directory);
-    return { kind, ...toReport(reply) };
+    return { kind, ...report };
   } finally {
     for (const file of made) await file.close();
     for (const path of [state, memory]) await rm(`${path}.new`, { force: true });
+  }
+}
+
+type Taken = Omit<SnapshotReport, 'kind'>;
+
+async function take(
+  options: SnapshotOptions,
+  vmm: SnapshotVmm,
+  order: (flags: number) => Promise<Buffer>,
+): Promise<Taken> {
+  const flags = flagsOf(options);
+  try {
+    return toReport(await order(flags));
+  } catch (error) {
+    const isTooMuch = error instanceof VmmControlError && error.code === 'EINVAL' && (flags & (LIVE | STAY)) !== 0;
+    if (!isTooMuch) throw error;
+    const taken = await takeFromOlder(options, vmm, order);
+    return options.live ? { ...taken, copy: { ...taken.copy, reason: TOO_OLD } } : taken;
+  }
+}
+
+/**
+ * From a VMM of before live snapshots, which an agent may have adopted: it refuses an order that it does not know, and has done nothing
+ * then. It lets a guest go on that ran before, so this one is stopped first.
+ */
+async function takeFromOlder(
+  { kind, resume }: SnapshotOptions,
+  vmm: SnapshotVmm,
+  order: (flags: number) => Promise<Buffer>,
+): Promise<Taken> {
+  const wasPaused = vmm.isPaused();
+  const goesOn = resume ?? !wasPaused;
+  const pausedAt = process.hrtime.bigint();
+  if (!wasPaused) await vmm.pause();
+  try {
+    const { pages, ...taken } = toReport(await order((goesOn ? RESUME : 0) | (kind === 'diff' ? DIFF : 0)));
+    const pauseNs = Number(process.hrtime.bigint() - pausedAt);
+    // It does not tell how memory was copied.
+    const copy = { tracking: 'none' as const, converged: true, roundBytes: [pages * PAGE_BYTES, 0] };
+    return { ...taken, pages, pauseNs, copy };
+  } catch (error) {
+    if (!wasPaused) await vmm.resume();
+    throw error;
   }
 }
 
@@ -76,7 +130,7 @@ function toOrder(flags: number, kvmKind: number, base: SnapshotHeader | undefine
 }
 
 /** `volley_snapshot_taken` of native/abi. */
-function toReport(reply: Buffer): Omit<SnapshotReport, 'kind'> {
+function toReport(reply: Buffer): Taken {
   const number = (index: number) => Number(reply.readBigUInt64LE(index * 8));
   const rounds = Math.min(reply.readUInt32LE(36), MAX_ROUNDS);
   return {

@@ -21,7 +21,8 @@ export interface SnapshotOptions {
   resume?: boolean;
   /**
    * Writes memory while the guest runs and stops it only for what it wrote meanwhile, instead of for all of it. Where the host's
-   * KVM cannot tell what a guest writes it stands still for all of it nevertheless, and the report says so (`tracking`).
+   * KVM cannot tell what a guest writes it stands still for all of it nevertheless, and the report says so (`tracking`); so it does
+   * where its VMM is older than that (`reason`).
    */
   live?: boolean;
 }
@@ -51,6 +52,8 @@ export interface SnapshotCopy {
   converged: boolean;
   /** Bytes of memory written in each round over it; the last are those of the pause. */
   roundBytes: number[];
+  /** Why the guest stood still for all of it, though `live` was asked for: its VMM is too old. */
+  reason?: string;
 }
 
 /** What a snapshot demands of who restores it, read from its `state` file without starting anything. */

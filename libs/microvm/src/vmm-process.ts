@@ -174,9 +174,12 @@ export class VmmProcess implements MicrovmProcess {
     const kind = this.context.kvmKind();
     if (kind === undefined) throw new VmmControlError(`cannot snapshot microVM ${this.id}: this host has no KVM`);
     try {
-      return await writeSnapshot(directory, options, kind, async (payload, descriptors) => {
-        const reply = await this.#exchange('snapshot', deadlineMs, 0, payload, descriptors);
-        return reply.payload;
+      return await writeSnapshot(directory, options, kind, {
+        order: async (payload, descriptors) =>
+          (await this.#exchange('snapshot', deadlineMs, 0, payload, descriptors)).payload,
+        isPaused: () => this.stats().state === 'paused',
+        pause: () => this.pause(),
+        resume: () => this.resume(),
       });
     } catch (error) {
       if (error instanceof VmmControlError || error instanceof SnapshotError) throw error;
@@ -218,7 +221,8 @@ export class VmmProcess implements MicrovmProcess {
     const pending = this.#pending.get(request);
     if (status === 0) return pending?.settle(reply);
     const why = pending?.takesText ? reply.payload.toString('latin1').replace(/\0.*$/s, '') : '';
-    pending?.settle(new VmmControlError(`the VMM refused: ${why === '' ? errorName(status) : why}`));
+    const code = errorName(status);
+    pending?.settle(new VmmControlError(`the VMM refused: ${why === '' ? code : why}`, code));
   }
 
   /** @internal */
@@ -276,7 +280,7 @@ export class VmmProcess implements MicrovmProcess {
         clearTimeout(timer);
         this.context.letGo();
         if (!(outcome instanceof VmmControlError)) resolve(outcome);
-        else reject(new VmmControlError(`cannot ${name} microVM ${this.id}: ${outcome.message}`));
+        else reject(new VmmControlError(`cannot ${name} microVM ${this.id}: ${outcome.message}`, outcome.code));
       };
       const timer = setTimeout(() => {
         this.context.engine.abandon(this.handle, request);

@@ -198,6 +198,8 @@ export const syncTemplates = operation({
     held: z.array(TemplateId).max(4_096),
     /** Published by this host since it told last; with a problem: it could not. */
     published: z.array(z.strictObject({ templateId: TemplateId, problem: z.string().nullable() })).default([]),
+    /** The object store was to have these, and had not when this host fetched them. */
+    missing: z.array(TemplateId).max(4_096).optional(),
   }),
   reply: z.strictObject({
     /** Nobody wants these any more. */

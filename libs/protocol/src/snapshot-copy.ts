@@ -8,5 +8,7 @@ export const SnapshotCopy = z.strictObject({
   converged: z.boolean(),
   /** Bytes written in each round over memory; the last are those of the pause. */
   roundBytes: z.array(z.int().nonnegative()).max(64),
+  /** Why it stood still for all of it, though its memory was to be copied while it ran. */
+  reason: z.string().max(1_000).optional(),
 });
 export type SnapshotCopy = z.infer<typeof SnapshotCopy>;

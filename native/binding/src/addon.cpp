@@ -570,7 +570,7 @@ Napi::Value TapCall(const Napi::CallbackInfo& info) {
     Throw(env, tap.failure());
     return env.Undefined();
   }
-  return Napi::Number::New(env, tap->Release());
+  return Napi::Number::New(env, tap->release());
 }
 
 pid_t ThreadOf(const Napi::Value& value) { return static_cast<pid_t>(WholeOf(value, 2147483647.0)); }

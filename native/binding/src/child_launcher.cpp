@@ -156,10 +156,10 @@ class FilledSlots {
 Result<std::unique_ptr<ChildLauncher>> ChildLauncher::Make() {
   std::unique_ptr<ChildLauncher> launcher(new ChildLauncher());
   launcher->null_ = UniqueFd(open("/dev/null", O_RDWR | O_CLOEXEC));
-  if (!launcher->null_) return FailedCall(errno, "cannot open /dev/null");
+  if (!launcher->null_.is_open()) return FailedCall(errno, "cannot open /dev/null");
   for (UniqueFd& slot : launcher->slots_) {
     slot = UniqueFd(fcntl(launcher->null_.get(), F_DUPFD_CLOEXEC, kFirstSlot));
-    if (!slot) return FailedCall(errno, "cannot reserve descriptors for starting VMMs");
+    if (!slot.is_open()) return FailedCall(errno, "cannot reserve descriptors for starting VMMs");
   }
   void* stack = mmap(nullptr, kStackBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
   if (stack == MAP_FAILED) return FailedCall(errno, "cannot map a stack for starting VMMs");

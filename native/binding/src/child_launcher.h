@@ -9,7 +9,7 @@
 #include <memory>
 
 #include "result.h"
-#include "unique_fd.h"
+#include "base/unique_fd.h"
 
 namespace volley {
 

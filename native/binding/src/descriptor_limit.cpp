@@ -6,7 +6,7 @@
 
 #include <algorithm>
 
-#include "unique_fd.h"
+#include "base/unique_fd.h"
 
 namespace volley {
 namespace {
@@ -24,7 +24,7 @@ void RaiseDescriptorLimit() {
     if (setrlimit(RLIMIT_NOFILE, &limit) < 0) getrlimit(RLIMIT_NOFILE, &limit);
   }
   const UniqueFd any(open("/dev/null", O_RDONLY | O_CLOEXEC));
-  if (!any) return;
+  if (!any.is_open()) return;
   // A duplicate at the far end of the table makes the table; it is closed at once, the table stays.
   const UniqueFd last(fcntl(any.get(), F_DUPFD_CLOEXEC, static_cast<int>(std::min(limit.rlim_cur, kTableSize) - 1)));
 }

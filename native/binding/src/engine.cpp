@@ -38,7 +38,7 @@ class AllSignalsBlocked {
 
 Result<UniqueFd> OpenExecutable(const std::string& path) {
   UniqueFd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-  if (!fd) return FailedCall(errno, "cannot open the VMM " + path);
+  if (!fd.is_open()) return FailedCall(errno, "cannot open the VMM " + path);
   struct stat info {};
   if (fstat(fd.get(), &info) < 0) return FailedCall(errno, "cannot examine the VMM " + path);
   if (!S_ISREG(info.st_mode) || (info.st_mode & 0111) == 0) {
@@ -126,7 +126,7 @@ Result<bool> Engine::LaunchIntoShell(uint32_t request, const LaunchOrder& order,
   auto prepared = PrepareLaunch(order, launched_ns);
   if (!prepared) return prepared.failure();
   std::lock_guard lock(shell.mutex);
-  if (!shell.is_shell || !shell.pidfd) return Failure{ESRCH, "the shell to launch into has ended"};
+  if (!shell.is_shell || !shell.pidfd.is_open()) return Failure{ESRCH, "the shell to launch into has ended"};
   HeldShell held_shell;
   held_shell.pid = shell.pid;
   held_shell.start_ticks = shell.start_ticks;
@@ -174,7 +174,7 @@ void Engine::PrepareNow(ChildLauncher& launcher, uint32_t request, const ShellOr
   auto watched = monitor_.WatchLocked(vmm);
   if (watched) return events_.Push(ShellEvent{request, vmm->handle, vmm->pid, shell->barriers});
   KillAndReap(vmm->pidfd.get());
-  vmm->pidfd.Reset();
+  vmm->pidfd.reset();
   lock.unlock();
   monitor_.Release(vmm->handle);
   events_.Push(RefusedEvent{request, watched.failure()});
@@ -184,8 +184,8 @@ void Engine::Discard(uint32_t shell) {
   const auto vmm = monitor_.Find(shell);
   if (!vmm) return;
   std::lock_guard lock(vmm->mutex);
-  if (!vmm->is_shell || !vmm->pidfd) return;
-  vmm->birth.Reset();
+  if (!vmm->is_shell || !vmm->pidfd.is_open()) return;
+  vmm->birth.reset();
   syscall(SYS_pidfd_send_signal, vmm->pidfd.get(), SIGKILL, nullptr, 0);
 }
 
@@ -244,7 +244,7 @@ void Engine::Hold(uint32_t request, HeldVmm held, const std::string& id) {
     KillAndReap(vmm->pidfd.get());
     RemoveVmmFiles(held.directory);
   }
-  vmm->pidfd.Reset();
+  vmm->pidfd.reset();
   lock.unlock();
   monitor_.Release(vmm->handle);
   events_.Push(RefusedEvent{request, watched.failure()});
@@ -254,7 +254,7 @@ int Engine::Send(uint32_t handle, const volley_message& message, std::span<const
   const auto vmm = monitor_.Find(handle);
   if (!vmm) return ESRCH;
   std::lock_guard lock(vmm->mutex);
-  if (!vmm->control) return ENOTCONN;
+  if (!vmm->control.is_open()) return ENOTCONN;
   if (vmm->awaited.size() >= kAwaitedAtMost) return EAGAIN;
   if (descriptors.size() > 2) return EINVAL;
   iovec part{const_cast<volley_message*>(&message), sizeof message};
@@ -291,7 +291,7 @@ int Engine::Kill(uint32_t handle) {
   const auto vmm = monitor_.Find(handle);
   if (!vmm) return 0;
   std::lock_guard lock(vmm->mutex);
-  if (!vmm->pidfd) return 0;
+  if (!vmm->pidfd.is_open()) return 0;
   vmm->kill_requested = true;
   if (syscall(SYS_pidfd_send_signal, vmm->pidfd.get(), SIGKILL, nullptr, 0) == 0 || errno == ESRCH) return 0;
   vmm->kill_requested = false;
@@ -312,12 +312,12 @@ void Engine::Close() {
     const auto* launched = std::get_if<LaunchedEvent>(&event);
     if (launched == nullptr || launched->directory.empty()) continue;
     const auto vmm = monitor_.Find(launched->handle);
-    if (vmm && vmm->pidfd) KillAndReap(vmm->pidfd.get());
+    if (vmm && vmm->pidfd.is_open()) KillAndReap(vmm->pidfd.get());
     RemoveVmmFiles(launched->directory);
   }
   // Shells end by themselves now that their sockets close; but somebody has to collect them.
   monitor_.ForEach([](Vmm& vmm) {
-    if (vmm.is_shell && vmm.pidfd) KillAndReap(vmm.pidfd.get());
+    if (vmm.is_shell && vmm.pidfd.is_open()) KillAndReap(vmm.pidfd.get());
   });
 }
 

@@ -10,7 +10,7 @@
 #include <system_error>
 
 #include "proc.h"
-#include "unique_fd.h"
+#include "base/unique_fd.h"
 
 namespace volley {
 namespace {
@@ -83,7 +83,7 @@ std::string WhyNotOpened(const char* device, int error) {
 KvmReport ProbeKvm(const char* device) {
   KvmReport report;
   const UniqueFd kvm(open(device, O_RDWR | O_CLOEXEC));
-  if (!kvm) {
+  if (!kvm.is_open()) {
     report.reason = WhyNotOpened(device, errno);
     return report;
   }

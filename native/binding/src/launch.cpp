@@ -29,7 +29,7 @@ struct Image {
 Result<Image> OpenImage(const std::string& path, const char* what) {
   // Non-blocking: a path that names a FIFO must not hold a launcher thread for ever.
   Image image{UniqueFd(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)), 0};
-  if (!image.fd) return FailedCall(errno, std::string("cannot open the ") + what + " " + path);
+  if (!image.fd.is_open()) return FailedCall(errno, std::string("cannot open the ") + what + " " + path);
   struct stat info {};
   if (fstat(image.fd.get(), &info) < 0) return FailedCall(errno, std::string("cannot examine the ") + what);
   if (!S_ISREG(info.st_mode)) return Failure{EINVAL, std::string("the ") + what + " " + path + " is not a file"};
@@ -40,7 +40,7 @@ Result<Image> OpenImage(const std::string& path, const char* what) {
 
 Result<UniqueFd> OpenDisk(const std::string& path, int flags) {
   UniqueFd fd(open(path.c_str(), flags | O_CLOEXEC | O_NONBLOCK, 0600));
-  if (!fd) return FailedCall(errno, "cannot open the disk " + path);
+  if (!fd.is_open()) return FailedCall(errno, "cannot open the disk " + path);
   struct stat info {};
   if (fstat(fd.get(), &info) < 0) return FailedCall(errno, "cannot examine the disk " + path);
   if (!S_ISREG(info.st_mode) && !S_ISBLK(info.st_mode)) {
@@ -54,7 +54,7 @@ Result<UniqueFd> OpenDisk(const std::string& path, int flags) {
 // Memory that nobody can change any more.
 Result<UniqueFd> SealedFile(const std::string& bytes) {
   UniqueFd fd(memfd_create("initrd-extra", MFD_CLOEXEC | MFD_ALLOW_SEALING));
-  if (!fd) return FailedCall(errno, "cannot make a file in memory");
+  if (!fd.is_open()) return FailedCall(errno, "cannot make a file in memory");
   for (size_t done = 0; done < bytes.size();) {
     const ssize_t n = write(fd.get(), bytes.data() + done, bytes.size() - done);
     if (n < 0 && errno == EINTR) continue;
@@ -147,7 +147,7 @@ Result<bool> AddDevice(PreparedLaunch& launch, const DeviceOrder& order, uint32_
     case VOLLEY_DEVICE_NET: {
       // A duplicate: the caller may close its own as soon as it likes.
       UniqueFd tap(fcntl(order.tap_fd, F_DUPFD_CLOEXEC, 0));
-      if (!tap) return FailedCall(errno, "cannot hand over tap descriptor " + std::to_string(order.tap_fd));
+      if (!tap.is_open()) return FailedCall(errno, "cannot hand over tap descriptor " + std::to_string(order.tap_fd));
       launch.Pass(role, std::move(tap));
       return true;
     }
@@ -168,7 +168,7 @@ Result<PreparedLaunchPointer> PrepareLaunch(const LaunchOrder& order, uint64_t l
   auto config = MakeConfig(order);
   if (!config) return config.failure();
   UniqueFd kvm(open("/dev/kvm", O_RDWR | O_CLOEXEC));
-  if (!kvm) return FailedCall(errno, "cannot open /dev/kvm");
+  if (!kvm.is_open()) return FailedCall(errno, "cannot open /dev/kvm");
   const bool restores = !order.restore_directory.empty();
   if (restores) config->flags |= VOLLEY_FLAG_RESTORE;
 
@@ -244,7 +244,7 @@ Result<HeldVmm> LaunchInto(HeldShell& shell, PreparedLaunchPointer launch) {
   held.pages = std::make_shared<const PageFile>(std::move(launch->pages));
   held.directory = launch->directory;
   for (uint32_t i = 0; i < launch->config.device_count; ++i) held.devices.push_back(launch->config.devices[i].type);
-  shell.birth.Reset();
+  shell.birth.reset();
   return held;
 }
 
@@ -278,7 +278,7 @@ std::variant<HeldVmm, ExitEvidence> AdoptVmm(const AdoptOrder& order, const std:
 
   if (order.boot_id != boot_id) return gone();
   held.pidfd = UniqueFd(PidfdOpen(order.pid));
-  if (!held.pidfd) return gone();
+  if (!held.pidfd.is_open()) return gone();
   // The pidfd comes first: a start time read afterwards that fits proves that both are the remembered process.
   auto stat = ReadProcessStat(order.pid);
   if (!stat || stat->start_ticks != order.start_ticks || HasEnded(held.pidfd.get())) return gone();
@@ -307,7 +307,7 @@ std::optional<FoundVmm> FindVmm(const std::string& id, const std::string& direct
   const auto pid = static_cast<pid_t>(pages.ReadClaimedPid());
   if (pid <= 1) return std::nullopt;
   const UniqueFd pidfd(PidfdOpen(pid));
-  if (!pidfd) return std::nullopt;
+  if (!pidfd.is_open()) return std::nullopt;
   // The page may lie about the pid, so the process has to name itself as this microVM's VMM.
   auto stat = ReadProcessStat(pid);
   if (!stat || !IsVmmOf(pid, id) || HasEnded(pidfd.get())) return std::nullopt;

@@ -14,7 +14,7 @@
 #include "page_file.h"
 #include "result.h"
 #include "shell.h"
-#include "unique_fd.h"
+#include "base/unique_fd.h"
 
 namespace volley {
 

@@ -36,9 +36,9 @@ constexpr size_t kPostponedAtMost = 1024;
 
 Result<bool> Monitor::Start() {
   epoll_ = UniqueFd(epoll_create1(EPOLL_CLOEXEC));
-  if (!epoll_) return FailedCall(errno, "cannot make an epoll instance");
+  if (!epoll_.is_open()) return FailedCall(errno, "cannot make an epoll instance");
   wake_ = UniqueFd(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-  if (!wake_) return FailedCall(errno, "cannot make an eventfd");
+  if (!wake_.is_open()) return FailedCall(errno, "cannot make an eventfd");
   epoll_event event{};
   event.events = EPOLLIN;
   event.data.u64 = Tag(0, kWake);
@@ -71,7 +71,7 @@ Result<bool> Monitor::WatchLocked(const std::shared_ptr<Vmm>& vmm) {
 }
 
 Result<bool> Monitor::WatchControlLocked(const Vmm& vmm) {
-  if (!vmm.control) return true;
+  if (!vmm.control.is_open()) return true;
   epoll_event event{};
   event.events = EPOLLIN;
   event.data.u64 = Tag(vmm.handle, kControl);
@@ -101,9 +101,9 @@ void Monitor::Release(uint32_t handle) {
     vmm->released = true;
     vmm->pages.reset();
     // Closing removes a descriptor from epoll: nobody else holds a duplicate of it.
-    vmm->control.Reset();
-    reaping = vmm->is_child && vmm->pidfd;
-    if (!reaping) vmm->pidfd.Reset();
+    vmm->control.reset();
+    reaping = vmm->is_child && vmm->pidfd.is_open();
+    if (!reaping) vmm->pidfd.reset();
   }
   if (!reaping) Forget(handle);
 }
@@ -136,7 +136,7 @@ void Monitor::ReadControl(Vmm& vmm) {
 }
 
 void Monitor::ReadControlLocked(Vmm& vmm) {
-  for (int turn = 0; turn < kMessagesPerTurn && vmm.control; ++turn) {
+  for (int turn = 0; turn < kMessagesPerTurn && vmm.control.is_open(); ++turn) {
     volley_message message{};
     // MSG_TRUNC: the length of the packet, even if it is longer than a message.
     const ssize_t n = recv(vmm.control.get(), &message, sizeof message, MSG_DONTWAIT | MSG_TRUNC);
@@ -190,7 +190,7 @@ void Monitor::AskAgain() {
     const auto vmm = Find(postponed.handle);
     if (!vmm) return true;
     std::lock_guard lock(vmm->mutex);
-    if (!vmm->control) return true;
+    if (!vmm->control.is_open()) return true;
     const auto connection = broker_.Connect(vmm->directory, vmm->id, postponed.ask.argument);
     if (connection.error == EAGAIN && now < postponed.until_ns) return false;
     (void)AnswerVsock(vmm->control.get(), postponed.ask.request_id, connection);
@@ -205,7 +205,7 @@ void Monitor::ReportBootLocked(Vmm& vmm, uint64_t at_ns) {
 }
 
 void Monitor::DisconnectLocked(Vmm& vmm, const char* why) {
-  vmm.control.Reset();
+  vmm.control.reset();
   // Every VMM that ends closes its connection first. That is only news to those who wait for an answer.
   if (std::exchange(vmm.awaited, {}).empty()) return;
   events_.Push(DisconnectedEvent{vmm.handle, why});
@@ -214,9 +214,9 @@ void Monitor::DisconnectLocked(Vmm& vmm, const char* why) {
 void Monitor::HandleEnd(const std::shared_ptr<Vmm>& vmm) {
   ExitEvidence evidence;
   std::unique_lock lock(vmm->mutex);
-  if (!vmm->pidfd) return;
+  if (!vmm->pidfd.is_open()) return;
   // Notes sent just before the end still count.
-  if (vmm->control) ReadControlLocked(*vmm);
+  if (vmm->control.is_open()) ReadControlLocked(*vmm);
 
   if (vmm->is_child) {
     siginfo_t ended{};
@@ -232,8 +232,8 @@ void Monitor::HandleEnd(const std::shared_ptr<Vmm>& vmm) {
   }
   if (vmm->is_shell) {
     const bool unheard = vmm->released;
-    vmm->pidfd.Reset();
-    vmm->birth.Reset();
+    vmm->pidfd.reset();
+    vmm->birth.reset();
     lock.unlock();
     Forget(vmm->handle);
     if (!unheard) events_.Push(ShellEndedEvent{vmm->handle});
@@ -250,8 +250,8 @@ void Monitor::HandleEnd(const std::shared_ptr<Vmm>& vmm) {
   }
   evidence.kill_requested = vmm->kill_requested;
   if (evidence.at_ns == 0) evidence.at_ns = MonotonicNs();
-  vmm->pidfd.Reset();
-  vmm->control.Reset();
+  vmm->pidfd.reset();
+  vmm->control.reset();
   vmm->awaited.clear();
   lock.unlock();
 

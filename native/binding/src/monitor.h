@@ -13,7 +13,7 @@
 #include "event_queue.h"
 #include "oom_watch.h"
 #include "result.h"
-#include "unique_fd.h"
+#include "base/unique_fd.h"
 #include "vmm.h"
 #include "vsock_broker.h"
 

@@ -75,7 +75,7 @@ OomWatch::OomWatch() : kills_at_start_(CountKills()) {
   struct stat space {};
   if (stat("/proc/self/ns/pid", &space) < 0 || space.st_ino != kFirstPidNamespace) return;
   log_ = UniqueFd(open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC));
-  if (log_ && lseek(log_.get(), 0, SEEK_END) < 0) log_.Reset();
+  if (log_.is_open() && lseek(log_.get(), 0, SEEK_END) < 0) log_.reset();
 }
 
 std::optional<uint64_t> OomWatch::CountKills() {
@@ -84,7 +84,7 @@ std::optional<uint64_t> OomWatch::CountKills() {
 }
 
 void OomWatch::ReadLog() {
-  if (!log_) return;
+  if (!log_.is_open()) return;
   std::array<char, 8192> record;
   for (;;) {
     const ssize_t n = read(log_.get(), record.data(), record.size());
@@ -114,7 +114,7 @@ OomWatch::Verdict OomWatch::Ask(pid_t pid, uint64_t launched_ns) {
     if (!kills || !kills_at_start_) return Verdict::kNo;
     // Every OOM kill of the host is accounted for by a record that names somebody else.
     if (*kills - *kills_at_start_ <= kills_read_) return Verdict::kNo;
-    if (!log_) return Verdict::kPerhaps;
+    if (!log_.is_open()) return Verdict::kPerhaps;
     pollfd more{log_.get(), POLLIN, 0};
     poll(&more, 1, kLogWaitMs);
   }

@@ -9,7 +9,7 @@
 #include <optional>
 #include <string_view>
 
-#include "unique_fd.h"
+#include "base/unique_fd.h"
 
 namespace volley {
 

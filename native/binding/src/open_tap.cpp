@@ -17,13 +17,13 @@ namespace {
 
 Result<UniqueFd> OpenHere(const std::string& name, const std::string& namespace_path) {
   const UniqueFd space(open(namespace_path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!space) return FailedCall(errno, "cannot open the network namespace " + namespace_path);
+  if (!space.is_open()) return FailedCall(errno, "cannot open the network namespace " + namespace_path);
   if (setns(space.get(), CLONE_NEWNET) < 0) {
     return FailedCall(errno, "cannot enter the network namespace " + namespace_path);
   }
   // After setns: the device belongs to the namespace that opened it.
   UniqueFd tap(open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK));
-  if (!tap) return FailedCall(errno, "cannot open /dev/net/tun (kernel module tun)");
+  if (!tap.is_open()) return FailedCall(errno, "cannot open /dev/net/tun (kernel module tun)");
   ifreq request{};
   memcpy(request.ifr_name, name.data(), name.size());
   request.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR;

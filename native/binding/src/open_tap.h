@@ -4,7 +4,7 @@
 #include <string>
 
 #include "result.h"
-#include "unique_fd.h"
+#include "base/unique_fd.h"
 
 namespace volley {
 

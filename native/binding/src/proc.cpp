@@ -8,13 +8,13 @@
 #include <cstdlib>
 
 #include "child_launcher.h"
-#include "unique_fd.h"
+#include "base/unique_fd.h"
 
 namespace volley {
 
 Result<std::string> ReadSmallFile(const std::string& path, size_t limit) {
   UniqueFd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!fd) return FailedCall(errno, "cannot open " + path);
+  if (!fd.is_open()) return FailedCall(errno, "cannot open " + path);
   std::string text(limit, '\0');
   size_t used = 0;
   while (used < limit) {

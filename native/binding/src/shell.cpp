@@ -29,14 +29,14 @@ Result<Cgroups> OpenCgroups(const std::vector<std::string>& paths) {
   Cgroups cgroups;
   for (const std::string& path : paths) {
     UniqueFd fd(open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    if (!fd) return FailedCall(errno, "cannot open the cgroup " + path);
+    if (!fd.is_open()) return FailedCall(errno, "cannot open the cgroup " + path);
     struct statfs info {};
     if (fstatfs(fd.get(), &info) < 0) return FailedCall(errno, "cannot examine the cgroup " + path);
     if (info.f_type == CGROUP_SUPER_MAGIC) {
       cgroups.moves.push_back(path);
     } else if (info.f_type != CGROUP2_SUPER_MAGIC) {
       return Failure{EINVAL, path + " is not a directory of a cgroup hierarchy"};
-    } else if (cgroups.birthplace) {
+    } else if (cgroups.birthplace.is_open()) {
       return Failure{EINVAL, path + " is the second cgroup of the v2 hierarchy: a process is in one"};
     } else {
       cgroups.birthplace = std::move(fd);
@@ -48,7 +48,7 @@ Result<Cgroups> OpenCgroups(const std::vector<std::string>& paths) {
 Result<bool> MoveInto(const std::string& cgroup, pid_t pid) {
   const std::string path = cgroup + "/cgroup.procs";
   const UniqueFd fd(open(path.c_str(), O_WRONLY | O_CLOEXEC));
-  if (!fd) return FailedCall(errno, "cannot open " + path);
+  if (!fd.is_open()) return FailedCall(errno, "cannot open " + path);
   const std::string number = std::to_string(pid);
   const ssize_t n = write(fd.get(), number.data(), number.size());
   if (n < 0) return FailedCall(errno, "cannot move a VMM into the cgroup " + cgroup);
@@ -60,7 +60,7 @@ class Cradle {
  public:
   explicit Cradle(Child child) : child_(std::move(child)) {}
   ~Cradle() {
-    if (child_.pidfd) KillAndReap(child_.pidfd.get());
+    if (child_.pidfd.is_open()) KillAndReap(child_.pidfd.get());
   }
   Cradle(const Cradle&) = delete;
   Cradle& operator=(const Cradle&) = delete;
@@ -107,7 +107,7 @@ Result<HeldShell> Nursery::Make(ChildLauncher& launcher, const ShellOrder& order
   child_order.cgroup = cgroups->birthplace.get();
   child_order.own_pids = (order.barriers & VOLLEY_BARRIER_PIDS) != 0;
   auto child = launcher.Spawn(child_order);
-  theirs.Reset();
+  theirs.reset();
   if (!child) {
     if (failed != nullptr && child_order.own_pids && child.failure().error == EPERM) *failed = VOLLEY_BARRIER_PIDS;
     return child.failure();

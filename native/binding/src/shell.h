@@ -12,7 +12,7 @@
 
 #include "child_launcher.h"
 #include "result.h"
-#include "unique_fd.h"
+#include "base/unique_fd.h"
 #include "void_namespaces.h"
 
 namespace volley {

@@ -14,7 +14,7 @@
 
 #include "page_file.h"
 #include "proc.h"
-#include "unique_fd.h"
+#include "base/unique_fd.h"
 
 namespace volley {
 
@@ -55,7 +55,7 @@ struct Vmm {
     std::erase(own, 0u);
     if ((stats.barriers & VOLLEY_BARRIER_PIDS) == 0) return own;
     std::lock_guard lock(mutex);
-    if (own != own_tids && pidfd) {
+    if (own != own_tids && pidfd.is_open()) {
       tids = ThreadIdsSeenHere(pid, own);
       own_tids = std::move(own);
     }

@@ -29,7 +29,7 @@ sockaddr_un SocketAddress(int directory, const char* name) {
 // went away in between.
 Result<UniqueFd> Listen(int directory, const char* name, int type, int backlog, bool* made) {
   UniqueFd fd(socket(AF_UNIX, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-  if (!fd) return FailedCall(errno, "cannot make a socket");
+  if (!fd.is_open()) return FailedCall(errno, "cannot make a socket");
   // The mode of the socket file comes from the socket's own inode, so it is right from its first moment on.
   if (fchmod(fd.get(), 0600) < 0) return FailedCall(errno, std::string("cannot set the mode of ") + name);
   const sockaddr_un address = SocketAddress(directory, name);
@@ -47,13 +47,13 @@ std::string VsockPortName(uint32_t port) { return std::string(kVsockName) + '_' 
 
 Result<UniqueFd> OpenVmmDirectory(const std::string& path) {
   UniqueFd fd(open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
-  if (!fd) return FailedCall(errno, "cannot open the microVM's directory " + path);
+  if (!fd.is_open()) return FailedCall(errno, "cannot open the microVM's directory " + path);
   return fd;
 }
 
 Result<UniqueFd> OpenPages(int directory) {
   UniqueFd fd(openat(directory, kPagesName, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
-  if (!fd) return FailedCall(errno, "cannot open the page file");
+  if (!fd.is_open()) return FailedCall(errno, "cannot open the page file");
   struct stat info {};
   if (fstat(fd.get(), &info) < 0) return FailedCall(errno, "cannot examine the page file");
   if (!S_ISREG(info.st_mode)) return Failure{0, "the page file is not a regular file"};
@@ -62,7 +62,7 @@ Result<UniqueFd> OpenPages(int directory) {
 
 Result<UniqueFd> ConnectControl(int directory) {
   UniqueFd fd(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-  if (!fd) return FailedCall(errno, "cannot make a socket");
+  if (!fd.is_open()) return FailedCall(errno, "cannot make a socket");
   const sockaddr_un address = SocketAddress(directory, kSocketName);
   if (connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) < 0) {
     return FailedCall(errno, "cannot connect to the control socket");
@@ -77,7 +77,7 @@ Result<NewVmmFiles> NewVmmFiles::Make(const std::string& path) {
   files.directory_ = std::move(*directory);
 
   files.pages_ = UniqueFd(openat(files.directory(), kPagesName, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
-  if (!files.pages_) {
+  if (!files.pages_.is_open()) {
     if (errno == EEXIST) return Failure{EEXIST, path + " already holds the page file of another VMM"};
     return FailedCall(errno, "cannot make the page file in " + path);
   }

@@ -7,7 +7,7 @@
 #include <string>
 
 #include "result.h"
-#include "unique_fd.h"
+#include "base/unique_fd.h"
 #include "volley_abi.h"
 
 namespace volley {

@@ -17,14 +17,14 @@ namespace {
 // A socket address holds 107 bytes, a folder may be deeper. Through /proc the address is always short.
 VsockBroker::Connection ConnectIn(const std::string& directory, const std::string& name) {
   const UniqueFd folder(open(directory.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
-  if (!folder) return {errno, {}};
+  if (!folder.is_open()) return {errno, {}};
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   const int length =
       snprintf(address.sun_path, sizeof address.sun_path, "/proc/self/fd/%d/%s", folder.get(), name.c_str());
   if (length >= static_cast<int>(sizeof address.sun_path)) return {ENAMETOOLONG, {}};
   UniqueFd fd(socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-  if (!fd) return {errno, {}};
+  if (!fd.is_open()) return {errno, {}};
   if (connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) < 0) return {errno, {}};
   return {0, std::move(fd)};
 }

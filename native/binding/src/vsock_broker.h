@@ -6,7 +6,7 @@
 #include <map>
 #include <string>
 
-#include "unique_fd.h"
+#include "base/unique_fd.h"
 #include "volley_abi.h"
 
 namespace volley {

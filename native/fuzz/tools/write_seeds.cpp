@@ -3,16 +3,20 @@
 #include <elf.h>
 #include <linux/virtio_blk.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <initializer_list>
 #include <string>
 #include <type_traits>
 #include <vector>
 
 #include "abi/volley_abi.h"
 #include "abi/volley_guest.h"
+#include "machine/snapshot_parts.h"
+#include "snapshot/vcpu_state.h"
 #include "support/virtio_script.h"
 #include "vmm/test/support/sample_kernels.h"
 
@@ -488,6 +492,70 @@ void init() {
   path.byte(4).text("name/child/./grandchild").save("init", "path");
 }
 
+// Machines that are restored as vcpu_fuzz.cpp reads them: each section is sound but for the changes that are named.
+void vcpus() {
+  constexpr uint32_t kTsc = 0x10, kTscDeadline = 0x6e0, kUnknownMsr = 0xf0000001;
+  const auto machine = [](bool is_linux, bool full_irqchip, unsigned count) {
+    Seed seed;
+    seed.byte(is_linux).byte(full_irqchip).byte(count - 1);
+    return seed;
+  };
+  const auto cpuid = [](Seed& seed, unsigned entries) { seed.byte(entries).byte(0); };
+  const auto vcpu = [](Seed& seed, std::initializer_list<uint32_t> msrs) {
+    seed.byte(static_cast<unsigned>(msrs.size()));
+    for (const uint32_t index : msrs) seed.put(index);
+    seed.byte(0);
+  };
+  // The VM's own section and that of its platform, with eight bytes to be typed; then a snapshot of it.
+  const auto end = [](Seed& seed, const std::string& typed, unsigned flags) {
+    seed.byte(0).byte(0).text(typed).byte(flags);
+  };
+
+  Seed flat = machine(false, false, 1);
+  vcpu(flat, {});
+  end(flat, "hello123", VOLLEY_SNAPSHOT_LIVE);
+  flat.save("vcpu", "a-flat-guest");
+
+  Seed two = machine(true, true, 2);
+  for (int i = 0; i < 2; ++i) {
+    cpuid(two, 2);
+    vcpu(two, {kTsc, kTscDeadline});
+  }
+  end(two, "keys1234", VOLLEY_SNAPSHOT_LIVE | VOLLEY_SNAPSHOT_STAY);
+  two.save("vcpu", "a-linux-guest-with-two-vcpus");
+
+  Seed msrs = machine(false, false, 1);
+  msrs.byte(255);
+  for (const uint32_t index : {kTsc, kTscDeadline, kTsc, kUnknownMsr}) msrs.put(index);
+  msrs.byte(1).put(uint32_t{offsetof(VcpuState, msr_count)}).byte(4).put(uint32_t{0x7fffffff});
+  end(msrs, "", 0);
+  msrs.save("vcpu", "too-many-msrs");
+
+  Seed keys = machine(true, true, 1);
+  cpuid(keys, 1);
+  vcpu(keys, {});
+  keys.byte(0).byte(1).put(uint32_t{offsetof(PlatformState, keyboard)}).byte(31);
+  for (unsigned i = 0; i < 31; ++i) keys.byte(200 + i);
+  keys.text("12345678").byte(0).save("vcpu", "a-keyboard-that-holds-keys");
+}
+
+void clones() {
+  volley_restored told{};
+  told.time_ns = 1'700'000'000'000'000'000;
+  std::string records;
+  for (const char* record :
+       {"hostname", "clone", "net", "02:00:00:00:00:01 10.0.0.2/24 10.0.0.1 1500", "dns", "10.0.0.1"}) {
+    records += std::string(record) + '\0';
+  }
+  for (const unsigned failing : {0u, 1u, 4u, 16u, 32u}) {
+    Seed seed;
+    seed.byte(failing).put(told).text(records);
+    seed.save("restored", failing == 0 ? "all-is-done" : "step-" + std::to_string(failing) + "-fails");
+  }
+  Seed nothing;
+  nothing.byte(0).put(told).save("restored", "no-records");
+}
+
 }  // namespace
 }  // namespace volley::fuzz
 
@@ -505,5 +573,7 @@ int main(int argc, char** argv) {
   agents();
   kernels();
   init();
+  vcpus();
+  clones();
   return 0;
 }

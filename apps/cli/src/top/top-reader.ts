@@ -1,7 +1,5 @@
 import type { FleetDensity, Microvm, MicrovmDensity } from '#protocol';
-import { inFlight } from '../bench/in-flight';
 import type { RestClient } from '../rest/rest-client';
-import { RestError } from '../rest/rest-error';
 import {
   HOST_COLUMNS,
   MICROVM_COLUMNS,
@@ -11,11 +9,13 @@ import {
   type TopColumn,
 } from './top-views';
 
-/** microVMs that are measured in a round, at most: each is a call. */
+/** microVMs that are measured in a round, at most: their hosts are asked for each. */
 const MICROVMS_MOST = 500;
-const MEASURED_AT_ONCE = 16;
-/** What could not be measured within so long is left out, ms. */
-const MEASURING_MS = 10_000;
+
+interface Measured {
+  microvm: Microvm;
+  density: MicrovmDensity | null;
+}
 
 export interface Filter {
   host?: string | undefined;
@@ -69,26 +69,18 @@ export const VIEWS: readonly View[] = [
 ];
 
 async function readMicrovms(client: RestClient, { host, tenant }: Filter): Promise<Omit<Look, 'atMs'>> {
-  const running: Microvm[] = [];
+  const items = new Map<string, MicrovmRow['now']>();
+  let looked = 0;
   let more = false;
-  for await (const one of client.pages<Microvm>('/v1/microvms', { state: ['running', 'paused'], host, tenant })) {
-    if (running.length === MICROVMS_MOST) {
+  const query = { state: ['running', 'paused'], host, tenant };
+  for await (const { microvm, density } of client.pages<Measured>('/v1/density/microvms', query)) {
+    if (looked++ === MICROVMS_MOST) {
       more = true;
       break;
     }
-    running.push(one);
-  }
-  const items = new Map<string, MicrovmRow['now']>();
-  await inFlight(running.length, MEASURED_AT_ONCE, AbortSignal.timeout(MEASURING_MS), async (index) => {
-    const microvm = running[index]!;
-    const path = `/v1/microvms/${encodeURIComponent(microvm.id)}/density`;
-    const density = await client.get<MicrovmDensity>(path).catch((error: unknown) => {
-      // It has ended meanwhile, or was not measured yet.
-      if (error instanceof RestError) return undefined;
-      throw error;
-    });
+    // It has ended meanwhile, or was not measured yet.
     if (density) items.set(microvm.id, { microvm, density });
-  });
+  }
   const remark = `only the oldest ${MICROVMS_MOST} are measured: choose with --host or --tenant`;
   return { items, ...(more ? { remark } : {}) };
 }

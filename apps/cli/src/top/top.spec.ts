@@ -78,24 +78,17 @@ describe('volley top on a scripted API', () => {
     for (const stream of [process.stdout, process.stderr]) jest.spyOn(stream, 'write').mockImplementation(say);
     api = await scriptedApi(({ path }, response) => {
       if (path === '/v1/density') return json(response, 200, { hosts: [host('a', 1), host('b', 2)] });
-      const id = path.split('/')[3];
-      if (id === undefined) {
-        const items = ['m1', 'm2'].map((one) => ({
-          id: one,
-          name: null,
-          tenant: 't',
-          hostId: 'a',
-          class: 'guaranteed',
-        }));
-        return json(response, 200, { items, nextCursor: null });
-      }
-      // It has ended since it was listed.
-      if (id === 'm2') return json(response, 404, { code: 'notFound', detail: 'gone' });
-      json(response, 200, {
+      const density = {
         ...{ promised: { vcpus: 1, memoryMiB: 16 }, memory: { residentKiB: 1_024, proportionalKiB: 512 } },
         ...{ overhead: { vmmKiB: 60 }, cpu: { cores: 0.5, vcpuWaitPercent: 1, throttled: null } },
         ...{ disk: null, network: null },
-      });
+      };
+      const items = ['m1', 'm2'].map((id) => ({
+        microvm: { id, name: null, tenant: 't', hostId: 'a', class: 'guaranteed' },
+        // The other has ended since it was listed.
+        density: id === 'm1' ? density : null,
+      }));
+      json(response, 200, { items, nextCursor: null });
     });
   });
   afterEach(async () => {
@@ -115,6 +108,8 @@ describe('volley top on a scripted API', () => {
   it('as JSON, of the microVMs of a tenant, leaving out what has ended', async () => {
     await run('microvms', '--once', '--interval', '0.2', '--tenant', 't', '--json');
     expect(api.seen[0]!.query.get('tenant')).toBe('t');
+    // One call for all of a page, in each of its two looks.
+    expect(api.seen.map(({ path }) => path)).toEqual(['/v1/density/microvms', '/v1/density/microvms']);
     const { what, items } = JSON.parse(said) as { what: string; items: { microvm: { id: string } }[] };
     expect([what, items.map(({ microvm }) => microvm.id)]).toEqual(['microvms', ['m1']]);
   });

@@ -2,20 +2,21 @@ import { Inject, Injectable, type OnModuleDestroy } from '@nestjs/common';
 import type { Logger } from 'pino';
 import { BusClient, LOGGER } from '#bus';
 import { wallClockMs } from '#journal';
-import { microvmContext } from '#lifecycle';
+import { hostState, microvmContext } from '#lifecycle';
 import { partitionOf } from '#protocol';
+import { HostHistories } from '../histories/host-histories';
 import { MicrovmHistories } from '../histories/microvm-histories';
 import { Partitions } from '../partitions/partitions';
 import { tellHosts } from './tell-hosts';
 import { TemplateRecords } from './template-records';
-import { settledBy } from './template-rules';
+import { heardFrom, settledBy } from './template-rules';
 
-/** How often those that are being made are looked at, should a change have been missed, ms. */
+/** How often templates are looked at, should a change have been missed, ms. */
 const LOOK_MS = 5_000;
 
 /**
- * Puts on record what became of templates: the histories of their sources tell, and whoever owns those looks. Done again after a
- * crash it writes the same.
+ * Puts on record what became of templates: the histories of their sources tell, and whoever owns those looks; and what a host took along
+ * that never returns. Done again after a crash it writes the same.
  */
 @Injectable()
 export class TemplateKeeper implements OnModuleDestroy {
@@ -24,8 +25,9 @@ export class TemplateKeeper implements OnModuleDestroy {
   constructor(
     private readonly records: TemplateRecords,
     private readonly histories: MicrovmHistories,
+    private readonly hosts: HostHistories,
     private readonly bus: BusClient,
-    partitions: Partitions,
+    private readonly partitions: Partitions,
     @Inject(LOGGER) private readonly logger: Logger,
   ) {
     histories.listen({
@@ -36,7 +38,10 @@ export class TemplateKeeper implements OnModuleDestroy {
       asked: () => {},
     });
     partitions.onChange(({ gained }) => this.#look((microvmId) => gained.has(partitionOf(microvmId))));
-    this.#timer = setInterval(() => this.#look((microvmId) => partitions.owns(microvmId)), LOOK_MS);
+    this.#timer = setInterval(() => {
+      this.#look((microvmId) => partitions.owns(microvmId));
+      void this.#forgetRetired();
+    }, LOOK_MS);
     this.#timer.unref();
   }
 
@@ -47,6 +52,25 @@ export class TemplateKeeper implements OnModuleDestroy {
   #look(isOurs: (microvmId: string) => boolean): void {
     for (const { id, state, source } of this.records.list()) {
       if (state === 'creating' && isOurs(source.microvmId)) void this.#settle(id);
+    }
+  }
+
+  /** A host that is retired has no word of its own any more: what it held is nowhere. */
+  async #forgetRetired(): Promise<void> {
+    for (const { id, hosts } of this.records.list()) {
+      for (const hostId of hosts) {
+        const life = this.hosts.get(hostId);
+        if (!life || hostState(life) !== 'retired' || !this.partitions.owns(hostId)) continue;
+        const gone = { hostId, holds: false };
+        await this.records
+          .update(id, (now) => now && heardFrom(now, { ...gone, now: wallClockMs() }))
+          .catch((error) => {
+            this.logger.warn(
+              { err: error as Error, templateId: id, hostId },
+              'a retired host still counts among those that hold it',
+            );
+          });
+      }
     }
   }
 

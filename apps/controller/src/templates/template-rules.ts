@@ -52,6 +52,15 @@ export function storedBy(
   return { ...record, stored: problem === null, storeProblem: problem, updatedAt: now };
 }
 
+/**
+ * A host has not found what the object store was to have: who holds it is to publish it again. With no holder it stays as it is, for one host
+ * that is wrong must not end a template. Pure.
+ */
+export function lostFromStore(record: TemplateRecord, now: number): TemplateRecord {
+  if (record.state !== 'ready' || !record.stored || record.hosts.length === 0) return record;
+  return { ...record, stored: false, storeProblem: 'the object store has lost it', updatedAt: now };
+}
+
 /** Whether a host is to give it up. */
 export function isUnwanted({ state }: TemplateRecord): boolean {
   return state === 'failed' || state === 'deleted';

@@ -26,7 +26,7 @@ import { unknownMicrovm } from '../operator/unknown-microvm';
 import { tellHosts } from './tell-hosts';
 import { TemplateRecords, viewTemplate } from './template-records';
 import { Tenants } from '../tenants/tenants';
-import { heardFrom, isUnwanted, poolsExcess, storedBy, templatesExcess } from './template-rules';
+import { heardFrom, isUnwanted, lostFromStore, poolsExcess, storedBy, templatesExcess } from './template-rules';
 
 type RequestTo<O extends Operation> = z.output<O['request']>;
 
@@ -114,13 +114,16 @@ export class TemplateController {
 
   /** The subject says which host speaks. */
   @Handles(syncTemplates)
-  async sync({ held, published }: RequestTo<typeof syncTemplates>, { values }: BusContext) {
+  async sync({ held, published, missing = [] }: RequestTo<typeof syncTemplates>, { values }: BusContext) {
     const hostId = values['hostId']!;
     for (const publication of published) {
       await this.records.update(
         publication.templateId,
         (now) => now && storedBy(now, hostId, publication, wallClockMs()),
       );
+    }
+    for (const id of missing) {
+      tellHosts(this.bus, await this.records.update(id, (now) => now && lostFromStore(now, wallClockMs())));
     }
     const known = this.records.list();
     const holds = new Set(held);

@@ -1,7 +1,15 @@
 import { applyMicrovmEvents, type MicrovmLife } from '#lifecycle';
 import { MicrovmSpec, placesOfTemplate, type MicrovmEvent, type TemplateRecord } from '#protocol';
 import { pinTemplate } from './pin-template';
-import { heardFrom, isUnwanted, poolsExcess, settledBy, storedBy, templatesExcess } from './template-rules';
+import {
+  heardFrom,
+  isUnwanted,
+  lostFromStore,
+  poolsExcess,
+  settledBy,
+  storedBy,
+  templatesExcess,
+} from './template-rules';
 
 const T0 = 1_700_000_000_000;
 const ID = '01hzzzzzzzzzzzzzzzzzzzzzz0';
@@ -119,6 +127,16 @@ describe('a template in the object store', () => {
     expect(told(stored, 'host-a', 'late')).toBe(stored);
     const gone = heardFrom(stored, { hostId: 'host-a', holds: false, now: T0 + 60_000 });
     expect(gone).toMatchObject({ state: 'ready', hosts: [] });
+  });
+
+  it('is published again by who holds it when it was lost there; nobody else is believed', () => {
+    const stored = record({ state: 'ready', stored: true });
+    const lost = lostFromStore(stored, T0 + 1);
+    expect(lost).toMatchObject({ state: 'ready', stored: false, storeProblem: 'the object store has lost it' });
+    expect(storedBy(lost, 'host-a', { problem: null }, T0 + 2)).toMatchObject({ stored: true, storeProblem: null });
+    expect(lostFromStore(lost, T0 + 2)).toBe(lost);
+    const nowhere = record({ state: 'ready', stored: true, hosts: [] });
+    expect(lostFromStore(nowhere, T0 + 1)).toBe(nowhere);
   });
 
   it('is fetched by any host like its own; guests of ours do not see the processor', () => {

@@ -1,5 +1,6 @@
 import { Controller, Inject } from '@nestjs/common';
 import { BusClient } from '#bus';
+import { Pacer } from '#concurrency';
 import { wallClockMs } from '#journal';
 import {
   densityHistory,
@@ -9,14 +10,19 @@ import {
   tenantDensity,
   type DensityHistory,
   type DensityScope,
+  type Microvm,
   type MicrovmDensity,
 } from '#protocol';
-import { TenantDirectory } from '#tenancy';
+import { TenantDirectory, type Principal } from '#tenancy';
 import { Input, Serves, type InputOf } from '../http/route';
+import { filterOf } from '../microvms/list-filter';
 import { requireOwn, VisibleFleet } from '../tenancy/visible-fleet';
 import * as routes from './density.routes';
 
 const RECENT_MS = 3_600_000;
+/** MicroVMs of a page that are measured at a time, and when what is not measured by then is left out, ms. */
+const MEASURED_AT_ONCE = 16;
+const PAGE_MS = 5_000;
 
 type Query = InputOf<typeof routes.densityRoute>['query'];
 
@@ -65,6 +71,32 @@ export class DensityController {
       // What the host says of it names the host.
       throw error instanceof OperationError && error.code === 'notFound' ? nowhere : error;
     });
+  }
+
+  @Serves(routes.microvmsDensityRoute)
+  async microvms(@Input(routes.microvmsDensityRoute) { who, query }: InputOf<typeof routes.microvmsDensityRoute>) {
+    const { items, nextCursor } = this.visible.list(who, filterOf(query));
+    const pacer = new Pacer(MEASURED_AT_ONCE);
+    const end = performance.now() + PAGE_MS;
+    const measured = items.map(async (microvm) => {
+      const density = await pacer.run(() => this.#measured(who, microvm, end - performance.now()));
+      return { microvm, density };
+    });
+    return { items: await Promise.all(measured), nextCursor };
+  }
+
+  /** Null: it runs nowhere, or its host does not answer. */
+  async #measured(who: Principal, { id: microvmId }: Microvm, leftMs: number): Promise<MicrovmDensity | null> {
+    if (leftMs <= 0) return null;
+    try {
+      // What a list shows a tenant does not name the host.
+      const { hostId } = await this.visible.find(who, microvmId);
+      if (hostId === null) return null;
+      return await this.bus.call(measureMicrovm, { microvmId }, { values: { hostId }, deadlineMs: leftMs });
+    } catch (error) {
+      if (error instanceof OperationError) return null;
+      throw error;
+    }
   }
 
   async #history(scope: DensityScope, { from, to, step }: Query): Promise<{ history?: DensityHistory }> {

@@ -1,10 +1,10 @@
-import { DensityHistory, DensityReport, FleetDensity, MicrovmDensity, TenantUsage } from '#protocol';
+import { DensityHistory, DensityReport, FleetDensity, Microvm, MicrovmDensity, TenantUsage } from '#protocol';
 import { z } from 'zod';
 import { AWAY, INVALID, NOT_FOUND, REFUSALS } from '../http/common-responses';
 import { duration, InstantText } from '../http/query-types';
 import { route } from '../http/route';
 import { HostParams } from '../hosts/hosts.routes';
-import { MicrovmParams } from '../microvms/microvms.schemas';
+import { ListQuery, MicrovmList, MicrovmParams } from '../microvms/microvms.schemas';
 import { TenantParams } from '../tenancy/tenants.routes';
 
 const LONGEST_STEP_MS = 24 * 3_600_000;
@@ -28,6 +28,9 @@ const HISTORY =
 const history = DensityHistory.optional();
 export const FleetDensityAnswer = FleetDensity.extend({ history });
 export const HostDensityAnswer = z.strictObject({ host: DensityReport, history });
+export const MicrovmsDensityAnswer = MicrovmList.extend({
+  items: z.array(z.strictObject({ microvm: Microvm, density: MicrovmDensity.nullable() })),
+});
 export const TenantDensityAnswer = z.strictObject({ tenant: TenantUsage, history });
 
 export const densityRoute = route({
@@ -102,4 +105,17 @@ export const microvmDensityRoute = route({
     ...INVALID,
     ...AWAY,
   },
+});
+
+export const microvmsDensityRoute = route({
+  tag: 'microVMs',
+  access: 'view',
+  name: 'listMicrovmDensity',
+  method: 'GET',
+  path: '/v1/density/microvms',
+  summary: 'List microVMs, oldest first, with what each of them really takes',
+  description:
+    'Filters and pages are those of the list. What is not measured, or not within five seconds, has `density: null`.',
+  query: ListQuery,
+  responses: { 200: { description: 'One page.', schema: MicrovmsDensityAnswer }, ...REFUSALS, ...INVALID },
 });

@@ -1,28 +1,20 @@
-import type { NatsConnection } from 'nats';
-import { connectNats } from '#bus';
 import { measureMicrovm, OperationError } from '#protocol';
-import { describeWithNats, startNatsServer, type NatsServer } from '../../../../test/support/nats-server';
-import { gatewayUnderTest, type GatewayUnderTest } from '../testing/gateway-under-test';
-import { HOST_ID, ScriptedController } from '../testing/scripted-controller';
+import { describeWithNats } from '../../../../test/support/nats-server';
+import type { GatewayUnderTest } from '../testing/gateway-under-test';
+import { HOST_ID, type ScriptedController } from '../testing/scripted-controller';
+import { scriptedPlane, type ScriptedPlane } from '../testing/scripted-plane';
 
 describeWithNats('density over REST', () => {
-  let server: NatsServer;
-  let nc: NatsConnection;
+  let plane: ScriptedPlane;
   let controller: ScriptedController;
   let gateway: GatewayUnderTest;
 
   beforeAll(async () => {
-    server = await startNatsServer();
-    nc = await connectNats({ servers: server.url, name: 'scripted-controller' });
-    controller = await ScriptedController.start(nc);
-    gateway = await gatewayUnderTest(server.url);
+    plane = await scriptedPlane();
+    ({ gateway, controller } = plane);
     await gateway.request('/v1/tenants/acme', { method: 'PUT', body: {} });
   });
-  afterAll(async () => {
-    await gateway?.close();
-    await nc?.close();
-    await server?.stop();
-  });
+  afterAll(() => plane?.close());
 
   const get = (path: string) => gateway.request(path);
 
@@ -53,6 +45,31 @@ describeWithNats('density over REST', () => {
   it('knows no host and no tenant that is not there', async () => {
     expect((await get('/v1/hosts/nowhere/density')).status).toBe(404);
     expect((await get('/v1/tenants/nobody/density')).status).toBe(404);
+  });
+
+  it('is of a page of microVMs, null for those that cannot be measured', async () => {
+    const labels = { page: 'density' };
+    const create = () =>
+      gateway.request('/v1/microvms?wait=running', { method: 'POST', body: { image: 'canary', labels } });
+    const ids: string[] = [];
+    for (let i = 0; i < 3; i++) ids.push((await create()).json.id as string);
+    const measured = (await get(`/v1/microvms/${ids[0]}/density`)).json;
+    controller.instead.set(`volley.v1.hosts.${HOST_ID}.measure`, ({ microvmId }: { microvmId: string }) => {
+      if (microvmId === ids[1]) throw new OperationError('notFound', `does not run on ${HOST_ID}`);
+      return { ...measured, id: microvmId };
+    });
+    const path = '/v1/density/microvms?label=page%3Ddensity&limit=2';
+    const first = await get(path);
+    const rest = await get(`${path}&cursor=${first.json.nextCursor}`);
+    controller.instead.clear();
+    const seen = (items: { microvm: { id: string }; density: { id: string } | null }[]) =>
+      items.map(({ microvm, density }) => [microvm.id, density?.id ?? null]);
+    expect(seen(first.json.items)).toEqual([
+      [ids[0], ids[0]],
+      [ids[1], null],
+    ]);
+    expect(seen(rest.json.items)).toEqual([[ids[2], ids[2]]]);
+    expect(rest.json.nextCursor).toBeNull();
   });
 
   it('is of one microVM while it runs, and names no host where it is not found', async () => {

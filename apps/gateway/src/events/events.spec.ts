@@ -1,28 +1,20 @@
-import { connectNats } from '#bus';
-import type { NatsConnection } from 'nats';
-import { describeWithNats, startNatsServer, type NatsServer } from '../../../../test/support/nats-server';
+import { describeWithNats } from '../../../../test/support/nats-server';
 import { gatewayUnderTest, TOKEN, type GatewayUnderTest } from '../testing/gateway-under-test';
-import { HOST_ID, ScriptedController } from '../testing/scripted-controller';
+import { HOST_ID } from '../testing/scripted-controller';
+import { scriptedPlane, type ScriptedPlane } from '../testing/scripted-plane';
 import { SseClient } from '../testing/sse-client';
 
 describeWithNats('GET /v1/events', () => {
-  let server: NatsServer;
-  let nc: NatsConnection;
+  let plane: ScriptedPlane;
   let gateway: GatewayUnderTest;
   const clients: SseClient[] = [];
 
   beforeAll(async () => {
-    server = await startNatsServer();
-    nc = await connectNats({ servers: server.url, name: 'scripted-controller' });
-    await ScriptedController.start(nc);
-    gateway = await gatewayUnderTest(server.url);
+    plane = await scriptedPlane();
+    ({ gateway } = plane);
   });
   afterEach(() => Promise.all(clients.splice(0).map((client) => client.close())));
-  afterAll(async () => {
-    await gateway?.close();
-    await nc?.close();
-    await server?.stop();
-  });
+  afterAll(() => plane?.close());
 
   const follow = async (options: { query?: string; from?: string; at?: GatewayUnderTest } = {}): Promise<SseClient> => {
     const { query = '', from, at = gateway } = options;
@@ -72,7 +64,7 @@ describeWithNats('GET /v1/events', () => {
       ['group', 'default_web', 'created', 2],
       ['group', 'default_web', 'scaled', 3],
     ]);
-    const other = await gatewayUnderTest(server.url);
+    const other = await gatewayUnderTest(plane.server.url);
     try {
       const again = await follow({ from: before, at: other });
       await again.until(({ events }) => events.length === 2);
@@ -109,7 +101,7 @@ describeWithNats('GET /v1/events', () => {
     await gateway.request(`/v1/hosts/${HOST_ID}/cordon`, { method: 'POST' });
     await gateway.request(`/v1/hosts/${HOST_ID}/uncordon`, { method: 'POST' });
     await client.until(() => client.events.length === 5);
-    const other = await gatewayUnderTest(server.url); // it has nothing of this in memory
+    const other = await gatewayUnderTest(plane.server.url); // it has nothing of this in memory
     try {
       const again = await follow({ from: before, at: other });
       await again.until(() => again.events.length === 5);
@@ -149,8 +141,8 @@ describeWithNats('GET /v1/events', () => {
   it('survives a crash of nats-server without a gap', async () => {
     const client = await follow();
     const first = await run();
-    await server.kill9();
-    await server.restart();
+    await plane.server.kill9();
+    await plane.server.restart();
     let second: string | undefined;
     while (second === undefined) second = await run().catch(() => undefined);
     await client.until(() => statesOf(client, second).includes('running'));
@@ -159,7 +151,7 @@ describeWithNats('GET /v1/events', () => {
   });
 
   it('ends politely when the gateway shuts down', async () => {
-    const other = await gatewayUnderTest(server.url);
+    const other = await gatewayUnderTest(plane.server.url);
     const client = await follow({ at: other });
     other.shutdown.abort();
     await client.ended;

@@ -1,30 +1,21 @@
-import { connectNats } from '#bus';
 import { getGroup, OperationError, type GroupEvent } from '#protocol';
-import type { NatsConnection } from 'nats';
-import { describeWithNats, startNatsServer, type NatsServer } from '../../../../test/support/nats-server';
-import {
-  gatewayUnderTest,
-  type Answer,
-  type GatewayUnderTest,
-  type RequestOptions,
-} from '../testing/gateway-under-test';
-import { HOST_ID, ScriptedController } from '../testing/scripted-controller';
+import { describeWithNats } from '../../../../test/support/nats-server';
+import { type Answer, type GatewayUnderTest, type RequestOptions } from '../testing/gateway-under-test';
+import { HOST_ID, type ScriptedController } from '../testing/scripted-controller';
+import { scriptedPlane, type ScriptedPlane } from '../testing/scripted-plane';
 
 const SPEC = { image: 'canary', memoryMiB: 32 };
 const ID = '01hzzzzzzzzzzzzzzzzzzzzzzz';
 
 describeWithNats('groups over REST', () => {
-  let server: NatsServer;
-  let nc: NatsConnection;
+  let plane: ScriptedPlane;
   let controller: ScriptedController;
   let gateway: GatewayUnderTest;
   const tokens: Record<string, string> = {};
 
   beforeAll(async () => {
-    server = await startNatsServer();
-    nc = await connectNats({ servers: server.url, name: 'scripted-controller' });
-    controller = await ScriptedController.start(nc);
-    gateway = await gatewayUnderTest(server.url);
+    plane = await scriptedPlane();
+    ({ gateway, controller } = plane);
     for (const tenant of ['acme', 'rival']) {
       await ask('PUT', `/v1/tenants/${tenant}`, {});
       const body = { name: `${tenant}-user`, role: 'tenant-user', tenant };
@@ -33,11 +24,7 @@ describeWithNats('groups over REST', () => {
     const body = { name: 'acme-reader', role: 'read-only', tenant: 'acme' };
     tokens['reader'] = (await ask('POST', '/v1/tokens', body)).json.secret;
   });
-  afterAll(async () => {
-    await gateway?.close();
-    await nc?.close();
-    await server?.stop();
-  });
+  afterAll(() => plane?.close());
   afterEach(() => controller.instead.clear());
 
   const ask = (method: string, path: string, body?: unknown, who?: string, headers = {}): Promise<Answer> =>

@@ -1,26 +1,18 @@
-import { connectNats } from '#bus';
-import type { NatsConnection } from 'nats';
-import { describeWithNats, startNatsServer, type NatsServer } from '../../../../test/support/nats-server';
-import { gatewayUnderTest, type GatewayUnderTest } from '../testing/gateway-under-test';
-import { ScriptedController } from '../testing/scripted-controller';
+import { describeWithNats } from '../../../../test/support/nats-server';
+import type { GatewayUnderTest } from '../testing/gateway-under-test';
+import type { ScriptedController } from '../testing/scripted-controller';
+import { scriptedPlane, type ScriptedPlane } from '../testing/scripted-plane';
 
 describeWithNats('health and readiness', () => {
-  let server: NatsServer;
-  let nc: NatsConnection;
+  let plane: ScriptedPlane;
   let controller: ScriptedController;
   let gateway: GatewayUnderTest;
 
   beforeEach(async () => {
-    server = await startNatsServer();
-    nc = await connectNats({ servers: server.url, name: 'scripted-controller' });
-    controller = await ScriptedController.start(nc);
-    gateway = await gatewayUnderTest(server.url);
+    plane = await scriptedPlane();
+    ({ gateway, controller } = plane);
   });
-  afterEach(async () => {
-    await gateway?.close();
-    await nc?.close();
-    await server?.stop();
-  });
+  afterEach(() => plane?.close());
 
   const ready = () => gateway.request('/readyz', { token: null });
   /** The controller is asked every half second only. */
@@ -51,10 +43,10 @@ describeWithNats('health and readiness', () => {
   });
 
   it('tell that NATS is away, and back', async () => {
-    await server.kill9();
+    await plane.server.kill9();
     const { json } = await readyUntil(503);
     expect(json.checks.nats).toBe('not connected');
-    await server.restart();
+    await plane.server.restart();
     await readyUntil(200);
   });
 

@@ -1,25 +1,17 @@
-import { connectNats } from '#bus';
-import type { NatsConnection } from 'nats';
-import { describeWithNats, startNatsServer, type NatsServer } from '../../../../test/support/nats-server';
-import { gatewayUnderTest, type GatewayUnderTest } from '../testing/gateway-under-test';
-import { HOST_ID, ScriptedController } from '../testing/scripted-controller';
+import { describeWithNats } from '../../../../test/support/nats-server';
+import type { GatewayUnderTest } from '../testing/gateway-under-test';
+import { HOST_ID } from '../testing/scripted-controller';
+import { scriptedPlane, type ScriptedPlane } from '../testing/scripted-plane';
 
 describeWithNats('host classes over REST', () => {
-  let server: NatsServer;
-  let nc: NatsConnection;
+  let plane: ScriptedPlane;
   let gateway: GatewayUnderTest;
 
   beforeAll(async () => {
-    server = await startNatsServer();
-    nc = await connectNats({ servers: server.url, name: 'scripted-controller' });
-    await ScriptedController.start(nc);
-    gateway = await gatewayUnderTest(server.url);
+    plane = await scriptedPlane();
+    ({ gateway } = plane);
   });
-  afterAll(async () => {
-    await gateway?.close();
-    await nc?.close();
-    await server?.stop();
-  });
+  afterAll(() => plane?.close());
 
   const put = (path: string, body: unknown) => gateway.request(path, { method: 'PUT', body });
   const assign = (name: string | null) => put(`/v1/hosts/${HOST_ID}/class`, { class: name });

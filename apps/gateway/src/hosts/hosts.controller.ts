@@ -51,13 +51,12 @@ export class HostsController {
   @Serves(routes.hostHistoryRoute)
   async history(@Input(routes.hostHistoryRoute) { params, query }: InputOf<typeof routes.hostHistoryRoute>) {
     const { limit = 100, before = Infinity } = query;
-    const all = await this.pages.hostHistory(params.id);
-    if (all.length === 0) throw unknownHost(params.id);
-    const wanted = all.filter(({ sequence }) => sequence < before);
-    const entries = wanted.slice(-limit).map(({ sequence, record: { at, commandId, cause, from, to, events } }) => ({
+    const latest = await this.pages.latestOfHost(params.id, { before, limit });
+    if (!latest) throw unknownHost(params.id);
+    const entries = latest.entries.map(({ sequence, record: { at, commandId, cause, from, to, events } }) => ({
       ...{ sequence, at: new Date(at).toISOString(), commandId, cause, from, to, events },
     }));
-    return { id: params.id, entries, more: wanted.length > limit };
+    return { id: params.id, entries, more: latest.more };
   }
 
   @Serves(routes.assignClassRoute)

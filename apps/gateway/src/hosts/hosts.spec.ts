@@ -1,27 +1,19 @@
-import { connectNats } from '#bus';
-import type { NatsConnection } from 'nats';
 import { DrainPlan, FleetDensity, Host } from '#protocol';
-import { describeWithNats, startNatsServer, type NatsServer } from '../../../../test/support/nats-server';
-import { gatewayUnderTest, type GatewayUnderTest } from '../testing/gateway-under-test';
-import { HOST_ID, ScriptedController } from '../testing/scripted-controller';
+import { describeWithNats } from '../../../../test/support/nats-server';
+import type { GatewayUnderTest } from '../testing/gateway-under-test';
+import { HOST_ID, type ScriptedController } from '../testing/scripted-controller';
+import { scriptedPlane, type ScriptedPlane } from '../testing/scripted-plane';
 
 describeWithNats('hosts and density over REST', () => {
-  let server: NatsServer;
-  let nc: NatsConnection;
+  let plane: ScriptedPlane;
   let controller: ScriptedController;
   let gateway: GatewayUnderTest;
 
   beforeAll(async () => {
-    server = await startNatsServer();
-    nc = await connectNats({ servers: server.url, name: 'scripted-controller' });
-    controller = await ScriptedController.start(nc);
-    gateway = await gatewayUnderTest(server.url);
+    plane = await scriptedPlane();
+    ({ gateway, controller } = plane);
   });
-  afterAll(async () => {
-    await gateway?.close();
-    await nc?.close();
-    await server?.stop();
-  });
+  afterAll(() => plane?.close());
 
   it('lists and reads them', async () => {
     const { json } = await gateway.request('/v1/hosts');

@@ -1,32 +1,24 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { connectNats } from '#bus';
-import type { NatsConnection } from 'nats';
 import { Registry } from 'prom-client';
 import { noUsage } from '#density';
-import { describeWithNats, startNatsServer, type NatsServer } from '../../../../test/support/nats-server';
+import { describeWithNats } from '../../../../test/support/nats-server';
 import { gatewayUnderTest, type GatewayUnderTest } from '../testing/gateway-under-test';
 import { parsePrometheus } from '../testing/prometheus-text';
-import { HOST_ID, ScriptedController } from '../testing/scripted-controller';
+import { HOST_ID, type ScriptedController } from '../testing/scripted-controller';
+import { scriptedPlane, type ScriptedPlane } from '../testing/scripted-plane';
 import { OTHER, TenantMetrics } from './tenant-metrics';
 
 describeWithNats('GET /metrics', () => {
-  let server: NatsServer;
-  let nc: NatsConnection;
+  let plane: ScriptedPlane;
   let controller: ScriptedController;
   let gateway: GatewayUnderTest;
 
   beforeAll(async () => {
-    server = await startNatsServer();
-    nc = await connectNats({ servers: server.url, name: 'scripted-controller' });
-    controller = await ScriptedController.start(nc);
-    gateway = await gatewayUnderTest(server.url);
+    plane = await scriptedPlane();
+    ({ gateway, controller } = plane);
   });
-  afterAll(async () => {
-    await gateway?.close();
-    await nc?.close();
-    await server?.stop();
-  });
+  afterAll(() => plane?.close());
 
   const scrape = async (): Promise<string[]> => (await gateway.request('/metrics')).text.split('\n');
 
@@ -130,7 +122,7 @@ describeWithNats('GET /metrics', () => {
 
   it('needs the token unless it is open', async () => {
     expect((await gateway.request('/metrics', { token: null })).status).toBe(401);
-    const open = await gatewayUnderTest(server.url, { metricsOpen: true });
+    const open = await gatewayUnderTest(plane.server.url, { metricsOpen: true });
     expect((await open.request('/metrics', { token: null })).status).toBe(200);
     await open.close();
   });

@@ -1,29 +1,21 @@
-import { connectNats } from '#bus';
-import type { NatsConnection } from 'nats';
-import { describeWithNats, startNatsServer, type NatsServer } from '../../../../test/support/nats-server';
+import { describeWithNats } from '../../../../test/support/nats-server';
 import { gatewayUnderTest, type GatewayUnderTest } from '../testing/gateway-under-test';
-import { HOST_ID, ScriptedController } from '../testing/scripted-controller';
+import { HOST_ID, type ScriptedController } from '../testing/scripted-controller';
+import { scriptedPlane, type ScriptedPlane } from '../testing/scripted-plane';
 
 const UNKNOWN = '01jaaaaaaaaaaaaaaaaaaaaaaa';
 const CANARY = { image: 'canary', memoryMiB: 32 };
 
 describeWithNats('microVMs over REST', () => {
-  let server: NatsServer;
-  let nc: NatsConnection;
+  let plane: ScriptedPlane;
   let controller: ScriptedController;
   let gateway: GatewayUnderTest;
 
   beforeAll(async () => {
-    server = await startNatsServer();
-    nc = await connectNats({ servers: server.url, name: 'scripted-controller' });
-    controller = await ScriptedController.start(nc);
-    gateway = await gatewayUnderTest(server.url);
+    plane = await scriptedPlane();
+    ({ gateway, controller } = plane);
   });
-  afterAll(async () => {
-    await gateway?.close();
-    await nc?.close();
-    await server?.stop();
-  });
+  afterAll(() => plane?.close());
   afterEach(() => {
     Object.assign(controller.script, { start: 'done', pause: 'done', resume: 'done', stop: 'done', erase: 'done' });
     controller.instead.clear();
@@ -195,7 +187,7 @@ describeWithNats('microVMs over REST', () => {
     });
 
     it('give up waiting when the gateway shuts down', async () => {
-      const other = await gatewayUnderTest(server.url);
+      const other = await gatewayUnderTest(plane.server.url);
       try {
         controller.script.start = 'hangs';
         const waiting = other.request('/v1/microvms?wait=running&timeout=60s', { method: 'POST', body: CANARY });

@@ -1,9 +1,8 @@
-import { connectNats } from '#bus';
 import { RetentionMark } from '#fleet';
-import type { NatsConnection } from 'nats';
-import { describeWithNats, startNatsServer, type NatsServer } from '../../../../test/support/nats-server';
-import { gatewayUnderTest, type GatewayUnderTest } from '../testing/gateway-under-test';
-import { HOST_ID, ScriptedController } from '../testing/scripted-controller';
+import { describeWithNats } from '../../../../test/support/nats-server';
+import type { GatewayUnderTest } from '../testing/gateway-under-test';
+import { HOST_ID } from '../testing/scripted-controller';
+import { scriptedPlane, type ScriptedPlane } from '../testing/scripted-plane';
 
 interface Item {
   id: string;
@@ -11,18 +10,15 @@ interface Item {
 }
 
 describeWithNats('the past over REST', () => {
-  let server: NatsServer;
-  let nc: NatsConnection;
+  let plane: ScriptedPlane;
   let gateway: GatewayUnderTest;
   /** Instants between the steps of the story: nothing yet; one runs; three run; the first is gone. */
   const at: number[] = [];
   const ids: string[] = [];
 
   beforeAll(async () => {
-    server = await startNatsServer();
-    nc = await connectNats({ servers: server.url, name: 'scripted-controller' });
-    await ScriptedController.start(nc);
-    gateway = await gatewayUnderTest(server.url);
+    plane = await scriptedPlane();
+    ({ gateway } = plane);
     await mark();
     await create('first', 'red');
     await mark();
@@ -32,11 +28,7 @@ describeWithNats('the past over REST', () => {
     expect((await gateway.request(`/v1/microvms/${ids[0]}?wait=deleted`, { method: 'DELETE' })).status).toBe(200);
     await mark();
   });
-  afterAll(async () => {
-    await gateway?.close();
-    await nc?.close();
-    await server?.stop();
-  });
+  afterAll(() => plane?.close());
 
   /** An instant that no record has. */
   async function mark(): Promise<void> {
@@ -155,7 +147,7 @@ describeWithNats('the past over REST', () => {
   it('says how long histories are kept, and what may be missing', async () => {
     const kept = { days: null, compactedBefore: null, ranAt: null };
     expect((await gateway.request('/v1/retention')).json).toEqual(kept);
-    const mark = await RetentionMark.open(nc);
+    const mark = await RetentionMark.open(plane.nc);
     await mark.note({ days: 1, compactedBefore: at[2]! });
     expect((await gateway.request('/v1/retention')).json).toEqual({ ...kept, days: 1, compactedBefore: at[2] });
     const compactedBefore = new Date(at[2]!).toISOString();

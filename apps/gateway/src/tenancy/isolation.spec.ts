@@ -140,30 +140,8 @@ describeWithNats('tenants', () => {
       expect((await heavy(201)).status).toBe(403);
       expect((await heavy(200)).status).toBe(202);
     },
-    listMicrovms: async () => {
-      const list = async (query: string) => as('reader', `/v1/microvms${query}`);
-      for (const query of [
-        '',
-        '?state=running&state=deleted',
-        '?name=secret-name',
-        '?label=team%3Dsecret-label',
-        `?host=${HOST_ID}`,
-        `?cursor=${theirs.id}`,
-        '?image=canary',
-        '?limit=1',
-      ]) {
-        const { status, json } = await list(query);
-        expect(status).toBe(200);
-        for (const microvm of json.items) expect(microvm).toMatchObject({ tenant: 'acme', pid: null });
-        if (/secret|host=/.test(query)) expect(json).toEqual({ items: [], nextCursor: null });
-      }
-      const [one, other] = [await list('?tenant=rival'), await list('?tenant=unheard-of')];
-      expect([one.status, other.status]).toEqual([403, 403]);
-      expect(one.text).toBe(other.text);
-      const mine = (await list('?name=mine')).json.items[0];
-      expect(mine).toMatchObject({ id: own.id, hostId: expect.stringMatching(/^h-[0-9a-z]{12}$/) });
-      expect((await list(`?host=${mine.hostId}`)).json.items.map(({ id }: Microvm) => id)).toContain(own.id);
-    },
+    listMicrovms: () => listAttack('/v1/microvms', (item) => item),
+    listMicrovmDensity: () => listAttack('/v1/density/microvms', ({ microvm }) => microvm),
     followEvents: async () => {
       const { id: theirGroupId } = (await theirGroup()).json;
       for (const query of [
@@ -289,6 +267,32 @@ describeWithNats('tenants', () => {
     listImages: async () => expect((await as('reader', '/v1/images')).status).toBe(200),
     getImage: async () => expect((await as('reader', '/v1/images/nothing')).status).toBe(404),
   };
+
+  /** A list of microVMs, or of what is told of each. */
+  async function listAttack(path: string, microvmOf: (item: Microvm & { microvm: Microvm }) => Microvm): Promise<void> {
+    const list = (query: string) => as('reader', `${path}${query}`);
+    for (const query of [
+      '',
+      '?state=running&state=deleted',
+      '?name=secret-name',
+      '?label=team%3Dsecret-label',
+      `?host=${HOST_ID}`,
+      `?cursor=${theirs.id}`,
+      '?image=canary',
+      '?limit=1',
+    ]) {
+      const { status, json } = await list(query);
+      expect(status).toBe(200);
+      for (const item of json.items) expect(microvmOf(item)).toMatchObject({ tenant: 'acme', pid: null });
+      if (/secret|host=/.test(query)) expect(json).toEqual({ items: [], nextCursor: null });
+    }
+    const [one, other] = [await list('?tenant=rival'), await list('?tenant=unheard-of')];
+    expect([one.status, other.status]).toEqual([403, 403]);
+    expect(one.text).toBe(other.text);
+    const mine = microvmOf((await list('?name=mine')).json.items[0]);
+    expect(mine).toMatchObject({ id: own.id, hostId: expect.stringMatching(/^h-[0-9a-z]{12}$/) });
+    expect((await list(`?host=${mine.hostId}`)).json.items.map((item: never) => microvmOf(item).id)).toContain(own.id);
+  }
 
   const theirGroup = (): Promise<Answer> => {
     const spec = { image: 'canary', tenant: 'rival', labels: { team: 'secret-label' } };

@@ -2,6 +2,7 @@ import type { Logger } from 'pino';
 import type { MicrovmReading } from '#density';
 import type { HostClassSettings, RatioInForce } from '#protocol';
 import { ratioOf, UsageHistory, type Admission, type MicrovmUsage } from '#scheduling';
+import type { UsageLook, UsageMemory } from './usage-memory';
 
 type Measured = Pick<MicrovmReading, 'id' | 'epoch' | 'runNs' | 'delayNs' | 'proportionalKiB'>;
 
@@ -17,6 +18,8 @@ export interface RatioKeeperParts {
   admission: Pick<Admission, 'capacity' | 'commitment' | 'promise'>;
   /** What a microVM was promised; undefined: it does not run here. */
   promisedTo: (microvmId: string) => { vcpus: number; memoryMiB: number } | undefined;
+  /** What was seen before this agent began. */
+  memory: Pick<UsageMemory, 'recall' | 'keep'>;
   /** Steady clock, ms. */
   nowMs: () => number;
   log: Logger;
@@ -24,7 +27,7 @@ export interface RatioKeeperParts {
 
 /**
  * Keeps the ratio that admission applies at what the policy of the host's class comes to: what microVMs use is recorded window by
- * window, and at the end of each the ratio is derived anew. A new agent has seen nothing, and begins as the policy says for that case.
+ * window, and at the end of each the ratio is derived anew. A new agent goes on with what the one before it has seen.
  */
 export class RatioKeeper {
   #hostClass!: string;
@@ -42,21 +45,19 @@ export class RatioKeeper {
     this.goBy(hostClass, settings);
   }
 
-  /** From now on this policy holds. What was seen counts for it where it looks at the same; else it begins anew. */
+  /** From now on this policy holds. What was seen counts for it where it looks at the same; else it begins with what is kept for it. */
   goBy(hostClass: string, settings: HostClassSettings): void {
     const before = this.#settings as HostClassSettings | undefined;
     this.#hostClass = hostClass;
     this.#settings = settings;
-    if (!before || lookOf(before) !== lookOf(settings)) {
-      const { policy } = settings;
-      this.#history =
-        policy.kind === 'fixedRatio'
-          ? new UsageHistory(0)
-          : new UsageHistory(policy.windows, policy.kind === 'complianceGoal' ? policy.waitPercent : undefined);
+    const look = lookOf(settings);
+    if (!before || JSON.stringify(lookOf(before)) !== JSON.stringify(look)) {
+      this.#history = new UsageHistory(look?.windows ?? 0, look?.waitPercent);
+      if (look) for (const usages of this.parts.memory.recall(look)) this.#history.add(usages);
       this.#window.clear();
       this.#windowEndsMs = this.parts.nowMs() + this.#windowMs;
     }
-    this.#apply();
+    this.derive();
   }
 
   get inForce(): RatioInForce {
@@ -64,13 +65,13 @@ export class RatioKeeper {
   }
 
   get #windowMs(): number {
-    const { policy } = this.#settings;
-    return policy.kind === 'fixedRatio' ? Infinity : policy.windowSeconds * 1_000;
+    return (lookOf(this.#settings)?.windowSeconds ?? Infinity) * 1_000;
   }
 
   /** Takes what was measured of some microVMs. */
   round(readings: readonly Measured[]): void {
-    if (this.#windowMs === Infinity) return;
+    const look = lookOf(this.#settings);
+    if (!look) return;
     const atMs = this.parts.nowMs();
     for (const reading of readings) {
       const before = this.#window.get(reading.id);
@@ -80,8 +81,22 @@ export class RatioKeeper {
     }
     if (atMs < this.#windowEndsMs) return;
     this.#windowEndsMs = atMs + this.#windowMs;
-    this.#history.add([...this.#usages()]);
-    this.#apply();
+    const usages = [...this.#usages()];
+    this.#history.add(usages);
+    void this.parts.memory.keep(look, usages);
+    this.derive();
+  }
+
+  /** Applies what the policy comes to now. Called from outside when promises have changed at a stroke, as at an agent's start. */
+  derive(): void {
+    const { admission, log } = this.parts;
+    const { policy, guaranteed } = this.#settings;
+    const derived = ratioOf(policy, admission.capacity, admission.commitment(), this.#history);
+    const { cpu, memory } = derived;
+    admission.promise({ cpu, memory, ...(guaranteed ? { guaranteed } : {}) });
+    const bound = guaranteed ? { guaranteed } : {};
+    this.#inForce = { hostClass: this.#hostClass, policy, ...derived, ...bound };
+    log.info({ cpu, memory, why: derived.why }, 'the overcommit ratio is derived');
   }
 
   /** What each took in the window, which ends here; the next one begins with its last measurement. */
@@ -104,22 +119,12 @@ export class RatioKeeper {
       };
     }
   }
-
-  #apply(): void {
-    const { admission, log } = this.parts;
-    const { policy, guaranteed } = this.#settings;
-    const derived = ratioOf(policy, admission.capacity, admission.commitment(), this.#history);
-    const { cpu, memory } = derived;
-    admission.promise({ cpu, memory, ...(guaranteed ? { guaranteed } : {}) });
-    const bound = guaranteed ? { guaranteed } : {};
-    this.#inForce = { hostClass: this.#hostClass, policy, ...derived, ...bound };
-    log.info({ cpu, memory, why: derived.why }, 'the overcommit ratio is derived');
-  }
 }
 
-/** What of a policy says how use is recorded. */
-function lookOf({ policy }: HostClassSettings): string {
-  if (policy.kind === 'fixedRatio') return policy.kind;
+/** What of a policy says how use is recorded; undefined: it goes by none. */
+function lookOf({ policy }: HostClassSettings): UsageLook | undefined {
+  if (policy.kind === 'fixedRatio') return undefined;
   const { windows, windowSeconds } = policy;
-  return [windows, windowSeconds, policy.kind === 'complianceGoal' ? policy.waitPercent : ''].join();
+  const waitPercent = policy.kind === 'complianceGoal' ? policy.waitPercent : undefined;
+  return { windows, windowSeconds, waitPercent };
 }

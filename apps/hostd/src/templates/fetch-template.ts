@@ -4,7 +4,7 @@ import { blobOfFile, digestOf, entriesOf, explained, writePiece } from '#images'
 import { canonicalJson, OperationError, PIECE_BYTES, type TemplateContent, type TemplateManifest } from '#protocol';
 import { pause } from '../images/shared-work';
 import type { TemplateExchange } from './template-exchange';
-import { TemplateUnavailableError, type HeldTemplate, type TemplateStore } from './template-store';
+import { TemplateLostError, TemplateUnavailableError, type HeldTemplate, type TemplateStore } from './template-store';
 
 /** Pieces asked for at the same time. */
 const AT_ONCE = 4;
@@ -23,7 +23,7 @@ type File = TemplateManifest['files'][number];
  * Brings a template here from the object store. Nothing of what comes is believed: each piece and each file has to have its digest, and the
  * manifest the one that was asked for. What does not come is asked for again until `signal` is aborted; then nothing is left.
  *
- * @throws TemplateUnavailableError, SnapshotStorageError, ImageError `cancelled` or `noSpace`.
+ * @throws TemplateUnavailableError (TemplateLostError where nothing is left to ask for), SnapshotStorageError, ImageError `cancelled` or `noSpace`.
  */
 export async function fetchTemplate(
   exchange: TemplateExchange,
@@ -32,13 +32,12 @@ export async function fetchTemplate(
   signal: AbortSignal,
 ): Promise<HeldTemplate> {
   const fetching = new Fetching(exchange, signal);
-  const unavailable = (why: string): TemplateUnavailableError =>
-    new TemplateUnavailableError(`template ${templateId} is not on this host, and cannot be fetched: ${why}`);
+  const sentence = (why: string): string => `template ${templateId} is not on this host, and cannot be fetched: ${why}`;
   try {
     const content = await fetching.ask(() => exchange.content(templateId, digest));
     const { manifest } = content;
     if (manifest.templateId !== templateId || digestOf(canonicalJson(manifest)) !== digest) {
-      throw unavailable('what the object store has is another one');
+      throw new TemplateUnavailableError(sentence('what the object store has is another one'));
     }
     const pieces = new Map<string, (string | undefined)[]>();
     let bytes = 0;
@@ -56,7 +55,8 @@ export async function fetchTemplate(
       throw explained(error, `fetching template ${templateId}`);
     }
   } catch (error) {
-    if (error instanceof OperationError && error.code === 'notFound') throw unavailable(error.message);
+    if (error instanceof OperationError && error.code === 'notFound')
+      throw new TemplateLostError(sentence(error.message));
     throw error;
   }
 }

@@ -6,6 +6,7 @@ import { HostAgent } from '../host-agent';
 import { WarmPools } from '../pools/warm-pools';
 import { fetchTemplate } from './fetch-template';
 import { exchangeOver } from './template-exchange';
+import { TemplateLostError } from './template-store';
 import { TemplatePublisher, type Publication } from './template-publisher';
 
 /** How often the templates of this host are compared with those on record, should a change have been missed, ms. */
@@ -33,6 +34,8 @@ export class TemplateLink implements OnApplicationBootstrap, OnApplicationShutdo
   readonly #publisher: TemplatePublisher;
   /** Publications that the controllers do not know of yet. */
   #published: Publication[] = [];
+  /** Lost by the object store, and the controllers do not know yet. */
+  #missing = new Set<string>();
 
   constructor(
     @Inject(HostAgent) private readonly agent: HostAgent,
@@ -40,7 +43,15 @@ export class TemplateLink implements OnApplicationBootstrap, OnApplicationShutdo
   ) {
     const { slots, log, templates, hostId } = agent;
     const exchange = exchangeOver(bus, hostId);
-    templates.connect((wanted, signal) => fetchTemplate(exchange, templates, wanted, signal));
+    templates.connect((wanted, signal) =>
+      fetchTemplate(exchange, templates, wanted, signal).catch((error: unknown) => {
+        if (error instanceof TemplateLostError) {
+          this.#missing.add(wanted.templateId);
+          this.#comparison.soon();
+        }
+        throw error;
+      }),
+    );
     this.#publisher = new TemplatePublisher({
       ...{ store: templates, exchange, log },
       over: (publication) => {
@@ -80,10 +91,13 @@ export class TemplateLink implements OnApplicationBootstrap, OnApplicationShutdo
   async #compare(): Promise<void> {
     const { hostId, templates } = this.agent;
     const published = [...this.#published];
+    const missing = [...this.#missing];
     const held = templates.list();
-    const answer = await this.bus.call(syncTemplates, { hostId, held, published }, { values: { hostId } });
+    const told = { hostId, held, published, ...(missing.length > 0 ? { missing } : {}) };
+    const answer = await this.bus.call(syncTemplates, told, { values: { hostId } });
     const { drop, pools, publish, stored } = answer;
     this.#published = this.#published.filter((one) => !published.includes(one));
+    for (const id of missing) this.#missing.delete(id);
     for (const id of drop) await templates.remove(id);
     await templates.setStored(new Set(stored), held);
     this.#publisher.want(publish);

@@ -19,6 +19,9 @@ export class TemplateUnavailableError extends Error {
   override readonly name = 'TemplateUnavailableError';
 }
 
+/** Thrown where a template is fetched: the object store, which was to have it, has not, or not all of it. */
+export class TemplateLostError extends TemplateUnavailableError {}
+
 /** A template that is here and whole. */
 export interface HeldTemplate {
   folder: string;

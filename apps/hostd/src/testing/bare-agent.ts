@@ -13,6 +13,7 @@ export type BareRequest =
   | { ask: 'console'; microvmId: string }
   | { ask: 'description' }
   | { ask: 'ready' }
+  | { ask: 'removeTemplate'; templateId: string }
   | { ask: 'audit' }
   | { ask: 'stop' };
 
@@ -38,6 +39,8 @@ async function main(): Promise<void> {
         return agent.description;
       case 'ready':
         return { shells: agent.slots.shells, free: agent.slots.free };
+      case 'removeTemplate':
+        return agent.templates.remove(request.templateId);
       case 'audit':
         await agent.reclaim();
         return agent.leaks;

@@ -22,8 +22,8 @@ export class WhatIf {
   constructor(@Inject(SHUTDOWN) private readonly shutdown: AbortSignal) {}
 
   /** @throws OperationError `overloaded` when others wait already; `timeout` when it takes too long; what the process answers. */
-  async execute(question: WhatIfQuestion): Promise<WhatIfReport> {
-    const deadline = performance.now() + whatIf.deadlineMs - SLACK_MS;
+  async execute(question: WhatIfQuestion, askedForMs = whatIf.deadlineMs): Promise<WhatIfReport> {
+    const deadline = performance.now() + askedForMs - SLACK_MS;
     if (question.from >= question.to) throw backwards();
     if (this.#pacer.waiting >= MOST_WAITING) {
       throw new OperationError('overloaded', 'other what-ifs are being answered; try again', undefined, 5_000);
@@ -32,6 +32,7 @@ export class WhatIf {
   }
 
   async #ask(question: WhatIfQuestion, deadlineMs: number): Promise<WhatIfReport> {
+    if (this.shutdown.aborted) throw goesAway();
     if (deadlineMs <= 0) throw tooSlow();
     const child = fork(join(__dirname, `what-if.process${extname(__filename)}`), process.argv.slice(2), {
       execArgv: [...process.execArgv, `--max-old-space-size=${HEAP_MIB}`],
@@ -44,7 +45,8 @@ export class WhatIf {
         child.once('error', reject);
         child.once('exit', (code, signal) => reject(died(code ?? signal)));
         end.addEventListener('abort', () => reject(this.shutdown.aborted ? goesAway() : tooSlow()), { once: true });
-        const order: WhatIfOrder = { question, deadlineMs };
+        // Its own end comes later: who takes too long is told so, whatever it was about.
+        const order: WhatIfOrder = { question, deadlineMs: deadlineMs + SLACK_MS };
         child.send(order, (error) => error && reject(error));
       });
       if ('report' in result) return result.report;

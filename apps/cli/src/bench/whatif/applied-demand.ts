@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { BusClient } from '#bus';
+import type { Arrival } from '#chaos';
 import type { FleetView } from '#fleet';
 import { createMicrovm, deleteMicrovm, OperationError, sortableId, type Microvm } from '#protocol';
-import type { Arrival } from './seeded-demand';
 
 /** What became of the creates of a load. */
 export interface Applied {

@@ -1,13 +1,13 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { pino } from 'pino';
 import { BusClient, connectNats } from '#bus';
+import { seededDemand } from '#chaos';
 import { openFleetView, type FleetView } from '#fleet';
 import { whatIf, type Spread, type WhatIfOutcome, type WhatIfReport } from '#protocol';
 import { BenchPlane } from '../control/bench-plane';
 import { HostSwarm } from '../control/host-swarm';
 import { round } from '../percentiles';
 import { applyDemand, type Applied } from './applied-demand';
-import { seededDemand } from './seeded-demand';
 
 export interface WhatIfBenchParameters {
   seeds: number[];

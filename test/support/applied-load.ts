@@ -1,45 +1,6 @@
-import { SeededRandom } from '#chaos';
+import type { Arrival } from '#chaos';
 import type { Microvm, MicrovmSpecInput } from '#protocol';
 import type { Fleet } from './fleet';
-
-/** One create of a load. */
-export interface Arrival {
-  /** ms from the beginning. */
-  atMs: number;
-  tenant: string;
-  memoryMiB: number;
-  /** Its end: by its time to live, which runs from its creation, or deleted by its client when it has run so long. */
-  ttlSeconds?: number;
-  deleteAfterMs?: number;
-}
-
-export interface LoadPlan {
-  seed: number;
-  creates: number;
-  perSecond: number;
-  meanLifeMs: number;
-}
-
-const TENANTS = ['acme', 'birch', 'cedar'] as const;
-const SIZES_MIB = [64, 128, 256] as const;
-
-/** Creates of three tenants and sizes at random times (a Poisson process), with lives of random length. The same for the same plan. */
-export function seededLoad({ seed, creates, perSecond, meanLifeMs }: LoadPlan): Arrival[] {
-  const random = new SeededRandom(seed);
-  const exponential = (mean: number): number => -mean * Math.log(1 - random.next());
-  let atMs = 0;
-  return Array.from({ length: creates }, () => {
-    atMs += exponential(1_000 / perSecond);
-    const tenant = random.pick(TENANTS);
-    const memoryMiB = random.pick(SIZES_MIB);
-    const lifeMs = exponential(meanLifeMs);
-    const ending =
-      random.next() < 0.5
-        ? { ttlSeconds: Math.max(1, Math.round(lifeMs / 1_000)) }
-        : { deleteAfterMs: Math.max(50, lifeMs) };
-    return { atMs, tenant, memoryMiB, ...ending };
-  });
-}
 
 export interface LoadResult {
   /** ms since 1970: when the first one was asked for, and when all had been answered. */

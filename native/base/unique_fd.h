@@ -23,6 +23,7 @@ class UniqueFd {
   int get() const { return fd_; }
   bool is_open() const { return fd_ >= 0; }
   void reset(int fd = -1) {
+    // Not retried on EINTR: Linux has freed the number by then, and another thread may already own it.
     if (fd_ >= 0) close(fd_);
     fd_ = fd;
   }
