@@ -1,6 +1,6 @@
 import { connect, type NatsConnection } from 'nats';
 import { Journal, type FollowOptions } from '#journal';
-import { hostHistory, type HostRecord, type MicrovmRecord } from '#protocol';
+import { hostHistory, type HostRecord } from '#protocol';
 import { describeWithNats, startNatsServer, type NatsServer } from '../../../../test/support/nats-server';
 import { JournalPages } from './history-pages';
 
