@@ -7,4 +7,4 @@ export * from './microvm-stats';
 export { createMicrovmDriver, type MicrovmDriverOptions } from './native-driver';
 export * from './snapshot';
 export { SNAPSHOT_FORMAT } from './snapshot-header';
-export { prefetchWorkingSet, recordWorkingSet } from './working-set';
+export { hasWorkingSet, prefetchWorkingSet, recordWorkingSet } from './working-set';
