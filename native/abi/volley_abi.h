@@ -19,13 +19,19 @@ extern "C" {
 //   agent -> VMM  struct volley_jail_order    with the namespaces to enter (VOLLEY_ROLE_NS_*)
 //   VMM -> agent  struct volley_shell_report  jailed now, or why not; a VMM that reports a failure ends
 //   agent -> VMM  struct volley_launch_order  with everything this microVM may ever use
-// The first two may happen long before the third: such a process is a shell, prepared for whatever microVM comes. A VMM
-// whose agent goes away before the launch order ends silently. After the launch order the socket is closed.
+// The first two may happen long before the third: such a process is a shell, prepared for whatever microVM comes. In
+// between a shell may be primed with a snapshot, and is then prepared for a clone of that one only:
+//   agent -> VMM  struct volley_launch_order  of VOLLEY_PRIME_MAGIC, with VOLLEY_ROLE_KVM, _STATE and _MEMORY, none of
+//                                             which the launch order brings again
+//   VMM -> agent  struct volley_shell_report  KVM's machine, memory and vCPUs are there, or why not; a VMM that reports
+//                                             a failure ends
+// A VMM whose agent goes away before the launch order ends silently. After the launch order the socket is closed.
 #define VOLLEY_FD_BIRTH 3
 
 #define VOLLEY_JAIL_MAGIC 0x314c494a594c4c56ull    // "VLLYJIL1"
 #define VOLLEY_SHELL_MAGIC 0x314c4853594c4c56ull   // "VLLYSHL1"
 #define VOLLEY_LAUNCH_MAGIC 0x3148434e594c4c56ull  // "VLLYNCH1"
+#define VOLLEY_PRIME_MAGIC 0x314d5250594c4c56ull   // "VLLYPRM1"
 
 // The barriers of the jail. Asked for in the order, reported as what holds.
 #define VOLLEY_BARRIER_MOUNTS 0x0001u      // mount namespace whose root is empty and read-only
@@ -83,7 +89,7 @@ struct volley_shell_report {
 };
 
 struct volley_launch_order {
-  uint64_t magic;        // VOLLEY_LAUNCH_MAGIC
+  uint64_t magic;        // VOLLEY_LAUNCH_MAGIC or VOLLEY_PRIME_MAGIC
   uint32_t abi_version;  // VOLLEY_ABI_VERSION
   uint32_t fd_count;
   uint16_t roles[VOLLEY_ROLES_MAX];
@@ -140,6 +146,7 @@ enum volley_device_type {
 
 #define VOLLEY_BLOCK_READ_ONLY 1u
 #define VOLLEY_BLOCK_OVERLAY 2u  // writes go to the overlay file (role FIRST + 2 i + 1), see docs/devices.md for its format
+#define VOLLEY_BLOCK_REPLACED 4u  // with VOLLEY_FLAG_RESTORE: not the snapshot's disk, which its guest does not use; of any size
 #define VOLLEY_BALLOON_DEFLATE_ON_OOM 1u
 #define VOLLEY_BALLOON_REPORTING 2u   // free page reporting
 #define VOLLEY_BALLOON_STATISTICS 4u

@@ -94,6 +94,10 @@ struct volley_exec {
 // closes or breaks. In a guest that was restored it is broken too, but there the generation id is another one: the
 // programs stay where they are until RESTORED.
 //
+// The sentence of HOLD's RESULT, where there is no error, are the names (vdc) of the disks that nobody in the guest uses,
+// one space between: not mounted, not swapped to, no part of another device, and not open. A clone may find another disk
+// in such a place.
+//
 // RESTORED tells a guest that went on from a snapshot, on this host or another, who it is now: seed of its random
 // numbers, wall clock, and the records `hostname`, `net` (in the order of its network devices, which take the MACs),
 // `dns`. It may be sent again. When all of it is done the guest writes the boot timer, and its programs go on; when one

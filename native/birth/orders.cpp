@@ -63,6 +63,11 @@ int send_launch_order(int socket, std::span<const PassedFd> fds) {
   return fill_and_send(socket, order, VOLLEY_LAUNCH_MAGIC, fds);
 }
 
+int send_prime_order(int socket, std::span<const PassedFd> fds) {
+  volley_launch_order order{};
+  return fill_and_send(socket, order, VOLLEY_PRIME_MAGIC, fds);
+}
+
 int receive_shell_report(int socket, int deadline_ms, volley_shell_report* report) {
   const int64_t deadline = now_ms() + deadline_ms;
   for (;;) {

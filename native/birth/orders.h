@@ -20,6 +20,8 @@ struct PassedFd {
 // and roles are filled in.
 int send_jail_order(int socket, volley_jail_order order, std::span<const PassedFd> namespaces);
 int send_launch_order(int socket, std::span<const PassedFd> fds);
+// With the descriptors of a snapshot, to a shell that is not primed; it reports.
+int send_prime_order(int socket, std::span<const PassedFd> fds);
 // Waits for the report. 0, ETIMEDOUT, EPIPE when the VMM ended without one, EPROTO when it said something else.
 int receive_shell_report(int socket, int deadline_ms, volley_shell_report* report);
 

@@ -33,6 +33,14 @@ std::vector<uint8_t> changed(Script& script, const T& whole) {
   return bytes;
 }
 
+BirthSocket::Received take(BirthSocket& birth, volley_jail_order* order, InheritedFds* fds, Status* why) {
+  return birth.receive(order, fds, why);
+}
+
+BirthSocket::Received take(BirthSocket& birth, volley_launch_order* order, InheritedFds* fds, Status* why) {
+  return birth.receive(order, BirthSocket::Expected::kLaunchOrPrime, fds, why);
+}
+
 template <typename Order>
 void receive(Script& script, uint64_t magic) {
   Order order{};
@@ -52,7 +60,7 @@ void receive(Script& script, uint64_t magic) {
   InheritedFds fds;
   Status why = Status::ok();
   Order received{};
-  if (birth.receive(&received, &fds, &why) == BirthSocket::Received::kOrder) {
+  if (take(birth, &received, &fds, &why) == BirthSocket::Received::kOrder) {
     demand(received.fd_count == fds.count && fds.count <= VOLLEY_ROLES_MAX, "an order counts wrong");
     for (uint32_t i = 0; i < fds.count; ++i) demand(fds.find(received.roles[i]) >= 0, "a role without a descriptor");
   }
@@ -78,13 +86,15 @@ void report(Script& script) {
 
 void run(Script& script) {
   const DescriptorScope descriptors(true);
-  switch (script.choice(3)) {
+  switch (script.choice(4)) {
     case 0:
       return receive<volley_jail_order>(script, VOLLEY_JAIL_MAGIC);
     case 1:
       return receive<volley_launch_order>(script, VOLLEY_LAUNCH_MAGIC);
-    default:
+    case 2:
       return report(script);
+    default:
+      return receive<volley_launch_order>(script, VOLLEY_PRIME_MAGIC);
   }
 }
 }  // namespace volley::fuzz

@@ -118,11 +118,9 @@ void run(Script& script) {
     write_files(script, config, state.get(), memory.get());
     const uint8_t kernel[kSampleKernelBytes] = {};
     const auto sample = std::make_unique<SampleMachine>(kSampleDisk, kernel, sizeof(kernel));
-    demand(sample->fds.add(VOLLEY_ROLE_STATE, state.get()) && sample->fds.add(VOLLEY_ROLE_MEMORY, memory.get()),
-           "no room for descriptors");
-    Machine machine(sample->fds.find(VOLLEY_ROLE_KVM), sample->stats,
-                    SerialRing(sample->serial_ring, sample->stats.serial_bytes), sample->wake);
-    if (machine.restore(config, sample->fds).is_ok()) {
+    Machine machine(sample->core, sample->stats, SerialRing(sample->serial_ring, sample->stats.serial_bytes),
+                    sample->wake);
+    if (sample->core.prime(state.get(), memory.get()).is_ok() && machine.restore(config, sample->fds).is_ok()) {
       // Its serial port and keyboard are used by the agent as they always are.
       const auto typed = script.bytes(8);
       demand(machine.type(typed) <= typed.size(), "more was typed than there was");

@@ -272,7 +272,12 @@ describeUnless(obstacle, 'workloads on stock Linux', () => {
     let clones: Microvm[];
 
     beforeAll(async () => {
-      source = await start({ name: 'source', entrypoint: ['sh', '-c'], command: [NOTES], network, rootDiskMiB: 64 });
+      const disks = [{ sizeMiB: 8, mount: '/data' }, { sizeMiB: 8 }];
+      const fresh = [disks[0]!, { sizeMiB: 16, fresh: 'ext4' }];
+      const program = { entrypoint: ['sh', '-c'], command: [NOTES] };
+      source = await start({ name: 'source', ...program, network, rootDiskMiB: 64, disks });
+      // Its kernel remembers the zeros that are on the disk which nobody uses.
+      await shell(source.id, 'dd if=/dev/vdd of=/dev/null bs=64k');
       made.push(...mine.splice(0));
       // It stands far in the past, so that a clone's clock is right only if it was set.
       await shell(source.id, 'date -s @1000000000; until [ -s /tmp/notes ]; do sleep 0.1; done');
@@ -281,13 +286,14 @@ describeUnless(obstacle, 'workloads on stock Linux', () => {
       const path = `/v1/templates/${asked.body.id}`;
       const now = async (): Promise<Template> => (template = (await fleet.rest<Template>('GET', path)).body);
       await until('there is a template', async () => (await now()).state !== 'creating', SLOW_MS);
-      expect(template).toMatchObject({ state: 'ready', reason: null });
+      expect(template).toMatchObject({ state: 'ready', reason: null, unusedDisks: [1] });
       clones = [];
       for (const name of ['one', 'two']) {
         const { status, body } = await fleet.rest<Microvm>('POST', `/v1/microvms?wait=running&timeout=${START_MS}ms`, {
           template: template.id,
           name,
           network,
+          ...(name === 'two' ? { disks: fresh } : {}),
         });
         made.push(body.id);
         expect([status, body.state, body.reason]).toEqual([201, 'running', null]);
@@ -314,6 +320,14 @@ describeUnless(obstacle, 'workloads on stock Linux', () => {
       expect(distinct(await everywhere(generation))).toBe(3);
       const fetched = "printf 'GET /index.html HTTP/1.0\\r\\n\\r\\n' | nc -w 100 198.51.100.10 80 | tail -n 1";
       expect(await everywhere(fetched)).toEqual(['the world', 'the world', 'the world']);
+    });
+
+    it('have another disk where that was asked for, as large as it is and with what is on it', async () => {
+      expect(await everywhere('cat /sys/block/vdc/size')).toEqual(['16384', '16384', '16384']);
+      expect(await everywhere('cat /sys/block/vdd/size')).toEqual(['16384', '16384', '32768']);
+      const mounts =
+        'mkdir -p /mnt; mount -t ext4 /dev/vdd /mnt 2>/dev/null && touch /mnt/mine && ls /mnt/mine || echo none';
+      expect(await everywhere(mounts)).toEqual(['none', 'none', '/mnt/mine']);
     });
 
     it('have the right time, and go on as many programs as there were', async () => {

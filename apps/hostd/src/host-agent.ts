@@ -41,6 +41,7 @@ import { Facts } from './microvms/facts';
 import { MicrovmManager } from './microvms/microvm-manager';
 import { StartQueue } from './microvms/start-queue';
 import { defaultRunDirectory, digestOf, RunFolders } from './microvms/run-folders';
+import { WarmClones } from './pools/warm-clones';
 import { nameServers } from './network/name-servers';
 import { reclaimOrphans } from './recovery/orphans';
 import { bootId } from './recovery/vmm-search';
@@ -51,7 +52,9 @@ import { Disks } from './disks/disks';
 import { SnapshotFolders } from './snapshots/snapshot-folders';
 import { snapshotObstacleOn } from './snapshots/snapshot-obstacle';
 import { TemplateStore } from './templates/template-store';
+import { WorkingSets } from './templates/working-sets';
 import { openTurns } from './turns/open-turns';
+import { WakeDoors } from './wake/wake-doors';
 import { Ledger } from './ledger/ledger';
 
 /** vsock port of the host at which guests ask for their metadata (VOLLEY_VSOCK_PORT_METADATA). */
@@ -85,6 +88,8 @@ export class HostAgent {
     readonly lease: Lease,
     readonly imageCache: ImageCache,
     readonly templates: TemplateStore,
+    readonly warmClones: WarmClones,
+    readonly wakeDoors: WakeDoors,
     readonly log: Logger,
     private readonly parts: {
       journal: HostJournal;
@@ -219,6 +224,7 @@ export class HostAgent {
       cgroups: places.cgroups,
       disks,
       templates,
+      workingSets: new WorkingSets(log),
       suspensions,
       platform: platformOf(probe),
       snapshotObstacle: snapshotObstacleOn(platformOf(probe)),
@@ -231,6 +237,12 @@ export class HostAgent {
       limits: { ...DEFAULT_LIMITS, bootMs: config.bootDeadlineMs },
       log,
     };
+    const wakeDoors = new WakeDoors({
+      incarnations: chronicle.state.incarnations,
+      nowMs: () => performance.now(),
+      log,
+    });
+    places.slots.exemptPorts((id) => wakeDoors.keeps(id));
     const manager = new MicrovmManager(context, () => lease.held());
     const starts = new StartQueue({ manager, pacer, slots: places.slots, now: () => clock.now() });
     const tuner = new Tuner(manager, context);
@@ -248,6 +260,7 @@ export class HostAgent {
       nowMs: () => performance.now(),
     });
     density.listen(({ readings }) => waits.round(readings));
+    const warmClones = new WarmClones({ slots: places.slots, templates, driver, atOnce: shellsAtOnce, log });
     const guardActs = new GuardActs(
       (acts) => void chronicle.record({ guardActs: acts }),
       () => performance.now(),
@@ -256,6 +269,7 @@ export class HostAgent {
       ...{ admission, waits, log },
       gauges: new HostGauges(places.cgroups),
       reclaimer: new MemoryReclaimer(manager, places.cgroups, context),
+      giveUpPools: () => warmClones.giveUp(),
       tell: (act) => guardActs.add(act),
       nowMs: () => performance.now(),
       wallMs: () => clock.now(),
@@ -319,6 +333,8 @@ export class HostAgent {
       lease,
       imageCache,
       templates,
+      warmClones,
+      wakeDoors,
       log,
       {
         journal,
@@ -336,13 +352,14 @@ export class HostAgent {
   }
 
   /** What its reports say of promises and of what keeps them. */
-  promises(): Pick<DensityReport, 'guaranteed' | 'guards' | 'ratio'> {
+  promises(): Pick<DensityReport, 'guaranteed' | 'guards' | 'ratio' | 'pooled'> {
     const { admission, parts } = this;
     const commitment = admission.guaranteed();
     return {
       guaranteed: { commitment, headroom: guaranteedHeadroom(admission.capacity, commitment) },
       guards: parts.guards.report(),
       ratio: parts.policy.ratio,
+      pooled: this.warmClones.report(),
     };
   }
 
@@ -378,6 +395,8 @@ export class HostAgent {
     starts.close();
     await manager.drain(DRAIN_MS);
     parts.guards.stop();
+    this.warmClones.stop();
+    this.wakeDoors.stop();
     parts.guardActs.stop();
     chronicle.end();
     lease.stop();

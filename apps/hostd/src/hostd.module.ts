@@ -7,6 +7,7 @@ import { HostClassLink } from './host-class/host-class-link';
 import { ImageService } from './images/image-service';
 import { SessionController } from './sessions/session.controller';
 import { TemplateLink } from './templates/template-link';
+import { WakeLink } from './wake/wake-link';
 
 @Module({})
 export class HostdModule {
@@ -15,7 +16,10 @@ export class HostdModule {
     return {
       module: HostdModule,
       controllers: [HostController, SessionController, TemplateLink],
-      providers: [{ provide: HostAgent, useValue: agent }, ImageService, HostClassLink, ControllerLink, DensityService],
+      providers: [
+        { provide: HostAgent, useValue: agent },
+        ...[ImageService, HostClassLink, ControllerLink, DensityService, WakeLink],
+      ],
     };
   }
 }

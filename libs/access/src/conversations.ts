@@ -19,6 +19,7 @@ const INTERNAL: readonly Conversation[] = [
   { operation: protocol.heartbeat, callers: ['host'], answerers: ['controller'] },
   { operation: protocol.reportFact, callers: ['host'], answerers: ['controller'] },
   { operation: protocol.syncTemplates, callers: ['host'], answerers: ['controller'] },
+  { operation: protocol.wakeMicrovm, callers: ['host'], answerers: ['controller'] },
   { operation: protocol.templatesChanged, callers: ['controller'], answerers: ['host'] },
   { operation: protocol.syncHostClass, callers: ['host'], answerers: ['controller'] },
   { operation: protocol.hostClassChanged, callers: ['controller'], answerers: ['host'] },

@@ -52,7 +52,10 @@ export class GuestExchange {
   async result(deadlineMs: number): Promise<void> {
     const late = setTimeout(() => this.stream.destroy(new Error(`no answer within ${deadlineMs} ms`)), deadlineMs);
     try {
-      for await (const frame of this.frames()) return takeResult(frame);
+      for await (const frame of this.frames()) {
+        takeResult(frame);
+        return;
+      }
       throw new GuestConnectionError('the guest closed the connection without an answer');
     } finally {
       clearTimeout(late);
@@ -64,10 +67,11 @@ export class GuestExchange {
   }
 }
 
-/** @throws GuestRefusedError when it is a refusal, GuestProtocolError when it is no RESULT. */
-export function takeResult({ type, body }: GuestFrame): void {
+/** Gives what the guest says to it, mostly nothing. @throws GuestRefusedError when it is a refusal, GuestProtocolError when it is no RESULT. */
+export function takeResult({ type, body }: GuestFrame): string {
   if (type !== GUEST_FRAME.result || body.length < 4)
     throw new GuestProtocolError(`the guest answered with a frame ${type}`);
   const errno = body.readInt32LE(0);
   if (errno !== 0) throw new GuestRefusedError(errno, body.toString('utf8', 4) || `the guest refused (errno ${errno})`);
+  return body.toString('utf8', 4);
 }

@@ -38,8 +38,9 @@ describe('holding the programs of a guest', () => {
   it('lasts until it is released, and release waits until they go on', async () => {
     const holding = GuestHold.begin(host, 1_000);
     expect(await heard()).toBe(GUEST_FRAME.hold);
-    guest.write(result(0));
+    guest.write(result(0, 'vdc vdd'));
     const hold = await holding;
+    expect(hold.unusedDisks).toEqual(['vdc', 'vdd']);
     let closed = false;
     guest.on('end', () => (closed = true)).resume();
     await new Promise(setImmediate);

@@ -10,6 +10,8 @@ export class GuestHold {
   private constructor(
     private readonly stream: Duplex,
     private readonly frames: AsyncGenerator<GuestFrame>,
+    /** Names of the disks (vdc) that nobody in the guest uses; none where its init does not tell. */
+    readonly unusedDisks: readonly string[],
   ) {}
 
   /** Resolves when no program runs any more. @throws GuestRefusedError, GuestConnectionError, GuestProtocolError */
@@ -22,8 +24,8 @@ export class GuestHold {
       // Not in a loop: the connection goes on behind the answer.
       const { done, value } = await frames.next();
       if (done) throw new GuestConnectionError('the guest closed the connection without an answer');
-      takeResult(value);
-      return new GuestHold(stream, frames);
+      const sentence = takeResult(value);
+      return new GuestHold(stream, frames, sentence === '' ? [] : sentence.split(' '));
     } catch (error) {
       exchange.close();
       throw error;

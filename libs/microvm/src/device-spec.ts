@@ -8,6 +8,7 @@ import { demand, isPath, isWhole } from './spec-checks';
 const TYPES = { block: 1, net: 2, vsock: 3, balloon: 4, rng: 5 } as const;
 const BLOCK_READ_ONLY = 1;
 const BLOCK_OVERLAY = 2;
+const BLOCK_REPLACED = 4;
 const BALLOON_DEFLATE_ON_OOM = 1;
 const BALLOON_REPORTING = 2;
 const BALLOON_STATISTICS = 4;
@@ -34,7 +35,7 @@ function toDeviceOrder(device: DeviceSpec, field: string): NativeDeviceOrder {
   const type = TYPES[device.type];
   switch (device.type) {
     case 'block': {
-      const { path, overlayPath, readOnly, sizeBytes, serial = '', limit } = device;
+      const { path, overlayPath, readOnly, sizeBytes, serial = '', limit, replaced = false } = device;
       demand(isPath(path), `${field}.path must be a path`);
       demand(overlayPath === undefined || isPath(overlayPath), `${field}.overlayPath must be a path, or absent`);
       demand(typeof readOnly === 'boolean', `${field}.readOnly must be true or false`);
@@ -49,7 +50,10 @@ function toDeviceOrder(device: DeviceSpec, field: string): NativeDeviceOrder {
       );
       return {
         type,
-        flags: (readOnly ? BLOCK_READ_ONLY : 0) | (overlayPath === undefined ? 0 : BLOCK_OVERLAY),
+        flags:
+          (readOnly ? BLOCK_READ_ONLY : 0) |
+          (overlayPath === undefined ? 0 : BLOCK_OVERLAY) |
+          (replaced ? BLOCK_REPLACED : 0),
         path: resolve(path),
         ...(overlayPath === undefined ? {} : { overlayPath: resolve(overlayPath) }),
         size: sizeBytes,

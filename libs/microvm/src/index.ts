@@ -8,4 +8,4 @@ export { createMicrovmDriver, type MicrovmDriverOptions } from './native-driver'
 export * from './snapshot';
 export { SNAPSHOT_FORMAT } from './snapshot-header';
 export * from './thread-scheduler';
-export { prefetchWorkingSet, recordWorkingSet } from './working-set';
+export { hasWorkingSet, prefetchWorkingSet, recordWorkingSet } from './working-set';

@@ -33,6 +33,8 @@ export interface ShellSpec {
 export interface Shell {
   readonly pid: number;
   readonly barriers: readonly Barrier[];
+  /** Folder of the snapshot with which it is primed: only a clone of that one can be launched into it. */
+  readonly primed: string | undefined;
   /** Resolves when the process has ended without having been used. */
   readonly ended: Promise<void>;
   discard(): void;
@@ -60,6 +62,8 @@ export type DeviceSpec =
       sizeBytes: number;
       /** Writes go here; made when it is absent. */
       overlayPath?: string;
+      /** Of a restore: not the disk of the snapshot, whose guest does not use it. Its size may be another, and the guest is told. */
+      replaced?: boolean;
       /** At most 20 bytes of ASCII. */
       serial?: string;
       limit?: Limiter;
@@ -214,6 +218,12 @@ export interface MicrovmDriver {
    * not be put up; nothing is left behind then.
    */
   prepare(spec: ShellSpec): Promise<Shell>;
+  /**
+   * Restores a snapshot into a shell, but for what makes a clone somebody: KVM's machine, memory (mapped from the page cache) and vCPUs are
+   * there, no guest runs, and no clock of a guest. A launch that restores this folder gives it devices, identity and time. The files must
+   * not change meanwhile. Rejects with {@link VmmLaunchError}, code `ESRCH` when the shell has ended; it is no shell any more then.
+   */
+  prime(shell: Shell, directory: string): Promise<void>;
   /** Which barriers this agent can put up on this host, and why not the others. */
   jail(): { barriers: Barrier[]; missing: { name: Barrier; reason: string }[] };
   /**

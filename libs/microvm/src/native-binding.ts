@@ -23,6 +23,7 @@ export interface ExitEvidence {
 export type NativeEvent =
   | { kind: 'launched'; request: number; handle: number; pid: number; startTicks: string; bootedNs: bigint }
   | { kind: 'shell'; request: number; handle: number; pid: number; barriers: number }
+  | { kind: 'primed'; request: number }
   | { kind: 'shellEnded'; handle: number }
   | { kind: 'refused'; request: number; errno: number; message: string }
   | { kind: 'gone'; request: number; evidence: ExitEvidence }
@@ -91,6 +92,8 @@ export interface NativeEngine {
   /** `shell`: what to make, or the handle of one that is there. */
   launch(request: number, order: NativeLaunchOrder, make: NativeShellOrder | undefined, shell: number): void;
   prepare(request: number, order: NativeShellOrder): void;
+  /** Has a shell restore all of the snapshot in `directory` that is nobody's own. One that cannot is ended. */
+  prime(request: number, shell: number, directory: string): void;
   /** Ends a shell. */
   discard(handle: number): void;
   jail(): { barriers: number; missing: { barrier: number; reason: string }[] };

@@ -170,6 +170,23 @@ class NativeMicrovmDriver implements MicrovmDriver {
     });
   }
 
+  async prime(shell: Shell, directory: string): Promise<void> {
+    const path = resolve(directory);
+    const known = shell instanceof VmmShell && this.#shells.get(shell.handle) === shell;
+    if (!known || !shell.beginPriming())
+      throw new VmmLaunchError('the shell was used, primed or discarded, or has ended', 'ESRCH');
+    return this.#ask({
+      what: 'priming a shell',
+      start: (request) => this.#engine.prime(request, shell.handle, path),
+      take: (event) => {
+        if (event.kind !== 'primed') throw refusal(event);
+        shell.onPrimed(path);
+      },
+      failure: (why, code) => new VmmLaunchError(why, code),
+      undo: () => shell.discard(),
+    });
+  }
+
   async launch(spec: LaunchSpec, shell?: Shell): Promise<MicrovmProcess> {
     const order = toLaunchOrder(spec);
     const make = shell === undefined ? toShellOrder(spec.shell ?? defaultShellSpec()) : undefined;
@@ -296,6 +313,7 @@ class NativeMicrovmDriver implements MicrovmDriver {
     switch (event.kind) {
       case 'launched':
       case 'shell':
+      case 'primed':
       case 'refused':
       case 'gone':
       case 'found':

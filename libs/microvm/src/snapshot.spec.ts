@@ -8,6 +8,7 @@ import {
   type MicrovmDriver,
   type MicrovmProcess,
   restoreObstacle,
+  type Shell,
   SnapshotError,
   VmmControlError,
   VmmExitedError,
@@ -19,19 +20,23 @@ describeWithKvm('snapshots of canaries on KVM', () => {
   const held = new Set<MicrovmProcess>();
   let count = 0;
 
-  const launch = async (changes: Partial<LaunchSpec>, prepared = false) => {
+  const prepare = () =>
+    driver.prepare({
+      barriers: ['capabilities', 'rlimits', 'seccomp'],
+      uid: process.getuid!(),
+      gid: process.getgid!(),
+      openFiles: 256,
+      fileBytes: 2 ** 40,
+    });
+  const prime = async (directory: string) => {
+    const shell = await prepare();
+    await driver.prime(shell, directory);
+    return shell;
+  };
+  const launch = async (changes: Partial<LaunchSpec>, shell?: Shell) => {
     const id = `vm-${++count}`;
     const directory = join(scratch.path, id);
     mkdirSync(directory);
-    const shell = prepared
-      ? await driver.prepare({
-          barriers: ['capabilities', 'rlimits', 'seccomp'],
-          uid: process.getuid!(),
-          gid: process.getgid!(),
-          openFiles: 256,
-          fileBytes: 2 ** 40,
-        })
-      : undefined;
     const vm = await driver.launch(
       {
         ...{ id, directory, bootProtocol: 'flat', irqchip: 'split', vcpus: 1, memoryMiB: 64, cmdline: '' },
@@ -94,10 +99,12 @@ describeWithKvm('snapshots of canaries on KVM', () => {
     expect(restoreObstacle(description, { kvmKind: driver.probe().kind, cpu: driver.probe().cpu! })).toBeUndefined();
   });
 
-  it('starts clones that differ in their generation, also in prepared shells, beside the original', async () => {
+  it('starts clones that differ in their generation, in shells and primed ones as well, beside the original', async () => {
     const { directory, vm } = await template();
     const clones = await Promise.all(
-      [false, true, true, false].map((prepared) => launch({ restore: { directory } }, prepared)),
+      [undefined, prepare(), prime(directory), prime(directory)].map(async (shell) =>
+        launch({ restore: { directory } }, await shell),
+      ),
     );
     await Promise.all(clones.map((clone) => clone.booted));
     const generations = await Promise.all(clones.map((clone) => says(clone, /generation ([0-9a-f]{32})/)));
@@ -106,6 +113,47 @@ describeWithKvm('snapshots of canaries on KVM', () => {
       await clone.pressPowerButton();
       expect(await clone.exited).toMatchObject({ reason: 'powerOff' });
     }
+  });
+
+  it('primes shells that are nobody before they are claimed, and serve clones of their snapshot only', async () => {
+    const { directory } = await template();
+    const other = await template(1);
+    const shells = [await prime(directory), await prime(directory)];
+    for (const { pid, primed } of shells) {
+      expect(primed).toBe(directory);
+      // Memory is mapped from the file, and none of it is its own; no thread can run a guest.
+      expect(readFileSync(`/proc/${pid}/maps`, 'utf8')).toContain(join(directory, 'memory'));
+      expect(readdirSync(`/proc/${pid}/task`)).toEqual([String(pid)]);
+    }
+    await expect(driver.prime(shells[0]!, directory)).rejects.toThrow(/primed/);
+    await expect(launch({ restore: other }, shells[0])).rejects.toThrow(`primed with the snapshot in ${directory}`);
+    await shells[0]!.ended;
+    await expect(launch({}, await prime(directory))).rejects.toThrow(/primed with the snapshot/);
+    await launch({ restore: { directory }, memoryMiB: 32 }, await prime(directory)).then(({ booted }) =>
+      expect(booted).rejects.toThrow(/bytes of memory/),
+    );
+    const clone = await launch({ restore: { directory } }, shells[1]);
+    expect(clone.identity.pid).toBe(shells[1]!.pid);
+    await clone.booted;
+    // It is as complete a microVM as any: it can be snapshotted, as a difference from what it went on from.
+    const diff = join(scratch.path, `diff-${++count}`);
+    expect(await clone.snapshot(diff, { kind: 'diff', base: directory })).toMatchObject({ kind: 'diff' });
+  });
+
+  it('primes nothing with what is no snapshot, and a primed shell ends when it is discarded', async () => {
+    const { directory } = await template(1);
+    const folder = join(scratch.path, `spoilt-${++count}`);
+    mkdirSync(folder);
+    for (const name of ['state', 'memory']) copyFileSync(join(directory, name), join(folder, name));
+    truncateSync(join(folder, 'memory'), 4096);
+    const shell = await prepare();
+    await expect(driver.prime(shell, folder)).rejects.toThrow(/cannot be made ready: .*memory/);
+    await shell.ended;
+    await expect(driver.prime(shell, directory)).rejects.toMatchObject({ code: 'ESRCH' });
+    const primed = await prime(directory);
+    primed.discard();
+    await primed.ended;
+    await expect(launch({ restore: { directory } }, primed)).rejects.toMatchObject({ code: 'ESRCH' });
   });
 
   it('restores a diff of a clone, and its own snapshot', async () => {
@@ -218,6 +266,30 @@ describeWithKvm('snapshots of canaries on KVM', () => {
     writeFileSync(join(directory, 'memory'), memory);
     await expect(describeSnapshot(directory)).resolves.toBeDefined();
     await expect(describeSnapshot(directory, { verifyMemory: true })).rejects.toMatchObject({ problem: 'corrupt' });
+  });
+
+  it('restores with another disk in the place of one only where that is said, and its guest finds the new size', async () => {
+    const disk = (name: string, sizeBytes: number) => {
+      const path = join(scratch.path, `${name}-${++count}`);
+      writeFileSync(path, '');
+      truncateSync(path, sizeBytes);
+      return { type: 'block' as const, path, readOnly: false, sizeBytes };
+    };
+    const first = disk('first', 1_048_576);
+    const devices = [first, disk('second', 1_048_576)];
+    const cmdline = 'write=0,0,64,7 wait=1500 id=0 id=1';
+    const vm = await launch({ kernelPath: artefacts.canaryDevices, cmdline, devices });
+    await says(vm, /write 0 ok/);
+    const directory = join(scratch.path, `disks-${++count}`);
+    await vm.snapshot(directory);
+    vm.kill();
+    await vm.exited;
+    const larger = disk('other', 2_097_152);
+    const refused = await launch({ restore: { directory }, devices: [first, larger] });
+    await expect(refused.booted).rejects.toThrow(/disk of 1048576 bytes, the one given for it has 2097152/);
+    const clone = await launch({ restore: { directory }, devices: [first, { ...larger, replaced: true }] });
+    expect(await says(clone, /id 1 ok .*(sectors=\d+)/)).toBe('sectors=4096');
+    expect(await says(clone, /id 0 ok .*(sectors=\d+)/)).toBe('sectors=2048');
   });
 
   it('does not restore another shape of machine', async () => {

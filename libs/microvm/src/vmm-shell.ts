@@ -4,7 +4,8 @@ import type { Barrier, Shell } from './microvm-driver';
 export class VmmShell implements Shell {
   readonly ended: Promise<void>;
   #resolveEnded!: () => void;
-  #state: 'waiting' | 'used' | 'ended' = 'waiting';
+  #state: 'waiting' | 'priming' | 'used' | 'ended' = 'waiting';
+  #primed: string | undefined;
 
   constructor(
     readonly handle: number,
@@ -15,8 +16,25 @@ export class VmmShell implements Shell {
     this.ended = new Promise((resolve) => (this.#resolveEnded = resolve));
   }
 
+  get primed(): string | undefined {
+    return this.#primed;
+  }
+
   discard(): void {
-    if (this.#state === 'waiting') this.end(this);
+    if (this.#state === 'waiting' || this.#state === 'priming') this.end(this);
+  }
+
+  /** @internal True for the one who may prime it, and says how that went. */
+  beginPriming(): boolean {
+    if (this.#state !== 'waiting' || this.#primed !== undefined) return false;
+    this.#state = 'priming';
+    return true;
+  }
+
+  /** @internal */
+  onPrimed(directory: string): void {
+    this.#primed = directory;
+    if (this.#state === 'priming') this.#state = 'waiting';
   }
 
   /** @internal True for the one who may launch into it. */
@@ -28,7 +46,7 @@ export class VmmShell implements Shell {
 
   /** @internal */
   onEnded(): void {
-    if (this.#state === 'waiting') this.#state = 'ended';
+    if (this.#state !== 'used') this.#state = 'ended';
     this.#resolveEnded();
   }
 }

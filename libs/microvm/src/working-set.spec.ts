@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { artefacts, describeWithKvm, makeTmpfsDirectory } from '../../../test/support/kvm';
 import {
   createMicrovmDriver,
+  hasWorkingSet,
   type LaunchSpec,
   type MicrovmDriver,
   type MicrovmProcess,
@@ -48,10 +49,11 @@ describeWithKvm('working sets of clones', () => {
     }
     const directory = join(scratch.path, 'template');
     await vm.snapshot(directory);
-    expect(await prefetchWorkingSet(directory)).toBe(0);
+    expect([await prefetchWorkingSet(directory), await hasWorkingSet(directory)]).toEqual([0, false]);
     const clone = await launch({ restore: { directory } });
     await clone.booted;
     const bytes = await recordWorkingSet(directory, clone);
+    expect(await hasWorkingSet(directory)).toBe(true);
     expect(bytes).toBeGreaterThan(4096);
     // It has not read all that its template has touched.
     expect(bytes).toBeLessThan(16 * 1024 * 1024);

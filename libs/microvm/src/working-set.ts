@@ -1,4 +1,4 @@
-import { open, readFile, rename, writeFile } from 'node:fs/promises';
+import { access, open, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { readSnapshotHeader } from './describe-snapshot';
 import type { MicrovmProcess } from './microvm-driver';
@@ -43,6 +43,14 @@ export async function recordWorkingSet(directory: string, clone: MicrovmProcess)
   await writeFile(`${path}.new`, JSON.stringify(kept.map(({ offset, length }) => [offset, length])));
   await rename(`${path}.new`, path);
   return bytesOf(kept);
+}
+
+/** Whether {@link recordWorkingSet} has written anything down there. */
+export async function hasWorkingSet(directory: string): Promise<boolean> {
+  return access(join(directory, FILE)).then(
+    () => true,
+    () => false,
+  );
 }
 
 /**

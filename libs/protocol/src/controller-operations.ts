@@ -1,6 +1,10 @@
 import { z } from 'zod';
+import { HostId } from './ids';
 import { operation, type Operation } from './operation';
 import { createMicrovm, startMicrovm } from './operator-operations';
+
+/** Of a start that nobody asked for: a suspended one was woken by this host. */
+export const Woken = z.strictObject({ hostId: HostId, reason: z.string() });
 
 /** The same exchange, with one controller by name. */
 function withOwner<O extends Operation>({ request, reply, deadlineMs }: O, name: string, summary: string) {
@@ -21,7 +25,7 @@ export const createAtOwner = withOwner(
   'A create of a tenant with quotas, handed to the controller that counts them.',
 );
 export const startAtOwner = withOwner(
-  startMicrovm,
+  { ...startMicrovm, request: z.strictObject({ ...startMicrovm.request.shape, woken: Woken.optional() }) },
   'start',
   'A start of a microVM of a tenant with quotas, handed to the controller that counts them.',
 );

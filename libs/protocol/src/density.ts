@@ -115,6 +115,11 @@ export const DensityReport = z.strictObject({
   /** The largest tenants here, by microVMs. Not part of what operators are shown of a host. */
   tenants: z.array(TenantUsage).max(TENANTS_REPORTED).optional(),
   occupancy: Occupancy.optional(),
+  /**
+   * Clones that wait in the pools of templates, and the memory that would be promised to them if all were claimed. Nothing is promised to them
+   * yet; what they hold is in `memory`, among other processes and the kernel's.
+   */
+  pooled: z.strictObject({ clones: z.int(), memoryMiB: z.number() }).optional(),
   /** Promised to those of the class `guaranteed`, and what admission would still grant them. */
   guaranteed: z.strictObject({ commitment: Promised, headroom: Promised }).optional(),
   guards: GuardReport.optional(),

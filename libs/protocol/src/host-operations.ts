@@ -189,6 +189,21 @@ export const readBlob = operation({
  * host -> controllers, now and then and after every change: what it holds. The reply says what to do about it, so that neither a
  * deletion nor a pool that a host has not heard of lasts.
  */
+/** Somebody knocked at a port of a suspended microVM. `conflict`: it is not suspended there, or does not want to be woken. */
+export const wakeMicrovm = operation({
+  subject: 'volley.v1.hosts.{hostId}.wake',
+  queue: 'controller',
+  request: z.strictObject({
+    ...Incarnation,
+    /** Of the host. */
+    port: z.int().min(1).max(65_535),
+    protocol: z.enum(['tcp', 'udp']),
+  }),
+  reply: z.strictObject({}),
+  deadlineMs: 5_000,
+  summary: 'Lets a suspended microVM go on because somebody on the network wants something of it.',
+});
+
 export const syncTemplates = operation({
   subject: 'volley.v1.hosts.{hostId}.templates',
   queue: 'controller',

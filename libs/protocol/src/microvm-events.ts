@@ -126,7 +126,12 @@ export const MicrovmEvent = z.discriminatedUnion('type', [
   /** Its memory is to go to the disk of its host, and its place to others. */
   event('suspendRequested', {}),
   /** It goes on on its host from where it was suspended, as this incarnation. */
-  event('restoreRequested', { ...placement, requestedAt: Instant }),
+  event('restoreRequested', {
+    ...placement,
+    requestedAt: Instant,
+    /** Where nobody asked for it: what woke it. */
+    reason: z.string().optional(),
+  }),
   event('startRequested', { requestedAt: Instant }),
   event('deleteRequested', { reason: z.string().optional() }),
   event('protectionSet', { enabled: z.boolean() }),
@@ -151,6 +156,8 @@ export const MicrovmEvent = z.discriminatedUnion('type', [
     /** How its memory was copied; absent where that is not known any more. */
     copy: SnapshotCopy.optional(),
     platform: SnapshotPlatform,
+    /** Its data disks, by their place among them, that its guest does not use: clones may have others there. */
+    unusedDisks: z.array(z.int().nonnegative()).optional(),
     /** What it does now. */
     as: z.enum(['running', 'paused']),
   }),

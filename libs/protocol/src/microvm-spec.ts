@@ -30,6 +30,11 @@ export const DataDisk = z.strictObject({
     .regex(/^\/[^:\0]*$/, 'must be an absolute path without a colon')
     .optional(),
   limit: RateLimit.optional(),
+  /**
+   * Of a clone: a disk of its own, with nothing on it or with an empty ext4 file system, in place of the one of its template. Only where the guest of
+   * the template does not use that one.
+   */
+  fresh: z.enum(['empty', 'ext4']).optional(),
 });
 export type DataDisk = z.infer<typeof DataDisk>;
 
@@ -130,6 +135,14 @@ export const MicrovmSpec = z
     /** How long its guest may take to power off when it is stopped; a stop may say otherwise. Default: 10 s. */
     stopTimeoutSeconds: z.int().min(0).max(600).optional(),
     idleStop: IdleStop.optional(),
+    /**
+     * What lets it go on when it is suspended, besides commands, consoles and files over the API, which always do. `packet`: a TCP connection to, or a UDP
+     * datagram for, a port of its host that its network hands on to it.
+     */
+    wakeOn: z
+      .array(z.enum(['packet']))
+      .max(1)
+      .optional(),
     schedule: Schedule.optional(),
     /** Whatever would delete it is refused until the protection is lifted. */
     deleteProtection: z.boolean().optional(),
@@ -172,6 +185,13 @@ export const MicrovmSpec = z
     /** Output of the serial console beyond this is dropped. */
     consoleLimit: RateLimit.optional(),
     limits: HostLimits.optional(),
+  })
+  .superRefine(({ disks = [], template }, context) => {
+    for (const [index, { fresh }] of disks.entries()) {
+      if (fresh === undefined || template !== undefined) continue;
+      const message = 'is for clones, whose disks are else those of their template; every other disk is an empty one';
+      context.addIssue({ code: 'custom', path: ['disks', index, 'fresh'], message });
+    }
   })
   .superRefine(({ image, template }, context) => {
     if (image !== '' || template !== undefined) return;

@@ -34,6 +34,8 @@ export const TemplateManifest = z.strictObject({
   platform: SnapshotPlatform,
   /** For how long its source stood still. */
   pauseMs: z.number().nonnegative(),
+  /** Its data disks that its guest does not use. */
+  unusedDisks: z.array(z.int().nonnegative()).optional(),
   /** Files of the snapshot and of its disks, by their names in the folder of the template. */
   files: z
     .array(z.strictObject({ name: TemplateFileName, blob: Blob }))
@@ -100,6 +102,8 @@ export const Template = z.strictObject({
   bytes: z.int().nonnegative().nullable(),
   /** For how long its source stood still; null until it is ready. */
   pauseMs: z.number().nonnegative().nullable(),
+  /** Its data disks, by their place among them, in whose place a clone may have a fresh one: its guest does not use them. */
+  unusedDisks: z.array(z.int().nonnegative()).default([]),
   /** Hosts that hold it. */
   hosts: z.array(HostId),
   /** Whether the object store has it, from which every host can fetch it. */

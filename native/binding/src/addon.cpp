@@ -182,6 +182,11 @@ class EventObject {
     object.Set("evidence", EvidenceObject(env_, event.evidence));
     return object;
   }
+  Napi::Object operator()(const PrimedEvent& event) const {
+    Napi::Object object = Make("primed");
+    object.Set("request", event.request);
+    return object;
+  }
   Napi::Object operator()(const FoundEvent& event) const {
     Napi::Object object = Make("found");
     object.Set("request", event.request);
@@ -234,6 +239,7 @@ class EngineWrap : public Napi::ObjectWrap<EngineWrap> {
                        {
                            InstanceMethod<&EngineWrap::Launch>("launch"),
                            InstanceMethod<&EngineWrap::Prepare>("prepare"),
+                           InstanceMethod<&EngineWrap::Prime>("prime"),
                            InstanceMethod<&EngineWrap::Discard>("discard"),
                            InstanceMethod<&EngineWrap::Jail>("jail"),
                            InstanceMethod<&EngineWrap::Adopt>("adopt"),
@@ -342,6 +348,12 @@ class EngineWrap : public Napi::ObjectWrap<EngineWrap> {
   void Prepare(const Napi::CallbackInfo& info) {
     if (!Open(info)) return;
     engine_->Prepare(Whole32Of(info[0]), ShellOf(info[1]));
+  }
+
+  // prime(request, handle of a shell, directory of a snapshot)
+  void Prime(const Napi::CallbackInfo& info) {
+    if (!Open(info)) return;
+    engine_->Prime(Whole32Of(info[0]), Whole32Of(info[1]), info[2].As<Napi::String>().Utf8Value());
   }
 
   // discard(handle of a shell)

@@ -123,10 +123,17 @@ void Engine::LaunchNow(ChildLauncher& launcher, uint32_t request, const LaunchOr
 }
 
 Result<bool> Engine::LaunchIntoShell(uint32_t request, const LaunchOrder& order, uint64_t launched_ns, Vmm& shell) {
-  auto prepared = PrepareLaunch(order, launched_ns);
+  std::string primed;
+  {
+    std::lock_guard lock(shell.mutex);
+    primed = shell.primed;
+  }
+  auto prepared = PrepareLaunch(order, launched_ns, primed);
   if (!prepared) return prepared.failure();
   std::lock_guard lock(shell.mutex);
-  if (!shell.is_shell || !shell.pidfd.is_open()) return Failure{ESRCH, "the shell to launch into has ended"};
+  if (!shell.is_shell || !shell.pidfd.is_open() || !shell.birth.is_open()) {
+    return Failure{ESRCH, "the shell to launch into has ended"};
+  }
   HeldShell held_shell;
   held_shell.pid = shell.pid;
   held_shell.start_ticks = shell.start_ticks;
@@ -178,6 +185,36 @@ void Engine::PrepareNow(ChildLauncher& launcher, uint32_t request, const ShellOr
   lock.unlock();
   monitor_.Release(vmm->handle);
   events_.Push(RefusedEvent{request, watched.failure()});
+}
+
+void Engine::Prime(uint32_t request, uint32_t shell, std::string directory) {
+  Enqueue([this, request, shell, directory = std::move(directory)](ChildLauncher&) {
+    auto primed = PrimeShell(shell, directory);
+    if (primed) return events_.Push(PrimedEvent{request});
+    Discard(shell);
+    events_.Push(RefusedEvent{request, primed.failure()});
+  });
+}
+
+Result<bool> Engine::PrimeShell(uint32_t shell, const std::string& directory) {
+  const auto vmm = monitor_.Find(shell);
+  if (!vmm) return Failure{ESRCH, "the shell to prime has ended"};
+  // Without the lock: the monitor must not wait for an answer of the shell's.
+  UniqueFd birth;
+  {
+    std::lock_guard lock(vmm->mutex);
+    if (!vmm->is_shell || !vmm->birth.is_open())
+      return Failure{ESRCH, "the shell to prime has ended, or is being used"};
+    if (!vmm->primed.empty()) return Failure{EINVAL, "the shell is primed already"};
+    birth = std::move(vmm->birth);
+  }
+  auto primed = volley::Prime(birth.get(), directory);
+  if (!primed) return primed.failure();
+  std::lock_guard lock(vmm->mutex);
+  if (!vmm->is_shell || !vmm->pidfd.is_open()) return Failure{ESRCH, "the shell to prime has ended"};
+  vmm->birth = std::move(birth);
+  vmm->primed = directory;
+  return true;
 }
 
 void Engine::Discard(uint32_t shell) {

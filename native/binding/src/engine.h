@@ -41,6 +41,8 @@ class Engine {
   /// Launches into the shell with this handle, which is used up whatever happens; 0 = into a new one.
   void Launch(uint32_t request, LaunchOrder order, ShellOrder shell_order, uint32_t shell);
   void Prepare(uint32_t request, ShellOrder order);
+  /// Makes a shell one for a clone of the snapshot in `directory`; one that cannot be is ended.
+  void Prime(uint32_t request, uint32_t shell, std::string directory);
   void Adopt(uint32_t request, AdoptOrder order);
   void Find(uint32_t request, std::string id, std::string directory);
 
@@ -78,6 +80,7 @@ class Engine {
                  uint32_t shell);
   Result<bool> LaunchIntoShell(uint32_t request, const LaunchOrder& order, uint64_t launched_ns, Vmm& shell);
   void PrepareNow(ChildLauncher& launcher, uint32_t request, const ShellOrder& order);
+  Result<bool> PrimeShell(uint32_t shell, const std::string& directory);
   void Hold(uint32_t request, HeldVmm held, const std::string& id);
 
   UniqueFd executable_;

@@ -62,6 +62,10 @@ struct ShellEvent {
   pid_t pid;
   uint32_t barriers;
 };
+/// A shell is for a clone of the snapshot that was named.
+struct PrimedEvent {
+  uint32_t request;
+};
 /// A shell ended without having been used.
 struct ShellEndedEvent {
   uint32_t handle;
@@ -87,8 +91,8 @@ struct ExitedEvent {
   ExitEvidence evidence;
 };
 
-using Event = std::variant<LaunchedEvent, ShellEvent, ShellEndedEvent, RefusedEvent, GoneEvent, FoundEvent, BootedEvent,
-                           RepliedEvent, DisconnectedEvent, ExitedEvent>;
+using Event = std::variant<LaunchedEvent, ShellEvent, PrimedEvent, ShellEndedEvent, RefusedEvent, GoneEvent, FoundEvent,
+                           BootedEvent, RepliedEvent, DisconnectedEvent, ExitedEvent>;
 
 }  // namespace volley
 

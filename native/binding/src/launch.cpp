@@ -21,6 +21,9 @@
 namespace volley {
 namespace {
 
+// It takes a millisecond. A host that needs this long is beyond help.
+constexpr int kPrimeDeadlineMs = 10'000;
+
 struct Image {
   UniqueFd fd;
   uint64_t size = 0;
@@ -36,6 +39,29 @@ Result<Image> OpenImage(const std::string& path, const char* what) {
   if (info.st_size <= 0) return Failure{EINVAL, std::string("the ") + what + " " + path + " is empty"};
   image.size = static_cast<uint64_t>(info.st_size);
   return image;
+}
+
+Result<UniqueFd> OpenKvm() {
+  UniqueFd kvm(open("/dev/kvm", O_RDWR | O_CLOEXEC));
+  if (!kvm.is_open()) return FailedCall(errno, "cannot open /dev/kvm");
+  return kvm;
+}
+
+// What a guest is made of that goes on from a snapshot, before it is anybody.
+struct SnapshotSource {
+  UniqueFd kvm;
+  UniqueFd state;
+  UniqueFd memory;
+};
+
+Result<SnapshotSource> OpenSnapshot(const std::string& directory) {
+  auto kvm = OpenKvm();
+  if (!kvm) return kvm.failure();
+  auto state = OpenImage(directory + "/state", "snapshot's state");
+  if (!state) return state.failure();
+  auto memory = OpenImage(directory + "/memory", "snapshot's memory");
+  if (!memory) return memory.failure();
+  return SnapshotSource{std::move(*kvm), std::move(state->fd), std::move(memory->fd)};
 }
 
 Result<UniqueFd> OpenDisk(const std::string& path, int flags) {
@@ -164,27 +190,29 @@ Result<bool> AddDevice(PreparedLaunch& launch, const DeviceOrder& order, uint32_
 
 }  // namespace
 
-Result<PreparedLaunchPointer> PrepareLaunch(const LaunchOrder& order, uint64_t launched_ns) {
+Result<PreparedLaunchPointer> PrepareLaunch(const LaunchOrder& order, uint64_t launched_ns, const std::string& primed) {
   auto config = MakeConfig(order);
   if (!config) return config.failure();
-  UniqueFd kvm(open("/dev/kvm", O_RDWR | O_CLOEXEC));
-  if (!kvm.is_open()) return FailedCall(errno, "cannot open /dev/kvm");
   const bool restores = !order.restore_directory.empty();
   if (restores) config->flags |= VOLLEY_FLAG_RESTORE;
+  if (!primed.empty() && primed != order.restore_directory) {
+    return Failure{EINVAL, "the shell is primed with the snapshot in " + primed};
+  }
 
   auto files = NewVmmFiles::Make(order.directory);
   if (!files) return files.failure();
   PreparedLaunchPointer launch(new PreparedLaunch(std::move(*files)));
   launch->directory = order.directory;
-  launch->Pass(VOLLEY_ROLE_KVM, std::move(kvm));
-  if (restores) {
-    auto state = OpenImage(order.restore_directory + "/state", "snapshot's state");
-    if (!state) return state.failure();
-    auto memory = OpenImage(order.restore_directory + "/memory", "snapshot's memory");
-    if (!memory) return memory.failure();
-    launch->Pass(VOLLEY_ROLE_STATE, std::move(state->fd));
-    launch->Pass(VOLLEY_ROLE_MEMORY, std::move(memory->fd));
-  } else {
+  if (restores && primed.empty()) {
+    auto source = OpenSnapshot(order.restore_directory);
+    if (!source) return source.failure();
+    launch->Pass(VOLLEY_ROLE_KVM, std::move(source->kvm));
+    launch->Pass(VOLLEY_ROLE_STATE, std::move(source->state));
+    launch->Pass(VOLLEY_ROLE_MEMORY, std::move(source->memory));
+  } else if (!restores) {
+    auto kvm = OpenKvm();
+    if (!kvm) return kvm.failure();
+    launch->Pass(VOLLEY_ROLE_KVM, std::move(*kvm));
     auto kernel = OpenImage(order.kernel_path, "kernel");
     if (!kernel) return kernel.failure();
     config->kernel_size = kernel->size;
@@ -221,6 +249,21 @@ Result<PreparedLaunchPointer> PrepareLaunch(const LaunchOrder& order, uint64_t l
   launch->pages = std::move(*pages);
   launch->config = *config;
   return launch;
+}
+
+Result<bool> Prime(int birth, const std::string& directory) {
+  auto source = OpenSnapshot(directory);
+  if (!source) return source.failure();
+  const PassedFd passed[] = {{VOLLEY_ROLE_KVM, source->kvm.get()},
+                             {VOLLEY_ROLE_STATE, source->state.get()},
+                             {VOLLEY_ROLE_MEMORY, source->memory.get()}};
+  volley_shell_report report{};
+  int error = send_prime_order(birth, passed);
+  if (error == 0) error = receive_shell_report(birth, kPrimeDeadlineMs, &report);
+  if (error == EPIPE) return Failure{ESRCH, "the shell to prime has ended"};
+  if (error != 0) return FailedCall(error, "the shell does not say that it is primed");
+  if (report.status != 0) return Failure{report.status, std::string("a clone cannot be made ready: ") + report.message};
+  return true;
 }
 
 Result<HeldVmm> LaunchInto(HeldShell& shell, PreparedLaunchPointer launch) {

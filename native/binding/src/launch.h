@@ -70,8 +70,14 @@ struct PreparedLaunchDeleter {
 };
 using PreparedLaunchPointer = std::unique_ptr<PreparedLaunch, PreparedLaunchDeleter>;
 
-/// Opens and makes everything. What it made is removed again unless the launch succeeds.
-Result<PreparedLaunchPointer> PrepareLaunch(const LaunchOrder& order, uint64_t launched_ns);
+/// Opens and makes everything. What it made is removed again unless the launch succeeds. `primed`: the snapshot with
+/// which the shell is primed that it is for, empty = none; EINVAL when the order is for something else.
+Result<PreparedLaunchPointer> PrepareLaunch(const LaunchOrder& order, uint64_t launched_ns,
+                                            const std::string& primed = {});
+
+/// Has the shell at the other end of this socket make all of a clone of the snapshot in `directory` that is nobody's
+/// own, and waits for that. On failure the shell is of no use any more.
+Result<bool> Prime(int birth, const std::string& directory);
 
 /// Tells the shell which microVM it is: one packet. The shell's pidfd and identity go over to the result; on failure
 /// the shell is of no use any more, and the caller's to end.

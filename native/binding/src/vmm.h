@@ -41,7 +41,8 @@ struct Vmm {
   bool is_shell =
       false;  // it has not been told which microVM it is; pages, control and the names above are not set yet
   std::string start_ticks;  // of a shell
-  UniqueFd birth;           // of a shell
+  UniqueFd birth;           // of a shell; away while it is being primed
+  std::string primed;       // of a shell: the snapshot that its microVM will go on from; empty = it can be any
   uint64_t asks_since_ns = 0;
   uint32_t asks = 0;  // since asks_since_ns
   bool released = false;

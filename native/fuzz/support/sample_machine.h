@@ -8,6 +8,7 @@
 #include "abi/volley_abi.h"
 #include "base/wake_fd.h"
 #include "birth/inherited_fds.h"
+#include "machine/guest_core.h"
 #include "machine/machine.h"
 #include "support/bounded_file.h"
 #include "support/demand.h"
@@ -37,10 +38,9 @@ struct SampleMachine {
     kernel_file.write(0, kernel, kernel_bytes);
     demand(wake.create().is_ok(), "no eventfd");
     listener = listening_socket(SOCK_STREAM, &listener_name, &listener_name_bytes);
-    const bool added = fds.add(VOLLEY_ROLE_KVM, open_fake_kvm()) && fds.add(VOLLEY_ROLE_VSOCK, listener) &&
-                       fds.add(VOLLEY_ROLE_KERNEL, kernel_file.fd()) && fds.add(device_role(0), disk.fd()) &&
-                       fds.add(device_role(1), tap.fd()) && fds.add(device_role(5), base.fd()) &&
-                       fds.add(overlay_role(5), overlay.fd());
+    const bool added = fds.add(VOLLEY_ROLE_VSOCK, listener) && fds.add(VOLLEY_ROLE_KERNEL, kernel_file.fd()) &&
+                       fds.add(device_role(0), disk.fd()) && fds.add(device_role(1), tap.fd()) &&
+                       fds.add(device_role(5), base.fd()) && fds.add(overlay_role(5), overlay.fd());
     demand(added, "no room for descriptors");
   }
 
@@ -57,12 +57,12 @@ struct SampleMachine {
   volley_stats stats{};
   uint8_t serial_ring[VOLLEY_SERIAL_RING] = {};
   WakeFd wake;
+  GuestCore core{open_fake_kvm()};
   std::unique_ptr<Machine> machine;
 
   // Builds it as the VMM does.
   Status build(const volley_config& config) {
-    machine =
-        std::make_unique<Machine>(fds.find(VOLLEY_ROLE_KVM), stats, SerialRing(serial_ring, stats.serial_bytes), wake);
+    machine = std::make_unique<Machine>(core, stats, SerialRing(serial_ring, stats.serial_bytes), wake);
     BootSource source;
     if (Status status = boot_source_of(config, fds, &source); !status.is_ok()) return status;
     return machine->build(config, source, fds);

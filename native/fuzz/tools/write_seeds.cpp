@@ -361,7 +361,7 @@ void agents() {
   agents.byte(0).byte(0).byte(1).byte(0).byte(4).byte(5).half(5).byte(0).byte(0).byte(255).byte(7);
   agents.byte(4).byte(5).half(5).byte(0).byte(0).byte(222).save("control", "agents-come-and-go");
 
-  for (unsigned order = 0; order < 3; ++order) {
+  for (unsigned order = 0; order < 4; ++order) {
     Seed seed;
     seed.byte(order).byte(order == 2 ? 0 : 5).byte(0).byte(0).save("birth", "order-" + std::to_string(order));
   }

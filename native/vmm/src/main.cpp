@@ -11,6 +11,7 @@
 #include "config/config.h"
 #include "control/agent_link.h"
 #include "control/control_loop.h"
+#include "machine/guest_core.h"
 #include "machine/machine.h"
 #include "process/crash_handlers.h"
 #include "process/hardening.h"
@@ -43,10 +44,16 @@ int finish(volley_stats& stats, AgentLink& link, const EndRecord& end) {
   return end.reason() == VOLLEY_EXIT_VMM_ERROR ? 1 : 0;
 }
 
-Status build_and_start(const volley_config& config, InheritedFds& fds, Machine& machine) {
+Status build_and_start(const volley_config& config, InheritedFds& fds, GuestCore& core, Machine& machine) {
   if (Status status = validate_config(config); !status.is_ok()) return status;
   if ((config.flags & VOLLEY_FLAG_RESTORE) != 0) {
+    if (!core.is_primed()) {
+      Status status = core.prime(fds.find(VOLLEY_ROLE_STATE), fds.find(VOLLEY_ROLE_MEMORY));
+      if (!status.is_ok()) return status;
+    }
     if (Status status = machine.restore(config, fds); !status.is_ok()) return status;
+  } else if (core.is_primed()) {
+    return Status::error("this process is primed with a snapshot, and was told to boot a kernel");
   } else {
     BootSource source;
     if (Status status = boot_source_of(config, fds, &source); !status.is_ok()) return status;
@@ -61,7 +68,8 @@ Status build_and_start(const volley_config& config, InheritedFds& fds, Machine& 
   return enter_seccomp(ThreadKind::kControl);
 }
 
-int run_microvm(InheritedFds& fds, uint32_t barriers, uid_t agent, uint64_t entered_ns, char** arguments) {
+int run_microvm(InheritedFds& fds, GuestCore& core, uint32_t barriers, uid_t agent, uint64_t entered_ns,
+                char** arguments) {
   PageFile pages;
   if (Status status = pages.map(fds.find(VOLLEY_ROLE_PAGES)); !status.is_ok()) {
     fprintf(stderr, "volley-vmm: %s\n", status.message());
@@ -79,12 +87,12 @@ int run_microvm(InheritedFds& fds, uint32_t barriers, uid_t agent, uint64_t ente
   AgentLink link(fds.find(VOLLEY_ROLE_CONTROL), agent);
   const Status wake_status = wake.create();
   const Status link_status = link.open();
-  Machine machine(fds.find(VOLLEY_ROLE_KVM), stats, pages.serial_ring(), wake);
+  Machine machine(core, stats, pages.serial_ring(), wake);
   if (!wake_status.is_ok()) {
     machine.end().fail(wake_status);
   } else if (!link_status.is_ok()) {
     machine.end().fail(link_status);
-  } else if (Status status = build_and_start(config, fds, machine); !status.is_ok()) {
+  } else if (Status status = build_and_start(config, fds, core, machine); !status.is_ok()) {
     machine.end().fail(status);
   } else {
     ControlLoop(link, machine, wake).run();
@@ -125,18 +133,22 @@ int be_born(char** arguments) {
 
   volley_launch_order launch_order{};
   InheritedFds fds;
-  switch (birth.receive(&launch_order, &fds, &why)) {
-    case BirthSocket::Received::kAgentGone:
-      return 0;
-    case BirthSocket::Received::kBroken:
+  BirthSocket::Received received = birth.receive(&launch_order, BirthSocket::Expected::kLaunchOrPrime, &fds, &why);
+  if (received != BirthSocket::Received::kOrder) return received == BirthSocket::Received::kAgentGone ? 0 : 1;
+  GuestCore core(fds.find(VOLLEY_ROLE_KVM));
+  if (launch_order.magic == VOLLEY_PRIME_MAGIC) {
+    if (Status status = core.prime(fds.find(VOLLEY_ROLE_STATE), fds.find(VOLLEY_ROLE_MEMORY)); !status.is_ok()) {
+      birth.report(refused(status));
       return 1;
-    case BirthSocket::Received::kOrder:
-      break;
+    }
+    birth.report(report);
+    received = birth.receive(&launch_order, BirthSocket::Expected::kLaunch, &fds, &why);
+    if (received != BirthSocket::Received::kOrder) return received == BirthSocket::Received::kAgentGone ? 0 : 1;
   }
   const uint64_t entered_ns = monotonic_ns();
   const uid_t agent = birth.agent_uid();
   birth.close();
-  return run_microvm(fds, report.barriers, agent, entered_ns, arguments);
+  return run_microvm(fds, core, report.barriers, agent, entered_ns, arguments);
 }
 
 }  // namespace

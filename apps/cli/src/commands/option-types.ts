@@ -66,13 +66,15 @@ export function ratioOption(text: string): number {
 export interface DiskOption {
   sizeMiB: number;
   mount?: string;
+  fresh?: 'empty' | 'ext4';
 }
 
-/** For `--disk 512` and `--disk 2G:/data`, repeated. */
+/** For `--disk 512`, `--disk 2G:/data` and, of a clone, `--disk 2G:ext4`, repeated. */
 export function diskOption(text: string, others: DiskOption[] = []): DiskOption[] {
   const colon = text.indexOf(':');
-  const sizeMiB = memoryOption(colon < 0 ? text : text.slice(0, colon));
-  return [...others, { sizeMiB, ...(colon < 0 ? {} : { mount: text.slice(colon + 1) }) }];
+  if (colon < 0) return [...others, { sizeMiB: memoryOption(text) }];
+  const [sizeMiB, what] = [memoryOption(text.slice(0, colon)), text.slice(colon + 1)];
+  return [...others, what === 'empty' || what === 'ext4' ? { sizeMiB, fresh: what } : { sizeMiB, mount: what }];
 }
 
 export interface ForwardOption {

@@ -36,6 +36,7 @@ interface RunOptions extends PlacementOptions {
   stopTimeout?: number;
   idleStop?: IdleOption;
   idleSuspend?: IdleOption;
+  wakeOnPacket?: true;
   template?: string;
   startAt?: string;
   stopAt?: string;
@@ -81,6 +82,7 @@ export function addRunCommand(program: Command): void {
     .option('--stop-timeout <duration>', 'how long it may take to power off (default 10s)', durationOption)
     .option('--idle-stop <duration[:percent]>', 'stop it when nobody used it so long', idleOption)
     .option('--idle-suspend <duration[:percent]>', 'suspend it to disk when nobody used it so long', idleOption)
+    .option('--wake-on-packet', 'suspended, let it go on when somebody comes to a port of its host that it publishes')
     .option('--start-at <cron>', "start it then, in UTC, such as '0 8 * * mon-fri'")
     .option('--stop-at <cron>', 'stop it then')
     .option(
@@ -95,7 +97,11 @@ export function addRunCommand(program: Command): void {
     .option('-w, --workdir <path>', 'where it runs')
     .option('--hostname <name>', 'what it calls itself (default: its name or id)')
     .option('--root-disk <MiB>', 'room for what it writes', memoryOption)
-    .option('--disk <MiB[:path]>', 'a further disk, mounted there; may be repeated', diskOption)
+    .option(
+      '--disk <MiB[:path|:empty|:ext4]>',
+      "a further disk, mounted there; of a clone: one of its template's, or a fresh one; may be repeated",
+      diskOption,
+    )
     .addOption(new Option('--network <what>', 'what it may reach').choices(['open', 'listed', 'none']))
     .option(
       '--allow <destination>',
@@ -131,6 +137,7 @@ export function addRunCommand(program: Command): void {
         maxRestarts: options.maxRestarts,
         ttlSeconds: seconds(options.ttl),
         stopTimeoutSeconds: seconds(options.stopTimeout),
+        wakeOn: options.wakeOnPacket ? ['packet' as const] : undefined,
         idleStop: options.idleSuspend ? { ...options.idleSuspend, action: 'suspend' as const } : options.idleStop,
         schedule:
           options.startAt === undefined && options.stopAt === undefined

@@ -65,6 +65,15 @@ it('runs another program, as somebody else, with disks, network and metadata', a
   expect((await run('box:1', '--network', 'none')).network).toBe('none');
 });
 
+it('has other disks than its template', async () => {
+  const { disks } = await run('--template', 'warm', '--disk', '64', '--disk', '2G:ext4', '--disk', '1G:empty');
+  const fresh = [
+    { sizeMiB: 2_048, fresh: 'ext4' },
+    { sizeMiB: 1_024, fresh: 'empty' },
+  ];
+  expect(disks).toEqual([{ sizeMiB: 64 }, ...fresh]);
+});
+
 it('has policies', async () => {
   const policies = ['--ttl', '2h', '--stop-timeout', '500ms', '--max-restarts', '3', '--protect'];
   const times = ['--start-at', '0 8 * * mon-fri', '--stop-at', '0 20 * * *'];

@@ -1,6 +1,6 @@
 import { Controller } from '@nestjs/common';
 import type { z } from 'zod';
-import { Handles } from '#bus';
+import { Handles, type BusContext } from '#bus';
 import { wallClockMs } from '#journal';
 import {
   decideCommand,
@@ -28,6 +28,7 @@ import {
   stopMicrovm,
   suspendMicrovm,
   tuneMicrovm,
+  wakeMicrovm,
   type HistoryEntry,
   type Microvm,
   type Operation,
@@ -154,8 +155,32 @@ export class MicrovmController {
     return { id, entries, microvm };
   }
 
-  #start(request: RequestTo<typeof startMicrovm>) {
-    return this.quotas.start(request.id, () => this.#command(request, { type: 'start', requestedAt: wallClockMs() }));
+  /** The subject says which host speaks. Whoever knocked is the host's word, and in the history. */
+  @Handles(wakeMicrovm)
+  async wake({ microvmId, epoch, port, protocol }: RequestTo<typeof wakeMicrovm>, { values }: BusContext) {
+    const hostId = values['hostId']!;
+    const life = await this.#find(microvmId);
+    const { spec, hostId: at, epoch: now } = microvmContext(life);
+    if (microvmState(life) !== 'suspended' || at !== hostId || now !== epoch || !spec.wakeOn?.includes('packet')) {
+      throw new OperationError(
+        'conflict',
+        `microVM ${microvmId} is not one that is suspended there and wants to be woken`,
+      );
+    }
+    const reason = `woken by ${protocol === 'tcp' ? 'a connection to TCP' : 'a datagram for UDP'} port ${port} of its host`;
+    const request = {
+      id: microvmId,
+      commandId: `wake.${microvmId}.${epoch}.${life.revision}`,
+      woken: { hostId, reason },
+    };
+    await this.owner.decide(spec.tenant, startAtOwner, request, () => this.#start(request));
+    return {};
+  }
+
+  #start(request: RequestTo<typeof startAtOwner>) {
+    const { woken } = request;
+    const command = { type: 'start' as const, requestedAt: wallClockMs(), woken: woken?.reason };
+    return this.quotas.start(request.id, () => this.#command(request, command, woken && woke(request, woken.hostId)));
   }
 
   async #tenantOf(id: string): Promise<string> {
@@ -165,9 +190,9 @@ export class MicrovmController {
   async #command(
     request: { id: string; commandId?: string | undefined; by?: string | undefined },
     command: MicrovmCommand,
+    who = askedBy(request),
   ) {
     const { id } = request;
-    const who = askedBy(request);
     const { decision, life, appended } = await this.histories.decide(id, who, (life, occasion) => {
       if (!life) throw unknownMicrovm(id);
       return decideCommand(life, command, occasion);
@@ -185,4 +210,8 @@ export class MicrovmController {
     if (!life) throw unknownMicrovm(id);
     return life;
   }
+}
+
+function woke({ commandId }: { commandId?: string | undefined }, hostId: string): ReturnType<typeof askedBy> {
+  return { ...askedBy({ commandId }), cause: { kind: 'host', by: hostId } };
 }

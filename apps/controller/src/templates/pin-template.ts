@@ -1,5 +1,6 @@
 import {
   OperationError,
+  type DataDisk,
   parseTemplateReference,
   wantedDevices,
   type MicrovmSpec,
@@ -20,13 +21,12 @@ const IN_MEMORY = [
   'user',
   'workdir',
   'rootDiskMiB',
-  'disks',
   'vsock',
   'balloon',
   'rng',
 ] as const;
 /** Of the template's devices: a clone has the same. */
-const DEVICES = ['rootDiskMiB', 'disks', 'vsock', 'balloon', 'rng', 'network'] as const;
+const DEVICES = ['rootDiskMiB', 'vsock', 'balloon', 'rng', 'network'] as const;
 const DEFAULTS = { vcpus: 1, memoryMiB: 128 } as const;
 
 /**
@@ -56,9 +56,45 @@ export async function pinTemplate(asked: MicrovmSpec, templates: ReadyTemplates)
   return {
     ...devices,
     ...asked,
+    ...disksOf(asked, template),
     ...{ image, vcpus, memoryMiB, cmdline },
     template: `${template.id}@${template.digest}`,
   };
+}
+
+/** Those of the template, but for those that are asked for afresh where its guest uses none. */
+function disksOf({ disks: asked }: MicrovmSpec, { spec, unusedDisks }: TemplateRecord): Pick<MicrovmSpec, 'disks'> {
+  // What was fresh in its source is the template's now.
+  const its = (spec.disks ?? []).map(({ fresh: _, ...disk }) => disk);
+  if (asked === undefined) return spec.disks === undefined ? {} : { disks: its };
+  if (asked.length !== its.length) {
+    throw invalid(
+      'disks',
+      `the template has ${its.length}, and a clone has as many: list them all, or leave disks out`,
+    );
+  }
+  return {
+    disks: asked.map((disk, index) => diskOf(disk, its[index]!, unusedDisks.includes(index), `disks.${index}`)),
+  };
+}
+
+function diskOf(asked: DataDisk, its: DataDisk, isUnused: boolean, path: string): DataDisk {
+  if (asked.fresh === undefined) {
+    if (asked.sizeMiB === its.sizeMiB && asked.mount === its.mount) return { ...its, ...asked };
+    const mounted = its.mount === undefined ? '' : `, mounted at ${its.mount}`;
+    throw invalid(
+      path,
+      `is one of ${its.sizeMiB} MiB${mounted} in the template; "fresh" asks for another one in its place`,
+    );
+  }
+  if (!isUnused) {
+    const why = 'the guest of the template uses this disk, and what its memory holds of it would not fit another one';
+    throw invalid(`${path}.fresh`, why);
+  }
+  if (asked.mount !== undefined) {
+    throw invalid(`${path}.mount`, 'what is mounted is in the memory of the template; mount it in the guest');
+  }
+  return asked;
 }
 
 async function find({ template: reference, tenant }: MicrovmSpec, templates: ReadyTemplates): Promise<TemplateRecord> {

@@ -1,5 +1,5 @@
 import { microvmContext, microvmState, type MicrovmLife } from '#lifecycle';
-import type { Quotas, Template, TemplateRecord } from '#protocol';
+import type { HostStateName, PoolPolicy, Quotas, Template, TemplateRecord } from '#protocol';
 
 const MIB = 2 ** 20;
 /** How long the order to take a snapshot may be on its way into the history of the source, ms. */
@@ -17,7 +17,10 @@ export function settledBy(record: TemplateRecord, life: MicrovmLife | null, now:
       ? failed('its source was never told to make it, or made another since')
       : undefined;
   }
-  if (snapshot.taken) return { ...record, ...snapshot.taken, state: 'ready', reason: null, updatedAt: now };
+  if (snapshot.taken) {
+    const { unusedDisks = [], ...taken } = snapshot.taken;
+    return { ...record, ...taken, unusedDisks, state: 'ready', reason: null, updatedAt: now };
+  }
   if (snapshot.failed !== undefined) return failed(snapshot.failed);
   const state = microvmState(life);
   if (state === 'snapshotting' || state === 'unreachable') return undefined;
@@ -94,4 +97,15 @@ export function poolsExcess(
   if (max === 0 || others + max <= most) return [];
   const message = `pools of other templates may keep ${others} of ${most} ready, ${max} more were asked for`;
   return [{ path: 'quotas.poolMicrovms', message }];
+}
+
+/** The pools that a host is to keep of those that are ready there: none while nothing new is placed on it. */
+export function poolsOn(
+  state: HostStateName | undefined,
+  ready: readonly TemplateRecord[],
+): { templateId: string; reference: string; policy: PoolPolicy }[] {
+  if (state !== 'ready') return [];
+  return ready.flatMap(({ id, digest, pool }) =>
+    pool ? [{ templateId: id, reference: `${id}@${digest}`, policy: pool }] : [],
+  );
 }

@@ -4,7 +4,7 @@ import type { Logger } from 'pino';
 import type { z } from 'zod';
 import { BusClient, Handles, LOGGER, type BusContext } from '#bus';
 import { wallClockMs } from '#journal';
-import { decideCommand, microvmContext, microvmState, type MicrovmLife } from '#lifecycle';
+import { decideCommand, hostState, microvmContext, microvmState, type MicrovmLife } from '#lifecycle';
 import {
   createTemplate,
   deleteTemplate,
@@ -20,13 +20,22 @@ import {
   type Quotas,
   type TemplateRecord,
 } from '#protocol';
+import { HostHistories } from '../histories/host-histories';
 import { MicrovmHistories } from '../histories/microvm-histories';
 import { askedBy } from '../operator/asked-by';
 import { unknownMicrovm } from '../operator/unknown-microvm';
 import { tellHosts } from './tell-hosts';
 import { TemplateRecords, viewTemplate } from './template-records';
 import { Tenants } from '../tenants/tenants';
-import { heardFrom, isUnwanted, lostFromStore, poolsExcess, storedBy, templatesExcess } from './template-rules';
+import {
+  heardFrom,
+  isUnwanted,
+  lostFromStore,
+  poolsExcess,
+  poolsOn,
+  storedBy,
+  templatesExcess,
+} from './template-rules';
 
 type RequestTo<O extends Operation> = z.output<O['request']>;
 
@@ -36,6 +45,7 @@ export class TemplateController {
   constructor(
     private readonly records: TemplateRecords,
     private readonly histories: MicrovmHistories,
+    private readonly hosts: HostHistories,
     private readonly tenants: Tenants,
     private readonly bus: BusClient,
     @Inject(LOGGER) private readonly logger: Logger,
@@ -136,11 +146,10 @@ export class TemplateController {
     if (unknown.length > 0) this.logger.warn({ hostId, unknown }, 'a host holds templates that are not on record');
     const here = known.filter(({ id }) => holds.has(id));
     const ready = here.filter(({ state }) => state === 'ready');
+    const host = this.hosts.get(hostId);
     return {
       drop: here.filter(isUnwanted).map(({ id }) => id),
-      pools: ready.flatMap(({ id, digest, pool }) =>
-        pool ? [{ templateId: id, reference: `${id}@${digest}`, policy: pool }] : [],
-      ),
+      pools: poolsOn(host && hostState(host), ready),
       publish: ready.filter((one) => !one.stored && one.hosts.includes(hostId)).map(({ id }) => id),
       stored: ready.filter(({ stored }) => stored).map(({ id }) => id),
     };
@@ -199,6 +208,7 @@ function bornFrom(id: string, name: string | undefined, life: MicrovmLife): Temp
     ...{ image: spec.image, vcpus: spec.vcpus, memoryMiB: spec.memoryMiB },
     devices: { network: network !== undefined, vsock, balloon, rng, disks: spec.disks?.length ?? 0 },
     ...{ platform: null, digest: null, bytes: null, pauseMs: null },
+    unusedDisks: [],
     hosts: [hostId],
     ...{ stored: false, storeProblem: null },
     pool: null,

@@ -6,6 +6,7 @@ import {
   isUnwanted,
   lostFromStore,
   poolsExcess,
+  poolsOn,
   settledBy,
   storedBy,
   templatesExcess,
@@ -29,7 +30,7 @@ function record(change: Partial<TemplateRecord> = {}): TemplateRecord {
     ...{ image: 'canary', vcpus: 1, memoryMiB: 32 },
     devices: { network: false, vsock: true, balloon: false, rng: false, disks: 0 },
     ...{ platform: null, digest: null, bytes: null, pauseMs: null, hosts: ['host-a'], pool: null },
-    ...{ stored: false, storeProblem: null },
+    ...{ unusedDisks: [], stored: false, storeProblem: null },
     ...{ createdAt: T0, updatedAt: T0, spec },
     ...change,
   };
@@ -54,6 +55,15 @@ function source(...events: MicrovmEvent[]): MicrovmLife {
   ];
   return { ...applyMicrovmEvents(null, all, T0).life, id: record().source.microvmId, revision: 1 };
 }
+
+describe('the pools of a host', () => {
+  it('are those of the templates that it has, and none while nothing new is placed on it', () => {
+    const pool = { min: 1, max: 4, quietSeconds: 60 };
+    const ready = [record({ state: 'ready', digest: DIGEST, pool }), record({ state: 'ready', digest: DIGEST })];
+    expect(poolsOn('ready', ready)).toEqual([{ templateId: ID, reference: `${ID}@${DIGEST}`, policy: pool }]);
+    for (const state of ['cordoned', 'draining', undefined] as const) expect(poolsOn(state, ready)).toEqual([]);
+  });
+});
 
 describe('a template that is being made', () => {
   it('is ready when the history of its source says so, and waits while its host may still say it', () => {
@@ -198,6 +208,31 @@ describe('the spec of a clone', () => {
     const spec = await pin({ template: 'warm', name: 'mine', labels: { a: 'b' } });
     expect(spec).toMatchObject({ image: 'canary', memoryMiB: 32, vsock: true, name: 'mine', labels: { a: 'b' } });
     expect(spec.template).toBe(`${ID}@${DIGEST}`);
+  });
+
+  it('has a fresh disk in the place of one that is not used, and the others as they are in the template', async () => {
+    const source = MicrovmSpec.parse({
+      ...{ image: 'canary', template: 'older', memoryMiB: 32 },
+      disks: [{ sizeMiB: 8 }, { sizeMiB: 16, fresh: 'ext4' }],
+    });
+    const made = record({ state: 'ready', digest: DIGEST, unusedDisks: [1], spec: source });
+    const own = { find: () => Promise.resolve(made), list: () => [made] };
+    const disksOf = async (disks?: object[]) =>
+      (await pinTemplate(MicrovmSpec.parse({ template: ID, ...(disks ? { disks } : {}) }), own)).disks;
+    expect(await disksOf()).toEqual([{ sizeMiB: 8 }, { sizeMiB: 16 }]);
+    const fresh = { sizeMiB: 4, fresh: 'empty' };
+    expect(await disksOf([{ sizeMiB: 8 }, fresh])).toEqual([{ sizeMiB: 8 }, fresh]);
+    const limit = { bytesPerSecond: 1_048_576 };
+    expect(await disksOf([{ sizeMiB: 8, limit }, { sizeMiB: 16 }])).toEqual([{ sizeMiB: 8, limit }, { sizeMiB: 16 }]);
+    for (const [disks, message] of [
+      [[fresh], 'disks: the template has 2'],
+      [[fresh, { sizeMiB: 16 }], 'disks.0.fresh: the guest of the template uses this disk'],
+      [[{ sizeMiB: 9 }, fresh], 'disks.0: is one of 8 MiB in the template'],
+      [[{ sizeMiB: 8 }, { ...fresh, mount: '/data' }], 'disks.1.mount: '],
+    ] as const) {
+      await expect(disksOf([...disks])).rejects.toThrow(message);
+    }
+    expect(() => MicrovmSpec.parse({ image: 'canary', disks: [fresh] })).toThrow(/is for clones/);
   });
 
   it.each([

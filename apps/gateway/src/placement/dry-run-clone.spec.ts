@@ -12,6 +12,7 @@ function template(id: string, change: Partial<Template> = {}): Template {
     source: { microvmId: '01hzzzzzzzzzzzzzzzzzzzzzzz', hostId: 'host-a', epoch: 1 },
     ...{ image: `debian@${DIGEST}`, vcpus: 2, memoryMiB: 512, pauseMs: 3, digest: DIGEST },
     devices: { network: true, vsock: true, balloon: false, rng: false, disks: 0 },
+    unusedDisks: [],
     platform: { format: 1, kvm: 'hardware' },
     ...{ bytes: 7, hosts: ['host-a'], stored: true, storeProblem: null, createdAt: 1, updatedAt: 1 },
     ...change,

@@ -98,7 +98,7 @@ export const EVENT_FIELDS: Partial<Record<MicrovmEventType, readonly string[]>> 
   started: ['hostId', 'epoch', 'timings', 'network'],
   pausedOnHost: ['hostId', 'epoch'],
   resumedOnHost: ['hostId', 'epoch'],
-  snapshotTaken: ['hostId', 'epoch', 'templateId', 'digest', 'bytes', 'pauseMs', 'copy', 'as'],
+  snapshotTaken: ['hostId', 'epoch', 'templateId', 'digest', 'bytes', 'pauseMs', 'copy', 'unusedDisks', 'as'],
   suspended: ['hostId', 'epoch', 'bytes', 'pauseMs', 'copy'],
   commandFailed: ['hostId', 'epoch', 'command'],
   observed: ['hostId', 'epoch', 'as'],

@@ -31,7 +31,7 @@ export class ScriptedTemplates {
       const at = Date.now();
       this.#templates.set(id, {
         ...{ id, name, tenant, image, vcpus, memoryMiB, state: 'ready', reason: null, pool: null },
-        ...{ stored: true, storeProblem: null },
+        ...{ unusedDisks: [], stored: true, storeProblem: null },
         source: { microvmId, hostId: hostId!, epoch },
         devices: { network: false, vsock: false, balloon: false, rng: false, disks: 0 },
         platform: { kvm: 'software' },

@@ -10,6 +10,8 @@ export interface PlannedDisk {
   /** Where a Linux guest mounts it. */
   mount?: string;
   limit?: RateLimit;
+  /** Of a clone: it is not the one of its template. */
+  fresh?: true;
 }
 
 /** The writable layer of a Linux image when its spec does not say: sparse, so it takes what is written and no more. */
@@ -26,10 +28,11 @@ export function planDisks(spec: MicrovmSpec, isLinux: boolean): DiskPlan {
   const { rootDiskMiB = ROOT_DISK_MIB, rootLimit, disks = [] } = spec;
   return {
     ...(isLinux ? { overlay: { name: 'root', sizeMiB: rootDiskMiB, formatted: true, ...limited(rootLimit) } } : {}),
-    data: disks.map(({ sizeMiB, mount, limit }, index) => ({
+    data: disks.map(({ sizeMiB, mount, limit, fresh }, index) => ({
       name: `disk${index}`,
       sizeMiB,
-      formatted: mount !== undefined,
+      formatted: mount !== undefined || fresh === 'ext4',
+      ...(fresh === undefined ? {} : { fresh: true as const }),
       ...(mount === undefined ? {} : { mount }),
       ...limited(limit),
     })),

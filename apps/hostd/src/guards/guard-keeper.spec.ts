@@ -13,6 +13,7 @@ function keeperOf() {
   const admission = new Admission(capacity);
   const did: string[] = [];
   const told: GuardAct[] = [];
+  const pooled = ['one', 'two'];
   let candidates: Omit<ReclaimCandidate, 'idleMs'>[] = [];
   const keeper = new GuardKeeper({
     gauges: { read: () => ({ ...reading }) },
@@ -24,6 +25,7 @@ function keeperOf() {
       suspend: (id) => did.push(`suspend ${id}`),
       evict: (id, reason) => did.push(`evict ${id}: ${reason}`),
     },
+    giveUpPools: () => pooled.splice(0).length,
     tell: (act) => told.push(act),
     nowMs: () => clock.ms,
     wallMs: () => 1_000_000 + clock.ms,
@@ -34,7 +36,7 @@ function keeperOf() {
     clock.ms += 2_000;
     keeper.look();
   };
-  return { keeper, admission, look, did, told, hold: (...held: typeof candidates) => (candidates = held) };
+  return { keeper, admission, look, did, told, pooled, hold: (...held: typeof candidates) => (candidates = held) };
 }
 
 const held = (microvmId: string, change: Partial<ReclaimCandidate> = {}): Omit<ReclaimCandidate, 'idleMs'> => ({
@@ -44,6 +46,17 @@ const held = (microvmId: string, change: Partial<ReclaimCandidate> = {}): Omit<R
 });
 
 describe('the guards of a host', () => {
+  it("given memory that goes, then what waits in pools goes first, being nobody's", () => {
+    const { look, did, pooled, hold } = keeperOf();
+    hold(held('a', { balloonMiB: 0 }));
+    look(20);
+    expect([pooled.length, did]).toEqual([2, []]);
+    look(14);
+    expect([pooled.length, did]).toEqual([0, []]);
+    look(11);
+    expect(did).toEqual(['balloon a 300']);
+  });
+
   it('given memory that goes, then admission shuts, milder steps come first, and the report says all of it', () => {
     const { keeper, admission, look, did, told, hold } = keeperOf();
     hold(held('a', { balloonMiB: 0 }), held('b', { canSuspend: true }), held('c', { residentMiB: 200 }));

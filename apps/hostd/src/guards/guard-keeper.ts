@@ -34,6 +34,8 @@ export interface GuardKeeperParts {
   waits: Pick<WaitWatch, 'guaranteedWait' | 'idleMs'>;
   admission: Pick<Admission, 'guard'>;
   reclaimer: Reclaimer;
+  /** Ends the clones that wait in pools, and says how many there were. */
+  giveUpPools: () => number;
   /** For the history of the host. */
   tell: (act: GuardAct) => void;
   /** Steady clock, ms. */
@@ -89,11 +91,18 @@ export class GuardKeeper {
     this.#reading = this.#read();
     this.#turn(gatesAfter(this.#gates, this.#reading, nowMs(), this.#guards));
     if (this.#reading.availableMemory >= PLENTY && !this.#hasBalloons) return;
+    if (this.#reading.availableMemory < PLENTY) this.#giveUpPools();
     const candidates = reclaimer.candidates().map((one) => ({ ...one, idleMs: waits.idleMs(one.microvmId) }));
     this.#hasBalloons = candidates.some(({ balloonMiB = 0 }) => balloonMiB > 0);
     const { state, actions } = reclaim(this.#reclaim, this.#reading, candidates, nowMs());
     this.#reclaim = state;
     for (const action of actions) this.#act(action);
+  }
+
+  /** What is nobody's goes first. */
+  #giveUpPools(): void {
+    const count = this.parts.giveUpPools();
+    if (count > 0) this.parts.log.warn({ count, reading: this.#reading }, 'clones that waited in pools are given up');
   }
 
   report(): GuardReport {

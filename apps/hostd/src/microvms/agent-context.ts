@@ -11,6 +11,7 @@ import type { RunNews } from '../density/run-news';
 import type { SnapshotFolders } from '../snapshots/snapshot-folders';
 import type { SnapshotObstacle } from '../snapshots/snapshot-obstacle';
 import type { TemplateStore } from '../templates/template-store';
+import type { WorkingSets } from '../templates/working-sets';
 import type { SlotKeeper } from '../slots/slot-keeper';
 import type { Chronicle } from './chronicle';
 import type { Moment } from './expiry';
@@ -107,6 +108,7 @@ export interface AgentContext {
   readonly cgroups: Pick<Cgroups, 'limit' | 'oomKills' | 'groupOf'>;
   readonly disks: Disks;
   readonly templates: TemplateStore;
+  readonly workingSets: WorkingSets;
   /** The memory of suspended microVMs, by their ids. */
   readonly suspensions: SnapshotFolders;
   /** Of the snapshots that are taken and restored here; undefined: none are. */

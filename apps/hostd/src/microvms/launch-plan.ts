@@ -21,6 +21,8 @@ export interface LaunchInputs {
   data: readonly ReadyDisk[];
   /** Folder of the snapshot that it goes on from, in place of booting. */
   restore?: string;
+  /** It goes on from a template, with which its fresh disks have nothing to do. */
+  isClone?: boolean;
   /** Of the guest's interface. */
   mtu?: number;
   /** Name servers of guests. */
@@ -59,7 +61,7 @@ function canaryWords({ spec, slot }: LaunchInputs): string {
 }
 
 /** In the order in which the guest finds them: disks, network, vsock, balloon, random numbers. */
-function devicesOf({ spec, source, slot, overlay, data, mtu }: LaunchInputs): PlannedDevice[] {
+function devicesOf({ spec, source, slot, overlay, data, mtu, isClone = false }: LaunchInputs): PlannedDevice[] {
   const wanted = wantedDevices(spec);
   const { receive, send } = spec.networkLimits ?? {};
   const root = source.linux?.root;
@@ -67,7 +69,7 @@ function devicesOf({ spec, source, slot, overlay, data, mtu }: LaunchInputs): Pl
     ...(root
       ? [{ type: 'block' as const, path: root.path, sizeBytes: root.sizeBytes, readOnly: true, serial: 'image' }]
       : []),
-    ...[...(overlay ? [overlay] : []), ...data].map(blockDevice),
+    ...[...(overlay ? [overlay] : []), ...data].map((disk) => blockDevice(disk, isClone)),
     ...(wanted.network
       ? [
           {
@@ -87,8 +89,13 @@ function devicesOf({ spec, source, slot, overlay, data, mtu }: LaunchInputs): Pl
   ];
 }
 
-function blockDevice({ plan, files }: ReadyDisk): PlannedDevice {
-  return { type: 'block', ...files, serial: plan.name, ...(plan.limit ? { limit: limiterOf(plan.limit) } : {}) };
+function blockDevice({ plan, files }: ReadyDisk, isClone: boolean): PlannedDevice {
+  const { name: serial, limit, fresh } = plan;
+  return {
+    ...{ type: 'block', ...files, serial },
+    ...(isClone && fresh ? { replaced: true } : {}),
+    ...(limit ? { limit: limiterOf(limit) } : {}),
+  };
 }
 
 /** What the guest's init is told. */
@@ -147,7 +154,8 @@ function hostnameOf(name: string | undefined): string | undefined {
   return name !== undefined && /^[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?$/.test(name) ? name : undefined;
 }
 
-const deviceName = (index: number): string => `/dev/vd${String.fromCharCode('a'.charCodeAt(0) + index)}`;
+/** Of a Linux guest's disk, by its place among all. */
+export const deviceName = (index: number): string => `/dev/vd${String.fromCharCode('a'.charCodeAt(0) + index)}`;
 
 const SECOND_MS = 1_000;
 

@@ -7,6 +7,7 @@ import type { RunNews } from '../density/run-news';
 import { takeFirstWhenOutOfMemory } from '../guards/oom-preference';
 import type { IncarnationRecord, OutboxFact, PendingCommand } from '../journal/host-record';
 import type { AgentContext } from './agent-context';
+import { templateOf } from '../templates/template-of';
 import { abortable, within } from './deadline';
 import { exitOf, HOST_RESTARTED, type EndCause } from './exits';
 import { msUntil } from './expiry';
@@ -272,7 +273,15 @@ export class LiveIncarnation {
     if (!chronicle.record({ change: { type: 'running', microvmId, epoch }, facts: [fact] })) return;
     // It has its memory mapped; nobody else needs the file.
     if (this.record.restored) void this.context.suspensions.remove(microvmId);
+    this.#noteWorkingSet(process);
     this.#watch(process, { startSeconds: (timings.guestBootedAt - timings.admittedAt) / 1_000 });
+  }
+
+  #noteWorkingSet(process: MicrovmProcess): void {
+    const { record, context } = this;
+    const templateId = record.restored ? undefined : templateOf(record.spec);
+    const template = templateId === undefined ? undefined : context.templates.get(templateId);
+    if (template) void context.workingSets.record(template, process);
   }
 
   #guestNetwork(): GuestNetwork | undefined {

@@ -36,6 +36,7 @@ import { Admission } from '#scheduling';
 import { Disks } from '../disks/disks';
 import { SnapshotFolders } from '../snapshots/snapshot-folders';
 import { TemplateStore } from '../templates/template-store';
+import { WorkingSets } from '../templates/working-sets';
 import { SlotKeeper } from '../slots/slot-keeper';
 import { slotOf, type Slot } from '../slots/slot-layout';
 import { holdsPlace } from '../journal/host-record';
@@ -291,9 +292,13 @@ class ScriptedDriver implements MicrovmDriver {
     return Promise.resolve({
       pid: 1,
       barriers: [],
+      primed: undefined,
       ended: new Promise<void>(() => undefined),
       discard: () => undefined,
     });
+  }
+  prime(): Promise<void> {
+    return Promise.reject(new Error('nothing is primed here'));
   }
   jail(): ReturnType<MicrovmDriver['jail']> {
     return { barriers: [], missing: [] };
@@ -423,6 +428,7 @@ class Agent {
         leastFreeMiB: 0,
         log,
       }),
+      workingSets: new WorkingSets(log),
       suspensions: new SnapshotFolders({ directory: join(directory, 'data', 'suspended'), leastFreeMiB: 0 }),
       platform: { kvm: 'software' },
       snapshotObstacle: (folder) => Promise.resolve(existsSync(join(folder, 'state')) ? undefined : 'there is none'),

@@ -4,6 +4,7 @@ import type { Grant } from '#scheduling';
 import type { IdleCandidate } from '../idle/idle-watch';
 import { keepsDisks } from '../disks/disk-plan';
 import { holdsPlace, type Answer, type IncarnationRecord, type PendingCommand } from '../journal/host-record';
+import { templateOf } from '../templates/template-of';
 import { unrecordedIdentity } from '../recovery/vmm-search';
 import type { AgentContext } from './agent-context';
 import { decide, type HostCommand, type StartCommand, type Verdict } from './command-rules';
@@ -183,7 +184,10 @@ export class MicrovmManager {
     if (refused !== undefined) return refuse(refused);
     const granted = admission.request(microvmId, grantOf(command));
     if (!granted.admitted) return refuse(granted.reason);
-    const taken = slots.take(wantedDevices(spec).network);
+    const taken = slots.take(wantedDevices(spec).network, {
+      key: suspended ? undefined : templateOf(spec),
+      microvmId,
+    });
     if ('refused' in taken) {
       admission.release(microvmId);
       return refuse(taken.refused);

@@ -6,6 +6,7 @@ import { largestFileBytes, planDisks, type DiskPlan, type PlannedDisk } from '..
 import type { DiskFiles } from '../disks/disks';
 import { cloneDisks, keptDisks } from '../snapshots/disk-copies';
 import type { IncarnationRecord } from '../journal/host-record';
+import type { HeldTemplate } from '../templates/template-store';
 import { ImageUnavailableError, type AgentContext } from './agent-context';
 import { planLaunch, type LaunchPlan, type ReadyDisk } from './launch-plan';
 
@@ -25,6 +26,7 @@ type Parts = Pick<
   AgentContext,
   | 'images'
   | 'templates'
+  | 'workingSets'
   | 'suspensions'
   | 'snapshotObstacle'
   | 'disks'
@@ -48,7 +50,7 @@ export async function prepareLaunch(
   const slot = slots.slot(record.slot);
   const source = await resolveImage(parts, record, signal);
   const wanted = planDisks(spec, source.linux !== undefined);
-  const { overlay, data, restore } = await readyDisks(parts, record, wanted, signal);
+  const { overlay, data, restore, template } = await readyDisks(parts, record, wanted, signal);
   try {
     await slots.ready(slot);
   } catch (error) {
@@ -59,6 +61,7 @@ export async function prepareLaunch(
     ...{ microvmId, spec, source, slot, data, dns: parts.dns, now: parts.clock.now() },
     ...(overlay ? { overlay } : {}),
     ...(restore === undefined ? {} : { restore }),
+    isClone: template !== undefined,
     ...(mtu === undefined ? {} : { mtu }),
   });
   const fileBytes = largestFileBytes(wanted, spec.memoryMiB);
@@ -74,7 +77,7 @@ export async function prepareLaunch(
       const tap = plan.devices.some(({ type }) => type === 'net') ? await slots.openTap(slot) : undefined;
       try {
         const whole = { ...withTap(plan, tap), directory };
-        const shell = slots.takeShell(slot, fileBytes);
+        const shell = slots.takeShell(slot, fileBytes, template);
         const launched = shell && (await launchInto(parts, whole, shell));
         return (
           launched ?? (await parts.driver.launch({ ...whole, shell: shellSpec ?? slots.shellSpec(slot, fileBytes) }))
@@ -92,6 +95,8 @@ interface ReadyDisks {
   data: ReadyDisk[];
   /** The folder of the snapshot that it goes on from. */
   restore?: string;
+  /** Whose that folder is, should it be that of a template. */
+  template?: HeldTemplate;
 }
 
 /** Its disks: kept from before it was suspended, its own copies of its template's, or as they are from start to start. */
@@ -114,14 +119,33 @@ async function readyDisks(
     return { ...arranged(keptDisks(plans, disks.folderOf(microvmId))), restore };
   }
   if (spec.template !== undefined) {
-    const { folder } = await parts.templates.use(spec.template, signal);
+    const template = await parts.templates.use(spec.template, signal);
+    const { folder } = template;
+    void parts.workingSets.readAhead(template);
     await requireRestorable(parts, folder, `template ${parseTemplateReference(spec.template).template}`);
     const files =
-      plans.length === 0 ? new Map<string, DiskFiles>() : await cloneDisks(plans, folder, await disks.begin(microvmId));
-    return { ...arranged(files), restore: folder };
+      plans.length === 0 ? new Map<string, DiskFiles>() : await disksOfClone(disks, microvmId, plans, folder);
+    return { ...arranged(files), restore: folder, template };
   }
   const made = await Promise.all(plans.map(async (plan) => [plan.name, await disks.prepare(microvmId, plan)] as const));
   return arranged(new Map(made));
+}
+
+/** Its own copies of its template's, and what it has in the place of others. @throws DiskError */
+async function disksOfClone(
+  disks: AgentContext['disks'],
+  microvmId: string,
+  plans: readonly PlannedDisk[],
+  template: string,
+): Promise<Map<string, DiskFiles>> {
+  const folder = await disks.begin(microvmId);
+  const files = await cloneDisks(
+    plans.filter(({ fresh }) => !fresh),
+    template,
+    folder,
+  );
+  for (const plan of plans) if (plan.fresh) files.set(plan.name, await disks.prepare(microvmId, plan));
+  return files;
 }
 
 /** @throws Error with a sentence for the history. */

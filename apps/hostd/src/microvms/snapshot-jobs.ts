@@ -3,7 +3,9 @@ import type { MicrovmProcess, SnapshotCopy } from '#microvm';
 import { bootsLinux } from '#protocol';
 import { planDisks, type PlannedDisk } from '../disks/disk-plan';
 import { copyDisks } from '../snapshots/disk-copies';
+import { templateOf } from '../templates/template-of';
 import type { AgentContext } from './agent-context';
+import { deviceName } from './launch-plan';
 import { agentOf } from './linux-guest';
 import type { LiveIncarnation } from './live-incarnation';
 
@@ -11,6 +13,8 @@ const MIB = 1024 * 1024;
 /** What a snapshot takes beside memory and disks: state and manifest. */
 const MORE_BYTES = 8 * MIB;
 const NS_PER_MS = 1e6;
+/** Disks of a Linux guest ahead of its data disks: its image, and the writable layer over it. */
+const LINUX_DATA_DISKS = 2;
 /** For the programs of a guest to come to rest. */
 const HOLD_MS = 20_000;
 
@@ -44,13 +48,14 @@ export async function takeTemplate(
       const draft = await templates.begin(templateId, spec.memoryMiB * MIB + MORE_BYTES);
       const heldAt = performance.now();
       const hold = await holdPrograms(live, as);
-      let written: { pauseMs: number; copy: SnapshotCopy };
+      let written: Written;
       try {
         written = await write(vmm, draft, {
           memoryMiB: spec.memoryMiB,
           disks: disksOf(context, live),
           diskFolder: disks.folderOf(microvmId),
           goesOn: as === 'running',
+          isUnused: unusedDisksOf(context, live, hold),
         });
       } finally {
         const released = hold?.release();
@@ -60,13 +65,18 @@ export async function takeTemplate(
       copied = { copy: written.copy };
       // Held programs stand still all the while, also where the guest's kernel does not.
       const pauseMs = hold ? performance.now() - heldAt : written.pauseMs;
-      held = await templates.complete(templateId, draft, { spec, platform, pauseMs });
+      const { unusedDisks } = written;
+      held = await templates.complete(templateId, draft, {
+        ...{ spec, platform, pauseMs },
+        ...(unusedDisks.length > 0 ? { unusedDisks } : {}),
+      });
     }
     const { digest, bytes, manifest } = held;
-    const { pauseMs } = manifest;
+    const { pauseMs, unusedDisks } = manifest;
     const fact = facts.snapshotTaken(record, commandId, {
       ...{ templateId, digest, bytes, pauseMs, platform, as },
       ...copied,
+      ...(unusedDisks ? { unusedDisks } : {}),
     });
     chronicle.record({ done, facts: [fact] });
   } catch (error) {
@@ -144,30 +154,68 @@ function disksOf(context: AgentContext, { record: { microvmId, spec } }: LiveInc
   return [...(overlay ? [overlay] : []), ...data];
 }
 
+/**
+ * Tells of each data disk, by its place among them, whether the guest uses it. A Linux guest's init knows; of another guest it is used as soon as the
+ * guest has had it do anything.
+ */
+function unusedDisksOf(
+  { templates }: AgentContext,
+  live: LiveIncarnation,
+  hold: GuestHold | undefined,
+): (index: number) => boolean {
+  const { spec, restored } = live.record;
+  if (hold) {
+    const unused = new Set(hold.unusedDisks);
+    return (index) => unused.has(deviceName(LINUX_DATA_DISKS + index).replace('/dev/', ''));
+  }
+  // Its VMM counts from its own start on.
+  if (bootsLinux(spec) || restored) return () => false;
+  const template = templateOf(spec);
+  const before = template === undefined ? undefined : (templates.get(template)?.manifest.unusedDisks ?? []);
+  const { devices } = bootedProcess(live).stats();
+  return (index) => {
+    const work = devices[index];
+    if (!work || before?.includes(index) === false) return false;
+    return work.reads + work.writes + work.flushes + work.errors + work.interrupts === 0;
+  };
+}
+
+interface Written {
+  /** For how long the guest stood still. */
+  pauseMs: number;
+  copy: SnapshotCopy;
+  /** Data disks that it does not use, by their place among them. */
+  unusedDisks: number[];
+}
+
 interface Writing {
   memoryMiB: number;
   disks: readonly PlannedDisk[];
   diskFolder: string;
   goesOn: boolean;
+  isUnused: (index: number) => boolean;
 }
 
 /** Writes memory, state and disks as of one instant: memory while the guest runs. Gives for how long it stood still. */
 async function write(
   vmm: MicrovmProcess,
   draft: string,
-  { memoryMiB, disks, diskFolder, goesOn }: Writing,
-): Promise<{ pauseMs: number; copy: SnapshotCopy }> {
+  { memoryMiB, disks, diskFolder, goesOn, isUnused }: Writing,
+): Promise<Written> {
   const deadline = deadlineMs(memoryMiB);
   if (disks.length === 0) {
     const { pauseNs, copy } = await vmm.snapshot(draft, { live: true, resume: goesOn }, deadline);
-    return { pauseMs: pauseNs / NS_PER_MS, copy };
+    return { pauseMs: pauseNs / NS_PER_MS, copy, unusedDisks: [] };
   }
   // Disks are copied while nobody writes to them.
   const { pauseNs, copy } = await vmm.snapshot(draft, { live: true, resume: false }, deadline);
   const writtenAt = performance.now();
   await copyDisks(disks, diskFolder, draft);
+  const unusedDisks = disks
+    .filter(({ name }) => name !== 'root')
+    .flatMap((_, index) => (isUnused(index) ? [index] : []));
   if (goesOn) await vmm.resume();
-  return { pauseMs: pauseNs / NS_PER_MS + (performance.now() - writtenAt), copy };
+  return { pauseMs: pauseNs / NS_PER_MS + (performance.now() - writtenAt), copy, unusedDisks };
 }
 
 /** Whatever went wrong, the guest does not stand still because of it. */

@@ -4,7 +4,8 @@ import type { HostCommand } from './command-rules';
 import { StartQueue, type Turn } from './start-queue';
 
 const ACCEPTED: Answer = { accepted: true };
-const start = (n: number): HostCommand => ({ type: 'start', commandId: `c${n}`, microvmId: `m${n}` }) as HostCommand;
+const start = (n: number): HostCommand =>
+  ({ type: 'start', commandId: `c${n}`, microvmId: `m${n}`, spec: {} }) as HostCommand;
 const turns = (): Promise<void> => new Promise(setImmediate);
 
 describe('the queue in front of admission', () => {

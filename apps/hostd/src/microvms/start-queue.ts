@@ -1,6 +1,7 @@
 import { Pacer, type Permit } from '#concurrency';
 import { OperationError } from '#protocol';
 import type { Answer } from '../journal/host-record';
+import { templateOf } from '../templates/template-of';
 import type { HostCommand } from './command-rules';
 
 /** How long a start waits for its turn before whoever asks is told to ask again; the controller waits for 2 s. */
@@ -32,7 +33,7 @@ export interface StartQueueParts {
   manager: { command(command: HostCommand, turn?: Turn): Promise<Answer> };
   /** Launches go through it. */
   pacer: Pacer;
-  slots: { shellReady(ms: number): Promise<void> };
+  slots: { shellReady(ms: number, key?: string): Promise<void> };
   /** Wall clock, ms. */
   now: () => number;
 }
@@ -71,7 +72,7 @@ export class StartQueue {
     try {
       pass = await this.#door.acquire(signal);
       turn = new Turn(await this.parts.pacer.acquire(signal), receivedAt);
-      await this.parts.slots.shellReady(SHELL_MS);
+      await this.parts.slots.shellReady(SHELL_MS, templateOf(command.spec));
       return await manager.command(command, turn);
     } catch (error) {
       if (turn || !signal.aborted) throw error;

@@ -39,13 +39,13 @@ describe('a rate of arrivals', () => {
 
 describe('warm pools', () => {
   let nowS: number;
-  let kept: number[];
+  let kept: Record<string, number>[];
   let pools: WarmPools;
   beforeEach(() => {
     nowS = 0;
     kept = [];
     pools = new WarmPools({
-      keepMore: (count) => kept.push(count),
+      keep: (wanted) => kept.push(Object.fromEntries(wanted)),
       makeS: () => 0.04,
       most: 12,
       nowS: () => nowS,
@@ -60,17 +60,17 @@ describe('warm pools', () => {
         ['b', policy()],
       ]),
     );
-    expect(kept.at(-1)).toBe(2);
+    expect(kept.at(-1)).toEqual({ a: 2 });
     for (; nowS < 120; nowS += 0.01) pools.arrived('b');
     pools.adjust();
-    expect(kept.at(-1)).toBe(12);
+    expect(kept.at(-1)).toEqual({ a: 2, b: 10 });
     pools.setPolicies(new Map([['b', policy({ max: 5 })]]));
-    expect(kept.at(-1)).toBe(5);
+    expect(kept.at(-1)).toEqual({ b: 5 });
     nowS += 61;
     pools.adjust();
-    expect(kept.at(-1)).toBe(0);
+    expect(kept.at(-1)).toEqual({});
     pools.arrived('nobody keeps these');
     pools.adjust();
-    expect(kept.at(-1)).toBe(0);
+    expect(kept.at(-1)).toEqual({});
   });
 });

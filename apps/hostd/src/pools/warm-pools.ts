@@ -4,8 +4,8 @@ import { ArrivalRate } from './arrival-rate';
 import { poolSize } from './pool-size';
 
 export interface WarmPoolsParts {
-  /** Keeps so many jailed processes ready beyond those that are kept anyway. */
-  keepMore: (count: number) => void;
+  /** Keeps so many clones ready of each template. */
+  keep: (wanted: ReadonlyMap<string, number>) => void;
   /** How long one of them takes to be ready, s. */
   makeS: () => number;
   /** All pools of the host together. */
@@ -15,15 +15,11 @@ export interface WarmPoolsParts {
   log: Logger;
 }
 
-/**
- * The pools of this host: for each template that has one, as many jailed processes are kept ready as the demand for its clones asks
- * for. A process takes its identity when it is claimed, by the launch into it, so any pool's serves any clone and nothing of one tenant
- * waits in it; what they are made for is added up.
- */
+/** The pools of this host: for each template that has one, as many clones are kept ready as the demand for them asks for. */
 export class WarmPools {
   #policies: ReadonlyMap<string, PoolPolicy> = new Map();
   readonly #rates = new Map<string, ArrivalRate>();
-  #kept = 0;
+  #kept = '';
 
   constructor(private readonly parts: WarmPoolsParts) {}
 
@@ -43,18 +39,21 @@ export class WarmPools {
 
   /** To be called now and then: demand fades by itself. */
   adjust(): void {
-    const { keepMore, makeS, most, nowS, log } = this.parts;
+    const { keep, makeS, most, nowS, log } = this.parts;
     const now = nowS();
-    let sum = 0;
+    const wanted = new Map<string, number>();
+    let left = most;
     for (const [id, policy] of this.#policies) {
       const rate = this.#rates.get(id);
       const demand = { perSecond: rate?.perSecond(now) ?? 0, makeS: makeS(), quietS: rate?.quietS(now) ?? Infinity };
-      sum += poolSize(policy, demand);
+      const count = Math.min(left, poolSize(policy, demand));
+      left -= count;
+      if (count > 0) wanted.set(id, count);
     }
-    const wanted = Math.min(most, sum);
-    if (wanted === this.#kept) return;
-    log.debug({ from: this.#kept, to: wanted }, 'pools of warm clones change');
-    this.#kept = wanted;
-    keepMore(wanted);
+    const kept = JSON.stringify([...wanted]);
+    if (kept === this.#kept) return;
+    log.debug({ from: this.#kept, to: kept }, 'pools of warm clones change');
+    this.#kept = kept;
+    keep(wanted);
   }
 }

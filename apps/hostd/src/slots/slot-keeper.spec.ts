@@ -8,6 +8,7 @@ const layout = (number: number): Slot => slotOf(number, { uidBase: 200_000, pool
 
 class FakeShell implements Shell {
   readonly barriers = [];
+  readonly primed = undefined;
   readonly ended: Promise<void>;
   discarded = false;
   end!: () => void;
@@ -124,16 +125,61 @@ describe('the places of a host', () => {
     expect(keeper.free).toBe(99);
   });
 
-  it('have more shells ready while pools want them, and give back what is too many', async () => {
-    await make({ warmShells: 2 });
-    keeper.keepMore(5);
-    await until(() => keeper.shells === 7);
-    keeper.takeShell(took(), 0);
-    await until(() => keeper.shells === 7);
-    expect(keeper.shellMs).toBeGreaterThan(0);
-    keeper.keepMore(0);
-    await until(() => keeper.shells === 2 && keeper.free === 99);
-    expect(shells.filter(({ discarded }) => discarded)).toHaveLength(5);
+  /** Something is made of a shell, and waits for starts of one kind. */
+  const reserved = async (key: string, network = false) => {
+    const lent = (await keeper.lend(network))!;
+    const source = {};
+    keeper.reserve({ slot: lent.slot, shell: lent.shell, key, source });
+    return { ...lent, source, shell: lent.shell as FakeShell };
+  };
+
+  it('keep what is reserved for starts of its kind, and take its slot for others when there is no other', async () => {
+    await make({ size: 2 });
+    const one = await reserved('a');
+    await keeper.shellReady(60_000, 'a');
+    expect([keeper.free, keeper.isIdle(one.slot)]).toEqual([2, false]);
+    const other = took();
+    expect(other.number).not.toBe(one.slot);
+    const taken = keeper.take(undefined, { key: 'a' }) as { slot: Slot };
+    expect(taken.slot.number).toBe(one.slot);
+    expect(keeper.takeShell(taken.slot, 0, one.source)).toBe(one.shell);
+    expect(keeper.reserved()).toEqual([]);
+    keeper.giveBack(taken.slot);
+
+    const next = await reserved('b');
+    let told = 0;
+    keeper.onReservedTaken(() => told++);
+    const forced = took();
+    expect([forced.number, next.shell.discarded, told]).toEqual([next.slot, true, 1]);
+    expect(keeper.take(undefined)).toMatchObject({ refused: expect.stringContaining('no slot free') });
+    await keeper.ready(forced);
+  });
+
+  it('do not let a start go on from what its shell was not primed with, nor leave that behind', async () => {
+    await make();
+    const stale = await reserved('a');
+    const slot = (keeper.take(undefined, { key: 'a' }) as { slot: Slot }).slot;
+    expect(keeper.takeShell(slot, 0, {})).toBeUndefined();
+    expect(stale.shell.discarded).toBe(true);
+    const unused = await reserved('a');
+    // Its start comes to nothing before it is launched.
+    keeper.giveBack((keeper.take(undefined, { key: 'a' }) as { slot: Slot }).slot);
+    expect(unused.shell.discarded).toBe(true);
+    expect(keeper.takeShell(keeper.slot(unused.slot), 0)).toBeUndefined();
+  });
+
+  it('free the slot of what was reserved and has ended, by itself or on order, and end all with the agent', async () => {
+    await make({ size: 3 });
+    const [died, ended, left] = [await reserved('a'), await reserved('a'), await reserved('b', true)];
+    expect(keeper.reserved('a')).toHaveLength(2);
+    died.shell.end();
+    await until(() => keeper.reserved('a').length === 1);
+    keeper.endReserved(keeper.reserved('a')[0]!);
+    expect(ended.shell.discarded).toBe(true);
+    await until(() => keeper.isIdle(died.slot) && keeper.isIdle(ended.slot));
+    await keeper.stop();
+    expect(left.shell.discarded).toBe(true);
+    expect(await keeper.lend(false)).toBeUndefined();
   });
 
   it('have shells where the starts that come find them', async () => {

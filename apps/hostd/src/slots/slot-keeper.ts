@@ -4,6 +4,7 @@ import type { Network } from '#protocol';
 import type { Cgroups } from '../cgroups/cgroups';
 import type { Fabric } from '../network/fabric';
 import { hasWishes } from '../network/rules';
+import { ReservedShells, type ReservedShell } from './reserved-shells';
 import { ShellDemand } from './shell-demand';
 import { SlotPool } from './slot-pool';
 import type { Slot } from './slot-layout';
@@ -13,10 +14,6 @@ export const SHELL_FILE_BYTES = 16 * 1024 ** 3;
 /** Descriptors of a VMM: those it is born with, one for each device and for each connection of its guest's vsock. */
 const OPEN_FILES = 1_024;
 const RETRY_MS = 1_000;
-/** Of a shell's making, before one was made. */
-const FIRST_GUESS_MS = 10;
-/** Weight of the newest in the mean. */
-const NEWEST_COUNTS = 0.2;
 /** After something was taken that is made ahead: several starts in a row are served first. */
 const REFILL_MS = 20;
 /** Free slots that have a tap, kept ready for starts that want a network. */
@@ -51,6 +48,14 @@ export interface NetworkOf {
 
 type Taken = { slot: Slot } | { refused: string };
 
+/** A shell in a slot of its own, for who makes something of it that is then reserved. */
+export interface LentShell {
+  slot: number;
+  shell: Shell;
+  /** Ends it; the slot is free when it has ended. */
+  giveBack(): void;
+}
+
 /**
  * The places of this host. A place is taken by one incarnation, and scrubbed before the next one gets it; taps and jailed shells
  * are made ahead of need, in the background, so that nothing slow is left for a start.
@@ -58,6 +63,14 @@ type Taken = { slot: Slot } | { refused: string };
 export class SlotKeeper {
   readonly #pool: SlotPool;
   readonly #shells = new Map<number, Shell>();
+  /** Shells that wait for starts of one kind; others take their slots where there is no other. */
+  readonly #reserved = new ReservedShells();
+  readonly #sources = new WeakMap<Shell, object>();
+  /** Ends of shells whose slot was taken from them. */
+  readonly #leaving = new Map<number, Promise<void>>();
+  #reservedTaken: () => void = () => undefined;
+  /** Whether this agent itself listens on the ports of a microVM, for it. */
+  #isAtItsPorts: (microvmId: string) => boolean = () => false;
   /** Host ports that are handed on, with the slot that has them. */
   readonly #ports = new Map<string, number>();
   readonly #granted = new Map<number, Network>();
@@ -65,9 +78,6 @@ export class SlotKeeper {
   #scrubbing = 0;
   readonly #demand: ShellDemand;
   #making = false;
-  /** Shells kept ready beyond those that are kept always. */
-  #more = 0;
-  #makeMs = FIRST_GUESS_MS;
   #work: Promise<void> = Promise.resolve();
   /** Are told when there is a shell more. */
   readonly #wantShell = new Set<() => void>();
@@ -99,7 +109,7 @@ export class SlotKeeper {
 
   /** Slots that nobody holds and that are clean. */
   get free(): number {
-    return this.#pool.free;
+    return this.#pool.free + this.#reserved.size;
   }
   /** Shells that wait for a microVM. */
   get shells(): number {
@@ -126,25 +136,74 @@ export class SlotKeeper {
     return this.parts.layout(number);
   }
 
-  /** Keeps so many shells ready beyond those that are kept always. */
-  keepMore(count: number): void {
-    this.#more = count;
-    this.#refill();
+  /** Those that wait for starts of one kind, or of any. */
+  reserved(key?: string): ReservedShell[] {
+    return key === undefined ? this.#reserved.all() : [...this.#reserved.of(key)];
   }
 
-  /** How long a shell takes to be made, ms. */
-  get shellMs(): number {
-    return this.#makeMs;
+  /** Told when a start has taken one of them, or its slot. */
+  onReservedTaken(told: () => void): void {
+    this.#reservedTaken = told;
   }
 
-  /** Takes a place for a start, with the host ports that it wants, or says why that cannot be. */
-  take(network: Network | undefined): Taken {
+  /** Who tells whether this agent listens on the ports of a microVM in its place, until that has them. */
+  exemptPorts(isAtItsPorts: (microvmId: string) => boolean): void {
+    this.#isAtItsPorts = isAtItsPorts;
+  }
+
+  /** A shell for something that is to be reserved; undefined when no slot is free. @throws VmmLaunchError */
+  async lend(network: boolean): Promise<LentShell | undefined> {
+    if (this.#stopped) return undefined;
+    const number = network
+      ? this.#network && this.#pool.take('network', this.#network.limit)
+      : this.#pool.take('plain');
+    if (number === undefined) return undefined;
+    const slot = this.slot(number);
+    try {
+      const shell =
+        this.takeShell(slot, 0) ?? (await this.parts.driver.prepare(this.shellSpec(slot, SHELL_FILE_BYTES)));
+      this.#later(REFILL_MS);
+      return { slot: number, shell, giveBack: () => this.#endShell(number, shell) };
+    } catch (error) {
+      this.#pool.give(number);
+      throw error;
+    }
+  }
+
+  /** What was lent waits from now on for a start of its kind. */
+  reserve(reserved: ReservedShell): void {
+    const { slot, shell, source } = reserved;
+    if (this.#stopped) return this.#endShell(slot, shell);
+    this.#sources.set(shell, source);
+    this.#reserved.add(reserved);
+    void shell.ended.then(() => {
+      if (!this.#reserved.drop(reserved)) return;
+      this.parts.log.warn({ slot, pid: shell.pid }, 'a clone that waited in a pool ended');
+      this.#pool.give(slot);
+    });
+  }
+
+  endReserved(reserved: ReservedShell): void {
+    if (this.#reserved.drop(reserved)) this.#endShell(reserved.slot, reserved.shell);
+  }
+
+  /** Free when its process is gone: the next one in this slot has the same uid and cgroup. */
+  #endShell(number: number, shell: Shell): void {
+    shell.discard();
+    void shell.ended.then(() => this.#pool.give(number));
+  }
+
+  /** Takes a place for a start, with the host ports that it wants, or says why that cannot be. `key`: what may be reserved for it. */
+  take(network: Network | undefined, { key, microvmId }: { key?: string | undefined; microvmId?: string } = {}): Taken {
     if (this.parts.refusal !== undefined) return { refused: this.parts.refusal };
     if (network) {
-      const refused = this.#refuses(network);
+      const refused = this.#refuses(network, microvmId !== undefined && this.#isAtItsPorts(microvmId));
       if (refused !== undefined) return { refused };
     }
-    const number = this.#pool.take(network ? 'network' : 'plain', network ? this.#network!.limit : undefined);
+    const number =
+      this.#takeReserved(network, key) ??
+      this.#pool.take(network ? 'network' : 'plain', network ? this.#network!.limit : undefined) ??
+      this.#takeFromReserved(network);
     if (number === undefined) return { refused: this.#noneFree(network) };
     this.#demand.note(network ? 'network' : 'plain');
     this.#hold(number, network);
@@ -152,7 +211,37 @@ export class SlotKeeper {
     return { slot: this.slot(number) };
   }
 
-  #refuses({ forwards }: Network): string | undefined {
+  #takeReserved(network: Network | undefined, key: string | undefined): number | undefined {
+    const reserved = key === undefined ? undefined : this.#reserved.take(key, this.#servesWith(network));
+    if (!reserved) return undefined;
+    this.#shells.set(reserved.slot, reserved.shell);
+    this.#reservedTaken();
+    return reserved.slot;
+  }
+
+  /** No start is refused for something that waits. */
+  #takeFromReserved(network: Network | undefined): number | undefined {
+    const reserved = this.#reserved.takeAny(this.#servesWith(network));
+    if (!reserved) return undefined;
+    this.#leave(reserved.slot, reserved.shell);
+    this.#reservedTaken();
+    return reserved.slot;
+  }
+
+  /** Ends it; what is to be in its slot next waits for that. */
+  #leave(number: number, shell: Shell): void {
+    shell.discard();
+    this.#leaving.set(
+      number,
+      shell.ended.then(() => void this.#leaving.delete(number)),
+    );
+  }
+
+  #servesWith(network: Network | undefined): (slot: number) => boolean {
+    return network ? (slot) => slot < this.#network!.limit : () => true;
+  }
+
+  #refuses({ forwards }: Network, isAtItsPorts: boolean): string | undefined {
     const state = this.#state;
     if ('unavailable' in state) return `this host cannot give microVMs a network: ${state.unavailable}`;
     const asked = new Set<string>();
@@ -161,7 +250,7 @@ export class SlotKeeper {
       if (asked.has(port)) return `${port} of the host is to be handed on twice`;
       asked.add(port);
       if (this.#ports.has(port)) return `${port} of this host is handed on to another microVM already`;
-      if (state.isPortTaken(protocol, hostPort)) {
+      if (!isAtItsPorts && state.isPortTaken(protocol, hostPort)) {
         return `a program of this host listens on its ${port}; choose another port`;
       }
     }
@@ -194,6 +283,7 @@ export class SlotKeeper {
 
   /** Makes a place ready that was taken: with its tap, and with its wishes in force. Nothing to wait for, usually. */
   async ready(slot: Slot): Promise<void> {
+    await this.#leaving.get(slot.number);
     const wanted = this.#granted.get(slot.number);
     if (!wanted) return;
     const state = await this.parts.network;
@@ -237,12 +327,16 @@ export class SlotKeeper {
     };
   }
 
-  /** The shell that waits in this slot, if there is one and it will do. It is the caller's from now on. */
-  takeShell(slot: Slot, fileBytes: number): Shell | undefined {
+  /**
+   * The shell that waits in this slot, if there is one and it will do. It is the caller's from now on. `source`: what the microVM goes on
+   * from, should the shell be primed.
+   */
+  takeShell(slot: Slot, fileBytes: number, source?: object): Shell | undefined {
     const shell = this.#shells.get(slot.number);
     if (!shell) return undefined;
     this.#forgetShell(slot.number);
-    if (fileBytes <= SHELL_FILE_BYTES) return shell;
+    const primed = this.#sources.get(shell);
+    if (fileBytes <= SHELL_FILE_BYTES && (primed === undefined || primed === source)) return shell;
     shell.discard();
     return undefined;
   }
@@ -254,6 +348,12 @@ export class SlotKeeper {
   giveBack(slot: Slot): void {
     const { number } = slot;
     this.#held.delete(number);
+    const unused = this.#shells.get(number);
+    if (unused && this.#sources.has(unused)) {
+      // Its start came to nothing before it was used, and nobody else can use it.
+      this.#forgetShell(number);
+      this.#leave(number, unused);
+    }
     const wanted = this.#granted.get(number);
     if (!wanted) {
       this.#pool.give(number);
@@ -295,7 +395,9 @@ export class SlotKeeper {
   async stop(): Promise<void> {
     this.#stopped = true;
     clearTimeout(this.#retry);
-    const shells = [...this.#shells.values()];
+    const reserved = this.#reserved.all();
+    for (const one of reserved) this.#reserved.drop(one);
+    const shells = [...this.#shells.values(), ...reserved.map(({ shell }) => shell)];
     this.#shells.clear();
     for (const shell of shells) shell.discard();
     await Promise.all([...shells.map(({ ended }) => ended), this.#work]);
@@ -332,10 +434,9 @@ export class SlotKeeper {
   async #makeShells(): Promise<void> {
     const { shellsAtOnce } = this.parts;
     this.#moveShells();
-    this.#endSurplus();
     let making = 0;
     const maker = async (): Promise<void> => {
-      while (!this.#stopped && this.#shells.size + making < this.#wanted) {
+      while (!this.#stopped && this.#shells.size + making < this.parts.warmShells) {
         const number = this.#nextForShell();
         if (number === undefined || !this.#pool.claim(number)) return;
         making++;
@@ -349,9 +450,10 @@ export class SlotKeeper {
     await Promise.all(Array.from({ length: shellsAtOnce }, maker));
   }
 
-  /** Resolves when a shell waits for a start, or after `ms`, or at once where none are made. */
-  async shellReady(ms: number): Promise<void> {
-    if (this.#shells.size > 0 || this.#stopped || this.#wanted === 0) return;
+  /** Resolves when a shell waits for a start, one reserved for `key` included, or after `ms`, or at once where none are made. */
+  async shellReady(ms: number, key?: string): Promise<void> {
+    if (key !== undefined && this.reserved(key).length > 0) return;
+    if (this.#shells.size > 0 || this.#stopped || this.parts.warmShells === 0) return;
     this.#refill();
     await new Promise<void>((resolve) => {
       const end = (): void => {
@@ -383,7 +485,7 @@ export class SlotKeeper {
    */
   #moveShells(): void {
     let missing = Math.min(
-      this.#demand.network - this.#shellsWithTap() - (this.#wanted - this.#shells.size),
+      this.#demand.network - this.#shellsWithTap() - (this.parts.warmShells - this.#shells.size),
       this.#pool.lowest({ tap: true, shell: false }) === undefined ? 0 : Infinity,
     );
     for (const [number, shell] of this.#shells) {
@@ -391,34 +493,15 @@ export class SlotKeeper {
       if (this.#network?.fabric.hasTap(number) || !this.#pool.claim(number)) continue;
       missing--;
       this.#forgetShell(number);
-      shell.discard();
-      // Free when its process is gone: the next one in this slot has the same uid and cgroup.
-      void shell.ended.then(() => this.#pool.give(number));
-    }
-  }
-
-  get #wanted(): number {
-    return this.parts.warmShells + this.#more;
-  }
-
-  /** What fewer starts need than before is given back, down to what is wanted now. */
-  #endSurplus(): void {
-    for (const [number, shell] of this.#shells) {
-      if (this.#shells.size <= this.#wanted) return;
-      if (!this.#pool.claim(number)) continue;
-      this.#forgetShell(number);
-      shell.discard();
-      void shell.ended.then(() => this.#pool.give(number));
+      this.#endShell(number, shell);
     }
   }
 
   async #makeShell(number: number): Promise<void> {
     const slot = this.slot(number);
-    const beganAt = performance.now();
     let ready = false;
     try {
       const shell = await this.parts.driver.prepare(this.shellSpec(slot, SHELL_FILE_BYTES));
-      this.#makeMs += (performance.now() - beganAt - this.#makeMs) * NEWEST_COUNTS;
       if (this.#stopped) {
         shell.discard();
         return await shell.ended;

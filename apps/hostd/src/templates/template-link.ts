@@ -14,7 +14,7 @@ const COMPARE_MS = 10_000;
 const RETRY_MS = 2_000;
 /** How often the pools follow the demand, ms. */
 const ADJUST_MS = 500;
-/** Jailed processes that all pools of a host may keep: about 0.7 MiB each. */
+/** Clones that all pools of a host may keep. */
 const POOLS_MOST = 512;
 
 /**
@@ -41,7 +41,7 @@ export class TemplateLink implements OnApplicationBootstrap, OnApplicationShutdo
     @Inject(HostAgent) private readonly agent: HostAgent,
     @Inject(BusClient) private readonly bus: BusClient,
   ) {
-    const { slots, log, templates, hostId } = agent;
+    const { warmClones: warm, log, templates, hostId } = agent;
     const exchange = exchangeOver(bus, hostId);
     templates.connect((wanted, signal) =>
       fetchTemplate(exchange, templates, wanted, signal).catch((error: unknown) => {
@@ -60,8 +60,8 @@ export class TemplateLink implements OnApplicationBootstrap, OnApplicationShutdo
       },
     });
     this.#pools = new WarmPools({
-      keepMore: (count) => slots.keepMore(count),
-      makeS: () => slots.shellMs / 1_000,
+      keep: (wanted) => warm.keep(wanted),
+      makeS: () => warm.makeMs / 1_000,
       most: POOLS_MOST,
       nowS: () => performance.now() / 1_000,
       log,

@@ -200,7 +200,7 @@ export class TemplateStore {
     const { template: id, digest } = parseTemplateReference(reference);
     this.#used(id);
     const here = this.#held.get(id);
-    const held = here ? await this.#whole(here) : new TemplateUnavailableError(`template ${id} is not on this host`);
+    const held = here ? await this.#look(here) : new TemplateUnavailableError(`template ${id} is not on this host`);
     if (held instanceof TemplateUnavailableError) {
       const fetch = this.#fetch;
       if (!fetch || digest === undefined) throw held;
@@ -219,7 +219,14 @@ export class TemplateStore {
     return held;
   }
 
-  async #whole(held: HeldTemplate): Promise<HeldTemplate | TemplateUnavailableError> {
+  /** The template, found to be as it was written. @throws TemplateUnavailableError when it is not; then it is gone. */
+  async whole(held: HeldTemplate): Promise<HeldTemplate> {
+    const found = await this.#look(held);
+    if (found instanceof TemplateUnavailableError) throw found;
+    return found;
+  }
+
+  async #look(held: HeldTemplate): Promise<HeldTemplate | TemplateUnavailableError> {
     const { templateId: id } = held.manifest;
     if (this.#verified.get(id) === stampOf(held)) return held;
     // Many clones may ask at once; it is read for one of them.

@@ -56,7 +56,10 @@ export interface Snapshot {
   templateId: string;
   afterwards: 'resume' | 'end';
   /** What its host says of it; absent: nothing yet. */
-  taken?: Pick<Extract<MicrovmEvent, { type: 'snapshotTaken' }>, 'digest' | 'bytes' | 'pauseMs' | 'platform'>;
+  taken?: Pick<
+    Extract<MicrovmEvent, { type: 'snapshotTaken' }>,
+    'digest' | 'bytes' | 'pauseMs' | 'platform' | 'unusedDisks'
+  >;
   /** Why there is none. */
   failed?: string;
 }

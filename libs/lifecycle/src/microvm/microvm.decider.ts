@@ -14,7 +14,7 @@ export type MicrovmCommand =
   | { type: 'snapshot'; templateId: string; afterwards: 'resume' | 'end' }
   /** Without a time-out: as its spec says. */
   | { type: 'stop'; timeoutMs?: number | undefined }
-  | { type: 'start'; requestedAt: number }
+  | { type: 'start'; requestedAt: number; woken?: string | undefined }
   | { type: 'kill' }
   | { type: 'delete' }
   | { type: 'protect'; enabled: boolean };
@@ -53,17 +53,19 @@ const EVENT_OF: {
     type: 'stopRequested',
     timeoutMs: timeoutMs ?? stopTimeoutMs(microvmContext(life).spec),
   }),
-  start: ({ requestedAt }, life) => restoration(life, requestedAt) ?? { type: 'startRequested', requestedAt },
+  start: ({ requestedAt, woken }, life) =>
+    restoration(life, requestedAt, woken) ?? { type: 'startRequested', requestedAt },
   kill: () => ({ type: 'killRequested' }),
   delete: () => ({ type: 'deleteRequested' }),
   protect: ({ enabled }) => ({ type: 'protectionSet', enabled }),
 };
 
 /** What lets a suspended one go on: the next incarnation, on the host that has its memory. */
-function restoration(life: MicrovmLife, requestedAt: number): MicrovmEvent | undefined {
+function restoration(life: MicrovmLife, requestedAt: number, reason?: string): MicrovmEvent | undefined {
   const { hostId, epoch } = microvmContext(life);
   if (microvmState(life) !== 'suspended' || hostId === null) return undefined;
-  return { type: 'restoreRequested', hostId, epoch: epoch + 1, requestedAt };
+  const why = reason === undefined ? {} : { reason };
+  return { type: 'restoreRequested', hostId, epoch: epoch + 1, requestedAt, ...why };
 }
 
 const UPGRADING =

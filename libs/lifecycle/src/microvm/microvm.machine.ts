@@ -151,8 +151,9 @@ const machineSetup = setup({
     ),
     rememberTaken: assign(({ context: { snapshot }, event }) => {
       if (event.type !== 'snapshotTaken' || !snapshot) return {};
-      const { digest, bytes, pauseMs, platform } = event;
-      return { snapshot: { ...snapshot, taken: { digest, bytes, pauseMs, platform } }, stopTimeoutMs: 0, rounds: 0 };
+      const { digest, bytes, pauseMs, platform, unusedDisks } = event;
+      const taken = { digest, bytes, pauseMs, platform, ...(unusedDisks ? { unusedDisks } : {}) };
+      return { snapshot: { ...snapshot, taken }, stopTimeoutMs: 0, rounds: 0 };
     }),
     noteNoSnapshot: assign(({ context: { snapshot }, event }) => {
       const failed = event.type === 'commandFailed' ? event.reason : 'its host did not take it in time';

@@ -52,6 +52,14 @@ describe('a suspended microVM', () => {
     expect([microvmState(running), microvmContext(running).epoch]).toEqual(['running', 2]);
   });
 
+  it('says in its history what woke it, where nobody asked for it', () => {
+    const woken = 'woken by a connection to TCP port 80 of its host';
+    const decision = decideCommand(suspend(), { type: 'start', requestedAt: T0 + 5, woken }, occasion(T0 + 10));
+    expect(decision.kind === 'record' && decision.record.events).toMatchObject([
+      { type: 'restoreRequested', reason: woken },
+    ]);
+  });
+
   it('stays suspended when its host has no room for it, and can be asked again', () => {
     const refused = live([EVENTS.restoreRequested, { type: 'refused', ...AGAIN, reason: 'no slot free' }], suspend());
     expect(microvmState(refused)).toBe('suspended');

@@ -41,12 +41,15 @@ BirthSocket::Received BirthSocket::receive(volley_jail_order* order, InheritedFd
   return why->is_ok() ? Received::kOrder : Received::kBroken;
 }
 
-BirthSocket::Received BirthSocket::receive(volley_launch_order* order, InheritedFds* fds, Status* why) {
+BirthSocket::Received BirthSocket::receive(volley_launch_order* order, Expected expected, InheritedFds* fds,
+                                           Status* why) {
+  const uint32_t before = fds->count;
   const Received received = receive_packet(order, sizeof(*order), order->roles, fds, why);
   if (received != Received::kOrder) return received;
-  *why = check_header(*order, VOLLEY_LAUNCH_MAGIC, "launch");
-  if (why->is_ok() && order->fd_count != fds->count) {
-    *why = Status::error("the launch order names %u descriptors, %u came", order->fd_count, fds->count);
+  const bool primes = expected == Expected::kLaunchOrPrime && order->magic == VOLLEY_PRIME_MAGIC;
+  *why = check_header(*order, primes ? VOLLEY_PRIME_MAGIC : VOLLEY_LAUNCH_MAGIC, primes ? "prime" : "launch");
+  if (why->is_ok() && order->fd_count != fds->count - before) {
+    *why = Status::error("the order names %u descriptors, %u came", order->fd_count, fds->count - before);
   }
   return why->is_ok() ? Received::kOrder : Received::kBroken;
 }

@@ -8,7 +8,7 @@
 
 namespace volley {
 
-// Our end of the socket that a VMM is born with: orders with descriptors in, one report out.
+// Our end of the socket that a VMM is born with: orders with descriptors in, reports out.
 class BirthSocket {
  public:
   enum class Received { kOrder, kAgentGone, kBroken };
@@ -19,7 +19,9 @@ class BirthSocket {
   bool is_there() const;
   // Waits for the order, for ever if need be: a shell has nothing else to do. kBroken comes with a reason.
   Received receive(volley_jail_order* order, InheritedFds* fds, Status* why);
-  Received receive(volley_launch_order* order, InheritedFds* fds, Status* why);
+  // An order to launch or, if one may come, to prime: its magic number tells. Its descriptors join those in `fds`.
+  enum class Expected { kLaunch, kLaunchOrPrime };
+  Received receive(volley_launch_order* order, Expected expected, InheritedFds* fds, Status* why);
   void report(const volley_shell_report& report) const;
   // The agent's user as our user namespace has it; -1 when it cannot be known.
   uid_t agent_uid() const;

@@ -27,7 +27,7 @@ bool is_zero(const T& field) {
 uint32_t known_flags(uint32_t type) {
   switch (type) {
     case VOLLEY_DEVICE_BLOCK:
-      return VOLLEY_BLOCK_READ_ONLY | VOLLEY_BLOCK_OVERLAY;
+      return VOLLEY_BLOCK_READ_ONLY | VOLLEY_BLOCK_OVERLAY | VOLLEY_BLOCK_REPLACED;
     case VOLLEY_DEVICE_BALLOON:
       return VOLLEY_BALLOON_DEFLATE_ON_OOM | VOLLEY_BALLOON_REPORTING | VOLLEY_BALLOON_STATISTICS;
     default:

@@ -51,7 +51,8 @@ struct DeviceSet::Slot {
   Slot(const Platform& platform, uint32_t index, const volley_device& config, VirtioDevice& its_device,
        DeviceLoop& its_loop)
       : type(config.type),
-        flags(config.flags & ~VOLLEY_BLOCK_OVERLAY),
+        flags(config.flags & ~(VOLLEY_BLOCK_OVERLAY | VOLLEY_BLOCK_REPLACED)),
+        is_replaced(config.type == VOLLEY_DEVICE_BLOCK && (config.flags & VOLLEY_BLOCK_REPLACED) != 0),
         mtu(config.mtu),
         size(config.type == VOLLEY_DEVICE_BLOCK ? config.size : 0),
         device(its_device),
@@ -61,6 +62,7 @@ struct DeviceSet::Slot {
 
   uint32_t type;
   uint32_t flags;
+  bool is_replaced;
   uint32_t mtu;
   uint64_t size;
   VirtioDevice& device;
@@ -188,7 +190,7 @@ Status DeviceSet::restore(const StateReader& from) {
       return Status::error("device %u of the snapshot is of type %u, the one given for it of type %u", i, was.type,
                            is.type);
     }
-    if (was.size != is.size) {
+    if (was.size != is.size && !slots_[i]->is_replaced) {
       return Status::error("device %u of the snapshot is a disk of %" PRIu64
                            " bytes, the one given for it has %" PRIu64,
                            i, was.size, is.size);
@@ -200,6 +202,7 @@ Status DeviceSet::restore(const StateReader& from) {
     MmioTransport::State state;
     if (Status status = from.read(VOLLEY_SECTION_DEVICE, i, bytes_of(state)); !status.is_ok()) return status;
     if (Status status = slots_[i]->transport.restore(state, i); !status.is_ok()) return status;
+    if (slots_[i]->is_replaced) slots_[i]->transport.tell_config_changed();
   }
   return Status::ok();
 }

@@ -1,5 +1,6 @@
 #include "machine/machine.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -7,7 +8,6 @@
 #include "machine/snapshot_parts.h"
 #include "memory/layout.h"
 #include "snapshot/file_bytes.h"
-#include "snapshot/state_reader.h"
 #include "snapshot/state_writer.h"
 #include "snapshot/vm_state.h"
 #include "stats/page_file.h"
@@ -17,122 +17,98 @@ namespace {
 
 constexpr uint64_t kStopDeadlineNs = 1'000'000'000;
 constexpr uint64_t kDiskDeadlineNs = 10'000'000'000;
-constexpr uint64_t kSplitIrqchipRoutes = 24;
 
 }  // namespace
 
-Machine::Machine(int kvm_fd, volley_stats& stats, SerialRing ring, const WakeFd& wake)
-    : kvm_(kvm_fd),
+Machine::Machine(GuestCore& core, volley_stats& stats, SerialRing ring, const WakeFd& wake)
+    : core_(core),
       stats_(stats),
       wake_(wake),
       end_(stats, wake),
-      serial_gsi_(vm_, kSerialGsi),
-      keyboard_gsi_(vm_, kKeyboardGsi),
+      serial_gsi_(core.vm(), kSerialGsi),
+      keyboard_gsi_(core.vm(), kKeyboardGsi),
       serial_(ring, stats),
       i8042_(end_),
       pvpanic_(end_),
       acpi_sleep_(end_),
       boot_timer_(*this),
-      flat_boot_(vm_),
-      linux_boot_(vm_),
+      flat_boot_(core.vm()),
+      linux_boot_(core.vm()),
       questions_(wake),
       dispatch_(ports_, mmio_, stats, end_),
       context_{gate_, dispatch_, end_, stats},
-      snapshot_(*this, vm_, memory_) {}
+      snapshot_(*this, core.vm(), core.memory()) {}
 
 Status Machine::build(const volley_config& config, const BootSource& source, const InheritedFds& fds) {
-  if (Status status = make_platform(config, fds, nullptr); !status.is_ok()) return status;
-  if (Status status = boot_->load(source, memory_); !status.is_ok()) return status;
+  Status status = core_.make({.memory_bytes = config.memory_bytes,
+                              .vcpus = config.vcpus,
+                              .flat = config.boot_protocol == VOLLEY_BOOT_FLAT,
+                              .full_irqchip = config.irqchip == VOLLEY_IRQCHIP_FULL});
+  if (!status.is_ok()) return status;
+  if (status = make_platform(config, fds); !status.is_ok()) return status;
+  if (status = boot_->load(source, core_.memory()); !status.is_ok()) return status;
   publish(stats_.loaded_ns, monotonic_ns());
-  if (Status status = make_vcpus(nullptr); !status.is_ok()) return status;
+  if (status = core_.make_vcpus(); !status.is_ok()) return status;
+  for (uint32_t i = 0; i < core_.shape().vcpus; ++i) {
+    if (status = boot_->prepare_vcpu(core_.kvm(), core_.vcpu(i)); !status.is_ok()) return status;
+  }
   // The split irqchip's machines stay free of kernel I/O devices: those make the end of a microVM take 15 ms and more.
-  if (full_irqchip_) devices_.connect_kicks(vm_);
+  if (core_.shape().full_irqchip) devices_.connect_kicks(core_.vm());
   publish(stats_.vcpus_ns, monotonic_ns());
   return Status::ok();
 }
 
 // What is there before there is anything in memory, and what comes from the snapshot where there is one.
-Status Machine::make_platform(const volley_config& config, const InheritedFds& fds, const StateReader* snapshot) {
-  const bool flat = config.boot_protocol == VOLLEY_BOOT_FLAT;
-  boot_ = flat ? static_cast<BootProtocol*>(&flat_boot_) : &linux_boot_;
-  full_irqchip_ = config.irqchip == VOLLEY_IRQCHIP_FULL;
-  vcpu_count_ = config.vcpus;
-  gate_.set_population(config.vcpus);
-
-  if (Status status = kvm_.check(); !status.is_ok()) return status;
-  if (Status status = vm_.create(kvm_); !status.is_ok()) return status;
-  publish(stats_.vm_created_ns, monotonic_ns());
-
-  if (Status status = memory_.map(config.memory_bytes, flat); !status.is_ok()) return status;
-  if (snapshot != nullptr) {
-    const int fd = fds.find(VOLLEY_ROLE_MEMORY);
-    if (Status status = map_snapshot_memory(memory_, fd, snapshot->header()); !status.is_ok()) return status;
-  }
-  if (Status status = vm_.add_memory(memory_); !status.is_ok()) return status;
+Status Machine::make_platform(const volley_config& config, const InheritedFds& fds) {
+  const GuestCore::Shape& shape = core_.shape();
+  boot_ = shape.flat ? static_cast<BootProtocol*>(&flat_boot_) : &linux_boot_;
+  gate_.set_population(shape.vcpus);
+  // Of one that was primed before this microVM was ordered all of it counts as done when the order came.
+  publish(stats_.vm_created_ns, std::max(core_.created_ns(), stats_.entered_ns));
   if (Status status = snapshot_.open(); !status.is_ok()) return status;
-  if (Status status = full_irqchip_ ? vm_.create_full_irqchip() : vm_.enable_split_irqchip(kSplitIrqchipRoutes);
-      !status.is_ok()) {
-    return status;
-  }
-  publish(stats_.guest_memory_address, reinterpret_cast<uint64_t>(memory_.host_base()));
-  publish(stats_.guest_memory_bytes, memory_.size());
+  publish(stats_.guest_memory_address, reinterpret_cast<uint64_t>(core_.memory().host_base()));
+  publish(stats_.guest_memory_bytes, core_.memory().size());
   publish(stats_.memory_ns, monotonic_ns());
 
   if (!serial_.set_limit(config.serial_limit)) {
     return Status::error("config.serial_limit makes no sense: a bucket with a size needs a refill time");
   }
   if (Status status = attach_devices(); !status.is_ok()) return status;
-  const DeviceSet::Platform platform = {
-      .vm = vm_, .mmio = mmio_, .memory = memory_, .stats = stats_, .agent = questions_, .flat = flat};
+  const DeviceSet::Platform platform = {.vm = core_.vm(),
+                                        .mmio = mmio_,
+                                        .memory = core_.memory(),
+                                        .stats = stats_,
+                                        .agent = questions_,
+                                        .flat = shape.flat};
   return devices_.build(config, fds, platform);
 }
 
-Status Machine::make_vcpus(const StateReader* snapshot) {
-  size_t mapping_size = 0;
-  if (Status status = kvm_.vcpu_mapping_size(&mapping_size); !status.is_ok()) return status;
-  for (uint32_t i = 0; i < vcpu_count_; ++i) {
-    const Vcpu& vcpu = vcpus_[i].vcpu();
-    if (Status status = vcpus_[i].vcpu().create(vm_, i, mapping_size); !status.is_ok()) return status;
-    Status status =
-        snapshot == nullptr ? boot_->prepare_vcpu(kvm_, vcpu) : load_vcpu(*snapshot, vcpu, boot_->sets_cpuid());
-    if (!status.is_ok()) return status;
-  }
-  return Status::ok();
-}
-
 Status Machine::restore(const volley_config& config, const InheritedFds& fds) {
-  StateReader snapshot;
-  if (Status status = snapshot.open(fds.find(VOLLEY_ROLE_STATE)); !status.is_ok()) return status;
-  const volley_snapshot_header& header = snapshot.header();
+  const volley_snapshot_header& header = core_.snapshot().header();
   if (Status status = check_machine(header, config); !status.is_ok()) return status;
-  if (Status status = make_platform(config, fds, &snapshot); !status.is_ok()) return status;
-  if (boot_->sets_cpuid()) {
-    if (Status status = check_cpu(header, kvm_); !status.is_ok()) return status;
-  }
+  if (Status status = make_platform(config, fds); !status.is_ok()) return status;
   publish(stats_.loaded_ns, monotonic_ns());
-  if (Status status = make_vcpus(&snapshot); !status.is_ok()) return status;
-  if (Status status = restore_parts(config, snapshot); !status.is_ok()) return status;
+  if (Status status = core_.load_state(); !status.is_ok()) return status;
+  if (Status status = restore_parts(config); !status.is_ok()) return status;
   snapshot_.set_base(header);
   publish(stats_.vcpus_ns, monotonic_ns());
   return Status::ok();
 }
 
-Status Machine::restore_parts(const volley_config& config, const StateReader& snapshot) {
-  VmState vm;
-  if (Status status = snapshot.read(VOLLEY_SECTION_VM, 0, bytes_of(vm)); !status.is_ok()) return status;
-  if (Status status = restore_vm(vm_, full_irqchip_, vm); !status.is_ok()) return status;
+Status Machine::restore_parts(const volley_config& config) {
+  const StateReader& snapshot = core_.snapshot();
   PlatformState platform;
   if (Status status = snapshot.read(VOLLEY_SECTION_PLATFORM, 0, bytes_of(platform)); !status.is_ok()) return status;
   serial_.restore(platform.serial);
   i8042_.restore(platform.keyboard);
-  for (uint32_t i = 0; i < vcpu_count_; ++i) vcpus_[i].vcpu().mark_guest_paused();
+  for (uint32_t i = 0; i < core_.shape().vcpus; ++i) core_.vcpu(i).mark_guest_paused();
   // The new identity before anything that could make the guest run: devices may interrupt it.
-  if (!memory_.write(kGenerationIdAddress, config.generation_id)) {
+  if (!core_.memory().write(kGenerationIdAddress, config.generation_id)) {
     return Status::error("the snapshot's memory is too small for a generation id");
   }
   boot_->announce_generation();
   if (Status status = devices_.restore(snapshot); !status.is_ok()) return status;
-  if (full_irqchip_) devices_.connect_kicks(vm_);
+  if (core_.shape().full_irqchip) devices_.connect_kicks(core_.vm());
   return Status::ok();
 }
 
@@ -140,24 +116,24 @@ Status Machine::restore_parts(const volley_config& config, const StateReader& sn
 Status Machine::save_state(StateWriter& to) {
   volley_snapshot_header& header = to.header();
   header.boot_protocol = boot_ == &flat_boot_ ? VOLLEY_BOOT_FLAT : VOLLEY_BOOT_LINUX;
-  header.irqchip = full_irqchip_ ? VOLLEY_IRQCHIP_FULL : VOLLEY_IRQCHIP_SPLIT;
-  header.vcpus = vcpu_count_;
-  header.tsc_khz = vcpus_[0].vcpu().tsc_khz();
-  if (Status status = describe_cpu(kvm_, &header); !status.is_ok()) return status;
+  header.irqchip = core_.shape().full_irqchip ? VOLLEY_IRQCHIP_FULL : VOLLEY_IRQCHIP_SPLIT;
+  header.vcpus = core_.shape().vcpus;
+  header.tsc_khz = core_.vcpu(0).tsc_khz();
+  if (Status status = describe_cpu(core_.kvm(), &header); !status.is_ok()) return status;
   if (Status status = devices_.save(to); !status.is_ok()) return status;
-  for (uint32_t i = 0; i < vcpu_count_; ++i) {
-    Status status = store_vcpu(kvm_, vcpus_[i].vcpu(), boot_->sets_cpuid(), to);
+  for (uint32_t i = 0; i < core_.shape().vcpus; ++i) {
+    Status status = store_vcpu(core_.kvm(), core_.vcpu(i), boot_->sets_cpuid(), to);
     if (!status.is_ok()) return status;
   }
   VmState vm;
-  if (Status status = save_vm(vm_, full_irqchip_, &vm); !status.is_ok()) return status;
+  if (Status status = save_vm(core_.vm(), core_.shape().full_irqchip, &vm); !status.is_ok()) return status;
   if (Status status = to.add(VOLLEY_SECTION_VM, 0, bytes_of(vm)); !status.is_ok()) return status;
   const PlatformState platform{.serial = serial_.save(), .keyboard = i8042_.save()};
   return to.add(VOLLEY_SECTION_PLATFORM, 0, bytes_of(platform));
 }
 
 Status Machine::attach_devices() {
-  if (full_irqchip_) {
+  if (core_.shape().full_irqchip) {
     serial_.connect(serial_gsi_);
     i8042_.connect(keyboard_gsi_);
   }
@@ -182,15 +158,15 @@ Status Machine::attach_devices() {
       !status.is_ok()) {
     return status;
   }
-  return boot_->attach_devices({vm_, ports_, mmio_, end_});
+  return boot_->attach_devices({core_.vm(), ports_, mmio_, end_});
 }
 
 Status Machine::start(bool paused) {
   VcpuThread::install_kick_handler();
   if (paused) gate_.close();
   if (Status status = devices_.start(); !status.is_ok()) return status;
-  for (uint32_t i = 0; i < vcpu_count_; ++i) {
-    if (Status status = vcpus_[i].start(context_); !status.is_ok()) return status;
+  for (uint32_t i = 0; i < core_.shape().vcpus; ++i) {
+    if (Status status = vcpus_[i].start(core_.vcpu(i), context_); !status.is_ok()) return status;
   }
   if (!paused) {
     publish_state(stats_, VOLLEY_VMM_RUNNING);
@@ -248,7 +224,7 @@ int Machine::set_limit(const volley_limit_change& change) {
 }
 
 void Machine::kick_all() {
-  for (uint32_t i = 0; i < vcpu_count_; ++i) vcpus_[i].kick();
+  for (uint32_t i = 0; i < core_.shape().vcpus; ++i) vcpus_[i].kick(core_.vcpu(i));
 }
 
 }  // namespace volley

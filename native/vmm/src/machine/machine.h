@@ -18,32 +18,27 @@
 #include "devices/io_bus.h"
 #include "devices/pvpanic.h"
 #include "devices/serial.h"
-#include "kvm/kvm_system.h"
-#include "kvm/vm.h"
 #include "machine/device_set.h"
 #include "machine/end_record.h"
 #include "machine/exit_dispatch.h"
+#include "machine/guest_core.h"
 #include "machine/snapshot_job.h"
 #include "machine/vcpu_gate.h"
 #include "machine/vcpu_thread.h"
-#include "memory/guest_memory.h"
 
 namespace volley {
-
-class StateReader;
 
 // The microVM: memory, devices and vCPUs, put together. Built and commanded by the control thread; the vCPU threads
 // only use what does not change after start().
 class Machine final : public BootListener, private SnapshotSubject {
  public:
   // `wake` is signalled when the guest has booted and when the microVM has ended.
-  Machine(int kvm_fd, volley_stats& stats, SerialRing ring, const WakeFd& wake);
+  Machine(GuestCore& core, volley_stats& stats, SerialRing ring, const WakeFd& wake);
 
   // Creates everything, in the order that is cheap for KVM, and loads the guest. The devices keep what they need of
   // `fds`, which must outlive the machine.
   Status build(const volley_config& config, const BootSource& source, const InheritedFds& fds);
-  // Instead of build(): creates everything and goes on from a snapshot, whose files are among `fds`, with a new
-  // generation id.
+  // Instead of build(): goes on from the snapshot with which the core is primed, with a new generation id.
   Status restore(const volley_config& config, const InheritedFds& fds);
   // Starts the vCPU threads; they stop at once in front of the gate if `paused`.
   Status start(bool paused);
@@ -74,19 +69,16 @@ class Machine final : public BootListener, private SnapshotSubject {
  private:
   void guest_booted() override;
   void guest_reported(uint32_t report) override;
-  Status make_platform(const volley_config& config, const InheritedFds& fds, const StateReader* snapshot);
+  Status make_platform(const volley_config& config, const InheritedFds& fds);
   Status attach_devices();
-  Status make_vcpus(const StateReader* snapshot);
-  Status restore_parts(const volley_config& config, const StateReader& snapshot);
+  Status restore_parts(const volley_config& config);
   bool is_paused() const override { return gate_.is_closed(); }
   Status save_state(StateWriter& to) override;
   void kick_all();
 
-  KvmSystem kvm_;
+  GuestCore& core_;
   volley_stats& stats_;
   const WakeFd& wake_;
-  GuestMemory memory_;
-  Vm vm_;
   IoBus ports_;
   IoBus mmio_;
   EndRecord end_;
@@ -106,8 +98,6 @@ class Machine final : public BootListener, private SnapshotSubject {
   VcpuGate gate_;
   VcpuContext context_;
   VcpuThread vcpus_[VOLLEY_MAX_VCPUS];
-  uint32_t vcpu_count_ = 0;
-  bool full_irqchip_ = false;
   SnapshotJob snapshot_;
   std::atomic<bool> booted_{false};
 };

@@ -34,7 +34,8 @@ void VcpuThread::install_kick_handler() {
   sigaction(kKickSignal, &action, nullptr);
 }
 
-Status VcpuThread::start(const VcpuContext& context) {
+Status VcpuThread::start(Vcpu& vcpu, const VcpuContext& context) {
+  vcpu_ = &vcpu;
   context_ = &context;
   pthread_attr_t attributes;
   pthread_attr_init(&attributes);
@@ -42,12 +43,13 @@ Status VcpuThread::start(const VcpuContext& context) {
   pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
   const int error_number = pthread_create(&thread_, &attributes, main, this);
   pthread_attr_destroy(&attributes);
-  if (error_number != 0) return Status::system_error(error_number, "cannot start the thread of vCPU %u", vcpu_.index());
+  if (error_number != 0)
+    return Status::system_error(error_number, "cannot start the thread of vCPU %u", vcpu_->index());
   return Status::ok();
 }
 
-void VcpuThread::kick() {
-  std::atomic_ref<uint8_t>(vcpu_.shared().immediate_exit).store(1, std::memory_order_seq_cst);
+void VcpuThread::kick(Vcpu& vcpu) {
+  std::atomic_ref<uint8_t>(vcpu.shared().immediate_exit).store(1, std::memory_order_seq_cst);
   pthread_kill(thread_, kKickSignal);
 }
 
@@ -57,7 +59,7 @@ void* VcpuThread::main(void* self) {
 }
 
 void VcpuThread::loop() {
-  const uint32_t index = vcpu_.index();
+  const uint32_t index = vcpu_->index();
   char name[16];
   snprintf(name, sizeof(name), "vcpu:%u", index);
   prctl(PR_SET_NAME, name);
@@ -72,18 +74,18 @@ void VcpuThread::loop() {
   }
   bool settled = true;
   while (go_on) {
-    context_->gate.pass(vcpu_, settled);
+    context_->gate.pass(*vcpu_, settled);
     if (index == 0 && stats.run_ns == 0) publish(stats.run_ns, monotonic_ns());
-    const int error_number = vcpu_.run();
+    const int error_number = vcpu_->run();
     count(stats.exits_total);
     settled = error_number != 0;
     if (error_number == 0) {
-      go_on = context_->dispatch.handle(vcpu_);
+      go_on = context_->dispatch.handle(*vcpu_);
     } else if (error_number == EINTR || error_number == EAGAIN) {
       count(stats.exits_signal);
       go_on = !context_->end.ended();
     } else {
-      context_->dispatch.run_failed(vcpu_, error_number);
+      context_->dispatch.run_failed(*vcpu_, error_number);
       go_on = false;
     }
   }

@@ -18,14 +18,13 @@ struct VcpuContext {
   volley_stats& stats;
 };
 
-// One vCPU and the thread that runs it. Threads live as long as the process: at the end of the microVM they park.
+// The thread that runs one vCPU. Threads live as long as the process: at the end of the microVM they park.
 class VcpuThread {
  public:
-  Vcpu& vcpu() { return vcpu_; }
-
-  Status start(const VcpuContext& context);
-  // Brings the thread out of KVM_RUN. Close the gate first.
-  void kick();
+  // Both must outlive the thread.
+  Status start(Vcpu& vcpu, const VcpuContext& context);
+  // Brings the thread out of KVM_RUN of its vCPU. Close the gate first.
+  void kick(Vcpu& vcpu);
 
   // Installs the handler of the kick signal. Once per process, before the first start().
   static void install_kick_handler();
@@ -34,7 +33,7 @@ class VcpuThread {
   static void* main(void* self);
   [[noreturn]] void loop();
 
-  Vcpu vcpu_;
+  Vcpu* vcpu_ = nullptr;
   const VcpuContext* context_ = nullptr;
   pthread_t thread_{};
 };

@@ -101,6 +101,12 @@ struct MmioTransport::Restored final : LoopTask {
   MmioTransport& transport;
 };
 
+struct MmioTransport::ConfigChange final : LoopTask {
+  explicit ConfigChange(MmioTransport& to) : transport(to) {}
+  void run() override { transport.config_changed(); }
+  MmioTransport& transport;
+};
+
 MmioTransport::MmioTransport(VirtioDevice& device, const GuestMemory& memory, DeviceLoop& loop, InterruptLine& line,
                              volley_device_stats& stats)
     : device_(device),
@@ -387,6 +393,11 @@ Status MmioTransport::restore(const State& state, uint32_t device) {
   Restored restored(*this);
   loop_.run_and_wait(restored);
   return Status::ok();
+}
+
+void MmioTransport::tell_config_changed() {
+  ConfigChange task(*this);
+  loop_.run_and_wait(task);
 }
 
 bool MmioTransport::features_acceptable() const {

@@ -56,6 +56,8 @@ class MmioTransport final : public IoDevice, public VirtioHost {
   // driver could have done is refused.
   Status restore(const State& state, uint32_t device);
   uint64_t offered() const { return offered_; }
+  // After restore(): has the driver, if there is one, read the configuration again.
+  void tell_config_changed();
 
   Virtqueue& queue(uint32_t index) override { return queues_[index].ring; }
   void publish(uint32_t queue) override;
@@ -78,6 +80,7 @@ class MmioTransport final : public IoDevice, public VirtioHost {
   struct WriteConfig;
   struct Quiesce;
   struct Restored;
+  struct ConfigChange;
 
   uint32_t read_register(uint64_t offset);
   void write_register(uint64_t offset, uint32_t value);

@@ -22,6 +22,7 @@ interface CloneBenchOptions {
   coldStarts: number;
   cold?: string;
   shells: boolean;
+  primed: boolean;
   plot?: string;
 }
 
@@ -36,6 +37,7 @@ export function addCloneBenchCommand(bench: Command): void {
     .option('--cold-starts <n>', 'starts from a kernel, to compare with', wholeNumber(0, 10_000), 200)
     .option('--cold <directory>', 'on a disk: also clone a template there that is not in the page cache')
     .option('--no-shells', 'make and jail each process as part of its clone')
+    .option('--no-primed', 'into shells that are nothing but jailed, as starts find them that no pool is kept for')
     .option('--plot <file>', 'draw latency over the number of clones, as SVG')
     .action(async (options: CloneBenchOptions, command: Command) => {
       const data = resolve(command.optsWithGlobals<GlobalOptions>().data);
@@ -48,6 +50,7 @@ export function addCloneBenchCommand(bench: Command): void {
         memoryMiB: options.memory,
         touchMiB: options.touch,
         shells: options.shells,
+        primed: options.shells && options.primed,
         coldStarts: options.coldStarts,
         coldDirectory: options.cold,
       };

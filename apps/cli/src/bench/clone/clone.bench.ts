@@ -16,6 +16,8 @@ export interface CloneParameters {
   touchMiB: number;
   /** Whether a shell waits for each clone. Without, a process is made and jailed as part of the clone. */
   shells: boolean;
+  /** Whether these are primed with the template, as those of a pool are. */
+  primed: boolean;
   /** Cold starts of the same guest, to compare with. */
   coldStarts: number;
   /** On a disk; undefined: clones of what is not in the page cache are not measured. */
@@ -28,6 +30,8 @@ export interface CloneResult {
   failed: number;
   failures: Record<string, number>;
   clonesPerSecond: number;
+  /** ms that priming a shell took; null: none was. */
+  prime: Distribution | null;
   /** ms by phase; `ready`: from the call that launches to the guest's word that it knows its new identity. */
   phases: Record<string, Distribution | null>;
   /** `ready` of as many in a row as make twenty windows, in the order in which they became ready. */
@@ -81,6 +85,12 @@ export async function benchClone(
     const readyMs: number[] = [];
     const clones: MicrovmProcess[] = [];
     const shells = parameters.shells ? await stage.shells(parameters.count) : [];
+    const primeMs: number[] = [];
+    for (const shell of parameters.primed ? shells : []) {
+      const called = performance.now();
+      await driver.prime(shell, template);
+      primeMs.push(performance.now() - called);
+    }
     progress(`starting ${parameters.count} clones`);
     const began = performance.now();
     await inFlight(parameters.count, parameters.concurrency, signal, async (index) => {
@@ -109,6 +119,7 @@ export async function benchClone(
       failed: parameters.count - clones.length,
       failures,
       clonesPerSecond: Math.round((clones.length / wallMs) * 1_000),
+      prime: distribution(primeMs) ?? null,
       phases,
       windows: cloneWindows(readyMs, Math.ceil(parameters.count / WINDOWS)),
       coldStart,

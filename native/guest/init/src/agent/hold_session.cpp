@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "agent/frames.h"
+#include "agent/unused_disks.h"
 #include "base/text.h"
 #include "machine_page.h"
 #include "workload.h"
@@ -14,7 +15,11 @@ void run_hold(int connection) {
   const auto before = read_generation_id();
   std::string problem = "this guest cannot read its generation id, so its clones would not know that they are some";
   int error = before ? freeze_workload(problem) : ENXIO;
-  if (error == 0) error = send_frame(connection, VOLLEY_GUEST_RESULT, result_body(0, ""));
+  if (error == 0) {
+    std::string disks;
+    for (const std::string& name : unused_disks()) disks += (disks.empty() ? "" : " ") + name;
+    error = send_frame(connection, VOLLEY_GUEST_RESULT, result_body(0, disks));
+  }
   if (error != 0) {
     thaw_workload();
     send_frame(connection, VOLLEY_GUEST_RESULT, result_body(error, problem));

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "agent/frames.h"
+#include "agent/unused_disks.h"
 #include "base/text.h"
 #include "base/unique_fd.h"
 #include "base/wall_clock.h"
@@ -55,6 +56,7 @@ int become(const volley_restored& told, std::string_view records, std::string& p
     return EPROTO;
   }
   write_names(config);
+  forget_unused_disks();
   if (const int error = change_network(config.interfaces, problem); error != 0) return error;
   MachinePage page;
   if (const int error = page.open(); error != 0) {
