@@ -1,9 +1,4 @@
-import {
-  NatsConnectionImpl,
-  setTransportFactory,
-  type NatsConnection,
-  type NodeConnectionOptions,
-} from 'nats';
+import { NatsConnectionImpl, setTransportFactory, type NatsConnection, type NodeConnectionOptions } from 'nats';
 import { NodeTransport, nodeResolveHost } from 'nats/lib/node_transport';
 
 /**
