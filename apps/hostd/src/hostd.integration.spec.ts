@@ -149,6 +149,7 @@ describeReal('hostd with real VMMs', () => {
         VOLLEY_OVERCOMMIT_CPU: '500',
         // The network of this machine is nothing to play with.
         VOLLEY_NETWORK: 'off',
+        VOLLEY_TURNS: 'byClass',
         VOLLEY_REPORT_INTERVAL_MS: '100',
         VOLLEY_SAMPLE_INTERVAL_MS: '200',
         ...more,

@@ -42,7 +42,7 @@ const kernel: Check = (host) => {
 
 const turns: Check = (host) => {
   const [major = 0, minor = 0] = (host.read('/proc/sys/kernel/osrelease') ?? '').split('.').map(Number);
-  if (major > 6 || (major === 6 && minor >= 12)) return ok('vCPU turns', 'by class');
+  if (major > 6 || (major === 6 && minor >= 12)) return ok('vCPU turns', 'can be given by class');
   return warn(
     'vCPU turns',
     'as the kernel sees fit',

@@ -44,7 +44,7 @@ export function addMixBenchCommand(bench: Command): void {
       for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => abort.abort());
       const at = new Date().toISOString();
       // It looks at a host from that host: what it measures is not to be itself.
-      if (process.env['VOLLEY_TURNS'] !== 'kernel') stepBack();
+      if (process.env['VOLLEY_TURNS'] === 'byClass') stepBack();
       // The agent takes its settings from the environment.
       process.env['VOLLEY_MEMORY_MIB'] = String(options.memory);
       process.env['VOLLEY_RESERVE_MIB'] = '0';
