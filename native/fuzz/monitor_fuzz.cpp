@@ -120,7 +120,7 @@ void run(Script& script) {
   shutdown(captured.get(), SHUT_WR);
   for (;;) {
     const std::lock_guard lock(vmm->mutex);
-    if (!vmm->control) break;
+    if (!vmm->control.is_open()) break;
     std::this_thread::yield();
   }
   agent.monitor->Release(vmm->handle);

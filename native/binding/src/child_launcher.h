@@ -8,8 +8,8 @@
 #include <cstddef>
 #include <memory>
 
-#include "result.h"
 #include "base/unique_fd.h"
+#include "result.h"
 
 namespace volley {
 

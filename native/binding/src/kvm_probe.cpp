@@ -9,8 +9,8 @@
 #include <string_view>
 #include <system_error>
 
-#include "proc.h"
 #include "base/unique_fd.h"
+#include "proc.h"
 
 namespace volley {
 namespace {

@@ -10,11 +10,11 @@
 #include <variant>
 #include <vector>
 
+#include "base/unique_fd.h"
 #include "events.h"
 #include "page_file.h"
 #include "result.h"
 #include "shell.h"
-#include "base/unique_fd.h"
 
 namespace volley {
 

@@ -10,10 +10,10 @@
 #include <unordered_map>
 #include <vector>
 
+#include "base/unique_fd.h"
 #include "event_queue.h"
 #include "oom_watch.h"
 #include "result.h"
-#include "base/unique_fd.h"
 #include "vmm.h"
 #include "vsock_broker.h"
 

@@ -3,8 +3,8 @@
 
 #include <string>
 
-#include "result.h"
 #include "base/unique_fd.h"
+#include "result.h"
 
 namespace volley {
 

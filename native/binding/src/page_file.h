@@ -5,8 +5,8 @@
 #include <cstdint>
 #include <string>
 
-#include "result.h"
 #include "base/unique_fd.h"
+#include "result.h"
 #include "volley_abi.h"
 
 namespace volley {

@@ -7,8 +7,8 @@
 #include <cerrno>
 #include <cstdlib>
 
-#include "child_launcher.h"
 #include "base/unique_fd.h"
+#include "child_launcher.h"
 
 namespace volley {
 

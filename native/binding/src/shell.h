@@ -10,9 +10,9 @@
 #include <string>
 #include <vector>
 
+#include "base/unique_fd.h"
 #include "child_launcher.h"
 #include "result.h"
-#include "base/unique_fd.h"
 #include "void_namespaces.h"
 
 namespace volley {

@@ -12,9 +12,9 @@
 #include <string>
 #include <vector>
 
+#include "base/unique_fd.h"
 #include "page_file.h"
 #include "proc.h"
-#include "base/unique_fd.h"
 
 namespace volley {
 

@@ -6,8 +6,8 @@
 
 #include <string>
 
-#include "result.h"
 #include "base/unique_fd.h"
+#include "result.h"
 #include "volley_abi.h"
 
 namespace volley {

@@ -125,8 +125,8 @@ std::string host_name() {
 TEST(it_becomes_the_one_it_is_told_to_be_and_then_its_programs_go_on) {
   const Guest guest;
   const Tap tap("eth0", 1);
-  const Told told = guest.hears(body_of(
-      {"hostname", "clone-7", "net", "02:00:00:00:00:17 10.0.0.7/24 10.0.0.1 0", "dns", "192.0.2.53"}));
+  const Told told = guest.hears(
+      body_of({"hostname", "clone-7", "net", "02:00:00:00:00:17 10.0.0.7/24 10.0.0.1 0", "dns", "192.0.2.53"}));
   CHECK_EQ(told.error, 0);
   CHECK_EQ(told.sentence, "");
   CHECK_EQ(kernel.seed, std::string(VOLLEY_SEED_BYTES, 's'));
@@ -163,7 +163,8 @@ void stays_as_it_is(const Guest& guest, std::string_view body, int error, const 
 }
 
 TEST(without_new_random_numbers_nothing_runs) {
-  for (const unsigned long failing : {static_cast<unsigned long>(RNDADDENTROPY), static_cast<unsigned long>(RNDRESEEDCRNG)}) {
+  for (const unsigned long failing :
+       {static_cast<unsigned long>(RNDADDENTROPY), static_cast<unsigned long>(RNDRESEEDCRNG)}) {
     const Guest guest;
     kernel.failing_request = failing;
     stays_as_it_is(guest, body_of(), EPERM, "the random numbers cannot be seeded anew");

@@ -19,11 +19,11 @@ bool kvm_is(const char* kind) {
 extern "C" {
 
 int __real__ZNK6volley2Vm10set_regionEjRKNS_11GuestRegionEj(const volley::Vm*, uint32_t, const volley::GuestRegion&,
-                                                             uint32_t);
+                                                            uint32_t);
 int __wrap__ZNK6volley2Vm10set_regionEjRKNS_11GuestRegionEj(const volley::Vm*, uint32_t, const volley::GuestRegion&,
-                                                             uint32_t);
+                                                            uint32_t);
 int __wrap__ZNK6volley2Vm10set_regionEjRKNS_11GuestRegionEj(const volley::Vm* vm, uint32_t slot,
-                                                             const volley::GuestRegion& region, uint32_t flags) {
+                                                            const volley::GuestRegion& region, uint32_t flags) {
   if (flags != 0 && kvm_is("no-log")) return EINVAL;
   return __real__ZNK6volley2Vm10set_regionEjRKNS_11GuestRegionEj(vm, slot, region, flags);
 }
