@@ -170,7 +170,8 @@ describeWithKvm('without a control plane', () => {
       most = Math.max(most, fleet.vmms().filter(({ microvmId }) => microvmId === moves.id).length);
     }, 20);
     try {
-      const isToMove = async (): Promise<boolean> => ['requested', 'placing'].includes((await fleet.get(moves.id)).state);
+      const isToMove = async (): Promise<boolean> =>
+        ['requested', 'placing'].includes((await fleet.get(moves.id)).state);
       await until('it is to start elsewhere', isToMove);
       expect(await fleet.get(stays.id)).toMatchObject({ state: 'unreachable', pid: stays.pid });
       process.kill(agentPid, 'SIGCONT');
