@@ -11,7 +11,7 @@ export async function scriptHost(start: () => EmulatedHost, deadlineMs: number):
   for (let starts = 1; ; starts++) {
     const host = start();
     try {
-      await host.scriptStatus(Math.max(1, end - performance.now()));
+      await host.scriptStatus(Math.max(1, Math.round(end - performance.now())));
       return host;
     } catch (cause) {
       await host.stop();
