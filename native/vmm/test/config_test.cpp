@@ -90,7 +90,7 @@ TEST(each_bad_device_field_is_named) {
       {"config.device_count", [](auto& c) { c.device_count = ~0u; }},
       {"devices[0].type 0", [](auto& c) { c.devices[0].type = 0; }},
       {"devices[4].type 6", [](auto& c) { c.devices[4].type = 6; }},
-      {"devices[0].flags 0x4", [](auto& c) { c.devices[0].flags = 4; }},
+      {"devices[0].flags 0x8", [](auto& c) { c.devices[0].flags = 8; }},
       {"devices[1].flags", [](auto& c) { c.devices[1].flags = 1; }},
       {"read-only disk with an overlay", [](auto& c) { c.devices[0].flags = 3; }},
       {"devices[0].size 0", [](auto& c) { c.devices[0].size = 0; }},
