@@ -11,6 +11,7 @@
 
 #include "agent/frames.h"
 #include "agent/restored.h"
+#include "agent/unused_disks.h"
 #include "base/unique_fd.h"
 #include "base/wall_clock.h"
 #include "boot/names.h"
@@ -60,6 +61,7 @@ MachinePage::~MachinePage() = default;
 int MachinePage::open() { return (guest.failing & kBooted) != 0 ? ENOENT : 0; }
 void MachinePage::tell_booted() { guest.does(kBooted); }
 void thaw_workload() { guest.does(kThawed); }
+void forget_unused_disks() { fuzz::demand((guest.done & kThawed) == 0, "a program may have looked at a disk before"); }
 
 }  // namespace volley
 
