@@ -38,6 +38,7 @@ const MAY_PUBLISH = [
   ...['content', 'lacking', 'piece', 'publish', 'put'].map((of) => `template.${of}`),
   'class',
   'guards',
+  'wake',
 ].map(OWN);
 const MAY_HEAR = [
   ...['command', 'log', 'measure', 'session', 'tune', 'sessions.x.guest', 'templatesChanged', 'classChanged'].map(OWN),

@@ -16,5 +16,6 @@ export {
 export { type JournalEntry, type UnreadableMessage } from './journal-entry';
 export * from './journal-errors';
 export { LiveBucket, type LiveBucketOptions } from './live-bucket';
+export { retry } from './retry';
 export { type StreamOptions } from './stream-config';
 export { WallClock, wallClockMs } from './wall-clock';

@@ -1,10 +1,13 @@
 import { createHmac, randomBytes } from 'node:crypto';
+import type { KV } from '@nats-io/kv';
 import type { NatsConnection } from 'nats';
-import { openKeyValue } from '#journal';
+import { openKeyValue, retry } from '#journal';
 import { OperationError, TENANT_BUCKET } from '#protocol';
 
 /** Beside the tenants; no tenant can be called this. */
 const KEY = 'ALIAS_KEY';
+/** How long the store may take to answer, ms. */
+const DEADLINE_MS = 15_000;
 const LETTERS = '0123456789abcdefghjkmnpqrstvwxyz';
 
 /**
@@ -18,16 +21,21 @@ export class AliasKey {
   static async open(nc: NatsConnection): Promise<AliasKey> {
     try {
       const bucket = await openKeyValue(nc, TENANT_BUCKET);
-      const stored = await bucket.get(KEY);
-      if (stored?.operation === 'PUT') return new AliasKey(Buffer.from(stored.value));
-      const secret = randomBytes(32);
-      await bucket.create(KEY, secret).catch(() => undefined); // another was faster; what it made counts
-      const kept = await bucket.get(KEY);
-      if (kept) return new AliasKey(Buffer.from(kept.value));
-      throw new Error('it is not kept');
+      // While servers of a cluster choose a leader for it, a bucket that is open answers nothing.
+      return await retry(nc, DEADLINE_MS, 'read it', () => AliasKey.#in(bucket));
     } catch (error) {
       throw new OperationError('unavailable', `the key of host names cannot be read: ${(error as Error).message}`);
     }
+  }
+
+  static async #in(bucket: KV): Promise<AliasKey> {
+    const stored = await bucket.get(KEY);
+    if (stored?.operation === 'PUT') return new AliasKey(Buffer.from(stored.value));
+    const secret = randomBytes(32);
+    await bucket.create(KEY, secret).catch(() => undefined); // another was faster; what it made counts
+    const kept = await bucket.get(KEY);
+    if (kept) return new AliasKey(Buffer.from(kept.value));
+    throw new Error('it is not kept');
   }
 
   static of(secret: Uint8Array): AliasKey {
