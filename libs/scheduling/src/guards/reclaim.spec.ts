@@ -79,30 +79,6 @@ describe('reclaim', () => {
     expect(RECLAIM.until).toBeGreaterThanOrEqual(DEFAULT_GUARDS.bestEffort.availableMemory!.open);
   });
 
-  it('takes more where memory goes: by the time that the gate may open there must still be enough', () => {
-    const idlers = Array.from({ length: 9 }, (_, i) => one(`m${i}`, { ...idle, canSuspend: true, residentMiB: 30 }));
-    const growing = (growth: number): ReclaimState => ({
-      ...RECLAIM_IDLE,
-      last: { atMs: 0, availableMiB: 90, fall: 0, growth },
-    });
-    // 70 MiB are missing at rest; 20 MiB/s take 60 more in three seconds; however fast it goes, no more than 8 % of the host more.
-    expect(steps(9, idlers, growing(0), 1_000)).toHaveLength(3);
-    expect(steps(9, idlers, growing(0.02), 1_000)).toHaveLength(5);
-    expect(steps(9, idlers, growing(1), 1_000)).toHaveLength(5);
-  });
-
-  it('learns how fast memory goes from two seconds, so that one guest that starts is no growth', () => {
-    let state = reclaim(RECLAIM_IDLE, reading(90), [], 0).state;
-    ({ state } = reclaim(state, reading(85), [], 250));
-    expect(state.last!.growth).toBeCloseTo(0.025);
-    for (let look = 2; look < 18; look++) ({ state } = reclaim(state, reading(85), [], look * 250));
-    expect(state.last!.growth).toBeLessThan(0.005);
-    for (let look = 18; look < 40; look++)
-      ({ state } = reclaim(state, reading(85 - (look - 18) * 0.5), [], look * 250));
-    expect(state.last!.growth).toBeGreaterThan(0.018);
-    expect(state.last!.growth).toBeLessThan(0.0205);
-  });
-
   it('counts on what those that leave will give back', () => {
     expect(steps(3, [one('a', { isLeaving: true, residentMiB: 130 }), one('b')])).toEqual([]);
     expect(steps(3, [one('a', { isLeaving: true, residentMiB: 50 }), one('b')])).toEqual(['evict b']);

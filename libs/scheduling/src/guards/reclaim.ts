@@ -1,5 +1,4 @@
 import type { MicrovmClass, ReclaimStep } from '#protocol';
-import { CALM_MS } from './gates';
 import { round, type GuardReading } from './readings';
 
 /**
@@ -16,8 +15,6 @@ export const RECLAIM = {
   aheadMs: 1_000,
   /** As much is to be available again: enough for the gate of best effort to open, so that whoever had to go can come back. */
   until: 16,
-  /** And on top of it what goes while the gate makes sure that it may open, but no more than this, percent. */
-  marginMost: 8,
   /** Balloons are given back above this, once it has been so for {@link RECLAIM.calmMs}. */
   deflateAbove: 30,
   calmMs: 10_000,
@@ -51,8 +48,8 @@ export interface ReclaimState {
   actedAtMs: number;
   /** Since when there is plenty, for giving balloons back. */
   plentySinceMs: number | undefined;
-  /** The look before, and how fast memory went then and lately, MiB per ms. */
-  last?: { atMs: number; availableMiB: number; fall: number; growth: number };
+  /** The look before, and how fast memory went then, MiB per ms. */
+  last?: { atMs: number; availableMiB: number; fall: number };
 }
 export const RECLAIM_IDLE: ReclaimState = { actedAtMs: -Infinity, plentySinceMs: undefined };
 
@@ -69,13 +66,12 @@ export function reclaim(
   atMs: number,
 ): { state: ReclaimState; actions: ReclaimAction[] } {
   const { usableMiB } = reading;
-  const last = { atMs, availableMiB: reading.availableMiB, ...speedsOf(state, reading, atMs) };
+  const last = { atMs, availableMiB: reading.availableMiB, fall: fallOf(state, reading, atMs) };
   const available = ahead(reading, last.fall);
   const mine = candidates.filter((one) => one.class === 'bestEffort');
   const staying = mine.filter(({ isLeaving }) => !isLeaving);
   const comingMiB = mine.reduce((sum, { isLeaving, residentMiB }) => sum + (isLeaving ? residentMiB : 0), 0);
-  const untilMiB = (RECLAIM.until / 100) * usableMiB + marginMiB(last.growth, usableMiB);
-  const wantedMiB = untilMiB - (available / 100) * usableMiB - comingMiB;
+  const wantedMiB = ((RECLAIM.until - available) / 100) * usableMiB - comingMiB;
   if (available >= RECLAIM.balloonBelow) return giveBack({ ...state, last }, reading, staying, atMs);
   const isUrgent = available < RECLAIM.urgentBelow;
   const settled = isUrgent || atMs - state.actedAtMs >= RECLAIM.settleMs;
@@ -90,24 +86,10 @@ export function reclaim(
   return { state: { actedAtMs, last, plentySinceMs: undefined }, actions };
 }
 
-/**
- * How fast available memory shrinks, MiB per ms. `fall` is half from the looks before, for what the next second brings; `growth` of the last
- * two seconds or so, in which a guest that starts and touches its memory at once counts little.
- */
-function speedsOf(
-  { last }: ReclaimState,
-  { availableMiB }: GuardReading,
-  atMs: number,
-): { fall: number; growth: number } {
-  const { fall = 0, growth = 0 } = last ?? {};
-  if (!last || atMs <= last.atMs) return { fall, growth };
-  const now = (last.availableMiB - availableMiB) / (atMs - last.atMs);
-  return { fall: Math.max(0, now + fall) / 2, growth: growth + (Math.max(0, now) - growth) / 8 };
-}
-
-/** What will have gone by the time that the gate has been calm for long enough, MiB. */
-function marginMiB(growth: number, usableMiB: number): number {
-  return Math.min(growth * CALM_MS, (RECLAIM.marginMost / 100) * usableMiB);
+/** How fast available memory shrinks, MiB per ms; half of it is from the looks before. */
+function fallOf({ last }: ReclaimState, { availableMiB }: GuardReading, atMs: number): number {
+  if (!last || atMs <= last.atMs) return last?.fall ?? 0;
+  return Math.max(0, (last.availableMiB - availableMiB) / (atMs - last.atMs) + last.fall) / 2;
 }
 
 /** Percent that will be available by the time that a step shows. Where there is enough, growth is nobody's business. */
