@@ -1,2 +1,3 @@
 export * from './keyed-queue';
 export * from './pacer';
+export * from './token-bucket';

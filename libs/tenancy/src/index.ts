@@ -6,5 +6,4 @@ export { HostClassDirectory } from './host-class-directory';
 export { excessOf, QuotaLedger, type Demand, type Holding } from './quota-ledger';
 export { RateLimits } from './rate-limits';
 export { TenantDirectory, type TenantSettings } from './tenant-directory';
-export { TokenBucket } from './token-bucket';
 export { refusalOf, TokenDirectory, type TokenWish } from './token-directory';

@@ -1,4 +1,4 @@
-import { TokenBucket } from './token-bucket';
+import { TokenBucket } from '#concurrency';
 
 /** One token bucket per name, made anew when its rate changes. Names without a rate are not held back, and take no memory. */
 export class RateLimits {

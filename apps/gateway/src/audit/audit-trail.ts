@@ -1,6 +1,7 @@
 import { Inject, Injectable, type OnModuleDestroy } from '@nestjs/common';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import { AuditLog, TokenBucket, type Principal } from '#tenancy';
+import { TokenBucket } from '#concurrency';
+import { AuditLog, type Principal } from '#tenancy';
 import type { RefusedToken } from '../http/authentication';
 import { GatewayMetrics } from '../metrics/gateway-metrics';
 

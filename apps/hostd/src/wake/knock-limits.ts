@@ -1,25 +1,4 @@
-/** Tokens that come back evenly; time is given, in ms. */
-class Bucket {
-  #atMs: number;
-  #tokens: number;
-
-  constructor(
-    private readonly size: number,
-    private readonly perSecond: number,
-    nowMs: number,
-  ) {
-    this.#atMs = nowMs;
-    this.#tokens = size;
-  }
-
-  take(nowMs: number): boolean {
-    this.#tokens = Math.min(this.size, this.#tokens + ((nowMs - this.#atMs) / 1_000) * this.perSecond);
-    this.#atMs = nowMs;
-    if (this.#tokens < 1) return false;
-    this.#tokens--;
-    return true;
-  }
-}
+import { TokenBucket } from '#concurrency';
 
 /** How many microVMs may be woken: in a row, and then per second. */
 export interface KnockLimits {
@@ -39,24 +18,24 @@ export const KNOCK_LIMITS: KnockLimits = {
 
 /** Who may wake something now. Bounded, whoever knocks. */
 export class KnockGate {
-  readonly #host: Bucket;
-  readonly #sources = new Map<string, Bucket>();
+  readonly #host: TokenBucket;
+  readonly #sources = new Map<string, TokenBucket>();
 
   constructor(
     private readonly nowMs: () => number,
     private readonly limits = KNOCK_LIMITS,
   ) {
-    this.#host = new Bucket(limits.host.burst, limits.host.perSecond, nowMs());
+    this.#host = new TokenBucket(limits.host.perSecond, nowMs(), limits.host.burst);
   }
 
   /** True: this address may wake one. False: it, or everybody, has woken too many lately. */
   mayWake(address: string): boolean {
     const { source, sources } = this.limits;
     const now = this.nowMs();
-    const bucket = this.#sources.get(address) ?? new Bucket(source.burst, source.perSecond, now);
+    const bucket = this.#sources.get(address) ?? new TokenBucket(source.perSecond, now, source.burst);
     this.#sources.delete(address);
     this.#sources.set(address, bucket);
     if (this.#sources.size > sources) this.#sources.delete(this.#sources.keys().next().value!);
-    return bucket.take(now) && this.#host.take(now);
+    return bucket.take(now) === 0 && this.#host.take(now) === 0;
   }
 }

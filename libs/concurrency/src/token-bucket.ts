@@ -1,6 +1,6 @@
 const ROUNDING = 1e-9;
 
-/** Evenly refilled allowance: `perSecond` on average, a burst of as many (at least one) at once. Pure: time is an argument. */
+/** Evenly refilled allowance: `perSecond` on average, `burst` at once, by default as many as in a second, at least one. Pure: time is an argument. */
 export class TokenBucket {
   #tokens: number;
   #atMs: number;
@@ -8,19 +8,16 @@ export class TokenBucket {
   constructor(
     private readonly perSecond: number,
     nowMs: number,
+    private readonly burst = Math.max(1, perSecond),
   ) {
-    this.#tokens = this.#most;
+    this.#tokens = burst;
     this.#atMs = nowMs;
-  }
-
-  get #most(): number {
-    return Math.max(1, this.perSecond);
   }
 
   /** Takes one and gives 0, or takes nothing and gives in how many ms there will be one. */
   take(nowMs: number): number {
     const passedMs = Math.max(0, nowMs - this.#atMs);
-    this.#tokens = Math.min(this.#most, this.#tokens + (passedMs * this.perSecond) / 1_000);
+    this.#tokens = Math.min(this.burst, this.#tokens + (passedMs * this.perSecond) / 1_000);
     this.#atMs = nowMs;
     // Not for what arithmetic on fractions leaves out.
     const missing = 1 - this.#tokens - ROUNDING;

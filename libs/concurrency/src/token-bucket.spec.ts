@@ -1,5 +1,4 @@
 import fc from 'fast-check';
-import { RateLimits } from './rate-limits';
 import { TokenBucket } from './token-bucket';
 
 describe('TokenBucket', () => {
@@ -38,16 +37,5 @@ describe('TokenBucket', () => {
         }
       }),
     );
-  });
-});
-
-describe('RateLimits', () => {
-  it('keeps names apart, and takes a new rate at once', () => {
-    const limits = new RateLimits();
-    expect(limits.take('a', 1, 0)).toBe(0);
-    expect(limits.take('a', 1, 0)).toBe(1_000);
-    expect(limits.take('b', 1, 0)).toBe(0);
-    expect(limits.take('a', 5, 0)).toBe(0);
-    expect(limits.take('a', undefined, 0)).toBe(0);
   });
 });
