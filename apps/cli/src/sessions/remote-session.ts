@@ -8,7 +8,7 @@ export interface SessionStreams {
   stderr: Writable;
 }
 
-/** A session on a WebSocket, between streams of this process. Output waits for whoever reads it, and the guest with it. */
+/** A session on a WebSocket that was opened paused, between streams of this process. Output waits for whoever reads it, and the guest with it. */
 export class RemoteSession {
   /** How it ended. Never rejects: a connection that broke is an error in it. */
   readonly ended: Promise<SessionEnd>;
@@ -47,11 +47,13 @@ export class RemoteSession {
           return; // of a later version
       }
     });
-    socket.on('error', () => undefined); // closes it
-    socket.on('close', () => {
+    const over = (): void => {
       this.#isOver = true;
       finish({ error: { code: 'unavailable', message: 'the connection to the gateway broke' } });
-    });
+    };
+    socket.on('close', over);
+    if (socket.readyState === socket.CLOSED) over();
+    else socket.resume();
   }
 
   #write(stream: Writable, content: Buffer): void {

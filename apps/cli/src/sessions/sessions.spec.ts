@@ -10,7 +10,9 @@ const { SESSION_FRAME, SESSION_WINDOW } = protocol;
 
 class FakeSocket extends EventEmitter {
   readonly sent: Buffer[] = [];
-  isPaused = false;
+  readonly CLOSED = 3;
+  readyState = 1;
+  isPaused = true;
   send = (message: Buffer): void => void this.sent.push(message);
   pause = (): void => void (this.isPaused = true);
   resume = (): void => void (this.isPaused = false);

@@ -9,7 +9,10 @@ import { RestError } from '../rest/rest-error';
 
 const HANDSHAKE_MS = 15_000;
 
-/** Opens a WebSocket of the API. @throws RestError when it is refused, CliError when nothing answers. */
+/**
+ * Opens a WebSocket of the API. It is paused: the other side may speak first, and what it says waits until somebody listens and
+ * resumes it. @throws RestError when it is refused, CliError when nothing answers.
+ */
 export async function openWebSocket(
   client: RestClient,
   path: string,
@@ -22,6 +25,11 @@ export async function openWebSocket(
     ca,
     handshakeTimeout: HANDSHAKE_MS,
     perMessageDeflate: false,
+  });
+  // In the event itself: whoever awaits this function runs later, and messages that nobody listens to are lost.
+  socket.once('open', () => {
+    socket.pause();
+    socket.on('error', () => undefined); // closes it
   });
   const refused = new Promise<never>((_, reject) => {
     socket.once('unexpected-response', (_request, response: IncomingMessage) => {
