@@ -44,7 +44,12 @@ export class ReservationPlan<Vcpu> {
 
   /** Whose use is to be measured: those that came first, as many as there is something to reserve for. */
   get watched(): Vcpu[] {
-    return [...this.#vcpus.keys()].slice(0, this.#mostWatched);
+    const first: Vcpu[] = [];
+    for (const vcpu of this.#vcpus.keys()) {
+      if (first.length === this.#mostWatched) break; // there may be thousands
+      first.push(vcpu);
+    }
+    return first;
   }
 
   /** The part of a CPU that each reservation has; 0: nobody is watched. */

@@ -64,12 +64,12 @@ export class VcpuReservations implements RunWatcher {
   /** Gives everything back: with nobody who looks at what is used, nobody goes before others. */
   stop(): void {
     clearInterval(this.#timer);
-    for (const vcpu of [...this.#vcpus.values()].flat()) if (vcpu.share > 0) this.#release(vcpu);
+    for (const vcpu of this.#reserved()) this.#release(vcpu);
   }
 
   /** What the host's report says. */
   report(): NonNullable<DensityReport['cpuReservations']> {
-    const vcpus = [...this.#vcpus.values()].flat().filter(({ share }) => share > 0);
+    const vcpus = this.#reserved();
     const cpus = vcpus.reduce((sum, { share }) => sum + share, 0);
     return { vcpus: vcpus.length, cpus, ...(this.#refused ? { refused: this.#refused.code } : {}) };
   }
@@ -101,11 +101,16 @@ export class VcpuReservations implements RunWatcher {
     const reserved = this.#plan.round(used);
     const { share } = this.#plan;
     // What is given back may be what others get.
-    for (const vcpu of this.#plan.watched) if (vcpu.share > 0 && !reserved.has(vcpu)) this.#release(vcpu);
+    for (const vcpu of this.#reserved()) if (!reserved.has(vcpu)) this.#release(vcpu);
     const isAskedAgain = !this.#refused || this.parts.nowMs() - this.#refused.atMs >= REFUSED_MS;
     for (const vcpu of reserved) {
       if (vcpu.share !== share && isAskedAgain) this.#reserve(vcpu, share);
     }
+  }
+
+  /** Those that have a reservation: nobody has who is not watched. */
+  #reserved(): Vcpu[] {
+    return this.#plan.watched.filter(({ share }) => share > 0);
   }
 
   /** The part of a CPU that it used since it was measured last. */
