@@ -1,9 +1,9 @@
 import { existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync, chmodSync } from 'node:fs';
-import { once } from 'node:events';
-import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
+import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { scanVmms } from '#chaos';
 import { ObjectBucket } from '#images';
+import { freePort } from '#ports';
 import {
   TEMPLATE_CONTENT_BUCKET,
   type FleetDensity,
@@ -18,15 +18,6 @@ import { belongingsOf } from '../support/host-belongings';
 import { describeWithKvm } from '../support/kvm';
 
 jest.setTimeout(180_000);
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0);
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
-}
 
 /** Those that have this file in memory. */
 function processesThatMap(file: string): number[] {
@@ -290,7 +281,7 @@ describeWithKvm('templates on a real fleet', () => {
   });
 
   it('who comes over the network wakes what wants to be woken, and the history says who', async () => {
-    const port = await freePort();
+    const port = await freePort('0.0.0.0');
     const forwards = [{ protocol: 'tcp' as const, hostPort: port, guestPort: 80 }];
     const { id } = await fleet.running({ memoryMiB: 32, network: { forwards }, wakeOn: ['packet'] });
     await command(id, 'suspend', 'suspended');
