@@ -1,30 +1,23 @@
 import { existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync, chmodSync } from 'node:fs';
-import { once } from 'node:events';
-import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
+import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { scanVmms } from '#chaos';
 import { ObjectBucket } from '#images';
+import { freePort } from '#ports';
 import {
   TEMPLATE_CONTENT_BUCKET,
   type FleetDensity,
   type HistoryEntry,
+  type Host,
   type Microvm,
   type MicrovmSpecInput,
   type Template,
 } from '#protocol';
 import { Fleet, until } from '../support/fleet';
+import { belongingsOf } from '../support/host-belongings';
 import { describeWithKvm } from '../support/kvm';
 
 jest.setTimeout(180_000);
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0);
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
-}
 
 /** Those that have this file in memory. */
 function processesThatMap(file: string): number[] {
@@ -85,6 +78,12 @@ describeWithKvm('templates on a real fleet', () => {
     return body;
   };
   const log = async (id: string): Promise<string> => (await fleet.rest<string>('GET', `/v1/microvms/${id}/log`)).body;
+  /** By the report of the only host. */
+  const waiting = (count: number): Promise<void> =>
+    until(`${count} clones wait`, async () => {
+      const { hosts } = (await fleet.rest<FleetDensity>('GET', '/v1/density')).body;
+      return hosts[0]?.pooled?.clones === count;
+    });
   const remove = async (id: string): Promise<void> => {
     await fleet.rest('DELETE', `/v1/microvms/${id}?wait=deleted`);
   };
@@ -133,12 +132,6 @@ describeWithKvm('templates on a real fleet', () => {
     expect(new Set(generations).size).toBe(CLONES);
 
     // A pool has clones waiting that are restored and nobody; a claim takes one of them, and another one comes.
-    const waiting = async (count: number): Promise<void> => {
-      await until(`${count} clones wait`, async () => {
-        const { hosts } = (await fleet.rest<FleetDensity>('GET', '/v1/density')).body;
-        return hosts[0]?.pooled?.clones === count;
-      });
-    };
     const members = (): number[] => processesThatMap(hostFolder('templates', made.id, 'memory'));
     const before = members();
     await fleet.rest('PUT', `/v1/templates/${made.id}/pool`, { min: 2, max: 2 });
@@ -172,6 +165,61 @@ describeWithKvm('templates on a real fleet', () => {
     expect(filesIn(hostFolder('templates', 'drafts'))).toEqual([]);
     const listed = async () => (await fleet.rest<{ items: Template[] }>('GET', '/v1/templates')).body.items;
     await until('it is listed no more', async () => (await listed()).length === 0);
+  });
+
+  it('a full pool ends with its agent, however that ends, and with a drain, leaves nothing, and fills again', async () => {
+    const FULL = 12;
+    const source = await fleet.running({ memoryMiB: 32 });
+    const made = await templateOf(source.id, { afterwards: 'end' });
+    await becomes(made.id, 'ready');
+    await isStored(made.id);
+    await remove(source.id);
+    /** Slots are made ready ahead of need in whatever order; how many hold a process is what counts. */
+    const holds = async (): Promise<string> => {
+      const { cgroups, ...others } = await belongingsOf(fleet);
+      return JSON.stringify({ ...others, cgroups: cgroups.length });
+    };
+    let empty = await holds();
+    await until('the host is at rest', async () => empty === (empty = await holds()));
+    const members = (): number[] => processesThatMap(hostFolder('templates', made.id, 'memory'));
+    let known: number[] = [];
+    const fills = async (): Promise<void> => {
+      await until('all that wait are new ones', () => {
+        const now = members();
+        return Promise.resolve(now.length === FULL && !now.some((pid) => known.includes(pid)));
+      });
+      await waiting(FULL);
+      known = members();
+    };
+    const isEmpty = async (): Promise<void> => {
+      await waiting(0);
+      expect(members()).toEqual([]);
+      let now = '';
+      await until('nothing is left behind', async () => (now = await holds()) === empty).catch((error: Error) => {
+        throw new Error(`${error.message}; before: ${empty}\nnow: ${now}`);
+      });
+    };
+    const setPool = (size: number) => fleet.rest('PUT', `/v1/templates/${made.id}/pool`, { min: size, max: size });
+    await setPool(FULL);
+    await fills();
+
+    await fleet.kill9('volley-hostd');
+    await until('they end with their agent', () => Promise.resolve(!known.some((pid) => existsSync(`/proc/${pid}`))));
+    await fills();
+
+    const host = `/v1/hosts/${source.hostId}`;
+    const comesTo = async (state: Host['state']): Promise<void> =>
+      until(`the host is ${state}`, async () => (await fleet.rest<Host>('GET', host)).body.state === state);
+    expect((await fleet.rest('POST', `${host}/drain`, {})).status).toBe(200);
+    await comesTo('drained');
+    await isEmpty();
+    expect((await fleet.rest('DELETE', `${host}/drain`)).status).toBe(200);
+    await comesTo('ready');
+    await fills();
+
+    await setPool(0);
+    await isEmpty();
+    await fleet.rest('DELETE', `/v1/templates/${made.id}`);
   });
 
   it('a clone may have a fresh disk in the place of one that the guest of its template does not use', async () => {
@@ -233,7 +281,7 @@ describeWithKvm('templates on a real fleet', () => {
   });
 
   it('who comes over the network wakes what wants to be woken, and the history says who', async () => {
-    const port = await freePort();
+    const port = await freePort('0.0.0.0');
     const forwards = [{ protocol: 'tcp' as const, hostPort: port, guestPort: 80 }];
     const { id } = await fleet.running({ memoryMiB: 32, network: { forwards }, wakeOn: ['packet'] });
     await command(id, 'suspend', 'suspended');

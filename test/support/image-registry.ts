@@ -4,7 +4,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { freePort } from './nats-server';
+import { freePort } from '#ports';
 
 export const REGISTRY_PROGRAMS = { 'docker-registry': 'docker-registry', openssl: 'openssl', perl: 'perl' };
 
@@ -26,7 +26,7 @@ const USER = 'reader';
 export async function startImageRegistry(): Promise<ImageRegistry> {
   const folder = mkdtempSync(join(tmpdir(), 'volley-registry-'));
   const password = 'correct horse battery staple';
-  const port = await freePort();
+  const port = await freePort('127.0.0.1');
   const name = `127.0.0.1:${port}`;
   makeCertificates(folder);
   const hash = execFileSync('perl', ['-e', 'print crypt($ARGV[0], q($2y$05$abcdefghijklmnopqrstuu))', password], {

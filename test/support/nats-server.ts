@@ -1,11 +1,10 @@
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
-import { randomInt } from 'node:crypto';
 import { once } from 'node:events';
 import { rmSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { connect as dial, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { freePort, tcpReady } from '#ports';
 
 const BINARY = process.env['VOLLEY_NATS_SERVER'] ?? 'nats-server';
 
@@ -54,7 +53,7 @@ export function describeWithNats(title: string, body: () => void): void {
 export async function startNatsServer(options: NatsServerOptions = {}): Promise<NatsServer> {
   const folder = await mkdtemp(join(tmpdir(), 'volley-nats-'));
   const storeDir = options.storeDir ?? join(folder, 'store');
-  const port = options.port ?? (await freePort());
+  const port = options.port ?? (await freePort('127.0.0.1'));
   const configFile = join(folder, 'nats.conf');
   const jetstream = options.jetstream === false ? '' : `jetstream { store_dir: ${JSON.stringify(storeDir)} }`;
   await writeFile(configFile, ['host: 127.0.0.1', `port: ${port}`, jetstream, options.config ?? '', ''].join('\n'));
@@ -107,7 +106,8 @@ async function launch(configFile: string, port: number): Promise<ChildProcess> {
       child.once('error', reject);
       child.once('exit', (code, signal) => reject(new Error(`nats-server ended with ${code ?? signal}:\n${log}`)));
     });
-    await reachable(port);
+    // The ready line is written before the first accept on some versions.
+    await tcpReady('127.0.0.1', port, AbortSignal.timeout(60_000));
   } catch (error) {
     child.kill('SIGKILL');
     throw error;
@@ -115,39 +115,4 @@ async function launch(configFile: string, port: number): Promise<ChildProcess> {
     clearTimeout(timer);
   }
   return child;
-}
-
-/** The ready line is written before the first accept on some versions. */
-async function reachable(port: number): Promise<void> {
-  for (let attempt = 0; ; attempt++) {
-    const socket = dial(port, '127.0.0.1');
-    try {
-      await once(socket, 'connect');
-      socket.destroy();
-      return;
-    } catch (error) {
-      socket.destroy();
-      if (attempt === 100) throw error;
-      await new Promise((resolve) => setTimeout(resolve, 20));
-    }
-  }
-}
-
-/**
- * A port of the loopback that nobody listens on at the moment, below those that the kernel gives to outgoing connections: one of them
- * would lock out who is to listen, now or when a test starts it again.
- */
-export async function freePort(): Promise<number> {
-  for (;;) {
-    const port = randomInt(10_000, 32_768);
-    const server = createServer().listen({ host: '127.0.0.1', port, exclusive: true });
-    const listens = await once(server, 'listening').then(
-      () => true,
-      () => false,
-    );
-    if (!listens) continue;
-    server.close();
-    await once(server, 'close');
-    return port;
-  }
 }

@@ -4,6 +4,9 @@ import { NodeTransport, nodeResolveHost } from 'nats/lib/node_transport';
 /**
  * Writes in one piece what one turn of the event loop sends. The client alone writes after each step of each handler, and under load a write
  * to a socket, with the server that it wakes, costs more than the message.
+ *
+ * The client has no setting for that, and publishes no transport to derive from: its own is taken from an inner file, which any version of
+ * it may rename or change. The version is pinned; nats-inner-parts.spec.ts says which part is gone when another one is tried.
  */
 class GatheringTransport extends NodeTransport {
   #frames: Uint8Array[] = [];
@@ -25,7 +28,7 @@ class GatheringTransport extends NodeTransport {
   }
 }
 
-/** The client's `connect`, over a {@link GatheringTransport}. */
+/** The client's `connect`, over a {@link GatheringTransport}, which all connections of this process have from then on. */
 export function connectGathering(options: NodeConnectionOptions): Promise<NatsConnection> {
   setTransportFactory({
     factory: () => new GatheringTransport(),

@@ -1,6 +1,7 @@
 import type { NatsConnection } from 'nats';
 import { connectNats } from '#bus';
-import { describeWithNats, freePort, startNatsServer, type NatsServer } from '../../../test/support/nats-server';
+import { freePort } from '#ports';
+import { describeWithNats, startNatsServer, type NatsServer } from '../../../test/support/nats-server';
 import { Journal } from './journal';
 import { SequenceConflictError } from './journal-errors';
 import { Overtaken } from './overtaken';
@@ -35,7 +36,7 @@ describeWithNats('two writers in a cluster', () => {
   const connections: NatsConnection[] = [];
 
   beforeAll(async () => {
-    const ports = await Promise.all([1, 2, 3].map(freePort));
+    const ports = await Promise.all([1, 2, 3].map(() => freePort('127.0.0.1')));
     const routes = ports.map((port) => `nats-route://127.0.0.1:${port}`).join(', ');
     for (const [i, port] of ports.entries()) {
       const config = `server_name: n${i}\ncluster { name: test, listen: 127.0.0.1:${port}, routes: [${routes}] }`;

@@ -2,16 +2,9 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
-import { artefacts, describeWithKvm, makeTmpfsDirectory } from '../../../test/support/kvm';
-import {
-  createMicrovmDriver,
-  type LaunchSpec,
-  type MicrovmDriver,
-  type MicrovmProcess,
-  type ShellSpec,
-  VmmControlError,
-  VmmPageError,
-} from './index';
+import { artefacts, describeWithKvm } from '../../../test/support/kvm';
+import { useDriver } from '../../../test/support/kvm-driver';
+import { createMicrovmDriver, type LaunchSpec, type ShellSpec, VmmControlError, VmmPageError } from './index';
 
 /** As ourselves, behind barriers that need no rights. */
 const unprivileged: ShellSpec = {
@@ -27,46 +20,8 @@ const nextTurn = () => new Promise((resolve) => setImmediate(resolve));
 describeWithKvm(
   'the microVM driver with VMMs that misbehave',
   () => {
-    let scratch: ReturnType<typeof makeTmpfsDirectory>;
-    let driver: MicrovmDriver;
-    const held = new Set<MicrovmProcess>();
-    let count = 0;
-
-    const launch = async (cmdline: string, changes: Partial<LaunchSpec> = {}) => {
-      const id = `fake-${++count}`;
-      const directory = join(scratch.path, id);
-      mkdirSync(directory);
-      const process = await driver.launch({
-        id,
-        directory,
-        kernelPath: __filename,
-        bootProtocol: 'flat',
-        irqchip: 'split',
-        vcpus: 1,
-        memoryMiB: 2,
-        cmdline,
-        ...changes,
-      });
-      held.add(process);
-      return process;
-    };
-
-    beforeAll(() => {
-      scratch = makeTmpfsDirectory();
-      driver = createMicrovmDriver({ vmmPath: artefacts.fakeVmm, bindingPath: artefacts.binding });
-    });
-    afterEach(async () => {
-      for (const process of held) {
-        process.kill();
-        await process.exited;
-        process.release();
-      }
-      held.clear();
-    });
-    afterAll(() => {
-      driver.close();
-      scratch.remove();
-    });
+    const kvm = useDriver({ kernelPath: __filename, memoryMiB: 2 }, artefacts.fakeVmm);
+    const launch = (cmdline: string, changes: Partial<LaunchSpec> = {}) => kvm.launch({ cmdline, ...changes });
 
     it.each([
       ['early exit-3', { reason: 'vmmError', exitCode: 3 }],
@@ -227,27 +182,17 @@ describeWithKvm(
         return heard;
       };
       const server = createServer();
-      const service = join(scratch.path, 'metadata.sock');
+      const service = join(kvm.path, 'metadata.sock');
       const connected = createMicrovmDriver({
         vmmPath: artefacts.fakeVmm,
         bindingPath: artefacts.binding,
         vsockServices: { 80: service },
       });
       const ask = async (id: string, before: (directory: string) => void = () => undefined) => {
-        const directory = join(scratch.path, id);
-        mkdirSync(directory);
-        before(directory);
-        const vm = await connected.launch({
-          id,
-          directory,
-          kernelPath: __filename,
-          bootProtocol: 'flat',
-          irqchip: 'split',
-          vcpus: 1,
-          memoryMiB: 2,
-          cmdline: 'ask-80',
-        });
-        held.add(vm);
+        const order = kvm.spec({ id, cmdline: 'ask-80' });
+        before(order.directory);
+        const vm = await connected.launch(order);
+        kvm.held.add(vm);
         await vm.booted;
         return vm.serial().text;
       };
@@ -264,12 +209,12 @@ describeWithKvm(
         void own;
       } finally {
         server.close();
-        for (const vm of held) {
+        for (const vm of kvm.held) {
           vm.kill();
           await vm.exited;
           vm.release();
         }
-        held.clear();
+        kvm.held.clear();
         connected.close();
       }
       expect(() => createMicrovmDriver({ vmmPath: artefacts.fakeVmm, vsockServices: { [2 ** 32]: service } })).toThrow(
@@ -279,7 +224,7 @@ describeWithKvm(
 
     it('says which barrier could not be put up, and leaves nothing', async () => {
       const unlucky = { ...unprivileged, uid: 4242 };
-      await expect(driver.prepare(unlucky)).rejects.toMatchObject({
+      await expect(kvm.driver.prepare(unlucky)).rejects.toMatchObject({
         name: 'VmmLaunchError',
         code: 'EPERM',
         message: expect.stringMatching(/jail.*ids.*bad luck/) as string,
@@ -292,18 +237,7 @@ describeWithKvm(
         bindingPath: artefacts.binding,
         launchDeadlineMs: 0,
       });
-      const directory = join(scratch.path, 'hasty');
-      mkdirSync(directory);
-      const order = {
-        id: 'hasty',
-        directory,
-        kernelPath: __filename,
-        bootProtocol: 'flat',
-        irqchip: 'split',
-        vcpus: 1,
-        memoryMiB: 2,
-        cmdline: '',
-      } as const;
+      const order = kvm.spec({ id: 'hasty' });
       const launching = hasty.launch(order);
       // Timers run ahead of the answer when this thread has been busy for longer than the deadline.
       const busyUntil = Date.now() + 30;
@@ -313,7 +247,7 @@ describeWithKvm(
         (error: Error) => error,
       );
       expect(result).toMatchObject({ name: 'VmmLaunchError', code: 'ETIMEDOUT' });
-      while (readdirSync(directory).length > 0 || (await driver.find('hasty', directory)) !== undefined)
+      while (readdirSync(order.directory).length > 0 || (await kvm.driver.find('hasty', order.directory)) !== undefined)
         await nextTurn();
       hasty.close();
     });

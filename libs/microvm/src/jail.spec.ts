@@ -1,15 +1,14 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { closeSync, existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { artefacts, describeWithKvm, makeTmpfsDirectory } from '../../../test/support/kvm';
+import { artefacts, describeWithKvm } from '../../../test/support/kvm';
+import { useDriver } from '../../../test/support/kvm-driver';
 import { findProgram } from '../../../test/support/oci-image';
 import {
   barrierNames,
   createMicrovmDriver,
   type LaunchSpec,
-  type MicrovmDriver,
-  type MicrovmProcess,
   type ShellSpec,
   type VmmIdentity,
   VmmLaunchError,
@@ -32,61 +31,33 @@ const isAlive = (pid: number) => existsSync(`/proc/${pid}`);
 const nextTurn = () => new Promise((resolve) => setImmediate(resolve));
 
 describeWithKvm('jailed VMMs and shells', () => {
-  let scratch: ReturnType<typeof makeTmpfsDirectory>;
-  let driver: MicrovmDriver;
-  const held = new Set<MicrovmProcess>();
-  let count = 0;
-
-  const spec = (cmdline: string, changes: Partial<LaunchSpec> = {}): LaunchSpec => {
-    const id = `jailed-${++count}`;
-    const directory = join(scratch.path, id);
-    mkdirSync(directory);
-    const machine = { bootProtocol: 'flat', irqchip: 'split', vcpus: 1, memoryMiB: 16 } as const;
-    return { id, directory, kernelPath: artefacts.canary, ...machine, cmdline, ...changes };
-  };
+  const kvm = useDriver();
+  const spec = (cmdline: string, changes: Partial<LaunchSpec> = {}) => kvm.spec({ cmdline, ...changes });
   /** Everything that this agent can have here: all of it as root. */
   const strictest = (): ShellSpec => {
-    const { barriers } = driver.jail();
+    const { barriers } = kvm.driver.jail();
     const own = barriers.includes('ids')
       ? { uid: 4_000_021, gid: 4_000_022 }
       : { uid: process.getuid!(), gid: process.getgid!() };
     return { barriers, ...own, openFiles: 128, fileBytes: 2 ** 30 };
   };
 
-  beforeAll(() => {
-    scratch = makeTmpfsDirectory();
-    driver = createMicrovmDriver({ vmmPath: artefacts.vmm, bindingPath: artefacts.binding });
-  });
-  afterEach(async () => {
-    for (const vm of held) {
-      vm.kill();
-      await vm.exited;
-      vm.release();
-    }
-    held.clear();
-  });
-  afterAll(() => {
-    driver.close();
-    scratch.remove();
-  });
-
   it('says which barriers can be put up, and why the others cannot', () => {
-    const { barriers, missing } = driver.jail();
+    const { barriers, missing } = kvm.driver.jail();
     expect([...barriers, ...missing.map(({ name }) => name)].sort()).toEqual([...ALL].sort());
     for (const { name, reason } of missing) {
       process.stderr.write(`SKIPPED: barrier ${name} is not possible here: ${reason}\n`);
       expect(reason).not.toBe('');
     }
     expect(barriers).toEqual(expect.arrayContaining(['capabilities', 'rlimits']));
-    expect(driver.jail()).toEqual({ barriers, missing });
+    expect(kvm.driver.jail()).toEqual({ barriers, missing });
   });
 
   it('launches into a prepared shell, whose process becomes the microVM', async () => {
     const jail = strictest();
-    const shell = await driver.prepare(jail);
+    const shell = await kvm.driver.prepare(jail);
     expect(shell.barriers).toEqual(jail.barriers);
-    const vm = await driver.launch(spec('idle', { vcpus: 2 }), shell);
-    held.add(vm);
+    const vm = await kvm.launch({ cmdline: 'idle', vcpus: 2 }, shell);
     expect(vm.identity.pid).toBe(shell.pid);
     await vm.booted;
     while (vm.stats().vcpuTids.length < 2) await nextTurn();
@@ -104,44 +75,40 @@ describeWithKvm('jailed VMMs and shells', () => {
 
     await vm.pause();
     await vm.resume();
-    await expect(driver.launch(spec('idle'), shell)).rejects.toThrow(/was used/);
-    expect(await driver.find(vm.id, vm.identity.directory)).toEqual(vm.identity);
+    await expect(kvm.driver.launch(spec('idle'), shell)).rejects.toThrow(/was used/);
+    expect(await kvm.driver.find(vm.id, vm.identity.directory)).toEqual(vm.identity);
     await vm.pressPowerButton();
     expect(await vm.exited).toMatchObject({ reason: 'powerOff', exitCode: 0 });
   });
 
   it('launches without a shell into the same jail', async () => {
     const jail = strictest();
-    const vm = await driver.launch(spec('exit=reboot', { shell: jail }));
-    held.add(vm);
+    const vm = await kvm.launch({ cmdline: 'exit=reboot', shell: jail });
     expect(await vm.exited).toMatchObject({ reason: 'reboot' });
     expect(barrierNames(vm.stats().barriers)).toEqual(jail.barriers);
   });
 
   it('has a jail without any rights by default', async () => {
-    const vm = await driver.launch(spec('idle'));
-    held.add(vm);
+    const vm = await kvm.launch({ cmdline: 'idle' });
     await vm.booted;
     expect(barrierNames(vm.stats().barriers)).toEqual(['capabilities', 'rlimits', 'seccomp']);
   });
 
   it('gives a microVM its devices inside the jail', async () => {
-    const overlayPath = join(scratch.path, 'overlay');
-    const base = join(scratch.path, 'base');
+    const overlayPath = join(kvm.path, 'overlay');
+    const base = join(kvm.path, 'base');
     writeFileSync(base, Buffer.alloc(4096, 'base'));
-    const vm = await driver.launch(
-      spec('idle', {
-        shell: strictest(),
-        consoleLimit: { bytes: { size: 1000, burst: 5, refillMs: 100 } },
-        devices: [
-          { type: 'rng' },
-          { type: 'vsock', guestCid: 77 },
-          { type: 'balloon', statisticsMs: 1000 },
-          { type: 'block', path: base, readOnly: false, sizeBytes: 8192, overlayPath, serial: 'root' },
-        ],
-      }),
-    );
-    held.add(vm);
+    const vm = await kvm.launch({
+      cmdline: 'idle',
+      shell: strictest(),
+      consoleLimit: { bytes: { size: 1000, burst: 5, refillMs: 100 } },
+      devices: [
+        { type: 'rng' },
+        { type: 'vsock', guestCid: 77 },
+        { type: 'balloon', statisticsMs: 1000 },
+        { type: 'block', path: base, readOnly: false, sizeBytes: 8192, overlayPath, serial: 'root' },
+      ],
+    });
     await vm.booted;
     expect(readdirSync(vm.identity.directory).sort()).toEqual(['control.sock', 'pages', 'vsock.sock']);
     expect(existsSync(overlayPath)).toBe(true);
@@ -159,13 +126,13 @@ describeWithKvm('jailed VMMs and shells', () => {
   });
 
   it('removes what it made when a launch fails, the shell included', async () => {
-    const shell = await driver.prepare(strictest());
-    const overlayPath = join(scratch.path, 'overlay-of-nothing');
+    const shell = await kvm.driver.prepare(strictest());
+    const overlayPath = join(kvm.path, 'overlay-of-nothing');
     const disk = { type: 'block', path: artefacts.canary, readOnly: false, sizeBytes: 4096 } as const;
     const order = spec('idle', {
       devices: [{ ...disk, overlayPath }, { ...disk, path: '/no/disk' }, { type: 'vsock' }],
     });
-    await expect(driver.launch(order, shell)).rejects.toMatchObject({ name: 'VmmLaunchError', code: 'ENOENT' });
+    await expect(kvm.driver.launch(order, shell)).rejects.toMatchObject({ name: 'VmmLaunchError', code: 'ENOENT' });
     await shell.ended;
     expect(isAlive(shell.pid)).toBe(false);
     expect(readdirSync(order.directory)).toEqual([]);
@@ -174,17 +141,17 @@ describeWithKvm('jailed VMMs and shells', () => {
 
   it('ends shells that are discarded, killed or left behind', async () => {
     const jail = strictest();
-    const [discarded, killed] = await Promise.all([driver.prepare(jail), driver.prepare(jail)]);
+    const [discarded, killed] = await Promise.all([kvm.driver.prepare(jail), kvm.driver.prepare(jail)]);
     discarded.discard();
     discarded.discard();
     process.kill(killed.pid, 'SIGKILL');
     await Promise.all([discarded.ended, killed.ended]);
     expect([discarded.pid, killed.pid].some(isAlive)).toBe(false);
-    await expect(driver.launch(spec('idle'), killed)).rejects.toThrow(VmmLaunchError);
+    await expect(kvm.driver.launch(spec('idle'), killed)).rejects.toThrow(VmmLaunchError);
 
     const second = createMicrovmDriver({ vmmPath: artefacts.vmm, bindingPath: artefacts.binding });
     const foreign = await second.prepare(jail);
-    await expect(driver.launch(spec('idle'), foreign)).rejects.toThrow(/shell/);
+    await expect(kvm.driver.launch(spec('idle'), foreign)).rejects.toThrow(/shell/);
     second.close();
     await foreign.ended;
     expect(isAlive(foreign.pid)).toBe(false);
@@ -220,9 +187,9 @@ describeWithKvm('jailed VMMs and shells', () => {
       const child = start(options(), order);
       const { identity } = (await firstLine(child)) as { identity: VmmIdentity };
       await kill(child);
-      expect(await driver.find(order.id, order.directory)).toEqual(identity);
-      const vm = await driver.adopt(order.id, identity);
-      held.add(vm);
+      expect(await kvm.driver.find(order.id, order.directory)).toEqual(identity);
+      const vm = await kvm.driver.adopt(order.id, identity);
+      kvm.held.add(vm);
       await vm.pause();
       expect(barrierNames(vm.stats().barriers)).toEqual(order.shell!.barriers);
       await vm.resume();
@@ -249,26 +216,26 @@ describeWithKvm('jailed VMMs and shells', () => {
       await once(keeper.stdout, 'data');
       const space = `/proc/${keeper.pid}/ns/net`;
       // One that is made by opening it would have no address, and its guest would talk to nobody.
-      expect(() => driver.openTap('vt-test', space)).toThrow(
+      expect(() => kvm.driver.openTap('vt-test', space)).toThrow(
         expect.objectContaining({ code: 'ENODEV', message: expect.stringContaining('is not there') as string }),
       );
       const devices = () => readFileSync(`/proc/${keeper.pid}/net/dev`, 'utf8');
       expect(devices()).not.toContain('vt-test:');
       const make = 'tuntap add dev vt-test mode tap vnet_hdr'.split(' ');
       execFileSync('nsenter', [`--net=${space}`, findProgram('ip')!, ...make], { timeout: 60_000 });
-      const first = driver.openTap('vt-test', space);
+      const first = kvm.driver.openTap('vt-test', space);
       expect(devices()).toContain('vt-test:');
       expect(readFileSync('/proc/self/net/dev', 'utf8')).not.toContain('vt-test:');
-      expect(() => driver.openTap('vt-test', space)).toThrow(/in use/);
+      expect(() => kvm.driver.openTap('vt-test', space)).toThrow(/in use/);
       const flags = /flags:\s*0?(\d+)/.exec(readFileSync(`/proc/self/fdinfo/${first}`, 'utf8'))!;
       expect(parseInt(flags[1]!, 8) & 0o4000).toBe(0o4000); // O_NONBLOCK
       closeSync(first);
       expect(devices()).toContain('vt-test:');
-      closeSync(driver.openTap('vt-test', space));
-      expect(() => driver.openTap('', space)).toThrow(/name/);
-      expect(() => driver.openTap('a'.repeat(16), space)).toThrow(/name/);
-      expect(() => driver.openTap('vt', '/no/namespace')).toThrow(/network namespace/);
-      expect(() => driver.openTap('vt', artefacts.canary)).toThrow(/enter/);
+      closeSync(kvm.driver.openTap('vt-test', space));
+      expect(() => kvm.driver.openTap('', space)).toThrow(/name/);
+      expect(() => kvm.driver.openTap('a'.repeat(16), space)).toThrow(/name/);
+      expect(() => kvm.driver.openTap('vt', '/no/namespace')).toThrow(/network namespace/);
+      expect(() => kvm.driver.openTap('vt', artefacts.canary)).toThrow(/enter/);
     } finally {
       const ended = once(keeper, 'exit');
       keeper.stdin.end();

@@ -2,11 +2,11 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { artefacts, describeWithKvm, makeTmpfsDirectory } from '../../../test/support/kvm';
+import { artefacts, describeWithKvm } from '../../../test/support/kvm';
+import { useDriver } from '../../../test/support/kvm-driver';
 import {
   createMicrovmDriver,
   type LaunchSpec,
-  type MicrovmDriver,
   type MicrovmProcess,
   type ShellSpec,
   VmmControlError,
@@ -33,52 +33,12 @@ const children = () =>
   );
 
 describeWithKvm('the microVM driver with canaries on KVM', () => {
-  let scratch: ReturnType<typeof makeTmpfsDirectory>;
-  let driver: MicrovmDriver;
-  const held = new Set<MicrovmProcess>();
-  let count = 0;
-
-  const spec = (cmdline: string, changes: Partial<LaunchSpec> = {}): LaunchSpec => {
-    const id = changes.id ?? `vm-${++count}`;
-    const directory = join(scratch.path, id);
-    mkdirSync(directory);
-    return {
-      id,
-      directory,
-      kernelPath: artefacts.canary,
-      bootProtocol: 'flat',
-      irqchip: 'split',
-      vcpus: 1,
-      memoryMiB: 16,
-      cmdline,
-      ...changes,
-    };
-  };
-  const launch = async (cmdline: string, changes?: Partial<LaunchSpec>) => {
-    const process = await driver.launch(spec(cmdline, changes));
-    held.add(process);
-    return process;
-  };
-
-  beforeAll(() => {
-    scratch = makeTmpfsDirectory();
-    driver = createMicrovmDriver({ vmmPath: artefacts.vmm, bindingPath: artefacts.binding });
-  });
-  afterEach(async () => {
-    for (const process of held) {
-      process.kill();
-      await process.exited;
-      process.release();
-    }
-    held.clear();
-  });
-  afterAll(() => {
-    driver.close();
-    scratch.remove();
-  });
+  const kvm = useDriver();
+  const spec = (cmdline: string, changes: Partial<LaunchSpec> = {}) => kvm.spec({ cmdline, ...changes });
+  const launch = (cmdline: string, changes: Partial<LaunchSpec> = {}) => kvm.launch({ cmdline, ...changes });
 
   it('probes KVM', () => {
-    const probe = driver.probe();
+    const probe = kvm.driver.probe();
     expect(probe).toMatchObject({ available: true, apiVersion: 12 });
     expect(['hardware', 'software']).toContain(probe.kind);
     expect(probe.maxVcpus).toBeGreaterThan(0);
@@ -171,8 +131,8 @@ describeWithKvm('the microVM driver with canaries on KVM', () => {
   });
 
   it('rejects booted when the VMM ends before', async () => {
-    writeFileSync(join(scratch.path, 'loop'), Uint8Array.of(0xeb, 0xfe)); // jmp $
-    const vm = await launch('', { kernelPath: join(scratch.path, 'loop') });
+    writeFileSync(join(kvm.path, 'loop'), Uint8Array.of(0xeb, 0xfe)); // jmp $
+    const vm = await launch('', { kernelPath: join(kvm.path, 'loop') });
     vm.kill();
     await expect(vm.booted).rejects.toThrow(VmmExitedError);
   });
@@ -188,22 +148,22 @@ describeWithKvm('the microVM driver with canaries on KVM', () => {
     const bad: [Partial<LaunchSpec>, RegExp, string?][] = [
       [{ vcpus: 0 }, /vcpus/],
       [{ memoryMiB: 2 ** 30 }, /memoryMiB/],
-      [{ kernelPath: join(scratch.path, 'no-kernel') }, /cannot open the kernel/, 'ENOENT'],
-      [{ kernelPath: scratch.path }, /not a file/, 'EINVAL'],
-      [{ initrdPath: join(scratch.path, 'no-initrd') }, /initial RAM disk/, 'ENOENT'],
-      [{ shell: { ...unprivileged, cgroupPaths: [scratch.path] } }, /not a directory of a cgroup/, 'EINVAL'],
+      [{ kernelPath: join(kvm.path, 'no-kernel') }, /cannot open the kernel/, 'ENOENT'],
+      [{ kernelPath: kvm.path }, /not a file/, 'EINVAL'],
+      [{ initrdPath: join(kvm.path, 'no-initrd') }, /initial RAM disk/, 'ENOENT'],
+      [{ shell: { ...unprivileged, cgroupPaths: [kvm.path] } }, /not a directory of a cgroup/, 'EINVAL'],
       [
         { devices: [{ type: 'block', path: '/no-disk', readOnly: true, sizeBytes: 512 }] },
         /the disk \/no-disk/,
         'ENOENT',
       ],
       [{ devices: [{ type: 'net', tapFd: 9999, mac: '02:00:00:00:00:01' }] }, /tap descriptor 9999/, 'EBADF'],
-      [{ directory: join(scratch.path, 'no-directory') }, /directory/, 'ENOENT'],
+      [{ directory: join(kvm.path, 'no-directory') }, /directory/, 'ENOENT'],
     ];
     const descriptors = openDescriptors();
     for (const [changes, message, code] of bad) {
       const order = spec('idle', changes);
-      const refusal = await driver.launch(order).then(
+      const refusal = await kvm.driver.launch(order).then(
         () => undefined,
         (error: unknown) => error,
       );
@@ -218,13 +178,13 @@ describeWithKvm('the microVM driver with canaries on KVM', () => {
   it('does not take a directory that another VMM uses', async () => {
     const vm = await launch('idle');
     const again = { ...spec('idle'), directory: vm.identity.directory };
-    await expect(driver.launch(again)).rejects.toMatchObject({ name: 'VmmLaunchError', code: 'EEXIST' });
+    await expect(kvm.driver.launch(again)).rejects.toMatchObject({ name: 'VmmLaunchError', code: 'EEXIST' });
     expect(readdirSync(vm.identity.directory).sort()).toEqual(['control.sock', 'pages']);
     await vm.booted;
   });
 
   it('works in a folder whose path is longer than a socket address', async () => {
-    const directory = join(scratch.path, 'long-'.repeat(30), 'longer-'.repeat(20));
+    const directory = join(kvm.path, 'long-'.repeat(30), 'longer-'.repeat(20));
     mkdirSync(directory, { recursive: true });
     const vm = await launch('idle', { directory });
     await vm.booted;
@@ -235,7 +195,7 @@ describeWithKvm('the microVM driver with canaries on KVM', () => {
     const warm = await launch('exit=poweroff');
     await warm.exited;
     warm.release();
-    held.delete(warm);
+    kvm.held.delete(warm);
     const descriptors = openDescriptors();
     const vms = await Promise.all(Array.from({ length: 100 }, () => launch('idle')));
     await Promise.all(vms.map((vm) => vm.booted));
@@ -246,7 +206,7 @@ describeWithKvm('the microVM driver with canaries on KVM', () => {
     expect(reports.filter((report) => report.reason === 'powerOff')).toHaveLength(50);
     expect(reports.filter((report) => report.reason === 'killed')).toHaveLength(50);
     vms.forEach((vm) => vm.release());
-    held.clear();
+    kvm.held.clear();
     expect(openDescriptors()).toBe(descriptors);
     expect(children()).toEqual([]);
   });
@@ -256,7 +216,7 @@ describeWithKvm('the microVM driver with canaries on KVM', () => {
     await vm.booted;
     const descriptors = openDescriptors();
     vm.release();
-    held.delete(vm);
+    kvm.held.delete(vm);
     expect(() => vm.stats()).toThrow(VmmPageError);
     await expect(vm.pause()).rejects.toThrow(VmmControlError);
     // The control connection and the page file are closed, the pidfd is not: somebody has to collect the child.
@@ -297,11 +257,11 @@ describeWithKvm('the microVM driver with canaries on KVM', () => {
       const order = spec('idle');
       const { identity, bootedNs } = await launchAndLoseAgent(order);
       expect(isAlive(identity.pid)).toBe(true);
-      expect(await driver.find(order.id, order.directory)).toEqual(identity);
-      expect(await driver.find('somebody-else', order.directory)).toBeUndefined();
-      expect(await driver.find(order.id, scratch.path)).toBeUndefined();
+      expect(await kvm.driver.find(order.id, order.directory)).toEqual(identity);
+      expect(await kvm.driver.find('somebody-else', order.directory)).toBeUndefined();
+      expect(await kvm.driver.find(order.id, kvm.path)).toBeUndefined();
 
-      const vm = await driver.adopt(order.id, identity);
+      const vm = await kvm.driver.adopt(order.id, identity);
       expect(vm.identity).toEqual(identity);
       expect(await vm.booted).toBe(bootedNs);
       expect(vm.stats()).toMatchObject({ state: 'running', pid: identity.pid, bootedNs });
@@ -316,27 +276,27 @@ describeWithKvm('the microVM driver with canaries on KVM', () => {
     it('is reported killed when it is, and then cannot be adopted again', async () => {
       const order = spec('idle');
       const { identity } = await launchAndLoseAgent(order);
-      const vm = await driver.adopt(order.id, identity);
+      const vm = await kvm.driver.adopt(order.id, identity);
       process.kill(identity.pid, 'SIGKILL');
       expect(await vm.exited).toMatchObject({ reason: 'killed', message: expect.stringMatching(/adopted/) });
       vm.release();
-      await expect(driver.adopt(order.id, identity)).rejects.toMatchObject({
+      await expect(kvm.driver.adopt(order.id, identity)).rejects.toMatchObject({
         name: 'VmmGoneError',
         report: { reason: 'lost' },
       });
-      expect(await driver.find(order.id, order.directory)).toBeUndefined();
+      expect(await kvm.driver.find(order.id, order.directory)).toBeUndefined();
     });
 
     it('that ended meanwhile is gone, with the reason it left', async () => {
       const order = spec('exit=panic after=50');
       const { identity } = await launchAndLoseAgent(order);
       // Adopted just before its end, or gone already: the same reason either way.
-      const outcome = await driver.adopt(order.id, identity).catch((error: unknown) => error as VmmGoneError);
+      const outcome = await kvm.driver.adopt(order.id, identity).catch((error: unknown) => error as VmmGoneError);
       if (!(outcome instanceof VmmGoneError)) {
         expect(await (outcome as MicrovmProcess).exited).toMatchObject({ reason: 'panic' });
         (outcome as MicrovmProcess).release();
       }
-      await expect(driver.adopt(order.id, identity)).rejects.toMatchObject({
+      await expect(kvm.driver.adopt(order.id, identity)).rejects.toMatchObject({
         name: 'VmmGoneError',
         report: { reason: 'panic' },
       });
@@ -346,10 +306,10 @@ describeWithKvm('the microVM driver with canaries on KVM', () => {
       const order = spec('idle');
       const { identity } = await launchAndLoseAgent(order);
       for (const wrong of [{ pid: process.pid }, { startTicks: '1' }, { bootId: 'other' }, { pid: 0 }, { pid: -1 }]) {
-        await expect(driver.adopt(order.id, { ...identity, ...wrong })).rejects.toThrow(VmmGoneError);
+        await expect(kvm.driver.adopt(order.id, { ...identity, ...wrong })).rejects.toThrow(VmmGoneError);
       }
-      const vm = await driver.adopt(order.id, identity);
-      held.add(vm);
+      const vm = await kvm.driver.adopt(order.id, identity);
+      kvm.held.add(vm);
       await vm.pause();
     });
 
@@ -379,8 +339,8 @@ describeWithKvm('the microVM driver with canaries on KVM', () => {
     await expect(vm.pause()).rejects.toThrow(/closed/);
     expect(() => vm.stats()).toThrow(VmmPageError);
     vm.kill(); // nothing
-    const again = await driver.adopt(vm.id, vm.identity);
-    held.add(again);
+    const again = await kvm.driver.adopt(vm.id, vm.identity);
+    kvm.held.add(again);
     await again.pause();
   });
 

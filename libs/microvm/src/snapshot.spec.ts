@@ -1,27 +1,23 @@
 import { copyFileSync, mkdirSync, readdirSync, readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { artefacts, describeWithKvm, makeTmpfsDirectory } from '../../../test/support/kvm';
+import { artefacts, describeWithKvm } from '../../../test/support/kvm';
+import { useDriver } from '../../../test/support/kvm-driver';
 import {
-  createMicrovmDriver,
   describeSnapshot,
   type LaunchSpec,
-  type MicrovmDriver,
   type MicrovmProcess,
   restoreObstacle,
-  type Shell,
   SnapshotError,
   VmmControlError,
   VmmExitedError,
 } from './index';
 
 describeWithKvm('snapshots of canaries on KVM', () => {
-  let scratch: ReturnType<typeof makeTmpfsDirectory>;
-  let driver: MicrovmDriver;
-  const held = new Set<MicrovmProcess>();
+  const kvm = useDriver({ memoryMiB: 64 });
   let count = 0;
 
   const prepare = () =>
-    driver.prepare({
+    kvm.driver.prepare({
       barriers: ['capabilities', 'rlimits', 'seccomp'],
       uid: process.getuid!(),
       gid: process.getgid!(),
@@ -30,23 +26,8 @@ describeWithKvm('snapshots of canaries on KVM', () => {
     });
   const prime = async (directory: string) => {
     const shell = await prepare();
-    await driver.prime(shell, directory);
+    await kvm.driver.prime(shell, directory);
     return shell;
-  };
-  const launch = async (changes: Partial<LaunchSpec>, shell?: Shell) => {
-    const id = `vm-${++count}`;
-    const directory = join(scratch.path, id);
-    mkdirSync(directory);
-    const vm = await driver.launch(
-      {
-        ...{ id, directory, bootProtocol: 'flat', irqchip: 'split', vcpus: 1, memoryMiB: 64, cmdline: '' },
-        ...(changes.restore ? {} : { kernelPath: artefacts.canary }),
-        ...changes,
-      },
-      shell,
-    );
-    held.add(vm);
-    return vm;
   };
   const says = async (vm: MicrovmProcess, words: RegExp): Promise<string> => {
     for (const end = Date.now() + 60_000; Date.now() < end;) {
@@ -58,29 +39,12 @@ describeWithKvm('snapshots of canaries on KVM', () => {
   };
   /** A template of a canary that has touched some memory. */
   const template = async (touch = 32) => {
-    const directory = join(scratch.path, `template-${++count}`);
-    const vm = await launch({ cmdline: `touch=${touch}` });
+    const directory = join(kvm.path, `template-${++count}`);
+    const vm = await kvm.launch({ cmdline: `touch=${touch}` });
     await says(vm, /touched/);
     const report = await vm.snapshot(directory);
     return { directory, vm, report };
   };
-
-  beforeAll(() => {
-    scratch = makeTmpfsDirectory();
-    driver = createMicrovmDriver({ vmmPath: artefacts.vmm, bindingPath: artefacts.binding });
-  });
-  afterEach(async () => {
-    for (const vm of held) {
-      vm.kill();
-      await vm.exited;
-      vm.release();
-    }
-    held.clear();
-  });
-  afterAll(() => {
-    driver.close();
-    scratch.remove();
-  });
 
   it('writes a snapshot that says what it is, and the guest goes on', async () => {
     const { directory, vm, report } = await template();
@@ -92,18 +56,20 @@ describeWithKvm('snapshots of canaries on KVM', () => {
     expect(vm.stats().state).toBe('running');
     const description = await describeSnapshot(directory, { verifyMemory: true });
     expect(description).toMatchObject({ version: 1, bootProtocol: 'flat', irqchip: 'split', vcpus: 1, memoryMiB: 64 });
-    expect(description).toMatchObject({ devices: [], kvmKind: driver.probe().kind, cpu: driver.probe().cpu! });
+    expect(description).toMatchObject({ devices: [], kvmKind: kvm.driver.probe().kind, cpu: kvm.driver.probe().cpu! });
     expect(Math.abs(description.createdAt.getTime() - Date.now())).toBeLessThan(60_000);
     // Holes are holes: memory that was never touched takes no room.
     expect(statSync(join(directory, 'memory')).blocks * 512).toBeLessThan(40 * 1024 * 1024);
-    expect(restoreObstacle(description, { kvmKind: driver.probe().kind, cpu: driver.probe().cpu! })).toBeUndefined();
+    expect(
+      restoreObstacle(description, { kvmKind: kvm.driver.probe().kind, cpu: kvm.driver.probe().cpu! }),
+    ).toBeUndefined();
   });
 
   it('starts clones that differ in their generation, in shells and primed ones as well, beside the original', async () => {
     const { directory, vm } = await template();
     const clones = await Promise.all(
       [undefined, prepare(), prime(directory), prime(directory)].map(async (shell) =>
-        launch({ restore: { directory } }, await shell),
+        kvm.launch({ restore: { directory } }, await shell),
       ),
     );
     await Promise.all(clones.map((clone) => clone.booted));
@@ -125,65 +91,65 @@ describeWithKvm('snapshots of canaries on KVM', () => {
       expect(readFileSync(`/proc/${pid}/maps`, 'utf8')).toContain(join(directory, 'memory'));
       expect(readdirSync(`/proc/${pid}/task`)).toEqual([String(pid)]);
     }
-    await expect(driver.prime(shells[0]!, directory)).rejects.toThrow(/primed/);
-    await expect(launch({ restore: other }, shells[0])).rejects.toThrow(`primed with the snapshot in ${directory}`);
+    await expect(kvm.driver.prime(shells[0]!, directory)).rejects.toThrow(/primed/);
+    await expect(kvm.launch({ restore: other }, shells[0])).rejects.toThrow(`primed with the snapshot in ${directory}`);
     await shells[0]!.ended;
-    await expect(launch({}, await prime(directory))).rejects.toThrow(/primed with the snapshot/);
-    await launch({ restore: { directory }, memoryMiB: 32 }, await prime(directory)).then(({ booted }) =>
-      expect(booted).rejects.toThrow(/bytes of memory/),
-    );
-    const clone = await launch({ restore: { directory } }, shells[1]);
+    await expect(kvm.launch({}, await prime(directory))).rejects.toThrow(/primed with the snapshot/);
+    await kvm
+      .launch({ restore: { directory }, memoryMiB: 32 }, await prime(directory))
+      .then(({ booted }) => expect(booted).rejects.toThrow(/bytes of memory/));
+    const clone = await kvm.launch({ restore: { directory } }, shells[1]);
     expect(clone.identity.pid).toBe(shells[1]!.pid);
     await clone.booted;
     // It is as complete a microVM as any: it can be snapshotted, as a difference from what it went on from.
-    const diff = join(scratch.path, `diff-${++count}`);
+    const diff = join(kvm.path, `diff-${++count}`);
     expect(await clone.snapshot(diff, { kind: 'diff', base: directory })).toMatchObject({ kind: 'diff' });
   });
 
   it('primes nothing with what is no snapshot, and a primed shell ends when it is discarded', async () => {
     const { directory } = await template(1);
-    const folder = join(scratch.path, `spoilt-${++count}`);
+    const folder = join(kvm.path, `spoilt-${++count}`);
     mkdirSync(folder);
     for (const name of ['state', 'memory']) copyFileSync(join(directory, name), join(folder, name));
     truncateSync(join(folder, 'memory'), 4096);
     const shell = await prepare();
-    await expect(driver.prime(shell, folder)).rejects.toThrow(/cannot be made ready: .*memory/);
+    await expect(kvm.driver.prime(shell, folder)).rejects.toThrow(/cannot be made ready: .*memory/);
     await shell.ended;
-    await expect(driver.prime(shell, directory)).rejects.toMatchObject({ code: 'ESRCH' });
+    await expect(kvm.driver.prime(shell, directory)).rejects.toMatchObject({ code: 'ESRCH' });
     const primed = await prime(directory);
     primed.discard();
     await primed.ended;
-    await expect(launch({ restore: { directory } }, primed)).rejects.toMatchObject({ code: 'ESRCH' });
+    await expect(kvm.launch({ restore: { directory } }, primed)).rejects.toMatchObject({ code: 'ESRCH' });
   });
 
   it('restores a diff of a clone, and its own snapshot', async () => {
     const { directory } = await template(8);
-    const clone = await launch({ restore: { directory } });
+    const clone = await kvm.launch({ restore: { directory } });
     await says(clone, /generation/);
-    const diff = join(scratch.path, `diff-${++count}`);
+    const diff = join(kvm.path, `diff-${++count}`);
     const report = await clone.snapshot(diff, { kind: 'diff', base: directory });
     expect(report.kind).toBe('diff');
     expect(report.pages).toBeGreaterThan(0);
     expect(report.pages).toBeLessThan(200);
     await expect(describeSnapshot(diff, { verifyMemory: true })).resolves.toMatchObject({ memoryMiB: 64 });
-    const second = await launch({ restore: { directory: diff } });
+    const second = await kvm.launch({ restore: { directory: diff } });
     await second.booted;
     // The base is the last snapshot, and no other one.
-    await expect(clone.snapshot(join(scratch.path, 'no'), { kind: 'diff', base: directory })).rejects.toThrow(
+    await expect(clone.snapshot(join(kvm.path, 'no'), { kind: 'diff', base: directory })).rejects.toThrow(
       /not this microVM's last snapshot/,
     );
-    expect(readdirSync(join(scratch.path, 'no'))).toEqual([]);
+    expect(readdirSync(join(kvm.path, 'no'))).toEqual([]);
   });
 
   it('refuses files that are no snapshot, with what is wrong', async () => {
     const { directory } = await template(1);
     const other = await template(1);
     const problem = async (change: (folder: string) => void) => {
-      const folder = join(scratch.path, `spoilt-${++count}`);
+      const folder = join(kvm.path, `spoilt-${++count}`);
       mkdirSync(folder);
       for (const name of ['state', 'memory']) copyFileSync(join(directory, name), join(folder, name));
       change(folder);
-      const vm = await launch({ restore: { directory: folder } }).catch((error: Error) => error);
+      const vm = await kvm.launch({ restore: { directory: folder } }).catch((error: Error) => error);
       const end = vm instanceof Error ? vm : await vm.booted.catch((error: unknown) => error);
       expect(end).toBeInstanceOf(Error);
       if (end instanceof VmmExitedError) expect(end.report).toMatchObject({ reason: 'vmmError' });
@@ -206,13 +172,13 @@ describeWithKvm('snapshots of canaries on KVM', () => {
     expect(await problem((folder) => copyFileSync(join(other.directory, 'memory'), join(folder, 'memory')))).toBe(
       'foreign',
     );
-    await expect(describeSnapshot(join(scratch.path, 'nothing'))).rejects.toMatchObject({ problem: 'missing' });
+    await expect(describeSnapshot(join(kvm.path, 'nothing'))).rejects.toMatchObject({ problem: 'missing' });
   });
 
   it('writes a live snapshot of one instant while the guest writes to its memory', async () => {
-    const vm = await launch({ cmdline: 'touch=40 recheck stir=100' });
+    const vm = await kvm.launch({ cmdline: 'touch=40 recheck stir=100' });
     await says(vm, /touched/);
-    const directory = join(scratch.path, `live-${++count}`);
+    const directory = join(kvm.path, `live-${++count}`);
     const report = await vm.snapshot(directory, { live: true });
     const { tracking, roundBytes } = report.copy;
     expect(tracking).not.toBe('none');
@@ -222,22 +188,22 @@ describeWithKvm('snapshots of canaries on KVM', () => {
     expect(report.pauseNs).toBeLessThan(report.totalNs);
     expect(vm.stats().state).toBe('running');
     await describeSnapshot(directory, { verifyMemory: true });
-    const clone = await launch({ restore: { directory } });
+    const clone = await kvm.launch({ restore: { directory } });
     await says(clone, /40 MiB intact/);
   });
 
   it('leaves the guest standing still where that is wanted, and a guest that was paused paused', async () => {
-    const vm = await launch({ cmdline: 'touch=1' });
+    const vm = await kvm.launch({ cmdline: 'touch=1' });
     await says(vm, /touched/);
     for (const live of [false, true]) {
-      const { copy } = await vm.snapshot(join(scratch.path, `still-${++count}`), { live, resume: false });
+      const { copy } = await vm.snapshot(join(kvm.path, `still-${++count}`), { live, resume: false });
       expect(copy.tracking === 'none').toBe(!live);
       expect(vm.stats().state).toBe('paused');
-      await vm.snapshot(join(scratch.path, `still-${++count}`), { live });
+      await vm.snapshot(join(kvm.path, `still-${++count}`), { live });
       expect(vm.stats().state).toBe('paused');
       await vm.resume();
     }
-    expect((await vm.snapshot(join(scratch.path, `goes-on-${++count}`))).copy).toMatchObject({
+    expect((await vm.snapshot(join(kvm.path, `goes-on-${++count}`))).copy).toMatchObject({
       tracking: 'none',
       roundBytes: [expect.any(Number), 0],
     });
@@ -245,9 +211,9 @@ describeWithKvm('snapshots of canaries on KVM', () => {
   });
 
   it('answers other commands meanwhile, and leaves no half snapshot when the guest ends', async () => {
-    const vm = await launch({ cmdline: 'touch=48' });
+    const vm = await kvm.launch({ cmdline: 'touch=48' });
     await says(vm, /touched/);
-    const directory = join(scratch.path, `meanwhile-${++count}`);
+    const directory = join(kvm.path, `meanwhile-${++count}`);
     const writing = vm.snapshot(directory, { live: true }).then(
       () => 'whole',
       (error: unknown) => error,
@@ -270,7 +236,7 @@ describeWithKvm('snapshots of canaries on KVM', () => {
 
   it('restores with another disk in the place of one only where that is said, and its guest finds the new size', async () => {
     const disk = (name: string, sizeBytes: number) => {
-      const path = join(scratch.path, `${name}-${++count}`);
+      const path = join(kvm.path, `${name}-${++count}`);
       writeFileSync(path, '');
       truncateSync(path, sizeBytes);
       return { type: 'block' as const, path, readOnly: false, sizeBytes };
@@ -278,16 +244,16 @@ describeWithKvm('snapshots of canaries on KVM', () => {
     const first = disk('first', 1_048_576);
     const devices = [first, disk('second', 1_048_576)];
     const cmdline = 'write=0,0,64,7 wait=1500 id=0 id=1';
-    const vm = await launch({ kernelPath: artefacts.canaryDevices, cmdline, devices });
+    const vm = await kvm.launch({ kernelPath: artefacts.canaryDevices, cmdline, devices });
     await says(vm, /write 0 ok/);
-    const directory = join(scratch.path, `disks-${++count}`);
+    const directory = join(kvm.path, `disks-${++count}`);
     await vm.snapshot(directory);
     vm.kill();
     await vm.exited;
     const larger = disk('other', 2_097_152);
-    const refused = await launch({ restore: { directory }, devices: [first, larger] });
+    const refused = await kvm.launch({ restore: { directory }, devices: [first, larger] });
     await expect(refused.booted).rejects.toThrow(/disk of 1048576 bytes, the one given for it has 2097152/);
-    const clone = await launch({ restore: { directory }, devices: [first, { ...larger, replaced: true }] });
+    const clone = await kvm.launch({ restore: { directory }, devices: [first, { ...larger, replaced: true }] });
     expect(await says(clone, /id 1 ok .*(sectors=\d+)/)).toBe('sectors=4096');
     expect(await says(clone, /id 0 ok .*(sectors=\d+)/)).toBe('sectors=2048');
   });
@@ -300,15 +266,15 @@ describeWithKvm('snapshots of canaries on KVM', () => {
       [{ irqchip: 'full' }, /irqchip/],
       [{ devices: [{ type: 'rng' }] }, /number of devices/],
     ] as const) {
-      const vm = await launch({ ...(change as Partial<LaunchSpec>), restore: { directory } });
+      const vm = await kvm.launch({ ...(change as Partial<LaunchSpec>), restore: { directory } });
       await expect(vm.booted).rejects.toThrow(reason);
     }
   });
 
   it('leaves nothing behind when the VMM dies or refuses', async () => {
-    const vm = await launch({ cmdline: 'touch=48' });
+    const vm = await kvm.launch({ cmdline: 'touch=48' });
     await says(vm, /touched/);
-    const directory = join(scratch.path, `half-${++count}`);
+    const directory = join(kvm.path, `half-${++count}`);
     const writing = vm.snapshot(directory);
     vm.kill();
     // It may have been quicker; then all of it is there.

@@ -1,56 +1,23 @@
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { artefacts, describeWithKvm, makeTmpfsDirectory } from '../../../test/support/kvm';
-import {
-  createMicrovmDriver,
-  hasWorkingSet,
-  type LaunchSpec,
-  type MicrovmDriver,
-  type MicrovmProcess,
-  prefetchWorkingSet,
-  recordWorkingSet,
-} from './index';
+import { describeWithKvm } from '../../../test/support/kvm';
+import { useDriver } from '../../../test/support/kvm-driver';
+import { hasWorkingSet, prefetchWorkingSet, recordWorkingSet } from './index';
 
 describeWithKvm('working sets of clones', () => {
-  let scratch: ReturnType<typeof makeTmpfsDirectory>;
-  let driver: MicrovmDriver;
-  const held: MicrovmProcess[] = [];
-
-  const launch = async (changes: Partial<LaunchSpec>) => {
-    const id = `vm-${held.length}`;
-    const directory = join(scratch.path, id);
-    mkdirSync(directory);
-    const shape = { bootProtocol: 'flat', irqchip: 'split', vcpus: 1, memoryMiB: 64, cmdline: '' } as const;
-    const vm = await driver.launch({ id, directory, ...shape, ...changes });
-    held.push(vm);
-    return vm;
-  };
-
-  beforeAll(() => {
-    scratch = makeTmpfsDirectory();
-    driver = createMicrovmDriver({ vmmPath: artefacts.vmm, bindingPath: artefacts.binding });
-  });
-  afterAll(async () => {
-    for (const vm of held) {
-      vm.kill();
-      await vm.exited;
-      vm.release();
-    }
-    driver.close();
-    scratch.remove();
-  });
+  const kvm = useDriver({ memoryMiB: 64 });
 
   it('are what a clone has touched, can be read ahead, and are refused when they do not fit', async () => {
-    const vm = await launch({ kernelPath: artefacts.canary, cmdline: 'touch=32' });
+    const vm = await kvm.launch({ cmdline: 'touch=32' });
     await vm.booted;
     for (const end = Date.now() + 30_000; !vm.serial().text.includes('touched');) {
       if (Date.now() > end) throw new Error(`not touched: ${vm.serial().text}`);
       await new Promise((resolve) => setTimeout(resolve, 5));
     }
-    const directory = join(scratch.path, 'template');
+    const directory = join(kvm.path, 'template');
     await vm.snapshot(directory);
     expect([await prefetchWorkingSet(directory), await hasWorkingSet(directory)]).toEqual([0, false]);
-    const clone = await launch({ restore: { directory } });
+    const clone = await kvm.launch({ restore: { directory } });
     await clone.booted;
     const bytes = await recordWorkingSet(directory, clone);
     expect(await hasWorkingSet(directory)).toBe(true);

@@ -181,5 +181,14 @@ export const GuardAct = z.discriminatedUnion('act', [
     mib: z.number(),
     reading: GuardReading,
   }),
+  /** Clones that waited in pools were ended for the memory that they held. Their pools fill again half a minute after there is enough. */
+  z.strictObject({
+    act: z.literal('poolsGivenUp'),
+    at: Instant,
+    /** How many there were, of all templates. */
+    clones: z.int().positive(),
+    reason: z.string().max(1_024),
+    reading: GuardReading,
+  }),
 ]);
 export type GuardAct = z.infer<typeof GuardAct>;

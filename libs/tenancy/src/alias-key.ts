@@ -18,11 +18,11 @@ export class AliasKey {
   private constructor(private readonly secret: Buffer) {}
 
   /** The fleet's key: the first who asks makes it, and it stays. @throws OperationError `unavailable` */
-  static async open(nc: NatsConnection): Promise<AliasKey> {
+  static async open(nc: NatsConnection, deadlineMs = DEADLINE_MS): Promise<AliasKey> {
     try {
       const bucket = await openKeyValue(nc, TENANT_BUCKET);
       // While servers of a cluster choose a leader for it, a bucket that is open answers nothing.
-      return await retry(nc, DEADLINE_MS, 'read it', () => AliasKey.#in(bucket));
+      return await retry(nc, deadlineMs, 'read it', () => AliasKey.#in(bucket));
     } catch (error) {
       throw new OperationError('unavailable', `the key of host names cannot be read: ${(error as Error).message}`);
     }

@@ -3,11 +3,10 @@ import { randomBytes } from 'node:crypto';
 import { resolve } from 'node:path';
 import type { Host } from '#protocol';
 import { contextOf } from '../commands/context';
-import { START_PHASES, START_SPANS } from '../commands/microvm-timings';
 import { durationOption, memoryOption, wholeNumber } from '../commands/option-types';
 import { CliError } from '../errors';
 import { duration } from '../output/quantities';
-import { table } from '../output/table';
+import { phaseTable } from './phase-table';
 import { benchStart, type StartParameters, type StartResult } from './start.bench';
 import { surroundings } from './surroundings';
 import { addAgainstOptions, measureAgainst, type AgainstOptions } from './against/against.command';
@@ -95,25 +94,10 @@ export function addBenchCommand(program: Command): void {
 
 function told({ count, concurrency, image, memoryMiB }: StartParameters, result: StartResult): string {
   const { phases, memory, deletion } = result;
-  const rows = [
-    ...[...START_PHASES, ...START_SPANS].map(({ name, meaning }) => ({ name, meaning, at: phases[name] })),
-    { name: 'client', meaning: 'from request to answer, as the caller saw it', at: phases['client'] },
-  ];
-  const ms = (value: number | undefined): string | undefined => (value === undefined ? undefined : duration(value));
   const lines = [
     `${result.running} of ${count} ${image} microVMs of ${memoryMiB} MiB ran, ${concurrency} in flight: ${duration(result.wallMs)}, ${result.startsPerSecond.toFixed(1)} per second`,
     '',
-    table(
-      [
-        { title: 'STEP', value: ({ name }) => name },
-        { title: 'P50', value: ({ at }) => ms(at?.p50), align: 'right' },
-        { title: 'P90', value: ({ at }) => ms(at?.p90), align: 'right' },
-        { title: 'P99', value: ({ at }) => ms(at?.p99), align: 'right' },
-        { title: 'MAX', value: ({ at }) => ms(at?.max), align: 'right' },
-        { title: 'MEANING', value: ({ meaning }) => meaning },
-      ],
-      rows,
-    ),
+    phaseTable(phases),
     '',
     memory
       ? `VMM memory beyond guest pages: ${(memory.vmmOverheadKiB / 1_024).toFixed(3)} MiB private, mean of ${memory.microvms}`

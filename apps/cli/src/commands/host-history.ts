@@ -53,6 +53,7 @@ function tellings(event: HostEvent): { at?: number; text: string }[] {
 function toldGuardAct(act: GuardAct): string {
   const { availableMiB, usableMiB } = act.reading;
   const memory = `${Math.round(availableMiB)} of ${Math.round(usableMiB)} MiB available`;
+  if (act.act === 'poolsGivenUp') return `clones waiting in pools given up: ${act.clones}; ${act.reason}`;
   if (act.act === 'reclaim') {
     const size = act.mib > 0 ? `, to ${Math.round(act.mib)} MiB` : '';
     return `${act.step} ${act.microvmId}${size}: ${act.reason} (${memory})`;

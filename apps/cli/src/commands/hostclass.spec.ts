@@ -36,6 +36,7 @@ it('tells each act of the guards with its figures', () => {
                 ...{ act: 'reclaim', at: 2, microvmId: 'vm-a', step: 'balloon', mib: 300, reading },
                 reason: 'idle for 9 s',
               },
+              { act: 'poolsGivenUp', at: 3, clones: 32, reason: 'available memory 14 % is below 15 %', reading },
             ],
           },
         ],
@@ -44,6 +45,7 @@ it('tells each act of the guards with its figures', () => {
   });
   expect(text).toContain('admission of bestEffort shuts: available memory 7 % is below 12 %');
   expect(text).toContain('balloon vm-a, to 300 MiB: idle for 9 s (70 of 1000 MiB available)');
+  expect(text).toContain('clones waiting in pools given up: 32; available memory 14 % is below 15 %');
   expect(text).toContain('3 more acts');
   expect(text).toContain('earlier entries');
 });

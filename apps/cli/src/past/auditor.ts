@@ -1,11 +1,11 @@
 import { join } from 'node:path';
 import type { NatsSettings } from '#bus';
+import { tcpReady } from '#ports';
 import { CliError } from '../errors';
 import { ExitCode } from '../exit-code';
 import { KeyRing } from '../keys/key-ring';
 import { DataFolder } from '../supervisor/data-folder';
 import { readSettings } from '../supervisor/settings';
-import { tcpReady } from '../supervisor/tcp-ready';
 
 const CONNECT_MS = 5_000;
 

@@ -1,6 +1,7 @@
 import { existsSync, mkdirSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { THIS_MACHINE } from '#emulated-host';
+import { tcpReady } from '#ports';
 import { CertificateAuthority, type Certificate } from '../keys/certificates';
 import type { KeyRing } from '../keys/key-ring';
 import { NATS_SERVER } from '../keys/reload-nats';
@@ -8,7 +9,6 @@ import { type DataFolder, writeWhole } from './data-folder';
 import { natsConfig } from './nats-config';
 import type { ProcessSpec } from './process-spec';
 import type { Settings } from './settings';
-import { tcpReady } from './tcp-ready';
 
 const NATS_STOP_MS = 10_000;
 

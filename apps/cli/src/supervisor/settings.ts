@@ -2,9 +2,9 @@ import { createHash, randomBytes } from 'node:crypto';
 import { accessSync, constants, mkdirSync, readFileSync, statfsSync, statSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { dirname, join } from 'node:path';
+import { freePort, isPortFree } from '#ports';
 import { CliError } from '../errors';
 import { type DataFolder, writeWhole } from './data-folder';
-import { freePort } from './free-port';
 import { rememberOwner, sweepRunDirs } from './run-dirs';
 
 /** What a data folder keeps the same from one `up` to the next. */
@@ -68,8 +68,7 @@ async function portsFor(count: number, wanted: readonly number[], taken: readonl
   const ports: number[] = [];
   while (ports.length < count) {
     const before = wanted[ports.length];
-    const port = (before && (await freePort('127.0.0.1', before))) || (await freePort('127.0.0.1'));
-    if (port === undefined) throw new CliError('no free port on 127.0.0.1 for nats-server');
+    const port = before && (await isPortFree('127.0.0.1', before)) ? before : await freePort('127.0.0.1');
     if (!ports.includes(port) && !taken.includes(port)) ports.push(port);
   }
   return ports;

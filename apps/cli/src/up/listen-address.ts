@@ -1,6 +1,6 @@
+import { freePort, isPortFree } from '#ports';
 import { CliError } from '../errors';
 import { ExitCode } from '../exit-code';
-import { freePort } from '../supervisor/free-port';
 
 export interface ListenAddress {
   host: string;
@@ -19,8 +19,8 @@ export function parseListen(text: string): ListenAddress {
 /** Port 0 becomes a free one; a taken one is refused before anything is started. */
 export async function availableAt({ host, port }: ListenAddress): Promise<ListenAddress> {
   try {
-    const free = await freePort(host, port);
-    if (free !== undefined) return { host, port: free };
+    if (port === 0) return { host, port: await freePort(host) };
+    if (await isPortFree(host, port)) return { host, port };
   } catch (error) {
     throw new CliError(`cannot listen on ${host}:${port}: ${(error as Error).message}`, ExitCode.usage);
   }

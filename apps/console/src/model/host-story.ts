@@ -37,6 +37,7 @@ function told(event: HostEvent, at: number): { at: number; text: string }[] {
 }
 
 function toldAct(act: GuardAct): string {
+  if (act.act === 'poolsGivenUp') return `clones waiting in pools given up: ${act.clones}; ${act.reason}`;
   if (act.act === 'reclaim') return `${act.step} ${act.microvmId}: ${act.reason}`;
   return act.open
     ? `admission of ${act.class} opens after ${duration(act.afterMs)}`

@@ -71,3 +71,39 @@ describe('a host that is retired', () => {
     expect(others).toEqual([['one', 'ready', ['gone', 'here'], undefined]]);
   });
 });
+
+describe('a host with pools', () => {
+  it('is told at once when it is to end or to fill them, by the replica that looks after it', () => {
+    const told: string[] = [];
+    let changed: (life: HostLife) => void = () => undefined;
+    const pool = { min: 1, max: 1, quietSeconds: 60 };
+    const keeper = new TemplateKeeper(
+      { list: () => [ready('pooled', ['here', 'elsewhere'], { pool }), ready('plain', ['bare'])] } as never,
+      { listen: () => undefined } as unknown as MicrovmHistories,
+      {
+        all: () => ['here', 'bare', 'elsewhere'].map((id) => readyHost(id)),
+        listen: (listener: { changed: typeof changed }) => void (changed = listener.changed),
+      } as never,
+      {
+        call: (_: unknown, __: unknown, { values }: { values: { hostId: string } }) => {
+          told.push(values.hostId);
+          return Promise.reject(new Error('it is away'));
+        },
+      } as unknown as BusClient,
+      { owns: (id: string) => id !== 'elsewhere', onChange: () => undefined } as unknown as Partitions,
+      pino({ level: 'silent' }),
+    );
+    keeper.onApplicationBootstrap();
+    try {
+      for (const id of ['here', 'bare', 'elsewhere']) {
+        const life = readyHost(id);
+        changed(life);
+        const drained = afterEvents(life, { type: 'drainRequested', parallel: 1, graceMs: 1, kept: 'stop' });
+        for (const next of [drained, drained, life, life]) changed(next);
+      }
+      expect(told).toEqual(['here', 'here']);
+    } finally {
+      keeper.onModuleDestroy();
+    }
+  });
+});

@@ -1,13 +1,13 @@
-import { Inject, Injectable, type OnModuleDestroy } from '@nestjs/common';
+import { Inject, Injectable, type OnApplicationBootstrap, type OnModuleDestroy } from '@nestjs/common';
 import type { Logger } from 'pino';
 import { BusClient, LOGGER } from '#bus';
 import { wallClockMs } from '#journal';
-import { hostState, microvmContext } from '#lifecycle';
+import { hostState, microvmContext, type HostLife } from '#lifecycle';
 import { partitionOf } from '#protocol';
 import { HostHistories } from '../histories/host-histories';
 import { MicrovmHistories } from '../histories/microvm-histories';
 import { Partitions } from '../partitions/partitions';
-import { tellHosts } from './tell-hosts';
+import { tellHost, tellHosts } from './tell-hosts';
 import { TemplateRecords } from './template-records';
 import { heardFrom, settledBy } from './template-rules';
 
@@ -19,8 +19,10 @@ const LOOK_MS = 5_000;
  * that never returns. Done again after a crash it writes the same.
  */
 @Injectable()
-export class TemplateKeeper implements OnModuleDestroy {
+export class TemplateKeeper implements OnApplicationBootstrap, OnModuleDestroy {
   readonly #timer: NodeJS.Timeout;
+  /** Those on which microVMs are placed, and so those that keep pools. */
+  readonly #readyHosts = new Set<string>();
 
   constructor(
     private readonly records: TemplateRecords,
@@ -45,6 +47,12 @@ export class TemplateKeeper implements OnModuleDestroy {
     this.#timer.unref();
   }
 
+  /** Once all histories are read: what was decided before is known to the hosts, or asked by them when they register. */
+  onApplicationBootstrap(): void {
+    for (const life of this.hosts.all()) if (hostState(life) === 'ready') this.#readyHosts.add(life.id);
+    this.hosts.listen({ changed: (life) => this.#poolsFollow(life), asked: () => {} });
+  }
+
   onModuleDestroy(): void {
     clearInterval(this.#timer);
   }
@@ -53,6 +61,16 @@ export class TemplateKeeper implements OnModuleDestroy {
     for (const { id, state, source } of this.records.list()) {
       if (state === 'creating' && isOurs(source.microvmId)) void this.#settle(id);
     }
+  }
+
+  /** A host that is cordoned, drained or ready again is to end or to fill its pools now, not when it asks the next time. */
+  #poolsFollow(life: HostLife): void {
+    const isReady = hostState(life) === 'ready';
+    if (isReady === this.#readyHosts.has(life.id)) return;
+    if (isReady) this.#readyHosts.add(life.id);
+    else this.#readyHosts.delete(life.id);
+    const hasPool = this.records.list().some(({ pool, hosts }) => pool && hosts.includes(life.id));
+    if (hasPool && this.partitions.owns(life.id)) tellHost(this.bus, life.id);
   }
 
   /** A host that is retired has no word of its own any more: what it held is nowhere. */

@@ -47,12 +47,20 @@ const held = (microvmId: string, change: Partial<ReclaimCandidate> = {}): Omit<R
 
 describe('the guards of a host', () => {
   it("given memory that goes, then what waits in pools goes first, being nobody's", () => {
-    const { look, did, pooled, hold } = keeperOf();
+    const { look, did, told, pooled, hold } = keeperOf();
     hold(held('a', { balloonMiB: 0 }));
     look(20);
-    expect([pooled.length, did]).toEqual([2, []]);
+    expect([pooled.length, did, told]).toEqual([2, [], []]);
     look(14);
     expect([pooled.length, did]).toEqual([0, []]);
+    look(13);
+    expect(told).toEqual([
+      {
+        ...{ act: 'poolsGivenUp', at: 1_004_000, clones: 2 },
+        reason: 'available memory 14 % (140 of 1000 MiB) is below 15 %',
+        reading: expect.objectContaining({ availableMiB: 140 }) as GuardReading,
+      },
+    ]);
     look(11);
     expect(did).toEqual(['balloon a 300']);
   });
@@ -85,8 +93,11 @@ describe('the guards of a host', () => {
     look(60);
     look(60);
     expect(keeper.report().gates.bestEffort.open).toBe(true);
-    expect(told.map((one) => (one.act === 'admission' ? [one.open, one.afterMs] : [one.step, one.microvmId]))).toEqual([
+    const brief = (one: GuardAct) =>
+      one.act === 'admission' ? [one.open, one.afterMs] : one.act === 'reclaim' ? [one.step, one.microvmId] : [one.act];
+    expect(told.map(brief)).toEqual([
       [false, 4_000],
+      ['poolsGivenUp'],
       ['balloon', 'a'],
       ['suspend', 'b'],
       ['evict', 'c'],

@@ -17,7 +17,7 @@ import type { WaitWatch } from './wait-watch';
 
 /** How often the host is looked at, ms. Memory can be gone within a second. */
 const LOOK_MS = 250;
-/** Above so much available memory, percent, nobody is asked what could be taken back: there may be thousands. */
+/** Above so much available memory, percent, pools are kept and nobody is asked what could be taken back: there may be thousands. */
 const PLENTY = 15;
 
 /** What can be done to a microVM for its memory. Each tells its history why. */
@@ -101,8 +101,14 @@ export class GuardKeeper {
 
   /** What is nobody's goes first. */
   #giveUpPools(): void {
-    const count = this.parts.giveUpPools();
-    if (count > 0) this.parts.log.warn({ count, reading: this.#reading }, 'clones that waited in pools are given up');
+    const { giveUpPools, tell, wallMs, log } = this.parts;
+    const clones = giveUpPools();
+    if (clones === 0) return;
+    const { availableMemory, availableMiB, usableMiB } = this.#reading;
+    const figures = `${Math.round(availableMemory)} % (${Math.round(availableMiB)} of ${Math.round(usableMiB)} MiB)`;
+    const reason = `available memory ${figures} is below ${PLENTY} %`;
+    log.warn({ clones, reason }, 'clones that waited in pools are given up');
+    tell({ act: 'poolsGivenUp', at: wallMs(), clones, reason, reading: this.#reading });
   }
 
   report(): GuardReport {

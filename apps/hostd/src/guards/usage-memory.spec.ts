@@ -1,7 +1,17 @@
-import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import pino from 'pino';
+import { mountTightDisk, tightDiskMissing } from '#chaos';
 import type { MicrovmUsage } from '#scheduling';
 import { UsageMemory } from './usage-memory';
 
@@ -101,6 +111,8 @@ describe('what predicting policies have seen', () => {
     ['a byte of it is another', (file: Buffer) => Buffer.from(file.map((byte, at) => (at === 90 ? byte ^ 1 : byte)))],
     ['its header is of another format', (file: Buffer) => Buffer.from(file.toString().replace(/^.*\n/, ''))],
     ['it is something else', () => Buffer.from('hello\n')],
+    ['it is cut off in its header', (file: Buffer) => file.subarray(0, 20)],
+    ['nothing is in it', () => Buffer.alloc(0)],
   ])('is begun anew, aloud, when %s', async (_what, damage) => {
     await keep(agent(), 0.1, 0.2, 0.3);
     writeFileSync(path, damage(readFileSync(path)));
@@ -111,12 +123,56 @@ describe('what predicting policies have seen', () => {
     expect(wanted(agent().recall(look))).toEqual([0.4]);
   });
 
-  it('that cannot be written is said, and written when there is room again', async () => {
+  it('is begun anew, aloud, when it cannot be read, and kept as soon as nothing is in the way', async () => {
+    mkdirSync(join(path, 'in the way'), { recursive: true });
+    const memory = agent();
+    expect(memory.recall(look)).toEqual([]);
+    await keep(memory, 0.1, 0.2);
+    expect(errors()).toEqual([expect.stringMatching(/cannot be read/), expect.stringMatching(/cannot be kept/)]);
+    expect(readdirSync(folder)).toEqual(['usage']);
+    rmSync(path, { recursive: true });
+    await keep(memory, 0.3);
+    expect(wanted(agent().recall(look))).toEqual([0.3]);
+  });
+
+  it('that cannot be written is said once, and written again when it can be', async () => {
     const memory = agent();
     await keep(memory, 0.1);
     rmSync(folder, { recursive: true });
-    await keep(memory, 0.2);
+    await keep(memory, 0.2, 0.3);
     expect(errors()).toEqual([expect.stringMatching(/cannot be kept/)]);
-    expect(existsSync(path)).toBe(false);
+    mkdirSync(folder);
+    await keep(memory, 0.4, 0.5);
+    expect(wanted(agent().recall(look))).toEqual([0.4, 0.5]);
+    expect(errors()).toHaveLength(1);
+    expect(said.map(({ msg }) => msg)).toContain('what this host sees is kept again');
+  });
+
+  const missing = tightDiskMissing();
+  if (missing) process.stderr.write(`SKIPPED: what policies have seen, on a full disk: ${missing}\n`);
+  (missing ? it.skip : it)('outlives a full disk, but for what was seen meanwhile', async () => {
+    const disk = mountTightDisk(join(folder, 'disk'), 1 << 20);
+    try {
+      path = join(disk.path, 'usage');
+      /** More than what may be left of the file's last page. */
+      const keepMany = (memory: UsageMemory, cores: number) => memory.keep(look, Array(200).fill(usage(cores)));
+      const memory = agent();
+      await keepMany(memory, 1);
+      for (let times = 0; times < 2; times++) {
+        said.length = 0;
+        disk.fill();
+        for (let i = 0; i < 10; i++) await keepMany(memory, 2);
+        expect(errors()).toEqual([expect.stringMatching(/cannot be kept/)]);
+        expect(said.find(({ level }) => level >= 50)).toMatchObject({ err: { code: 'ENOSPC' } });
+        expect(readdirSync(disk.path).sort()).toEqual(['filler', 'usage']);
+        expect(wanted(agent().recall(look))).toEqual(Array(times + 1).fill(1));
+        disk.free();
+        await keepMany(memory, 1);
+        expect(wanted(agent().recall(look))).toEqual(Array(times + 2).fill(1));
+        expect(errors()).toHaveLength(1);
+      }
+    } finally {
+      disk.unmount();
+    }
   });
 });

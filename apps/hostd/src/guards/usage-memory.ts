@@ -46,6 +46,8 @@ export class UsageMemory {
   /** What the file holds; undefined: nothing that counts. `isWhole`: the next record can be written behind it. */
   #file: { look: string; windows: number; bytes: number; isWhole: boolean } | undefined;
   #writing: Promise<unknown> = Promise.resolve();
+  /** Why nothing can be kept at present, as it was said. */
+  #trouble: string | undefined;
 
   constructor(private readonly parts: UsageMemoryParts) {}
 
@@ -73,7 +75,7 @@ export class UsageMemory {
     );
   }
 
-  /** Notes a window that has ended. Never rejects: what cannot be written is said, and seen again after a restart. */
+  /** Notes a window that has ended. Never rejects: what cannot be written is said once, and tried again with the next window. */
   keep(look: UsageLook, usages: readonly MicrovmUsage[]): Promise<void> {
     const window: Window = {
       endedMs: this.parts.wallMs(),
@@ -110,20 +112,34 @@ export class UsageMemory {
   }
 
   async #write(look: UsageLook, window: Window): Promise<void> {
-    const { path, log, mostBytes = MOST_BYTES } = this.parts;
-    const file = this.#file?.look === keyOf(look) ? this.#file : undefined;
-    const frame = encodeFrame(window);
+    const { path, log } = this.parts;
     try {
-      const fits = file?.isWhole && file.windows < 2 * look.windows && file.bytes + frame.length <= mostBytes;
-      if (!fits)
-        return await this.#rewrite(look, file ? decodeFrames(await readFile(path)).records.slice(1) : [], frame);
-      await appendFile(path, frame);
-      file.windows++;
-      file.bytes += frame.length;
+      await this.#add(look, encodeFrame(window));
+      if (this.#trouble !== undefined) log.info({ path }, 'what this host sees is kept again');
+      this.#trouble = undefined;
     } catch (error) {
       if (this.#file) this.#file.isWhole = false;
+      const trouble = String(codeOf(error));
+      if (trouble === this.#trouble) return; // a full disk stays full for longer than a window
+      this.#trouble = trouble;
       log.error({ err: error, path }, 'what this host has seen cannot be kept: it counts until the agent ends');
     }
+  }
+
+  async #add(look: UsageLook, frame: Buffer): Promise<void> {
+    const { path, mostBytes = MOST_BYTES } = this.parts;
+    const file = this.#file?.look === keyOf(look) ? this.#file : undefined;
+    const fits = file?.isWhole && file.windows < 2 * look.windows && file.bytes + frame.length <= mostBytes;
+    if (!fits) return this.#rewrite(look, file ? await this.#recordsThere() : [], frame);
+    await appendFile(path, frame);
+    file.windows++;
+    file.bytes += frame.length;
+  }
+
+  /** What is sound of the file; nothing of one that cannot be read, or it would be in the way of what comes for ever. */
+  async #recordsThere(): Promise<readonly unknown[]> {
+    const data = await readFile(this.parts.path).catch(() => Buffer.alloc(0));
+    return decodeFrames(data).records.slice(1);
   }
 
   /** With the newest of what was there, as many as count and take up to half of the room, in one step. */
@@ -140,8 +156,13 @@ export class UsageMemory {
     const header = encodeFrame({ format: FORMAT, ...look });
     const fresh = `${path}.new`;
     await rm(fresh, { force: true });
-    await writeFile(fresh, Buffer.concat([header, ...frames]), { mode: 0o600, flag: 'wx' });
-    await rename(fresh, path);
+    try {
+      await writeFile(fresh, Buffer.concat([header, ...frames]), { mode: 0o600, flag: 'wx' });
+      await rename(fresh, path);
+    } catch (error) {
+      await rm(fresh, { force: true }).catch(() => undefined); // what there is of it takes room that others lack
+      throw error;
+    }
     this.#file = { look: keyOf(look), windows: frames.length, bytes: header.length + bytes, isWhole: true };
   }
 }

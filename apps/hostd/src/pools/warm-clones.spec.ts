@@ -122,6 +122,24 @@ describeWithKvm('pools of clones on KVM', () => {
     await until('all slots are free', () => slots.free === 8);
   });
 
+  it('are filled again once the host has had memory for a while, however often they were given up', async () => {
+    const id = await template();
+    const pools = new WarmClones({ slots, templates: store, driver, atOnce: 2, givenUpMs: 200, log });
+    try {
+      pools.keep(new Map([[id, 2]]));
+      await until('two wait', () => pools.report().clones === 2);
+      const givenUpAt = performance.now();
+      expect(pools.giveUp()).toBe(2);
+      await until('it is asked again before they are back', () => performance.now() > givenUpAt + 50);
+      pools.giveUp();
+      const again = performance.now();
+      await until('two wait again', () => pools.report().clones === 2);
+      expect(performance.now() - again).toBeGreaterThan(199);
+    } finally {
+      pools.stop();
+    }
+  });
+
   it('keep nothing of a template that cannot be restored, and say so', async () => {
     const id = await template();
     const said: string[] = [];

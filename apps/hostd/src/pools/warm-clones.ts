@@ -21,6 +21,8 @@ export interface WarmClonesParts {
   driver: Pick<MicrovmDriver, 'prime'>;
   /** How many are made at the same time. */
   atOnce: number;
+  /** How long none is made after all were given up, ms. */
+  givenUpMs?: number;
   log: Logger;
 }
 
@@ -63,11 +65,11 @@ export class WarmClones {
 
   /** Ends all and makes none for a while: the host needs what they hold. Gives how many there were. */
   giveUp(): number {
-    const { slots } = this.parts;
+    const { slots, givenUpMs = GIVEN_UP_MS } = this.parts;
     const reserved = slots.reserved();
     for (const one of reserved) slots.endReserved(one);
-    this.#notBefore = performance.now() + GIVEN_UP_MS;
-    this.#later(GIVEN_UP_MS);
+    this.#notBefore = performance.now() + givenUpMs;
+    this.#later(givenUpMs);
     return reserved.length;
   }
 
@@ -102,7 +104,9 @@ export class WarmClones {
   }
 
   #follow(): void {
-    while (!this.#stopped && performance.now() >= this.#notBefore && this.#making < this.parts.atOnce) {
+    const waitMs = this.#notBefore - performance.now();
+    if (waitMs > 0) return this.#later(waitMs);
+    while (!this.#stopped && this.#making < this.parts.atOnce) {
       const held = this.#missing();
       if (!held) return;
       this.#making++;

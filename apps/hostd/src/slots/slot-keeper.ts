@@ -4,8 +4,9 @@ import type { Network } from '#protocol';
 import type { Cgroups } from '../cgroups/cgroups';
 import type { Fabric } from '../network/fabric';
 import { hasWishes } from '../network/rules';
+import { NetworkGrants, type IsPortTaken } from './network-grants';
 import { ReservedShells, type ReservedShell } from './reserved-shells';
-import { ShellDemand } from './shell-demand';
+import { endShell, ShellsAhead } from './shells-ahead';
 import { SlotPool } from './slot-pool';
 import type { Slot } from './slot-layout';
 
@@ -43,7 +44,7 @@ export interface NetworkOf {
   fabric: Pick<Fabric, 'hasTap' | 'makeTaps' | 'remakeTap' | 'grant' | 'scrub' | 'namespacePath' | 'mtu'>;
   /** Slots from this number on have no address. */
   limit: number;
-  isPortTaken: (protocol: 'tcp' | 'udp', port: number) => boolean;
+  isPortTaken: IsPortTaken;
 }
 
 type Taken = { slot: Slot } | { refused: string };
@@ -62,7 +63,7 @@ export interface LentShell {
  */
 export class SlotKeeper {
   readonly #pool: SlotPool;
-  readonly #shells = new Map<number, Shell>();
+  readonly #shells: ShellsAhead;
   /** Shells that wait for starts of one kind; others take their slots where there is no other. */
   readonly #reserved = new ReservedShells();
   readonly #sources = new WeakMap<Shell, object>();
@@ -71,16 +72,11 @@ export class SlotKeeper {
   #reservedTaken: () => void = () => undefined;
   /** Whether this agent itself listens on the ports of a microVM, for it. */
   #isAtItsPorts: (microvmId: string) => boolean = () => false;
-  /** Host ports that are handed on, with the slot that has them. */
-  readonly #ports = new Map<string, number>();
-  readonly #granted = new Map<number, Network>();
+  readonly #grants = new NetworkGrants();
   readonly #held = new Set<number>();
   #scrubbing = 0;
-  readonly #demand: ShellDemand;
   #making = false;
   #work: Promise<void> = Promise.resolve();
-  /** Are told when there is a shell more. */
-  readonly #wantShell = new Set<() => void>();
   #retry: NodeJS.Timeout | undefined;
   #stopped = true;
 
@@ -88,7 +84,16 @@ export class SlotKeeper {
 
   constructor(private readonly parts: SlotKeeperParts) {
     this.#pool = new SlotPool(parts.size);
-    this.#demand = new ShellDemand(parts.warmShells);
+    this.#shells = new ShellsAhead({
+      pool: this.#pool,
+      make: (number) => parts.driver.prepare(this.shellSpec(this.slot(number), SHELL_FILE_BYTES)),
+      hasTap: (number) => this.#network?.fabric.hasTap(number) === true,
+      most: parts.warmShells,
+      atOnce: parts.shellsAtOnce,
+      isStopped: () => this.#stopped,
+      wanted: (ms) => this.#later(ms),
+      log: parts.log,
+    });
     void parts.network.then((state) => {
       this.#state = state;
       for (let number = 0; number < parts.size; number++) {
@@ -163,7 +168,7 @@ export class SlotKeeper {
       const shell =
         this.takeShell(slot, 0) ?? (await this.parts.driver.prepare(this.shellSpec(slot, SHELL_FILE_BYTES)));
       this.#later(REFILL_MS);
-      return { slot: number, shell, giveBack: () => this.#endShell(number, shell) };
+      return { slot: number, shell, giveBack: () => endShell(this.#pool, number, shell) };
     } catch (error) {
       this.#pool.give(number);
       throw error;
@@ -173,7 +178,7 @@ export class SlotKeeper {
   /** What was lent waits from now on for a start of its kind. */
   reserve(reserved: ReservedShell): void {
     const { slot, shell, source } = reserved;
-    if (this.#stopped) return this.#endShell(slot, shell);
+    if (this.#stopped) return endShell(this.#pool, slot, shell);
     this.#sources.set(shell, source);
     this.#reserved.add(reserved);
     void shell.ended.then(() => {
@@ -184,13 +189,7 @@ export class SlotKeeper {
   }
 
   endReserved(reserved: ReservedShell): void {
-    if (this.#reserved.drop(reserved)) this.#endShell(reserved.slot, reserved.shell);
-  }
-
-  /** Free when its process is gone: the next one in this slot has the same uid and cgroup. */
-  #endShell(number: number, shell: Shell): void {
-    shell.discard();
-    void shell.ended.then(() => this.#pool.give(number));
+    if (this.#reserved.drop(reserved)) endShell(this.#pool, reserved.slot, reserved.shell);
   }
 
   /** Takes a place for a start, with the host ports that it wants, or says why that cannot be. `key`: what may be reserved for it. */
@@ -205,7 +204,7 @@ export class SlotKeeper {
       this.#pool.take(network ? 'network' : 'plain', network ? this.#network!.limit : undefined) ??
       this.#takeFromReserved(network);
     if (number === undefined) return { refused: this.#noneFree(network) };
-    this.#demand.note(network ? 'network' : 'plain');
+    this.#shells.noteStart(network ? 'network' : 'plain');
     this.#hold(number, network);
     if (network) this.#later(REFILL_MS);
     return { slot: this.slot(number) };
@@ -214,7 +213,7 @@ export class SlotKeeper {
   #takeReserved(network: Network | undefined, key: string | undefined): number | undefined {
     const reserved = key === undefined ? undefined : this.#reserved.take(key, this.#servesWith(network));
     if (!reserved) return undefined;
-    this.#shells.set(reserved.slot, reserved.shell);
+    this.#shells.put(reserved.slot, reserved.shell);
     this.#reservedTaken();
     return reserved.slot;
   }
@@ -241,20 +240,10 @@ export class SlotKeeper {
     return network ? (slot) => slot < this.#network!.limit : () => true;
   }
 
-  #refuses({ forwards }: Network, isAtItsPorts: boolean): string | undefined {
+  #refuses(network: Network, isAtItsPorts: boolean): string | undefined {
     const state = this.#state;
     if ('unavailable' in state) return `this host cannot give microVMs a network: ${state.unavailable}`;
-    const asked = new Set<string>();
-    for (const { protocol, hostPort } of forwards) {
-      const port = `${protocol} port ${hostPort}`;
-      if (asked.has(port)) return `${port} of the host is to be handed on twice`;
-      asked.add(port);
-      if (this.#ports.has(port)) return `${port} of this host is handed on to another microVM already`;
-      if (!isAtItsPorts && state.isPortTaken(protocol, hostPort)) {
-        return `a program of this host listens on its ${port}; choose another port`;
-      }
-    }
-    return undefined;
+    return this.#grants.refusalOf(network, isAtItsPorts ? () => false : state.isPortTaken);
   }
 
   #noneFree(network: Network | undefined): string {
@@ -267,9 +256,7 @@ export class SlotKeeper {
 
   #hold(number: number, network: Network | undefined): void {
     this.#held.add(number);
-    if (!network) return;
-    this.#granted.set(number, network);
-    for (const { protocol, hostPort } of network.forwards) this.#ports.set(`${protocol} port ${hostPort}`, number);
+    if (network) this.#grants.grant(number, network);
   }
 
   /** Notes that an incarnation holds this slot already. The network has its wishes from the time when it was opened. */
@@ -284,7 +271,7 @@ export class SlotKeeper {
   /** Makes a place ready that was taken: with its tap, and with its wishes in force. Nothing to wait for, usually. */
   async ready(slot: Slot): Promise<void> {
     await this.#leaving.get(slot.number);
-    const wanted = this.#granted.get(slot.number);
+    const wanted = this.#grants.of(slot.number);
     if (!wanted) return;
     const state = await this.parts.network;
     if ('unavailable' in state) throw new Error(state.unavailable);
@@ -334,7 +321,7 @@ export class SlotKeeper {
   takeShell(slot: Slot, fileBytes: number, source?: object): Shell | undefined {
     const shell = this.#shells.get(slot.number);
     if (!shell) return undefined;
-    this.#forgetShell(slot.number);
+    this.#shells.drop(slot.number);
     const primed = this.#sources.get(shell);
     if (fileBytes <= SHELL_FILE_BYTES && (primed === undefined || primed === source)) return shell;
     shell.discard();
@@ -351,19 +338,18 @@ export class SlotKeeper {
     const unused = this.#shells.get(number);
     if (unused && this.#sources.has(unused)) {
       // Its start came to nothing before it was used, and nobody else can use it.
-      this.#forgetShell(number);
+      this.#shells.drop(number);
       this.#leave(number, unused);
     }
-    const wanted = this.#granted.get(number);
-    if (!wanted) {
+    if (!this.#grants.of(number)) {
       this.#pool.give(number);
       return this.#refill();
     }
     this.#scrubbing++;
-    void this.#scrub(slot, wanted);
+    void this.#scrub(slot);
   }
 
-  async #scrub(slot: Slot, wanted: Network): Promise<void> {
+  async #scrub(slot: Slot): Promise<void> {
     for (;;) {
       try {
         const state = await this.parts.network;
@@ -378,8 +364,7 @@ export class SlotKeeper {
         if (this.#stopped) return;
       }
     }
-    this.#granted.delete(slot.number);
-    for (const { protocol, hostPort } of wanted.forwards) this.#ports.delete(`${protocol} port ${hostPort}`);
+    this.#grants.withdraw(slot.number);
     this.#scrubbing--;
     this.#pool.give(slot.number);
     this.#refill();
@@ -397,8 +382,7 @@ export class SlotKeeper {
     clearTimeout(this.#retry);
     const reserved = this.#reserved.all();
     for (const one of reserved) this.#reserved.drop(one);
-    const shells = [...this.#shells.values(), ...reserved.map(({ shell }) => shell)];
-    this.#shells.clear();
+    const shells = [...this.#shells.dropAll(), ...reserved.map(({ shell }) => shell)];
     for (const shell of shells) shell.discard();
     await Promise.all([...shells.map(({ ended }) => ended), this.#work]);
   }
@@ -428,26 +412,7 @@ export class SlotKeeper {
     const taps = this.#makeTaps();
     // Shells need not wait for more taps, but the first ones would stand in the wrong slots.
     if (this.#pool.lowest({ tap: true, shell: false }) === undefined) await taps;
-    await Promise.all([taps, this.#makeShells()]);
-  }
-
-  async #makeShells(): Promise<void> {
-    const { shellsAtOnce } = this.parts;
-    this.#moveShells();
-    let making = 0;
-    const maker = async (): Promise<void> => {
-      while (!this.#stopped && this.#shells.size + making < this.parts.warmShells) {
-        const number = this.#nextForShell();
-        if (number === undefined || !this.#pool.claim(number)) return;
-        making++;
-        try {
-          await this.#makeShell(number);
-        } finally {
-          making--;
-        }
-      }
-    };
-    await Promise.all(Array.from({ length: shellsAtOnce }, maker));
+    await Promise.all([taps, this.#shells.fill()]);
   }
 
   /** Resolves when a shell waits for a start, one reserved for `key` included, or after `ms`, or at once where none are made. */
@@ -455,76 +420,7 @@ export class SlotKeeper {
     if (key !== undefined && this.reserved(key).length > 0) return;
     if (this.#shells.size > 0 || this.#stopped || this.parts.warmShells === 0) return;
     this.#refill();
-    await new Promise<void>((resolve) => {
-      const end = (): void => {
-        clearTimeout(timer);
-        this.#wantShell.delete(end);
-        resolve();
-      };
-      const timer = setTimeout(end, ms);
-      this.#wantShell.add(end);
-    });
-  }
-
-  /** Where the starts that come find it. */
-  #nextForShell(): number | undefined {
-    const plain = this.#pool.lowest({ tap: false, shell: false });
-    const withTap = this.#pool.lowest({ tap: true, shell: false });
-    return this.#shellsWithTap() < this.#demand.network ? (withTap ?? plain) : (plain ?? withTap);
-  }
-
-  #shellsWithTap(): number {
-    let count = 0;
-    for (const number of this.#shells.keys()) if (this.#network?.fabric.hasTap(number)) count++;
-    return count;
-  }
-
-  /**
-   * Ends shells in slots without a tap when those in slots with one do not meet the demand: they are made again where they
-   * serve. Not the other way round, since a slot with a tap serves every start.
-   */
-  #moveShells(): void {
-    let missing = Math.min(
-      this.#demand.network - this.#shellsWithTap() - (this.parts.warmShells - this.#shells.size),
-      this.#pool.lowest({ tap: true, shell: false }) === undefined ? 0 : Infinity,
-    );
-    for (const [number, shell] of this.#shells) {
-      if (missing <= 0) return;
-      if (this.#network?.fabric.hasTap(number) || !this.#pool.claim(number)) continue;
-      missing--;
-      this.#forgetShell(number);
-      this.#endShell(number, shell);
-    }
-  }
-
-  async #makeShell(number: number): Promise<void> {
-    const slot = this.slot(number);
-    let ready = false;
-    try {
-      const shell = await this.parts.driver.prepare(this.shellSpec(slot, SHELL_FILE_BYTES));
-      if (this.#stopped) {
-        shell.discard();
-        return await shell.ended;
-      }
-      this.#shells.set(number, shell);
-      this.#pool.note(number, { shell: true });
-      ready = true;
-      void shell.ended.then(() => {
-        if (this.#shells.get(number) !== shell) return;
-        this.parts.log.warn({ slot: number, pid: shell.pid }, 'a shell ended before it was used');
-        this.#forgetShell(number);
-        this.#later(RETRY_MS);
-      });
-    } finally {
-      this.#pool.give(number);
-    }
-    if (ready) for (const tell of this.#wantShell) tell();
-  }
-
-  #forgetShell(number: number): void {
-    this.#shells.delete(number);
-    this.#pool.note(number, { shell: false });
-    this.#later(REFILL_MS);
+    await this.#shells.oneMore(ms);
   }
 
   async #makeTaps(): Promise<void> {

@@ -1,42 +1,23 @@
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import pino from 'pino';
-import { createMicrovmDriver, type MicrovmDriver, type MicrovmProcess } from '#microvm';
-import { artefacts, describeWithKvm, makeTmpfsDirectory } from '../../../../test/support/kvm';
+import type { LaunchSpec } from '#microvm';
+import { describeWithKvm } from '../../../../test/support/kvm';
+import { useDriver } from '../../../../test/support/kvm-driver';
 import type { HeldTemplate } from './template-store';
 import { WorkingSets } from './working-sets';
 
 describeWithKvm('working sets of templates on KVM', () => {
-  let scratch: ReturnType<typeof makeTmpfsDirectory>;
-  let driver: MicrovmDriver;
-  const held: MicrovmProcess[] = [];
-  const shape = { bootProtocol: 'flat', irqchip: 'split', vcpus: 1, memoryMiB: 16, cmdline: '' } as const;
-  const launch = async (from: { kernelPath: string } | { restore: { directory: string } }) => {
-    const directory = join(scratch.path, `vm-${held.length}`);
-    mkdirSync(directory);
-    const vm = await driver.launch({ id: `vm-${held.length}`, directory, ...shape, ...from });
-    held.push(vm);
+  const kvm = useDriver();
+  const launch = async (changes: Partial<LaunchSpec> = {}) => {
+    const vm = await kvm.launch(changes);
     await vm.booted;
     return vm;
   };
 
-  beforeAll(() => {
-    scratch = makeTmpfsDirectory();
-    driver = createMicrovmDriver({ vmmPath: artefacts.vmm, bindingPath: artefacts.binding });
-  });
-  afterAll(async () => {
-    for (const vm of held) {
-      vm.kill();
-      await vm.exited;
-      vm.release();
-    }
-    driver.close();
-    scratch.remove();
-  });
-
   it('are written down by the first clone, and read when one starts after a while', async () => {
-    const folder = join(scratch.path, 'template');
-    await (await launch({ kernelPath: artefacts.canary })).snapshot(folder);
+    const folder = join(kvm.path, 'template');
+    await (await launch()).snapshot(folder);
     const template = { folder, manifest: { templateId: 't' } } as unknown as HeldTemplate;
     const file = join(folder, 'working-set');
     let nowMs = 0;

@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import { createSocket } from 'node:dgram';
 import pino from 'pino';
+import { freePort } from '#ports';
 import { MicrovmSpec } from '#protocol';
 import type { IncarnationRecord } from '../journal/host-record';
 import { isPortTaken } from '../network/host-ports';
@@ -17,16 +18,6 @@ const until = async (what: string, condition: () => boolean): Promise<void> => {
     await new Promise((resolve) => setTimeout(resolve, 2));
   }
 };
-
-/** One that nobody listens on. */
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '0.0.0.0');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
-}
 
 describe('the doors of what is suspended', () => {
   const incarnations = new Map<string, IncarnationRecord>();
@@ -58,7 +49,7 @@ describe('the doors of what is suspended', () => {
     nowMs = 0;
     refuse = undefined;
     woken.length = 0;
-    port = await freePort();
+    port = await freePort('0.0.0.0');
     const forwards = [
       { protocol: 'tcp', hostPort: port, guestPort: 80 },
       { protocol: 'udp', hostPort: port, guestPort: 53 },

@@ -3,10 +3,9 @@ import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { freePort, tcpReady } from '#ports';
 import { CliError } from '../../errors';
 import { repositoryRoot } from '../../repository-root';
-import { freePort } from '../../supervisor/free-port';
-import { tcpReady } from '../../supervisor/tcp-ready';
 
 const READY_MS = 60_000;
 const LOG_LINES = 20;
@@ -29,9 +28,7 @@ export class BenchPlane {
 
   /** Without `hosts` there is no swarm: whoever measures brings hosts of its own. */
   async start(options: { controllers: number; hosts: number; vcpusPerCpu: number }): Promise<void> {
-    const port = await freePort('127.0.0.1');
-    if (port === undefined) throw new CliError('no free port on 127.0.0.1 for nats-server');
-    this.#port = port;
+    const port = (this.#port = await freePort('127.0.0.1'));
     const config = join(this.#folder, 'nats.conf');
     const store = JSON.stringify(join(this.#folder, 'store'));
     writeFileSync(

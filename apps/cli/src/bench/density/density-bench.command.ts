@@ -1,13 +1,13 @@
 import type { Command } from 'commander';
 import { writeFileSync } from 'node:fs';
 import { contextOf } from '../../commands/context';
-import { START_PHASES, START_SPANS } from '../../commands/microvm-timings';
 import { memoryOption, wholeNumber } from '../../commands/option-types';
 import { CliError } from '../../errors';
 import { duration } from '../../output/quantities';
 import { table } from '../../output/table';
 import type { Host } from '#protocol';
 import { DEFAULT_OVERCOMMIT } from '../../supervisor/volley-processes';
+import { phaseTable } from '../phase-table';
 import { svgOf } from '../plot/svg-plot';
 import { surroundings } from '../surroundings';
 import { benchDensity, type DensityParameters, type DensityResult } from './density.bench';
@@ -100,20 +100,7 @@ function told({ count, image, memoryMiB, concurrency }: DensityParameters, resul
   const lines = [
     `${result.running} of ${count} ${image} microVMs of ${memoryMiB} MiB run at once, ${concurrency} creates in flight: ${duration(result.wallMs)}, ${result.startsPerSecond.toFixed(1)} per second`,
     '',
-    table(
-      [
-        { title: 'STEP', value: ({ name }) => name },
-        { title: 'P50', value: ({ at }) => ms(at?.p50), align: 'right' },
-        { title: 'P90', value: ({ at }) => ms(at?.p90), align: 'right' },
-        { title: 'P99', value: ({ at }) => ms(at?.p99), align: 'right' },
-        { title: 'MAX', value: ({ at }) => ms(at?.max), align: 'right' },
-        { title: 'MEANING', value: ({ meaning }) => meaning },
-      ],
-      [
-        ...[...START_PHASES, ...START_SPANS].map(({ name, meaning }) => ({ name, meaning, at: phases[name] })),
-        { name: 'client', meaning: 'from request to answer, as the caller saw it', at: phases['client'] },
-      ],
-    ),
+    phaseTable(phases),
     '',
     table(
       [

@@ -1,8 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { freePort } from '../../supervisor/free-port';
-import { CliError } from '../../errors';
+import { freePort } from '#ports';
 import { RestClient } from '../../rest/rest-client';
 import { targetOf } from '../../rest/target';
 import { urlOf } from '../../rest/url-of';
@@ -38,9 +37,7 @@ export class OwnFleet {
     let fleet: OwnFleet | undefined;
     let supervisor: ProcessIdentity | undefined;
     try {
-      const port = await freePort(LOOPBACK);
-      if (port === undefined) throw new CliError(`no free port on ${LOOPBACK}`);
-      const listen = { host: LOOPBACK, port };
+      const listen = { host: LOOPBACK, port: await freePort(LOOPBACK) };
       const child = launchSupervisor(folder, { listen, overcommit, controllers: 1, cluster: false, emulated: false });
       child.unref();
       supervisor = child.pid === undefined ? undefined : identify(child.pid);

@@ -1,0 +1,2 @@
+export { freePort, isPortFree } from './free-port';
+export { tcpReady } from './tcp-ready';
