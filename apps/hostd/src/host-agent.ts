@@ -211,11 +211,18 @@ export class HostAgent {
       },
     });
     const turns = openTurns(config, (id) => chronicle.state.incarnations.get(id)?.spec, log);
+    const wakeDoors = new WakeDoors({
+      incarnations: chronicle.state.incarnations,
+      sockets: folders.guestSockets,
+      nowMs: () => performance.now(),
+      log,
+    });
     const context: AgentContext = {
       chronicle,
       driver,
       admission,
       folders,
+      wakeDoors,
       clock,
       moment: () => ({ wallMs: clock.now(), monotonicMs: Number(process.hrtime.bigint()) / 1e6, bootId: boot }),
       facts: new Facts(hostId, () => clock.now()),
@@ -237,11 +244,6 @@ export class HostAgent {
       limits: { ...DEFAULT_LIMITS, bootMs: config.bootDeadlineMs },
       log,
     };
-    const wakeDoors = new WakeDoors({
-      incarnations: chronicle.state.incarnations,
-      nowMs: () => performance.now(),
-      log,
-    });
     places.slots.exemptPorts((id) => wakeDoors.keeps(id));
     const manager = new MicrovmManager(context, () => lease.held());
     const starts = new StartQueue({ manager, pacer, slots: places.slots, now: () => clock.now() });
