@@ -89,6 +89,7 @@ export class HostAgent {
     readonly imageCache: ImageCache,
     readonly templates: TemplateStore,
     readonly warmClones: WarmClones,
+    readonly workingSets: WorkingSets,
     readonly wakeDoors: WakeDoors,
     readonly log: Logger,
     private readonly parts: {
@@ -217,6 +218,7 @@ export class HostAgent {
       nowMs: () => performance.now(),
       log,
     });
+    const workingSets = new WorkingSets(log);
     const context: AgentContext = {
       chronicle,
       driver,
@@ -231,7 +233,7 @@ export class HostAgent {
       cgroups: places.cgroups,
       disks,
       templates,
-      workingSets: new WorkingSets(log),
+      workingSets,
       suspensions,
       platform: platformOf(probe),
       snapshotObstacle: snapshotObstacleOn(platformOf(probe)),
@@ -336,6 +338,7 @@ export class HostAgent {
       imageCache,
       templates,
       warmClones,
+      workingSets,
       wakeDoors,
       log,
       {

@@ -1,5 +1,5 @@
 import type { Logger } from 'pino';
-import { hasWorkingSet, prefetchWorkingSet, recordWorkingSet, type MicrovmProcess } from '#microvm';
+import { prefetchWorkingSet, readWorkingSet, recordWorkingSet, type MicrovmProcess } from '#microvm';
 import type { HeldTemplate } from './template-store';
 
 /** What nobody went on from for so long may have left the page cache, ms. To read it again when it has not costs little. */
@@ -8,19 +8,25 @@ const COLD_AFTER_MS = 30_000;
 const FIRST_MOMENTS_MS = 500;
 
 /**
- * Where the clones of each template were in its memory in their first moments: written down once, from the first clone on this host, and
- * read ahead when the next one starts after nobody did for a while. Each page that is not in the page cache is otherwise waited for when a guest
+ * Where the clones of each template were in its memory in their first moments: written down once, from the first clone, on the host where that was,
+ * told to the others with the template, and read ahead when the next one starts after nobody did for a while. Each page that is not in the page cache is otherwise waited for when a guest
  * touches it, one after another. Neither a clone nor a template depends on it.
  */
 export class WorkingSets {
   /** When a clone of it was started last, ms of a steady clock; by identity: a copy that was fetched anew is another one. */
   readonly #startedAt = new WeakMap<HeldTemplate, number>();
   readonly #recorded = new WeakSet<HeldTemplate>();
+  #written: () => void = () => undefined;
 
   constructor(
     private readonly log: Logger,
     private readonly nowMs = () => performance.now(),
   ) {}
+
+  /** Called when one was written down. */
+  onWritten(listener: () => void): void {
+    this.#written = listener;
+  }
 
   /** A clone is about to start. Never rejects; the clone need not wait for it. */
   async readAhead(template: HeldTemplate): Promise<number> {
@@ -41,9 +47,10 @@ export class WorkingSets {
     if (this.#recorded.has(template)) return;
     this.#recorded.add(template);
     try {
-      if (await hasWorkingSet(template.folder)) return;
+      if (await readWorkingSet(template.folder)) return;
       await new Promise((resolve) => setTimeout(resolve, FIRST_MOMENTS_MS).unref());
       await recordWorkingSet(template.folder, clone);
+      this.#written();
     } catch (error) {
       // The next clone may stay for longer.
       this.#recorded.delete(template);
