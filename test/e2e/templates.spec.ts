@@ -342,6 +342,11 @@ describeWithKvm('templates on a real fleet', () => {
       const store = await ObjectBucket.open(nats, TEMPLATE_CONTENT_BUCKET);
       const workingSet = `${id}.working-set`;
       await until('its working set is stored', async () => (await store.stat(workingSet)) !== undefined, 60_000);
+      // Suspended, a clone has that of its template until it has gone on once.
+      await command(first.id, 'suspend', 'suspended');
+      expect(readFileSync(join(hostDir, 'suspended', first.id, 'working-set'), 'utf8')).toBe(
+        readFileSync(join(hostDir, 'templates', id, 'working-set'), 'utf8'),
+      );
       await remove(first.id);
       await second.hold();
       await fleet.hostIs(hostId, 'unreachable');

@@ -8,4 +8,11 @@ export { createMicrovmDriver, type MicrovmDriverOptions } from './native-driver'
 export * from './snapshot';
 export { SNAPSHOT_FORMAT } from './snapshot-header';
 export * from './thread-scheduler';
-export { prefetchWorkingSet, readWorkingSet, recordWorkingSet, WorkingSetError, writeWorkingSet } from './working-set';
+export {
+  prefetchWorkingSet,
+  readWorkingSet,
+  recordWorkingSet,
+  touchedSinceRestore,
+  WorkingSetError,
+  writeWorkingSet,
+} from './working-set';

@@ -13,6 +13,8 @@ const FILE_MOST_BYTES = 128 * 1024;
 /** Runs so near each other are read as one: a seek costs more. */
 const NEAR_BYTES = 4 * PAGE_BYTES;
 const ENTRY_BYTES = 8;
+/** Of memory, looked at in one go. */
+const PART_BYTES = 256 * 1024 * 1024;
 const PRESENT = 1n << 63n;
 
 /** Thrown by {@link writeWorkingSet}: it tells of memory that its snapshot does not have. */
@@ -32,12 +34,20 @@ export async function recordWorkingSet(directory: string, clone: MicrovmProcess)
   return workingSetBytes(workingSet);
 }
 
-async function touchedPages(extents: readonly SnapshotExtent[], clone: MicrovmProcess): Promise<WorkingSet> {
-  const { guestMemoryAddress } = clone.stats();
-  const map = await open(`/proc/${clone.identity.pid}/pagemap`, 'r');
+/**
+ * The same of one that went on from a snapshot which may be gone: where in all of its memory it has been since then. In the next snapshot of it, its
+ * pages lie in the same places.
+ */
+export async function touchedSinceRestore(process: MicrovmProcess): Promise<WorkingSet> {
+  return touchedPages([{ offset: 0, length: Number(process.stats().guestMemoryBytes) }], process);
+}
+
+async function touchedPages(extents: readonly SnapshotExtent[], process: MicrovmProcess): Promise<WorkingSet> {
+  const { guestMemoryAddress } = process.stats();
+  const map = await open(`/proc/${process.identity.pid}/pagemap`, 'r');
   const runs: SnapshotExtent[] = [];
   try {
-    for (const { offset, length } of extents) {
+    for (const { offset, length } of partsOf(extents)) {
       const entries = Buffer.alloc((length / PAGE_BYTES) * ENTRY_BYTES);
       const at = (Number(guestMemoryAddress) + offset) / PAGE_BYTES;
       const { bytesRead } = await map.read(entries, 0, entries.length, at * ENTRY_BYTES);
@@ -51,6 +61,15 @@ async function touchedPages(extents: readonly SnapshotExtent[], clone: MicrovmPr
     await map.close();
   }
   return { schema: 1, runs: bounded(runs) };
+}
+
+/** The same, in parts for which a buffer of 512 KiB has room. */
+function* partsOf(extents: readonly SnapshotExtent[]): Generator<SnapshotExtent> {
+  for (const { offset, length } of extents) {
+    for (let from = 0; from < length; from += PART_BYTES) {
+      yield { offset: offset + from, length: Math.min(PART_BYTES, length - from) };
+    }
+  }
 }
 
 /** Puts a working set beside a snapshot, in place of one that is there. @throws WorkingSetError when it is not one of this memory. */

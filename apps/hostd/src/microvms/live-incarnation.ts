@@ -292,10 +292,12 @@ export class LiveIncarnation {
   }
 
   #noteWorkingSet(process: MicrovmProcess): void {
-    const { record, context } = this;
-    const templateId = record.restored ? undefined : templateOf(record.spec);
-    const template = templateId === undefined ? undefined : context.templates.get(templateId);
-    if (template) void context.workingSets.record(template, process);
+    const { templates, workingSets } = this.context;
+    const { restored, spec } = this.record;
+    if (restored) return void workingSets.recordResumed(process);
+    const templateId = templateOf(spec);
+    const template = templateId === undefined ? undefined : templates.get(templateId);
+    if (template) void workingSets.record(template, process);
   }
 
   #guestNetwork(): GuestNetwork | undefined {
