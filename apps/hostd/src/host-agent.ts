@@ -89,6 +89,7 @@ export class HostAgent {
     readonly imageCache: ImageCache,
     readonly templates: TemplateStore,
     readonly warmClones: WarmClones,
+    readonly workingSets: WorkingSets,
     readonly wakeDoors: WakeDoors,
     readonly log: Logger,
     private readonly parts: {
@@ -221,11 +222,19 @@ export class HostAgent {
             nowMs: () => performance.now(),
             log,
           });
+    const wakeDoors = new WakeDoors({
+      incarnations: chronicle.state.incarnations,
+      sockets: folders.guestSockets,
+      nowMs: () => performance.now(),
+      log,
+    });
+    const workingSets = new WorkingSets(log);
     const context: AgentContext = {
       chronicle,
       driver,
       admission,
       folders,
+      wakeDoors,
       clock,
       moment: () => ({ wallMs: clock.now(), monotonicMs: Number(process.hrtime.bigint()) / 1e6, bootId: boot }),
       facts: new Facts(hostId, () => clock.now()),
@@ -234,7 +243,7 @@ export class HostAgent {
       cgroups: places.cgroups,
       disks,
       templates,
-      workingSets: new WorkingSets(log),
+      workingSets,
       suspensions,
       platform: platformOf(probe),
       snapshotObstacle: snapshotObstacleOn(platformOf(probe)),
@@ -247,11 +256,6 @@ export class HostAgent {
       limits: { ...DEFAULT_LIMITS, bootMs: config.bootDeadlineMs },
       log,
     };
-    const wakeDoors = new WakeDoors({
-      incarnations: chronicle.state.incarnations,
-      nowMs: () => performance.now(),
-      log,
-    });
     places.slots.exemptPorts((id) => wakeDoors.keeps(id));
     const manager = new MicrovmManager(context, () => lease.held());
     const starts = new StartQueue({ manager, pacer, slots: places.slots, now: () => clock.now() });
@@ -345,6 +349,7 @@ export class HostAgent {
       imageCache,
       templates,
       warmClones,
+      workingSets,
       wakeDoors,
       log,
       {

@@ -8,4 +8,11 @@ export * from './microvm-stats';
 export { createMicrovmDriver, type MicrovmDriverOptions } from './native-driver';
 export * from './snapshot';
 export { SNAPSHOT_FORMAT } from './snapshot-header';
-export { hasWorkingSet, prefetchWorkingSet, recordWorkingSet } from './working-set';
+export {
+  prefetchWorkingSet,
+  readWorkingSet,
+  recordWorkingSet,
+  touchedSinceRestore,
+  WorkingSetError,
+  writeWorkingSet,
+} from './working-set';
