@@ -377,4 +377,18 @@ describeWithNats('sessions over the gateway', () => {
     expect((await closed)[0]).toBe(1001);
     await allEnded();
   });
+
+  it('end with the gateway, also when they were on their way as it began to go', async () => {
+    const other = await gatewayUnderTest(server.url);
+    let open!: () => void;
+    host.opening = new Promise((resolve) => (open = resolve));
+    const body = { command: ['sleep'] };
+    const answer = other.request(`/v1/microvms/${id}/exec`, { method: 'POST', body });
+    while (host.requests.length === 0) await nc.flush();
+    other.shutdown.abort();
+    open();
+    expect(await answer).toMatchObject({ status: 503, json: { code: 'unavailable' } });
+    await other.close();
+    await allEnded();
+  });
 });
