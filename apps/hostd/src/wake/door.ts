@@ -59,17 +59,22 @@ export class Door {
 
   #listen(protocol: 'tcp' | 'udp', port: number): Promise<void> {
     return new Promise((resolve, reject) => {
+      // Also later: when the agent has no descriptor left for who knocks, that is no reason for it to end.
+      const failed = (error: Error): void => {
+        this.log.debug({ err: error, protocol, port }, 'a port of a suspended microVM failed');
+        reject(error);
+      };
       if (protocol === 'tcp') {
         // Nothing is read before the guest can take it.
         const server = createServer({ pauseOnConnect: true, allowHalfOpen: true }, (socket) =>
           this.#hold(socket, port),
         );
         this.#servers.push(server);
-        server.once('error', reject).listen({ port, host: '0.0.0.0' }, resolve);
+        server.on('error', failed).listen({ port, host: '0.0.0.0' }, resolve);
       } else {
         const socket = createSocket('udp4', (_, { address }) => void this.knocked({ protocol, port, address }));
         this.#datagrams.push(socket);
-        socket.once('error', reject).bind({ port, address: '0.0.0.0' }, resolve);
+        socket.on('error', failed).bind({ port, address: '0.0.0.0' }, resolve);
       }
     });
   }

@@ -81,8 +81,7 @@ export class WakeDoors {
       const record = incarnations.get(id);
       if (record?.phase === 'suspended' || isOnItsWay(record)) continue;
       this.#doors.delete(id);
-      if (record?.phase === 'running') guarded.door?.deliver(this.parts.way ?? OWN_PORT);
-      guarded.door?.close();
+      this.#leave(id, guarded.door);
     }
   }
 
@@ -96,7 +95,7 @@ export class WakeDoors {
       (door) => {
         guarded.isOpening = false;
         if (this.#doors.get(id) === guarded) guarded.door = door;
-        else door.close();
+        else this.#leave(id, door);
       },
       (error: unknown) => {
         guarded.isOpening = false;
@@ -107,6 +106,12 @@ export class WakeDoors {
         );
       },
     );
+  }
+
+  /** What waits at it goes to what runs now, were it since before the door was wholly open. */
+  #leave(id: string, door: Door | undefined): void {
+    if (this.parts.incarnations.get(id)?.phase === 'running') door?.deliver(this.parts.way ?? OWN_PORT);
+    door?.close();
   }
 
   /** Whether what came may wait. */
