@@ -364,6 +364,22 @@ describeWithNats('sessions over the gateway', () => {
       ]);
       await allEnded();
     });
+
+    it.each(['GET', 'PUT'])(
+      '%s ends with its client, also when that went while it was being opened',
+      async (method) => {
+        let open!: () => void;
+        host.opening = new Promise((resolve) => (open = resolve));
+        const leaving = new AbortController();
+        const body = method === 'PUT' ? { body: Buffer.alloc(1_000_000) } : {};
+        const answer = files('/broken', { method, signal: leaving.signal, ...body });
+        while (host.requests.length === 0) await nc.flush();
+        leaving.abort();
+        await expect(answer).rejects.toThrow();
+        open();
+        await allEnded();
+      },
+    );
   });
 
   it('end with the gateway', async () => {
