@@ -97,8 +97,8 @@ class ScriptedController {
     return this.send({ type: 'stop', commandId: `stop-${microvmId}`, microvmId, epoch: 1, timeoutMs });
   }
 
-  typesOf(microvmId: string): FactType[] {
-    return this.facts.filter((one) => one.microvmId === microvmId).map(({ fact }) => fact.type);
+  toldOf(microvmId: string): Fact['fact'][] {
+    return this.facts.filter((one) => one.microvmId === microvmId).map(({ fact }) => fact);
   }
 
   async heard<T extends FactType>(microvmId: string, type: T): Promise<Extract<Fact['fact'], { type: T }>> {
@@ -329,7 +329,7 @@ describeReal('hostd with real VMMs', () => {
     await Promise.all(vms.map((vm) => controller.start(vm)));
     for (const vm of vms) await controller.heard(vm, 'started');
     for (const vm of vms) {
-      expect(controller.typesOf(vm)).toEqual(['started']);
+      expect(controller.toldOf(vm)).toMatchObject([{ type: 'started' }]);
       const { pid } = await controller.heard(vm, 'started');
       expect(readFileSync(`/proc/${pid}/cmdline`, 'latin1')).toContain(vm);
     }

@@ -108,6 +108,45 @@ describe('the doors of what is suspended', () => {
     expect([doors.keeps(ID), isOpen()]).toEqual([false, false]);
   });
 
+  it('outlive what goes wrong at their ports, were it again and again', async () => {
+    await opened();
+    becomes('ended');
+    const made = jest.spyOn(jest.requireActual<typeof import('node:net')>('node:net'), 'createServer');
+    becomes('suspended');
+    await opened();
+    const [door] = made.mock.results.map(({ value }) => value as Server);
+    made.mockRestore();
+    for (let i = 0; i < 2; i++) door!.emit('error', Object.assign(new Error('accept EMFILE'), { code: 'EMFILE' }));
+    knock();
+    await until('it is woken', () => woken.length > 0);
+  });
+
+  it('hand on who came before they were wholly open', async () => {
+    await opened();
+    becomes('ended');
+    // The port of UDP is had later than that of TCP.
+    const dgram = jest.requireActual<typeof import('node:dgram')>('node:dgram');
+    const { createSocket: create } = dgram;
+    let open!: () => void;
+    const slow = jest.spyOn(dgram, 'createSocket').mockImplementationOnce((...args: Parameters<typeof create>) => {
+      const made = create(...args);
+      const bind = made.bind.bind(made) as (...words: unknown[]) => void;
+      made.bind = ((...words: unknown[]) => ((open = () => bind(...words)), made)) as typeof made.bind;
+      return made;
+    });
+    becomes('suspended');
+    await until('TCP is open', () => isPortTaken('tcp', port));
+    const early = knock();
+    const answer = once(early, 'data');
+    early.write('early words');
+    await until('it is woken', () => woken.length > 0);
+    becomes('running');
+    open();
+    expect(String(((await answer) as [Buffer])[0])).toBe('answer');
+    expect(heard).toEqual(['early words']);
+    slow.mockRestore();
+  });
+
   it('are woken by a datagram as well', async () => {
     await opened();
     const socket = createSocket('udp4');

@@ -99,10 +99,7 @@ export class WakeDoors {
     const record = this.parts.incarnations.get(id);
     if (!guarded || record?.phase === 'suspended' || isOnItsWay(record)) return;
     this.#doors.delete(id);
-    for (const door of doorsOf(guarded)) {
-      if (record?.phase === 'running') door.deliver(record);
-      else door.close();
-    }
+    for (const door of doorsOf(guarded)) leave(door, record);
   }
 
   /**
@@ -126,7 +123,7 @@ export class WakeDoors {
       .then(
         (door) => {
           if (this.#doors.get(id) === guarded) entrance.door = door;
-          else door.close();
+          else leave(door, this.parts.incarnations.get(id));
         },
         (error: unknown) => {
           entrance.notBefore = nowMs() + AGAIN_MS;
@@ -168,6 +165,12 @@ export class WakeDoors {
 
 function* doorsOf({ entrances }: Guarded): Generator<Door> {
   for (const { door } of entrances.values()) if (door) yield door;
+}
+
+/** What waits at a door goes to what runs now, were it since before the door was wholly open. */
+function leave(door: Door, record: Readonly<IncarnationRecord> | undefined): void {
+  if (record?.phase === 'running') door.deliver(record);
+  else door.close();
 }
 
 /** Between being suspended and running. */
