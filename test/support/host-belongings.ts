@@ -14,6 +14,8 @@ export interface Belongings {
   mounts: string[];
   namespaces: string[];
   runFolders: string[];
+  /** Names by which guests are reached by vsock. */
+  guestSockets: string[];
   disks: string[];
   /** Files that are being written: of images on the host, and of imports. */
   drafts: string[];
@@ -62,6 +64,7 @@ export async function belongingsOf(fleet: Fleet): Promise<Belongings> {
     ),
     namespaces: lines(inside('ls', '/run/netns')).filter((one) => one === `volley-${name}`),
     runFolders: list(join(runDir, `volley-${name}`)).filter((one) => /-\d+$/.test(one)),
+    guestSockets: list(join(runDir, `volley-${name}`, 'vsock')),
     disks: list(join(host, 'disks/microvms')),
     drafts: [...list(join(host, 'images/drafts')), ...list(work).flatMap((one) => list(join(work, one)))],
     journal: microvmsIn(readFileSync(join(host, 'journal'), 'latin1')),

@@ -180,7 +180,7 @@ describeReal('hostd with real VMMs', () => {
   /** What is left in the host's run folder. */
   const folders = (): string[] =>
     readdirSync(runDir.path).flatMap((agent) =>
-      readdirSync(join(runDir.path, agent)).filter((name) => !['lease', 'metadata.sock'].includes(name)),
+      readdirSync(join(runDir.path, agent)).filter((name) => !['lease', 'metadata.sock', 'vsock'].includes(name)),
     );
 
   const running = async (microvmId: string, cmdline = '', more: Partial<MicrovmSpec> = {}): Promise<number> => {

@@ -12,17 +12,19 @@ export const VSOCK_SOCKET = 'vsock.sock';
 export class GuestSockets {
   #drafts = 0;
 
+  /** Opens them. What an agent that was killed was about to put there is removed: of two agents on one directory there is only one. */
   constructor(readonly directory: string) {
     mkdirSync(directory, { recursive: true, mode: 0o700 });
+    for (const name of readdirSync(directory)) if (name.includes('.')) rmSync(join(directory, name), { force: true });
   }
 
   pathOf(microvmId: string): string {
     return join(this.directory, microvmId);
   }
 
-  /** A path beside those of the microVMs, for what {@link take} is to put in the place of one. No other agent, and no other call, has it. */
+  /** A path beside those of the microVMs, for what {@link take} is to put in the place of one; another one each time. */
   draft(microvmId: string): string {
-    return `${this.pathOf(microvmId)}.${process.pid}.${++this.#drafts}`;
+    return `${this.pathOf(microvmId)}.${++this.#drafts}`;
   }
 
   /** Its name leads to the VMM in this folder from now on. @throws Error of the file system. */
@@ -59,12 +61,9 @@ export class GuestSockets {
     }
   }
 
-  /** Removes the names of microVMs that are not `kept`, and what an agent that was killed was about to put there. Gives what it removed. */
+  /** Removes the names of microVMs that are not `kept`, and gives them. */
   clear(kept: (microvmId: string) => boolean): string[] {
-    const left = readdirSync(this.directory).filter((name) => {
-      const [id = '', pid] = name.split('.');
-      return pid === undefined ? !kept(id) : pid !== String(process.pid);
-    });
+    const left = readdirSync(this.directory).filter((name) => !name.includes('.') && !kept(name));
     for (const name of left) rmSync(join(this.directory, name), { force: true });
     return left;
   }

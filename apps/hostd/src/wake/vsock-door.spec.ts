@@ -1,11 +1,11 @@
 import { once } from 'node:events';
-import { existsSync, lstatSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { existsSync, lstatSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import pino from 'pino';
-import { MicrovmSpec } from '#protocol';
+import { MicrovmSpec, OperationError } from '#protocol';
 import type { IncarnationRecord } from '../journal/host-record';
 import { GuestSockets, VSOCK_SOCKET } from '../microvms/guest-sockets';
 import type { Knock } from './door';
@@ -185,6 +185,17 @@ describe('the socket of a guest that is suspended', () => {
     expect(lstatSync(sockets.pathOf(ID)).isSocket()).toBe(true);
   });
 
+  it('is asked for again while the controllers have not heard that it is suspended', async () => {
+    await isSuspended();
+    refuse = new OperationError('conflict', 'it is not suspended');
+    const early = client();
+    early.socket.write('CONNECT 1\n');
+    await until('it is asked for again', () => woken.length === 3);
+    refuse = undefined;
+    await until('they have heard', () => woken.length > 3);
+    expect([early.socket.destroyed, doors.held]).toEqual([false, 1]);
+  });
+
   it('is gone when the microVM has ended or the agent ends, and there again with the next agent', async () => {
     await isSuspended();
     const waiting = client();
@@ -234,8 +245,10 @@ describe('the socket of a guest that is suspended', () => {
   it('is cleared away where an agent that was killed left it', () => {
     sockets.leadTo(ID, join(folder, 'gone'));
     sockets.leadTo('kept', join(folder, 'kept'));
-    sockets.leadTo(`${ID}.1.1`, join(folder, 'draft'));
-    expect(sockets.clear((id) => id === 'kept').sort()).toEqual([ID, `${ID}.1.1`]);
-    expect(readdirSync(sockets.directory)).toEqual(['kept']);
+    writeFileSync(sockets.draft(ID), '');
+    const next = new GuestSockets(sockets.directory);
+    expect(readdirSync(next.directory)).toEqual([ID, 'kept']);
+    expect(next.clear((id) => id === 'kept')).toEqual([ID]);
+    expect(readdirSync(next.directory)).toEqual(['kept']);
   });
 });

@@ -1,5 +1,6 @@
+import { setTimeout as pause } from 'node:timers/promises';
 import type { Logger } from 'pino';
-import { wantedDevices, type MicrovmSpec } from '#protocol';
+import { OperationError, wantedDevices, type MicrovmSpec } from '#protocol';
 import type { IncarnationRecord } from '../journal/host-record';
 import type { GuestSockets } from '../microvms/guest-sockets';
 import type { Door, Knock } from './door';
@@ -11,6 +12,9 @@ import { VsockDoor } from './vsock-door';
 const COMPARE_MS = 100;
 /** From when it was asked to go on until its start is here, at most, ms. */
 const WAKING_MS = 10_000;
+/** Who comes right after it was suspended may be faster than the news of that is with the controllers: for so long it is asked again, and how often, ms. */
+const NEWS_MS = 2_000;
+const ASK_AGAIN_MS = 100;
 /** After it could not be woken, or a door could not be opened, ms. */
 const AGAIN_MS = 5_000;
 
@@ -39,6 +43,8 @@ interface Entrance {
 }
 
 interface Guarded {
+  /** When it was first seen suspended, ms. */
+  since: number;
   entrances: Map<WakeSource, Entrance>;
   /** It has been asked to go on, and whoever comes may wait, ms. */
   wakingUntil: number;
@@ -113,11 +119,12 @@ export class WakeDoors {
   }
 
   #guard(id: string, { spec }: Readonly<IncarnationRecord>, source: WakeSource): Promise<void> | undefined {
-    const guarded: Guarded = this.#doors.get(id) ?? { entrances: new Map(), wakingUntil: 0, notBefore: 0 };
+    const { nowMs, log } = this.parts;
+    const asleep = { since: nowMs(), wakingUntil: 0, notBefore: 0 };
+    const guarded: Guarded = this.#doors.get(id) ?? { entrances: new Map(), ...asleep };
     this.#doors.set(id, guarded);
     const entrance: Entrance = guarded.entrances.get(source) ?? { notBefore: 0 };
     guarded.entrances.set(source, entrance);
-    const { nowMs, log } = this.parts;
     if (entrance.door || entrance.opening || nowMs() < entrance.notBefore) return entrance.opening;
     entrance.opening = this.#open(id, spec, source, (knock) => this.#knocked(id, guarded, knock))
       .then(
@@ -151,7 +158,7 @@ export class WakeDoors {
     if (!record || !this.#wake || nowMs() < guarded.notBefore || !this.#gate.mayWake(address)) return false;
     guarded.wakingUntil = nowMs() + WAKING_MS;
     log.info({ microvmId: id, ...knock }, 'somebody wakes a suspended microVM');
-    this.#wake({ microvmId: id, epoch: record.epoch }, knock).catch((error: unknown) => {
+    this.#ask(id, guarded, knock).catch((error: unknown) => {
       // Somebody else may have been faster.
       if (incarnations.get(id)?.phase !== 'suspended') return;
       log.warn({ err: error as Error, microvmId: id }, 'a suspended microVM could not be woken');
@@ -161,7 +168,26 @@ export class WakeDoors {
     });
     return true;
   }
+
+  /** Has it go on. @throws what the controllers answer. */
+  async #ask(id: string, { since }: Guarded, knock: Knock): Promise<void> {
+    const { incarnations, nowMs } = this.parts;
+    let tries = nowMs() - since < NEWS_MS ? NEWS_MS / ASK_AGAIN_MS : 1;
+    for (;;) {
+      const record = incarnations.get(id);
+      if (!this.#wake || record?.phase !== 'suspended') return;
+      try {
+        return await this.#wake({ microvmId: id, epoch: record.epoch }, knock);
+      } catch (error) {
+        if (!isNews(error) || --tries === 0) throw error;
+        await pause(ASK_AGAIN_MS, undefined, { ref: false });
+      }
+    }
+  }
 }
+
+/** Whether the controllers may not have heard yet that it is suspended. */
+const isNews = (error: unknown): boolean => error instanceof OperationError && error.code === 'conflict';
 
 function* doorsOf({ entrances }: Guarded): Generator<Door> {
   for (const { door } of entrances.values()) if (door) yield door;
