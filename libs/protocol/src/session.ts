@@ -39,7 +39,7 @@ export const openSession = operation({
     by: z.string().min(1).max(128).optional(),
   }),
   reply: z.strictObject({ accepted: z.literal(true) }),
-  deadlineMs: 5_000,
+  deadlineMs: 10_000,
   summary: 'Opens a stream into a microVM: a command, its console, or files.',
 });
 

@@ -349,8 +349,9 @@ TEST(a_guest_that_may_not_connect_is_reset) {
   CHECK(guest.is_silent());
 }
 
-// Three waits of 2 s at once: for the first line, for the guest, for the agent; and the guest's last word.
-TEST(who_does_not_answer_within_2_s_is_refused) {
+// Three waits of 2 s at once, for the first line, for the agent and for the guest's last word; and one of 10 s for the
+// guest.
+TEST(who_does_not_answer_in_time_is_refused) {
   Guest guest;
   guest.activate();
   auto [open, open_ports] = guest.connected(1);
@@ -366,15 +367,19 @@ TEST(who_does_not_answer_within_2_s_is_refused) {
   CHECK(shutdown.is(VsockOp::kShutdown));
   CHECK_EQ(shutdown.header.flags, kVsockNothing);
   CHECK(speechless.ended());
-  CHECK(unheard.ended());
   std::map<uint32_t, int> resets;
-  for (int i = 0; i < 3; ++i) {
+  for (int i = 0; i < 2; ++i) {
     const Packet packet = guest.take();
     CHECK(packet.is(VsockOp::kReset));
     ++resets[packet.header.destination_port];
   }
-  CHECK_EQ(resets[1] + resets[3] + resets[5000], 3);
+  CHECK_EQ(resets[1] + resets[5000], 2);
   CHECK(monotonic_ns() - begun >= 1'900'000'000);
+  CHECK(unheard.ended());
+  CHECK(monotonic_ns() - begun >= 9'900'000'000);
+  const Packet reset = guest.take();
+  CHECK(reset.is(VsockOp::kReset));
+  CHECK_EQ(reset.header.destination_port, 3u);
   CHECK(guest.is_silent());
 }
 

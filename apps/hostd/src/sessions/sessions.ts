@@ -29,7 +29,7 @@ export interface SessionLimits {
   connectMs: number;
 }
 
-export const DEFAULT_SESSION_LIMITS: SessionLimits = { perMicrovm: 64, perHost: 1_024, connectMs: 4_000 };
+export const DEFAULT_SESSION_LIMITS: SessionLimits = { perMicrovm: 64, perHost: 1_024, connectMs: 8_000 };
 
 interface OpenSession {
   microvmId: string;

@@ -28,7 +28,9 @@ constexpr uint32_t kCreditStep = kVsockBufferBytes / 4;
 constexpr uint32_t kFirstHostPort = 1u << 30;
 
 constexpr uint64_t kNsPerMs = 1'000'000;
-constexpr uint64_t kConnectNs = 2000 * kNsPerMs;   // for the first line, the agent's and the guest's answer
+constexpr uint64_t kConnectNs = 2000 * kNsPerMs;  // for the first line, and the agent's answer
+// For the guest's answer: one that is busy, on a host that is, takes its time. Whoever asked may leave sooner.
+constexpr uint64_t kGuestNs = 10'000 * kNsPerMs;
 constexpr uint64_t kShutdownNs = 2000 * kNsPerMs;  // for the guest's last word
 constexpr uint64_t kLingerNs = 60'000 * kNsPerMs;  // without the host taking anything of what a gone guest left
 constexpr uint64_t kListenerRestNs = 100 * kNsPerMs;
@@ -254,7 +256,7 @@ void VsockDevice::request_guest(VsockConnection& connection, uint32_t guest_port
   table_.index(connection);
   connection.state = State::kRequested;
   connection.owed = VsockConnection::kOweRequest;
-  set_deadline(connection, kConnectNs);
+  set_deadline(connection, kGuestNs);
   queue_if_needed(connection);
 }
 
