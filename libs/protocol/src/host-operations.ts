@@ -186,9 +186,24 @@ export const readBlob = operation({
 });
 
 /**
- * host -> controllers, now and then and after every change: what it holds. The reply says what to do about it, so that neither a
- * deletion nor a pool that a host has not heard of lasts.
+ * host -> controllers, for the audit: somebody has ordered what is over on this host, and was refused. It may be a controller that was
+ * frozen, a message that was played again, or a stolen key. Not repeated.
  */
+export const reportStaleCommand = operation({
+  subject: 'volley.v1.hosts.{hostId}.stale',
+  queue: 'controller',
+  request: z.strictObject({
+    ...Incarnation,
+    commandId: z.string(),
+    type: z.string().max(64),
+    /** The highest that this host has seen. */
+    seenEpoch: z.int().positive(),
+  }),
+  reply: z.strictObject({}),
+  deadlineMs: 5_000,
+  summary: 'An order of an epoch that is over on its host, which has refused it.',
+});
+
 /** Somebody knocked at a port of a suspended microVM. `conflict`: it is not suspended there, or does not want to be woken. */
 export const wakeMicrovm = operation({
   subject: 'volley.v1.hosts.{hostId}.wake',
@@ -204,6 +219,10 @@ export const wakeMicrovm = operation({
   summary: 'Lets a suspended microVM go on because somebody on the network wants something of it.',
 });
 
+/**
+ * host -> controllers, now and then and after every change: what it holds. The reply says what to do about it, so that neither a
+ * deletion nor a pool that a host has not heard of lasts.
+ */
 export const syncTemplates = operation({
   subject: 'volley.v1.hosts.{hostId}.templates',
   queue: 'controller',
