@@ -309,6 +309,49 @@ describeWithKvm('templates on a real fleet', () => {
     await remove(id);
   });
 
+  it('a program of the host that connects by vsock wakes what wants to be woken, is answered by its guest, and leaves nothing', async () => {
+    const { runDir } = JSON.parse(readFileSync(join(fleet.data, 'settings.json'), 'utf8')) as { runDir: string };
+    const host = readdirSync(runDir).find((name) => /^volley-/.test(name))!;
+    const sockets = (...name: string[]): string => join(runDir, host, 'vsock', ...name);
+    const spec: MicrovmSpecInput = { memoryMiB: 32, vsock: true, wakeOn: ['vsock'], cmdline: 'listen=7' };
+    const { id } = await fleet.running(spec);
+    await until('it listens', async () => (await log(id)).includes('vsock 0 ok'));
+    /** What its guest echoes, whatever it did until then. */
+    const echo = async (text: string): Promise<string> => {
+      let heard = '';
+      const socket = connect(sockets(id)).on('error', (error) => (heard += error.message));
+      socket.on('data', (data) => (heard += String(data))).write(`CONNECT 7\n${text}`);
+      await until('it is answered', () => Promise.resolve(heard.endsWith(text) || socket.destroyed), 60_000);
+      socket.destroy();
+      return heard;
+    };
+    expect(await echo('awake')).toMatch(/^OK \d+\nawake$/);
+    await command(id, 'suspend', 'suspended');
+    expect(await echo('woken')).toMatch(/^OK \d+\nwoken$/);
+    expect(await fleet.get(id)).toMatchObject({ state: 'running', epoch: 2 });
+    await command(id, 'suspend', 'suspended');
+    // The next agent is there in its place.
+    await fleet.kill9('volley-hostd');
+    const held = (): number => statSync(sockets(id), { throwIfNoEntry: false })?.ino ?? 0;
+    const before = held();
+    await until('the next agent holds it', () => Promise.resolve(![0, before].includes(held())));
+    expect(await echo('once more')).toMatch(/^OK \d+\nonce more$/);
+    const { entries } = (await fleet.rest<{ entries: HistoryEntry[] }>('GET', `/v1/microvms/${id}/history`)).body;
+    const woken = entries.filter(({ events }) => events.some(({ type }) => type === 'restoreRequested'));
+    const reason = 'woken by a connection of a program of its host to its vsock port 7';
+    const { hostId } = await fleet.get(id);
+    expect(woken).toMatchObject(Array(2).fill({ cause: { kind: 'host', by: hostId }, events: [{ reason }] }));
+    await command(id, 'suspend', 'suspended');
+    expect(readdirSync(sockets())).toEqual([id]);
+    await remove(id);
+    await until('its socket is gone', () => Promise.resolve(readdirSync(sockets()).length === 0));
+    const without = await fleet.rest<{ detail: string }>('POST', '/v1/microvms', {
+      image: 'canary',
+      wakeOn: ['vsock'],
+    });
+    expect([without.status, without.body.detail]).toEqual([422, expect.stringContaining('vsock needs a vsock device')]);
+  });
+
   it('an agent that is killed while it takes a snapshot leaves no half template; the next one makes it whole', async () => {
     const source = await fleet.running({ memoryMiB: 256, cmdline: 'touch=200' });
     await until('it has touched its memory', async () => (await log(source.id)).includes('touched'));
@@ -332,6 +375,7 @@ describeWithKvm('templates on a real fleet', () => {
   it('a clone runs on another host while the one that made its template is down; with the template, all copies go', async () => {
     const second = await fleet.secondHost({ VOLLEY_LABELS: 'place=second' });
     const { hostId, hostDir, runDir } = second.place;
+    const nats = await fleet.nats();
     try {
       const source = await fleet.running({
         ...{ memoryMiB: 64, cmdline: 'touch=32' },
@@ -341,13 +385,24 @@ describeWithKvm('templates on a real fleet', () => {
       const { id } = await templateOf(source.id, { name: 'far' });
       await becomes(id, 'ready');
       await isStored(id);
+      // The first clone shows where clones are first in memory, and that is stored beside the template.
+      const first = await clone('far', { placement: { hostLabels: { place: 'second' } } });
+      const store = await ObjectBucket.open(nats, TEMPLATE_CONTENT_BUCKET);
+      const workingSet = `${id}.working-set`;
+      await until('its working set is stored', async () => (await store.stat(workingSet)) !== undefined, 60_000);
+      // Suspended, a clone has that of its template until it has gone on once.
+      await command(first.id, 'suspend', 'suspended');
+      expect(readFileSync(join(hostDir, 'suspended', first.id, 'working-set'), 'utf8')).toBe(
+        readFileSync(join(hostDir, 'templates', id, 'working-set'), 'utf8'),
+      );
+      await remove(first.id);
       await second.hold();
       await fleet.hostIs(hostId, 'unreachable');
 
       const far = await clone('far');
       expect(far.hostId).not.toBe(hostId);
       await until('it knows that it is another', async () => /generation [0-9a-f]{32}/.test(await log(far.id)));
-      for (const file of ['memory', 'state']) {
+      for (const file of ['memory', 'state', 'working-set']) {
         const [made, fetched] = [join(hostDir, 'templates', id, file), hostFolder('templates', id, file)];
         expect(readFileSync(fetched).equals(readFileSync(made))).toBe(true);
         expect(statSync(fetched).blocks).toBeLessThanOrEqual(statSync(made).blocks + 8);
@@ -359,13 +414,8 @@ describeWithKvm('templates on a real fleet', () => {
 
       expect((await fleet.rest('DELETE', `/v1/templates/${id}`)).status).toBe(200);
       await until('the copy is gone', () => Promise.resolve(!existsSync(hostFolder('templates', id))));
-      const nats = await fleet.nats();
-      try {
-        const store = await ObjectBucket.open(nats, TEMPLATE_CONTENT_BUCKET);
-        await until('the object store has it no more', async () => (await store.stat(id)) === undefined);
-      } finally {
-        await nats.close();
-      }
+      for (const name of [id, workingSet])
+        await until('the object store has it no more', async () => (await store.stat(name)) === undefined);
       second.start();
       await fleet.hostIs(hostId, 'ready');
       await until('its maker has it no more', () => Promise.resolve(!existsSync(join(hostDir, 'templates', id))));
@@ -373,6 +423,7 @@ describeWithKvm('templates on a real fleet', () => {
       await remove(source.id);
       expect(scanVmms(runDir)).toEqual([]);
     } finally {
+      await nats.close();
       await second.hold();
       // Nothing of the other tests is to be placed there.
       await fleet.hostIs(hostId, 'unreachable');

@@ -97,13 +97,14 @@ describeWithNats('volley-gateway, the process', () => {
       request(`${url}/healthz`, { agent }, (response) => response.resume().on('end', resolve)).end(),
     );
 
+    const exited = once(child, 'exit');
     child.kill('SIGTERM');
     await events.ended;
     expect(events.text).toMatch(/: the gateway is shutting down\n\n$/);
     expect((await waiting).status).toBe(202);
     answer({ error: { code: 'notFound', message: 'finished after all' } });
     expect((await slow).json.detail).toBe('finished after all');
-    expect(await once(child, 'exit')).toEqual([0, null]);
+    expect(await exited).toEqual([0, null]);
     agent.destroy();
     controller.instead.clear();
     controller.script.start = 'done';

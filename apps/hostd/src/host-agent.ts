@@ -3,7 +3,7 @@ import type { Server } from 'node:net';
 import type { Logger } from 'pino';
 import { Pacer } from '#concurrency';
 import { WallClock } from '#journal';
-import { createMicrovmDriver, type MicrovmDriver } from '#microvm';
+import { CpuReservations, createMicrovmDriver, type MicrovmDriver } from '#microvm';
 import {
   classOf,
   parseImageReference,
@@ -53,7 +53,7 @@ import { SnapshotFolders } from './snapshots/snapshot-folders';
 import { snapshotObstacleOn } from './snapshots/snapshot-obstacle';
 import { TemplateStore } from './templates/template-store';
 import { WorkingSets } from './templates/working-sets';
-import { openTurns } from './turns/open-turns';
+import { mayReserve, VcpuReservations } from './reservations/vcpu-reservations';
 import { WakeDoors } from './wake/wake-doors';
 import { Ledger } from './ledger/ledger';
 
@@ -89,6 +89,7 @@ export class HostAgent {
     readonly imageCache: ImageCache,
     readonly templates: TemplateStore,
     readonly warmClones: WarmClones,
+    readonly workingSets: WorkingSets,
     readonly wakeDoors: WakeDoors,
     readonly log: Logger,
     private readonly parts: {
@@ -102,6 +103,7 @@ export class HostAgent {
       guards: GuardKeeper;
       guardActs: GuardActs;
       policy: HostPolicy;
+      reservations: VcpuReservations | undefined;
     },
   ) {}
 
@@ -210,12 +212,29 @@ export class HostAgent {
         fenced = Promise.all(ends);
       },
     });
-    const turns = openTurns(config, (id) => chronicle.state.incarnations.get(id)?.spec, log);
+    const reservations =
+      config.cpuReservations === 'off'
+        ? undefined
+        : new VcpuReservations({
+            kernel: new CpuReservations(),
+            cpus,
+            mayReserve: (id) => mayReserve(chronicle.state.incarnations.get(id)?.spec),
+            nowMs: () => performance.now(),
+            log,
+          });
+    const wakeDoors = new WakeDoors({
+      incarnations: chronicle.state.incarnations,
+      sockets: folders.guestSockets,
+      nowMs: () => performance.now(),
+      log,
+    });
+    const workingSets = new WorkingSets(log);
     const context: AgentContext = {
       chronicle,
       driver,
       admission,
       folders,
+      wakeDoors,
       clock,
       moment: () => ({ wallMs: clock.now(), monotonicMs: Number(process.hrtime.bigint()) / 1e6, bootId: boot }),
       facts: new Facts(hostId, () => clock.now()),
@@ -224,24 +243,19 @@ export class HostAgent {
       cgroups: places.cgroups,
       disks,
       templates,
-      workingSets: new WorkingSets(log),
+      workingSets,
       suspensions,
       platform: platformOf(probe),
       snapshotObstacle: snapshotObstacleOn(platformOf(probe)),
       dns: config.dns.length > 0 ? config.dns : nameServers(),
       images,
       watcher: {
-        began: (target, news) => (density.began(target, news), turns?.began(target)),
-        ended: (id) => (density.ended(id), turns?.ended(id)),
+        began: (target, news) => (density.began(target, news), reservations?.began(target)),
+        ended: (id) => (density.ended(id), reservations?.ended(id)),
       },
       limits: { ...DEFAULT_LIMITS, bootMs: config.bootDeadlineMs },
       log,
     };
-    const wakeDoors = new WakeDoors({
-      incarnations: chronicle.state.incarnations,
-      nowMs: () => performance.now(),
-      log,
-    });
     places.slots.exemptPorts((id) => wakeDoors.keeps(id));
     const manager = new MicrovmManager(context, () => lease.held());
     const starts = new StartQueue({ manager, pacer, slots: places.slots, now: () => clock.now() });
@@ -305,6 +319,7 @@ export class HostAgent {
     places.slots.start();
     disks.warm(ROOT_DISK_MIB);
     density.start();
+    reservations?.start();
     guards.start();
     const { slots: keeper, cgroups } = places;
     const fabric = await places.fabric();
@@ -334,6 +349,7 @@ export class HostAgent {
       imageCache,
       templates,
       warmClones,
+      workingSets,
       wakeDoors,
       log,
       {
@@ -347,12 +363,13 @@ export class HostAgent {
         guards,
         guardActs,
         policy,
+        reservations,
       },
     );
   }
 
   /** What its reports say of promises and of what keeps them. */
-  promises(): Pick<DensityReport, 'guaranteed' | 'guards' | 'ratio' | 'pooled'> {
+  promises(): Pick<DensityReport, 'guaranteed' | 'guards' | 'ratio' | 'pooled' | 'cpuReservations'> {
     const { admission, parts } = this;
     const commitment = admission.guaranteed();
     return {
@@ -360,6 +377,7 @@ export class HostAgent {
       guards: parts.guards.report(),
       ratio: parts.policy.ratio,
       pooled: this.warmClones.report(),
+      ...(parts.reservations ? { cpuReservations: parts.reservations.report() } : {}),
     };
   }
 
@@ -395,6 +413,7 @@ export class HostAgent {
     starts.close();
     await manager.drain(DRAIN_MS);
     parts.guards.stop();
+    parts.reservations?.stop();
     this.warmClones.stop();
     this.wakeDoors.stop();
     parts.guardActs.stop();

@@ -30,6 +30,8 @@ const INTERNAL: readonly Conversation[] = [
   { operation: protocol.putPiece, callers: ['host'], answerers: ['images'] },
   { operation: protocol.publishTemplate, callers: ['host'], answerers: ['images'] },
   { operation: protocol.templateContent, callers: ['host'], answerers: ['images'] },
+  { operation: protocol.putWorkingSet, callers: ['host'], answerers: ['images'] },
+  { operation: protocol.templateWorkingSet, callers: ['host'], answerers: ['images'] },
   { operation: protocol.readPiece, callers: ['host'], answerers: ['images'] },
   { operation: protocol.createAtOwner, callers: ['controller'], answerers: ['controller'] },
   { operation: protocol.startAtOwner, callers: ['controller'], answerers: ['controller'] },

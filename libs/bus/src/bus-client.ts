@@ -1,6 +1,7 @@
 import { errors, type NatsConnection, type Subscription } from 'nats';
 import type { Logger } from 'pino';
 import type { z } from 'zod';
+import { onAbort } from '#concurrency';
 import { ConnectionWatch } from '#journal';
 import {
   againSubject,
@@ -207,14 +208,11 @@ function findCause(error: unknown, type: abstract new (...args: never[]) => Erro
 
 async function abortable<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (!signal) return work;
-  let stop!: () => void;
-  const aborted = new Promise<never>((_, reject) => {
-    stop = () => reject(signal.reason as Error);
-    signal.addEventListener('abort', stop, { once: true });
-  });
+  let off!: () => void;
+  const aborted = new Promise<never>((_, reject) => (off = onAbort(signal, () => reject(signal.reason as Error))));
   try {
     return await Promise.race([work, aborted]);
   } finally {
-    signal.removeEventListener('abort', stop);
+    off();
   }
 }

@@ -1,7 +1,16 @@
 import { Readable } from 'node:stream';
 import type { NatsConnection } from 'nats';
 import { KeyedQueue, Pacer } from '#concurrency';
-import { PIECE_BYTES, PIECES_ASKED_MOST, TEMPLATE_CONTENT_BUCKET, TemplateContent, TemplateId } from '#protocol';
+import { z } from 'zod';
+import {
+  Digest,
+  PIECE_BYTES,
+  PIECES_ASKED_MOST,
+  TEMPLATE_CONTENT_BUCKET,
+  TemplateContent,
+  TemplateId,
+  WorkingSet,
+} from '#protocol';
 import { digestOf } from './digest';
 import { ImageError } from './errors';
 import { ObjectBucket } from './object-bucket';
@@ -14,6 +23,11 @@ export interface TemplateContentsOptions {
   graceMs?: number;
 }
 
+/** How the working set of a template is named beside what it consists of. */
+const WORKING_SET = '.working-set';
+/** With the digest of the template's manifest. */
+const StoredWorkingSet = z.strictObject({ digest: Digest, workingSet: WorkingSet });
+type StoredWorkingSet = z.output<typeof StoredWorkingSet>;
 const GRACE_MS = 300_000;
 const AT_ONCE = 8;
 const MIB = 1 << 20;
@@ -99,13 +113,22 @@ export class TemplateContents {
   async content(templateId: string): Promise<TemplateContent | undefined> {
     const found = await this.bucket.get(templateId);
     if (!found) return undefined;
-    const parts: Uint8Array[] = [];
-    for await (const chunk of found.content) parts.push(chunk);
-    try {
-      return TemplateContent.parse(JSON.parse(Buffer.concat(parts).toString('utf8')));
-    } catch {
-      throw new ImageError('corrupted', `what the object store has of template ${templateId} is not understood`);
-    }
+    return parsed(TemplateContent, found.content, `template ${templateId}`);
+  }
+
+  /** Stores what clones of a template touch first, in place of what was told before. @throws ImageError `noSpace` or `storeAway` */
+  async putWorkingSet(templateId: string, told: StoredWorkingSet): Promise<void> {
+    const text = Buffer.from(JSON.stringify(told));
+    await this.#requireRoom(text.length);
+    await this.bucket.put(templateId + WORKING_SET, Readable.from([text]));
+  }
+
+  /** What clones of the template of this digest touch first; undefined: nobody has told. @throws ImageError `corrupted`, `wrongDigest` or `storeAway` */
+  async workingSet(templateId: string, digest: string): Promise<WorkingSet | undefined> {
+    const found = await this.bucket.get(templateId + WORKING_SET);
+    if (!found) return undefined;
+    const told = await parsed(StoredWorkingSet, found.content, `the working set of template ${templateId}`);
+    return told.digest === digest ? told.workingSet : undefined;
   }
 
   /**
@@ -119,6 +142,7 @@ export class TemplateContents {
     const used = new Set<string>();
     const swept = { templates: 0, pieces: 0 };
     for (const { name } of objects) {
+      if (name.endsWith(WORKING_SET) && !isWanted(name.slice(0, -WORKING_SET.length))) await this.bucket.remove(name);
       if (!TemplateId.safeParse(name).success) continue;
       const content = isWanted(name) ? await this.content(name).catch(unlessAway) : undefined;
       if (content) for (const digest of await this.#all(content)) used.add(digest);
@@ -164,6 +188,21 @@ export class TemplateContents {
     const most = Math.floor(this.options.maxBytes / MIB);
     const message = `the object store keeps at most ${most} MiB of templates: delete some, or raise VOLLEY_TEMPLATE_STORE_MIB`;
     throw new ImageError('noSpace', message);
+  }
+}
+
+/** @throws ImageError `corrupted`, and what reading throws */
+async function parsed<Schema extends z.ZodType>(
+  schema: Schema,
+  content: AsyncIterable<Uint8Array>,
+  what: string,
+): Promise<z.output<Schema>> {
+  const parts: Uint8Array[] = [];
+  for await (const chunk of content) parts.push(chunk);
+  try {
+    return schema.parse(JSON.parse(Buffer.concat(parts).toString('utf8')));
+  } catch {
+    throw new ImageError('corrupted', `what the object store has of ${what} is not understood`);
   }
 }
 

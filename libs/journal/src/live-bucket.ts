@@ -145,6 +145,7 @@ export class LiveBucket<T> {
     const { last_seq: end, messages } = streamInfo.state;
     const entries = await this.bucket.watch({});
     this.#entries = entries;
+    if (this.#closed) entries.stop(); // while it was being made
     await new Promise<void>((resolve, reject) => {
       let initial = true;
       const seen = (revision: number): void => {

@@ -1,4 +1,5 @@
 export { barrierNames } from './barriers';
+export * from './cpu-reservations';
 export * from './describe-snapshot';
 export * from './errors';
 export * from './exit-report';
@@ -7,5 +8,11 @@ export * from './microvm-stats';
 export { createMicrovmDriver, type MicrovmDriverOptions } from './native-driver';
 export * from './snapshot';
 export { SNAPSHOT_FORMAT } from './snapshot-header';
-export * from './thread-scheduler';
-export { hasWorkingSet, prefetchWorkingSet, recordWorkingSet } from './working-set';
+export {
+  prefetchWorkingSet,
+  readWorkingSet,
+  recordWorkingSet,
+  touchedSinceRestore,
+  WorkingSetError,
+  writeWorkingSet,
+} from './working-set';

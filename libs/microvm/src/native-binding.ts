@@ -136,11 +136,11 @@ export interface NativeBinding {
   /** Throws with `errno`. */
   openTap(name: string, namespacePath: string): number;
   /** 0 or an errno. */
-  setThreadSchedule(tid: number, batch: boolean, sliceNs: number): number;
-  /** Throws with `errno`. */
-  readThreadSchedule(tid: number): { batch: boolean; sliceNs: number };
+  reserveCpu(tid: number, runtimeNs: number, periodNs: number): number;
   /** 0 or an errno. */
-  setThreadCpus(tid: number, cpus: number[]): number;
+  releaseCpu(tid: number): number;
+  /** Throws with `errno`. */
+  readCpuReservation(tid: number): { runtimeNs: number; periodNs: number };
   abiVersion: number;
   timeFields: string[];
   numberFields: string[];

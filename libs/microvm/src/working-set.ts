@@ -1,18 +1,26 @@
-import { access, open, readFile, rename, writeFile } from 'node:fs/promises';
+import { open, readFile, rename, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { WORKING_SET_MOST_BYTES, WorkingSet, workingSetBytes, workingSetEnd } from '#protocol';
+import { crc32c } from './crc32c';
 import { readSnapshotHeader } from './describe-snapshot';
 import type { MicrovmProcess } from './microvm-driver';
 import { SNAPSHOT_FILES } from './snapshot';
 import { PAGE_BYTES, type SnapshotExtent } from './snapshot-header';
 
-/** Beside the files of a snapshot: where a clone's first moments were in `memory`. It may be missing, and is of no other use. */
+/** Beside the files of a snapshot: eight digits of CRC-32C, a space, and the working set as JSON. It may be missing. */
 const FILE = 'working-set';
-/** More is not a first moment: reading it ahead would hold up what is needed first. */
-const MOST_BYTES = 8 * 1024 * 1024;
+const FILE_MOST_BYTES = 128 * 1024;
 /** Runs so near each other are read as one: a seek costs more. */
 const NEAR_BYTES = 4 * PAGE_BYTES;
 const ENTRY_BYTES = 8;
+/** Of memory, looked at in one go. */
+const PART_BYTES = 256 * 1024 * 1024;
 const PRESENT = 1n << 63n;
+
+/** Thrown by {@link writeWorkingSet}: it tells of memory that its snapshot does not have. */
+export class WorkingSetError extends Error {
+  override readonly name = 'WorkingSetError';
+}
 
 /**
  * Writes down which pages of its snapshot a clone has touched until now (Linux: `/proc/PID/pagemap`), pages that the kernel mapped
@@ -21,11 +29,25 @@ const PRESENT = 1n << 63n;
  */
 export async function recordWorkingSet(directory: string, clone: MicrovmProcess): Promise<number> {
   const { extents } = await readSnapshotHeader(directory);
-  const { guestMemoryAddress } = clone.stats();
-  const map = await open(`/proc/${clone.identity.pid}/pagemap`, 'r');
+  const workingSet = await touchedPages(extents, clone);
+  await writeWorkingSet(directory, workingSet);
+  return workingSetBytes(workingSet);
+}
+
+/**
+ * The same of one that went on from a snapshot which may be gone: where in all of its memory it has been since then. In the next snapshot of it, its
+ * pages lie in the same places.
+ */
+export async function touchedSinceRestore(process: MicrovmProcess): Promise<WorkingSet> {
+  return touchedPages([{ offset: 0, length: Number(process.stats().guestMemoryBytes) }], process);
+}
+
+async function touchedPages(extents: readonly SnapshotExtent[], process: MicrovmProcess): Promise<WorkingSet> {
+  const { guestMemoryAddress } = process.stats();
+  const map = await open(`/proc/${process.identity.pid}/pagemap`, 'r');
   const runs: SnapshotExtent[] = [];
   try {
-    for (const { offset, length } of extents) {
+    for (const { offset, length } of partsOf(extents)) {
       const entries = Buffer.alloc((length / PAGE_BYTES) * ENTRY_BYTES);
       const at = (Number(guestMemoryAddress) + offset) / PAGE_BYTES;
       const { bytesRead } = await map.read(entries, 0, entries.length, at * ENTRY_BYTES);
@@ -38,35 +60,53 @@ export async function recordWorkingSet(directory: string, clone: MicrovmProcess)
   } finally {
     await map.close();
   }
-  const kept = bounded(runs);
+  return { schema: 1, runs: bounded(runs) };
+}
+
+/** The same, in parts for which a buffer of 512 KiB has room. */
+function* partsOf(extents: readonly SnapshotExtent[]): Generator<SnapshotExtent> {
+  for (const { offset, length } of extents) {
+    for (let from = 0; from < length; from += PART_BYTES) {
+      yield { offset: offset + from, length: Math.min(PART_BYTES, length - from) };
+    }
+  }
+}
+
+/** Puts a working set beside a snapshot, in place of one that is there. @throws WorkingSetError when it is not one of this memory. */
+export async function writeWorkingSet(directory: string, workingSet: WorkingSet): Promise<void> {
+  const { size } = await stat(join(directory, SNAPSHOT_FILES.memory));
+  if (workingSetEnd(workingSet) > size) {
+    throw new WorkingSetError(
+      `a working set that ends at byte ${workingSetEnd(workingSet)} is none of ${size} bytes of memory`,
+    );
+  }
+  const text = Buffer.from(JSON.stringify(workingSet));
   const path = join(directory, FILE);
-  await writeFile(`${path}.new`, JSON.stringify(kept.map(({ offset, length }) => [offset, length])));
+  await writeFile(`${path}.new`, Buffer.concat([Buffer.from(`${checksumOf(text)} `), text]));
   await rename(`${path}.new`, path);
-  return bytesOf(kept);
 }
 
-/** Whether {@link recordWorkingSet} has written anything down there. */
-export async function hasWorkingSet(directory: string): Promise<boolean> {
-  return access(join(directory, FILE)).then(
-    () => true,
-    () => false,
-  );
+/** The one beside a snapshot. Undefined: there is none, it is damaged, or it is none of this memory; then another may be put in its place. */
+export async function readWorkingSet(directory: string): Promise<WorkingSet | undefined> {
+  const path = join(directory, FILE);
+  const about = await stat(path).catch(() => undefined);
+  if (!about || about.size > FILE_MOST_BYTES) return undefined;
+  const [content, { size }] = await Promise.all([readFile(path), stat(join(directory, SNAPSHOT_FILES.memory))]);
+  const workingSet = parse(content);
+  return workingSet && workingSetEnd(workingSet) <= size ? workingSet : undefined;
 }
 
-/**
- * Has the kernel read into its page cache what {@link recordWorkingSet} has written down. Gives the bytes; 0 where nothing is.
- * Rejects when what is written down does not fit the snapshot.
- */
+/** Has the kernel read into its page cache what {@link readWorkingSet} gives. Gives the bytes; 0 where nothing is. */
 export async function prefetchWorkingSet(directory: string): Promise<number> {
-  const text = await readFile(join(directory, FILE), 'utf8').catch(() => '[]');
+  const workingSet = await readWorkingSet(directory);
+  if (!workingSet) return 0;
+  const { runs } = workingSet;
   const memory = await open(join(directory, SNAPSHOT_FILES.memory), 'r');
   try {
-    const { size } = await memory.stat();
-    const runs = parse(text, size);
-    const scratch = Buffer.allocUnsafe(Math.max(0, ...runs.map(({ length }) => length)));
+    const scratch = Buffer.allocUnsafe(Math.max(0, ...runs.map(([, length]) => length)));
     // All at once, so that the disk has them side by side. Nobody looks at the bytes.
-    await Promise.all(runs.map(({ offset, length }) => memory.read(scratch, 0, length, offset)));
-    return bytesOf(runs);
+    await Promise.all(runs.map(([offset, length]) => memory.read(scratch, 0, length, offset)));
+    return workingSetBytes(workingSet);
   } finally {
     await memory.close();
   }
@@ -78,31 +118,26 @@ function addPage(runs: SnapshotExtent[], offset: number): void {
   else runs.push({ offset, length: PAGE_BYTES });
 }
 
-function bounded(runs: readonly SnapshotExtent[]): SnapshotExtent[] {
-  let left = MOST_BYTES;
-  const kept: SnapshotExtent[] = [];
+function bounded(runs: readonly SnapshotExtent[]): WorkingSet['runs'] {
+  let left = WORKING_SET_MOST_BYTES;
+  const kept: WorkingSet['runs'] = [];
   for (const { offset, length } of runs) {
     if (left === 0) break;
-    kept.push({ offset, length: Math.min(length, left) });
-    left -= kept.at(-1)!.length;
+    const taken = Math.min(length, left);
+    kept.push([offset, taken]);
+    left -= taken;
   }
   return kept;
 }
 
-function parse(text: string, size: number): SnapshotExtent[] {
-  const problem = (): Error => new Error('the working set beside the snapshot does not fit it; remove it');
-  const found: unknown = JSON.parse(text);
-  if (!Array.isArray(found)) throw problem();
-  const runs = found.map((run: unknown) => {
-    const [offset, length] = Array.isArray(run) ? (run as unknown[]) : [];
-    const sound = Number.isSafeInteger(offset) && Number.isSafeInteger(length);
-    if (!sound || (offset as number) < 0 || (length as number) <= 0 || (offset as number) + (length as number) > size) {
-      throw problem();
-    }
-    return { offset: offset as number, length: length as number };
-  });
-  if (bytesOf(runs) > MOST_BYTES) throw problem();
-  return runs;
+function parse(content: Buffer): WorkingSet | undefined {
+  const [checksum, text] = [content.subarray(0, 8), content.subarray(9)];
+  if (checksum.toString('latin1') !== checksumOf(text) || content[8] !== 0x20) return undefined;
+  try {
+    return WorkingSet.parse(JSON.parse(text.toString('utf8')));
+  } catch {
+    return undefined;
+  }
 }
 
-const bytesOf = (runs: readonly SnapshotExtent[]): number => runs.reduce((sum, { length }) => sum + length, 0);
+const checksumOf = (text: Uint8Array): string => crc32c(text).toString(16).padStart(8, '0');

@@ -123,6 +123,11 @@ export const DensityReport = z.strictObject({
   /** Promised to those of the class `guaranteed`, and what admission would still grant them. */
   guaranteed: z.strictObject({ commitment: Promised, headroom: Promised }).optional(),
   guards: GuardReport.optional(),
+  /**
+   * Guaranteed vCPUs for which the kernel keeps CPU time, and how much in all, in CPUs. `refused`: the code with which it gave no more when it
+   * was asked last. Absent: switched off.
+   */
+  cpuReservations: z.strictObject({ vcpus: z.int(), cpus: z.number(), refused: z.string().optional() }).optional(),
   /** How the limits of admission came to be. */
   ratio: RatioInForce.optional(),
 });

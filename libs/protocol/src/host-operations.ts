@@ -204,19 +204,20 @@ export const reportStaleCommand = operation({
   summary: 'An order of an epoch that is over on its host, which has refused it.',
 });
 
-/** Somebody knocked at a port of a suspended microVM. `conflict`: it is not suspended there, or does not want to be woken. */
+/** host -> controllers: somebody wants something of a suspended microVM. `conflict`: it is not suspended there, or does not want to be woken so. */
 export const wakeMicrovm = operation({
   subject: 'volley.v1.hosts.{hostId}.wake',
   queue: 'controller',
   request: z.strictObject({
     ...Incarnation,
-    /** Of the host. */
-    port: z.int().min(1).max(65_535),
-    protocol: z.enum(['tcp', 'udp']),
+    /** Of the host; of `vsock` that of the guest. */
+    port: z.int().min(0).max(0xffff_fffe),
+    protocol: z.enum(['tcp', 'udp', 'vsock']),
   }),
   reply: z.strictObject({}),
   deadlineMs: 5_000,
-  summary: 'Lets a suspended microVM go on because somebody on the network wants something of it.',
+  summary:
+    'Lets a suspended microVM go on because somebody on the network, or a program of its host, wants something of it.',
 });
 
 /**

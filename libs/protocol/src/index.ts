@@ -36,5 +36,6 @@ export * from './tenants';
 export * from './tuning';
 export * from './view-operations';
 export * from './wanted-devices';
+export * from './working-set';
 export * from './what-if';
 export * from './usage';

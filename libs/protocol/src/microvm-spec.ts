@@ -4,6 +4,7 @@ import { TenantId } from './ids';
 import { Network } from './network';
 import { PlacementRules } from './placement-rules';
 import { RateLimit } from './rate-limit';
+import { wantedDevices } from './wanted-devices';
 
 /** Environment variable name. */
 const EnvName = z.string().regex(/^[a-zA-Z_][a-zA-Z0-9_]{0,127}$/, 'must be a variable name');
@@ -137,11 +138,12 @@ export const MicrovmSpec = z
     idleStop: IdleStop.optional(),
     /**
      * What lets it go on when it is suspended, besides commands, consoles and files over the API, which always do. `packet`: a TCP connection to, or a UDP
-     * datagram for, a port of its host that its network hands on to it.
+     * datagram for, a port of its host that its network hands on to it. `vsock`: a program of its host that connects to a vsock port of the guest.
      */
     wakeOn: z
-      .array(z.enum(['packet']))
-      .max(1)
+      .array(z.enum(['packet', 'vsock']))
+      .max(2)
+      .refine((sources) => new Set(sources).size === sources.length, 'must not name one twice')
       .optional(),
     schedule: Schedule.optional(),
     /** Whatever would delete it is refused until the protection is lifted. */
@@ -196,6 +198,12 @@ export const MicrovmSpec = z
   .superRefine(({ image, template }, context) => {
     if (image !== '' || template !== undefined) return;
     context.addIssue({ code: 'custom', path: ['image'], message: 'must be there, unless there is a template' });
+  })
+  .superRefine((spec, context) => {
+    // Of a clone it is known once its spec has been made whole with that of its template.
+    if (spec.image === '' || !spec.wakeOn?.includes('vsock') || wantedDevices(spec).vsock) return;
+    const message = 'vsock needs a vsock device, which it does not have: set vsock to true, or leave this out';
+    context.addIssue({ code: 'custom', path: ['wakeOn'], message });
   });
 /** A spec as a client sends it: defaults may be missing. */
 export type MicrovmSpecInput = z.input<typeof MicrovmSpec>;

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { Digest } from './images';
 import { operation } from './operation';
 import { TemplateFileName, TemplateId, TemplateManifest } from './templates';
+import { WorkingSet } from './working-set';
 
 /** Files of templates are stored in pieces of so many bytes, the last of a file shorter. As base64, one fits into a request. */
 export const PIECE_BYTES = 128 * 1024;
@@ -62,6 +63,32 @@ export const templateContent = operation({
   reply: z.strictObject({ content: TemplateContent }),
   deadlineMs: 15_000,
   summary: 'What a template in the object store consists of.',
+});
+
+/**
+ * host -> image service, once clones have shown it. In place of one that was told before. `refused`: as {@link lackingPieces}, or the template has
+ * less memory.
+ */
+export const putWorkingSet = operation({
+  subject: 'volley.v1.hosts.{hostId}.template.putWorkingSet',
+  queue: 'images',
+  request: z.strictObject({ templateId: TemplateId, workingSet: WorkingSet }),
+  reply: z.strictObject({}),
+  deadlineMs: 15_000,
+  summary: 'Stores where the clones of a template are in its memory in their first moments.',
+});
+
+/**
+ * host -> image service. A question of its own, and no part of {@link templateContent}: hosts that have not heard of it fetch templates as ever. As there,
+ * only for who can name the digest. Null: nobody has told.
+ */
+export const templateWorkingSet = operation({
+  subject: 'volley.v1.hosts.{hostId}.template.workingSet',
+  queue: 'images',
+  request: z.strictObject({ templateId: TemplateId, digest: Digest }),
+  reply: z.strictObject({ workingSet: WorkingSet.nullable() }),
+  deadlineMs: 5_000,
+  summary: 'Where the clones of a template are in its memory in their first moments.',
 });
 
 /** host -> image service. `notFound`: it is not there (any more). */

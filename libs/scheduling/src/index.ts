@@ -10,7 +10,7 @@ export * from './host-table';
 export * from './in-flight';
 export * from './occupants';
 export * from './overcommit';
-export { ownCpus } from './own-cpus';
 export * from './offer-host';
 export * from './scores';
+export * from './reservation-plan';
 export * from './seeded-numbers';

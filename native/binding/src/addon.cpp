@@ -11,10 +11,10 @@
 #include <string>
 #include <vector>
 
+#include "cpu_reservation.h"
 #include "engine.h"
 #include "kvm_probe.h"
 #include "open_tap.h"
-#include "thread_schedule.h"
 
 namespace volley {
 namespace {
@@ -587,34 +587,29 @@ Napi::Value TapCall(const Napi::CallbackInfo& info) {
 
 pid_t ThreadOf(const Napi::Value& value) { return static_cast<pid_t>(WholeOf(value, 2147483647.0)); }
 
-// setThreadSchedule(tid, batch, sliceNs): 0 or errno
-Napi::Value SetThreadScheduleCall(const Napi::CallbackInfo& info) {
-  const ThreadSchedule schedule{info[1].ToBoolean(), WholeOf(info[2], kSafeInteger)};
-  return Napi::Number::New(info.Env(), SetThreadSchedule(ThreadOf(info[0]), schedule));
+// reserveCpu(tid, runtimeNs, periodNs): 0 or errno
+Napi::Value ReserveCpuCall(const Napi::CallbackInfo& info) {
+  const CpuReservation reservation{WholeOf(info[1], kSafeInteger), WholeOf(info[2], kSafeInteger)};
+  return Napi::Number::New(info.Env(), ReserveCpu(ThreadOf(info[0]), reservation));
 }
 
-// readThreadSchedule(tid): { batch, sliceNs }
-Napi::Value ReadThreadScheduleCall(const Napi::CallbackInfo& info) {
+// releaseCpu(tid): 0 or errno
+Napi::Value ReleaseCpuCall(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), ReleaseCpu(ThreadOf(info[0])));
+}
+
+// readCpuReservation(tid): { runtimeNs, periodNs }
+Napi::Value ReadCpuReservationCall(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
-  auto read = ReadThreadSchedule(ThreadOf(info[0]));
+  auto read = ReadCpuReservation(ThreadOf(info[0]));
   if (!read) {
     Throw(env, read.failure());
     return env.Undefined();
   }
   Napi::Object object = Napi::Object::New(env);
-  object.Set("batch", read->batch);
-  object.Set("sliceNs", Clamped(read->slice_ns));
+  object.Set("runtimeNs", Clamped(read->runtime_ns));
+  object.Set("periodNs", Clamped(read->period_ns));
   return object;
-}
-
-// setThreadCpus(tid, cpus: number[]): 0 or errno
-Napi::Value SetThreadCpusCall(const Napi::CallbackInfo& info) {
-  std::vector<uint32_t> cpus;
-  if (info[1].IsArray()) {
-    const auto array = info[1].As<Napi::Array>();
-    for (uint32_t i = 0; i < array.Length(); ++i) cpus.push_back(array.Get(i).ToNumber().Uint32Value());
-  }
-  return Napi::Number::New(info.Env(), SetThreadCpus(ThreadOf(info[0]), cpus));
 }
 
 template <size_t N>
@@ -628,9 +623,9 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   exports.Set("Engine", EngineWrap::Class(env));
   exports.Set("probe", Napi::Function::New<Probe>(env, "probe"));
   exports.Set("openTap", Napi::Function::New<TapCall>(env, "openTap"));
-  exports.Set("setThreadSchedule", Napi::Function::New<SetThreadScheduleCall>(env, "setThreadSchedule"));
-  exports.Set("readThreadSchedule", Napi::Function::New<ReadThreadScheduleCall>(env, "readThreadSchedule"));
-  exports.Set("setThreadCpus", Napi::Function::New<SetThreadCpusCall>(env, "setThreadCpus"));
+  exports.Set("reserveCpu", Napi::Function::New<ReserveCpuCall>(env, "reserveCpu"));
+  exports.Set("releaseCpu", Napi::Function::New<ReleaseCpuCall>(env, "releaseCpu"));
+  exports.Set("readCpuReservation", Napi::Function::New<ReadCpuReservationCall>(env, "readCpuReservation"));
   exports.Set("abiVersion", VOLLEY_ABI_VERSION);
   exports.Set("timeFields", Names(env, kTimeFields));
   exports.Set("numberFields", Names(env, kNumberFields));

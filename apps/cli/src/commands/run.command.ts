@@ -37,6 +37,7 @@ interface RunOptions extends PlacementOptions {
   idleStop?: IdleOption;
   idleSuspend?: IdleOption;
   wakeOnPacket?: true;
+  wakeOnVsock?: true;
   template?: string;
   startAt?: string;
   stopAt?: string;
@@ -83,6 +84,7 @@ export function addRunCommand(program: Command): void {
     .option('--idle-stop <duration[:percent]>', 'stop it when nobody used it so long', idleOption)
     .option('--idle-suspend <duration[:percent]>', 'suspend it to disk when nobody used it so long', idleOption)
     .option('--wake-on-packet', 'suspended, let it go on when somebody comes to a port of its host that it publishes')
+    .option('--wake-on-vsock', 'suspended, let it go on when a program of its host connects to it by vsock')
     .option('--start-at <cron>', "start it then, in UTC, such as '0 8 * * mon-fri'")
     .option('--stop-at <cron>', 'stop it then')
     .option(
@@ -137,7 +139,7 @@ export function addRunCommand(program: Command): void {
         maxRestarts: options.maxRestarts,
         ttlSeconds: seconds(options.ttl),
         stopTimeoutSeconds: seconds(options.stopTimeout),
-        wakeOn: options.wakeOnPacket ? ['packet' as const] : undefined,
+        wakeOn: wakeSources(options),
         idleStop: options.idleSuspend ? { ...options.idleSuspend, action: 'suspend' as const } : options.idleStop,
         schedule:
           options.startAt === undefined && options.stopAt === undefined
@@ -173,6 +175,11 @@ export function addRunCommand(program: Command): void {
         );
       }
     });
+}
+
+function wakeSources({ wakeOnPacket, wakeOnVsock }: RunOptions): MicrovmSpecInput['wakeOn'] {
+  const sources = [...(wakeOnPacket ? ['packet' as const] : []), ...(wakeOnVsock ? ['vsock' as const] : [])];
+  return sources.length > 0 ? sources : undefined;
 }
 
 /** Policies count in whole seconds; never less than was asked for. */

@@ -40,14 +40,16 @@ const kernel: Check = (host) => {
   return ok('kernel', found);
 };
 
-const turns: Check = (host) => {
-  const [major = 0, minor = 0] = (host.read('/proc/sys/kernel/osrelease') ?? '').split('.').map(Number);
-  if (major > 6 || (major === 6 && minor >= 12)) return ok('vCPU turns', 'can be given by class');
-  return warn(
-    'vCPU turns',
-    'as the kernel sees fit',
-    'Linux 6.12 or newer lets guaranteed vCPUs go before best effort at once; before, they have CPUs of their own, but may wait for a tick',
-  );
+const cpuReservations: Check = (host) => {
+  const name = 'CPU reservations';
+  const allowed = /^Cpus_allowed_list:\s*(\S+)/m.exec(host.read('/proc/self/status') ?? '')?.[1];
+  const online = host.read('/sys/devices/system/cpu/online')?.trim();
+  const none = 'guaranteed vCPUs live by their weights, and may wait for a tick of the clock';
+  if (host.read('/proc/sys/kernel/sched_rt_runtime_us')?.trim() === '0')
+    return warn(name, none, 'set kernel.sched_rt_runtime_us to 950000: the kernel gives no CPU time away');
+  if (allowed !== undefined && online !== undefined && allowed !== online)
+    return warn(name, none, `run the agent on all CPUs (${online}, not ${allowed}): else the kernel reserves nothing`);
+  return ok(name, 'for guaranteed vCPUs that need a CPU seldom');
 };
 
 const cgroups: Check = (host) => {
@@ -212,7 +214,7 @@ const CHECKS: readonly Check[] = [
   kvm,
   architecture,
   kernel,
-  turns,
+  cpuReservations,
   memory,
   disk,
   natsServer,

@@ -82,6 +82,8 @@ async function archiveFormat(path: string, packer: string | undefined): Promise<
   const source: Readable = program ? program.stdout : file;
   program?.on('error', () => names.destroy(new CliError(`${packer} is needed to look into ${path}`, ExitCode.usage)));
   program?.stdin.on('error', () => undefined); // it is ended when enough is known
+  // Where a program stands between, its output just ends.
+  file.on('error', (error) => names.destroy(error));
   if (program) file.pipe(program.stdin);
   let failure: unknown;
   await new Promise<void>((resolve) => {

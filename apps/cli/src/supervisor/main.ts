@@ -1,5 +1,4 @@
 import { parseArgs } from 'node:util';
-import { stepBack } from '#microvm';
 import { repositoryRoot } from '../repository-root';
 import { urlOf } from '../rest/url-of';
 import { KeyRing } from '../keys/key-ring';
@@ -35,7 +34,6 @@ async function main(): Promise<void> {
   process.chdir('/');
   const folder = DataFolder.create(data);
   process.title = `volley-supervisor ${folder.path}`;
-  putBehindGuests();
   const listen = { host, port: Number(port) };
   const supervisor = await Supervisor.of({
     folder,
@@ -61,16 +59,6 @@ async function main(): Promise<void> {
   process.on('SIGHUP', () => {}); // the terminal that started it may close
   await supervisor.start();
   setInterval(() => pruneKeys(folder), PRUNE_KEYS_MS);
-}
-
-/** The whole control plane is on the machine of the microVMs here: its processes inherit that they wait for those that are guaranteed. */
-function putBehindGuests(): void {
-  if (process.env['VOLLEY_TURNS'] !== 'byClass') return;
-  try {
-    stepBack();
-  } catch (error) {
-    note(`the control plane competes with guaranteed microVMs for CPUs: ${(error as Error).message}`);
-  }
 }
 
 /** Keys that were replaced are let in no more when their time is over. */

@@ -42,6 +42,13 @@ import { CreateMicrovm } from './create-microvm';
 import { TuneMicrovm } from './tune-microvm';
 import { unknownMicrovm } from './unknown-microvm';
 
+/** What woke a microVM, by how it came. */
+const KNOCKS = {
+  tcp: (port: number) => `a connection to TCP port ${port} of its host`,
+  udp: (port: number) => `a datagram for UDP port ${port} of its host`,
+  vsock: (port: number) => `a connection of a program of its host to its vsock port ${port}`,
+};
+
 type RequestTo<O extends Operation> = z.output<O['request']>;
 
 /** What operators ask about microVMs, as messages. */
@@ -161,13 +168,14 @@ export class MicrovmController {
     const hostId = values['hostId']!;
     const life = await this.#find(microvmId);
     const { spec, hostId: at, epoch: now } = microvmContext(life);
-    if (microvmState(life) !== 'suspended' || at !== hostId || now !== epoch || !spec.wakeOn?.includes('packet')) {
+    const source = protocol === 'vsock' ? 'vsock' : 'packet';
+    if (microvmState(life) !== 'suspended' || at !== hostId || now !== epoch || !spec.wakeOn?.includes(source)) {
       throw new OperationError(
         'conflict',
         `microVM ${microvmId} is not one that is suspended there and wants to be woken`,
       );
     }
-    const reason = `woken by ${protocol === 'tcp' ? 'a connection to TCP' : 'a datagram for UDP'} port ${port} of its host`;
+    const reason = `woken by ${KNOCKS[protocol](port)}`;
     const request = {
       id: microvmId,
       commandId: `wake.${microvmId}.${epoch}.${life.revision}`,

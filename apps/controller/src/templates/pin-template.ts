@@ -53,13 +53,17 @@ export async function pinTemplate(asked: MicrovmSpec, templates: ReadyTemplates)
   const devices = Object.fromEntries(
     DEVICES.flatMap((field) => (spec[field] === undefined ? [] : [[field, spec[field]]])),
   );
-  return {
+  const pinned = {
     ...devices,
     ...asked,
     ...disksOf(asked, template),
     ...{ image, vcpus, memoryMiB, cmdline },
     template: `${template.id}@${template.digest}`,
   };
+  if (pinned.wakeOn?.includes('vsock') && !wantedDevices(pinned).vsock) {
+    throw invalid('wakeOn', 'vsock needs a vsock device, which the template does not have; leave this out');
+  }
+  return pinned;
 }
 
 /** Those of the template, but for those that are asked for afresh where its guest uses none. */

@@ -210,6 +210,14 @@ describe('the spec of a clone', () => {
     expect(spec.template).toBe(`${ID}@${DIGEST}`);
   });
 
+  it('can be woken by vsock where its template has such a device', async () => {
+    expect(await pin({ template: 'warm', wakeOn: ['vsock'] })).toMatchObject({ vsock: true, wakeOn: ['vsock'] });
+    const without = record({ state: 'ready', digest: DIGEST, spec: MicrovmSpec.parse({ image: 'canary' }) });
+    const own = { find: () => Promise.resolve(without), list: () => [without] };
+    const pinned = pinTemplate(MicrovmSpec.parse({ template: ID, wakeOn: ['vsock'] }), own);
+    await expect(pinned).rejects.toThrow('wakeOn: vsock needs a vsock device, which the template does not have');
+  });
+
   it('has a fresh disk in the place of one that is not used, and the others as they are in the template', async () => {
     const source = MicrovmSpec.parse({
       ...{ image: 'canary', template: 'older', memoryMiB: 32 },

@@ -66,6 +66,9 @@ class FakeOutlet extends EventEmitter {
   constructor(public room = Infinity) {
     super();
   }
+  get destroyed(): boolean {
+    return this.state === 'destroyed';
+  }
   write(text: string): boolean {
     this.text += text;
     this.written++;
@@ -134,6 +137,14 @@ describe('EventStream', () => {
     expect(out.text).not.toContain('theirs');
     shutdown.abort();
     expect(await end).toBe('shutdown');
+  });
+
+  it('ends at once when its client went before it began', async () => {
+    const fleet = new FakeFleet(0, 8);
+    const out = new FakeOutlet();
+    out.destroy();
+    expect(await open(fleet, out).end).toBe('closed');
+    expect(out.written).toBe(0);
   });
 
   it('ends when the token of its client does', async () => {

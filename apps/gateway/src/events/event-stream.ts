@@ -1,3 +1,4 @@
+import { onAbort } from '#concurrency';
 import type { FleetView } from '#fleet';
 import { HistoryLostError, type JournalEntry } from '#journal';
 import { groupHistoryEntry } from '#lifecycle';
@@ -9,6 +10,8 @@ import { formatPosition, type Position } from './position';
 
 /** What a stream writes to: the raw response, or anything that pushes back like one. */
 export interface Outlet {
+  /** Whether its client has gone: `close` is over then, or on its way. */
+  readonly destroyed: boolean;
   /** False: enough for now, wait for `drain`. */
   write(text: string): boolean;
   end(text?: string): void;
@@ -72,23 +75,20 @@ export class EventStream {
   async run(): Promise<StreamEnd> {
     const { heartbeatMs, shutdown, tokenEnd } = this.options;
     const onClose = (): void => this.#end('closed');
-    const onShutdown = (): void => this.#end('shutdown');
-    const onTokenEnd = (): void => this.#end('token');
     const onDrain = (): void => {
       this.#blocked = false;
       this.#wake();
     };
     this.out.on('close', onClose);
+    if (this.out.destroyed) onClose();
     this.out.on('drain', onDrain);
-    shutdown.addEventListener('abort', onShutdown, { once: true });
-    if (shutdown.aborted) onShutdown();
-    tokenEnd?.addEventListener('abort', onTokenEnd, { once: true });
-    if (tokenEnd?.aborted) onTokenEnd();
+    const offShutdown = onAbort(shutdown, () => this.#end('shutdown'));
+    const offTokenEnd = tokenEnd && onAbort(tokenEnd, () => this.#end('token'));
     const offGrowth = this.log.onGrowth(() => this.#wake());
     const heartbeat = setInterval(() => this.#heartbeat(), heartbeatMs);
     heartbeat.unref();
     try {
-      this.#blocked = !this.out.write(`retry: ${RETRY_MS}\n${this.#idLine()}`);
+      if (!this.out.destroyed) this.#blocked = !this.out.write(`retry: ${RETRY_MS}\n${this.#idLine()}`);
       await this.#checkPosition();
       while (!this.#ended) {
         await this.#replay();
@@ -98,8 +98,8 @@ export class EventStream {
     } finally {
       clearInterval(heartbeat);
       offGrowth();
-      shutdown.removeEventListener('abort', onShutdown);
-      tokenEnd?.removeEventListener('abort', onTokenEnd);
+      offShutdown();
+      offTokenEnd?.();
       this.out.off('close', onClose);
       this.out.off('drain', onDrain);
       if (this.#ended === 'shutdown') this.out.end(': the gateway is shutting down\n\n');

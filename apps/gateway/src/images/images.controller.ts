@@ -12,6 +12,7 @@ import {
   type Image,
   type ImageJob,
 } from '#protocol';
+import { clientGone } from '../http/client-gone';
 import { ProblemError } from '../http/problem';
 import { Input, Serves, type InputOf } from '../http/route';
 import * as routes from './images.routes';
@@ -42,11 +43,10 @@ export class ImagesController {
   @Serves(routes.imageJobRoute)
   async job(
     @Input(routes.imageJobRoute) { params, query }: InputOf<typeof routes.imageJobRoute>,
-    @Req() request: FastifyRequest,
+    @Res({ passthrough: true }) reply: FastifyReply,
   ): Promise<ImageJob> {
-    const gone = new AbortController();
-    request.raw.socket.once('close', () => gone.abort());
-    const { job } = await this.bus.call(imageJob, { id: params.id, waitMs: query.wait ?? 0 }, { signal: gone.signal });
+    const signal = clientGone(reply.raw);
+    const { job } = await this.bus.call(imageJob, { id: params.id, waitMs: query.wait ?? 0 }, { signal });
     return job;
   }
 

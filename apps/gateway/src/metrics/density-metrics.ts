@@ -64,6 +64,10 @@ const OF_HOST: Record<string, GaugeDefinition<DensityReport>> = {
     label: 'percentile',
     values: (r) => ({ '50': r.vcpuWaitPercent.p50 / 100, '99': r.vcpuWaitPercent.p99 / 100 }),
   },
+  volley_host_reserved_cpus: {
+    help: 'CPU time that the kernel keeps for guaranteed vCPUs, in CPUs.',
+    values: (r) => only(r.cpuReservations?.cpus ?? null),
+  },
   volley_host_pressure_ratio: {
     help: 'PSI over ten seconds: share of the time in which work was held up.',
     label: 'kind',

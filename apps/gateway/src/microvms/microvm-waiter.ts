@@ -1,6 +1,6 @@
-import type { EventEmitter } from 'node:events';
 import { Inject, Injectable } from '@nestjs/common';
 import { SHUTDOWN } from '#bus';
+import { onAbort } from '#concurrency';
 import type { Microvm, MicrovmStateName } from '#protocol';
 import { FLEET, type Fleet } from '../fleet/fleet';
 import { ProblemError } from '../http/problem';
@@ -22,7 +22,7 @@ export class MicrovmWaiter {
   /**
    * Waits for `target`, judging only what came after the command that `accepted` is the answer to. When time is up, the gateway
    * shuts down or the client is gone, it gives the current view.
-   * `shown` makes what the caller gets to see of it. `client` tells by `close` that nobody waits for the answer any more.
+   * `shown` makes what the caller gets to see of it. `gone` fires when nobody waits for the answer any more.
    *
    * @throws ProblemError 409 with the microVM, when it rests in another state.
    */
@@ -30,20 +30,16 @@ export class MicrovmWaiter {
     target: MicrovmStateName,
     accepted: Microvm,
     timeoutMs: number,
-    client: EventEmitter,
+    gone: AbortSignal,
     shown: (microvm: Microvm) => Microvm = (microvm) => microvm,
   ): Promise<WaitResult> {
     const rests = (microvm: Microvm) =>
       microvm.revision >= accepted.revision && progressTo(target, microvm) !== 'pending';
     const until = new AbortController();
-    const giveUp = (): void => until.abort();
-    this.shutdown.addEventListener('abort', giveUp);
-    client.once('close', giveUp);
-    if (this.shutdown.aborted) giveUp();
-    const settled = await this.fleet.waitForMicrovm(accepted.id, rests, timeoutMs, until.signal).finally(() => {
-      this.shutdown.removeEventListener('abort', giveUp);
-      client.off('close', giveUp);
-    });
+    const offs = [this.shutdown, gone].map((signal) => onAbort(signal, () => until.abort()));
+    const settled = await this.fleet
+      .waitForMicrovm(accepted.id, rests, timeoutMs, until.signal)
+      .finally(() => offs.forEach((off) => off()));
     const microvm = shown(settled ?? newer(accepted, this.fleet.microvm(accepted.id)));
     const progress = progressTo(target, microvm);
     if (progress !== 'missed') return { microvm, reached: progress === 'reached' };

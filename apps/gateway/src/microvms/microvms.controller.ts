@@ -23,6 +23,7 @@ import {
 } from '#protocol';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { FLEET, seen, type Fleet } from '../fleet/fleet';
+import { clientGone } from '../http/client-gone';
 import { prefersJson } from '../http/prefers-json';
 import { Input, Serves, type InputOf } from '../http/route';
 import { ownSpec } from '../tenancy/own-spec';
@@ -221,7 +222,7 @@ export class MicrovmsController {
       return shown(newer(accepted, this.fleet.microvm(accepted.id)));
     }
     const timeoutMs = query.timeout ?? DEFAULT_WAIT_MS;
-    const { microvm, reached } = await this.waiter.wait(query.wait, accepted, timeoutMs, reply.raw, shown);
+    const { microvm, reached } = await this.waiter.wait(query.wait, accepted, timeoutMs, clientGone(reply.raw), shown);
     if (reached) reply.status(reachedStatus);
     return microvm;
   }

@@ -3,6 +3,7 @@ import { FleetPast, RetentionMark } from '#fleet';
 import type { Retention } from '#protocol';
 import type { FastifyReply } from 'fastify';
 import { FLEET, type Fleet } from '../fleet/fleet';
+import { clientGone } from '../http/client-gone';
 import { Input, Serves, type InputOf } from '../http/route';
 import { filterOf } from '../microvms/list-filter';
 import * as routes from './past.routes';
@@ -24,7 +25,7 @@ export class PastController {
     @Res({ passthrough: true }) reply: FastifyReply,
   ) {
     const { at, ...list } = query;
-    const signal = goneSignal(reply);
+    const signal = clientGone(reply.raw);
     const then = at === undefined ? this.fleet : await this.past.fleetAt(at, { ended: wantsEnded(list), signal });
     return {
       at: iso(at ?? Date.now()),
@@ -41,7 +42,7 @@ export class PastController {
     @Res({ passthrough: true }) reply: FastifyReply,
   ) {
     const { from, to = Date.now(), limit, cursor } = query;
-    const diff = await this.past.diff(from, to, goneSignal(reply));
+    const diff = await this.past.diff(from, to, clientGone(reply.raw));
     const rest = cursor === undefined ? diff.changes : diff.changes.filter(({ id }) => id > cursor);
     const items = rest.slice(0, limit);
     return {
@@ -62,7 +63,7 @@ export class PastController {
     @Res({ passthrough: true }) reply: FastifyReply,
   ) {
     const { tenant, from, to = Date.now() } = query;
-    const found = await this.past.coresidency(tenant, { from, to }, goneSignal(reply));
+    const found = await this.past.coresidency(tenant, { from, to }, clientGone(reply.raw));
     return { tenant, from: iso(from), to: iso(to), ...found };
   }
 
@@ -81,12 +82,3 @@ export class PastController {
 
 const wantsEnded = ({ state }: { state?: readonly string[] | undefined }): boolean =>
   state?.includes('deleted') ?? false;
-
-/** Aborts when the client has gone before it was answered. */
-function goneSignal(reply: FastifyReply): AbortSignal {
-  const gone = new AbortController();
-  reply.raw.once('close', () => {
-    if (!reply.raw.writableFinished) gone.abort(new Error('the client has gone'));
-  });
-  return gone.signal;
-}

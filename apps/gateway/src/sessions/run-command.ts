@@ -1,3 +1,4 @@
+import { onAbort } from '#concurrency';
 import type { SessionEnd, SessionOpen } from '#protocol';
 import type { SessionPlace } from './guest-session';
 import type { SessionOpener } from './session-opener';
@@ -63,9 +64,7 @@ export async function runCommand(
     timedOut = true;
     session.close();
   }, timeoutMs);
-  const stop = (): void => session.close();
-  signal.addEventListener('abort', stop, { once: true });
-  if (signal.aborted) stop();
+  const off = onAbort(signal, () => session.close());
   try {
     // A command that ends without reading its input is no error.
     if (open.stdin)
@@ -84,6 +83,6 @@ export async function runCommand(
     };
   } finally {
     clearTimeout(timer);
-    signal.removeEventListener('abort', stop);
+    off();
   }
 }

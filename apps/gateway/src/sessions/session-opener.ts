@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { Inject, Injectable } from '@nestjs/common';
 import { BusClient, SHUTDOWN } from '#bus';
+import { onAbort } from '#concurrency';
 import {
   OperationError,
   resumeMicrovm,
@@ -96,14 +97,14 @@ export class SessionOpener {
     this.#opening++;
     try {
       const session = await GuestSession.open(this.bus, place, open, events);
-      const end = (): void => session.close({ code: 'unauthorized', message: TOKEN_ENDED });
-      tokenEnd.addEventListener('abort', end, { once: true });
-      if (tokenEnd.aborted) end();
+      const off = onAbort(tokenEnd, () => session.close({ code: 'unauthorized', message: TOKEN_ENDED }));
       this.#open.add(session);
       void session.ended.then(() => {
         this.#open.delete(session);
-        tokenEnd.removeEventListener('abort', end);
+        off();
       });
+      // It began while this was on its way.
+      if (this.shutdown.aborted) session.close();
       return session;
     } finally {
       this.#opening--;

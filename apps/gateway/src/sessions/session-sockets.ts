@@ -62,11 +62,7 @@ export class SessionSockets {
       socket.on('error', () => socket.destroy());
       void this.#upgrade(request, socket, head);
     });
-    this.shutdown.addEventListener(
-      'abort',
-      () => this.#sockets.forEach((one) => one.close(GOING_AWAY, 'the gateway is shutting down')),
-      { once: true },
-    );
+    this.shutdown.addEventListener('abort', () => this.#sockets.forEach(leave), { once: true });
   }
 
   async #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
@@ -100,6 +96,7 @@ export class SessionSockets {
       const one = new SessionSocket(client, this.opener, wanted.place, this.log);
       this.#sockets.add(one);
       client.on('close', () => this.#sockets.delete(one));
+      if (this.shutdown.aborted) return leave(one);
       if (wanted.kind === 'exec') one.serveExec();
       else void one.serve({ kind: 'console', historyBytes: wanted.historyBytes });
     });
@@ -129,6 +126,10 @@ export class SessionSockets {
       historyBytes: query?.data?.historyBytes ?? 4_096,
     };
   }
+}
+
+function leave(one: SessionSocket): void {
+  one.close(GOING_AWAY, 'the gateway is shutting down');
 }
 
 /** Answers in the way of every other route; there is no reply object at this point. */

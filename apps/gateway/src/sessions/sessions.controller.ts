@@ -1,7 +1,9 @@
 import { Readable } from 'node:stream';
 import { Controller, Inject, Req, Res } from '@nestjs/common';
 import type { FastifyReply, FastifyRequest } from 'fastify';
+import { onAbort } from '#concurrency';
 import { OperationError, SessionOpen, type SessionEnd } from '#protocol';
+import { clientGone } from '../http/client-gone';
 import { ProblemError } from '../http/problem';
 import { Input, Serves, type InputOf } from '../http/route';
 import { FileStream } from './file-stream';
@@ -24,11 +26,10 @@ export class SessionsController {
   ) {
     const { stdin, encoding, timeoutMs, maxOutputBytes, ...what } = body;
     const open = SessionOpen.parse({ kind: 'exec', ...what, stdin: stdin !== undefined }) as ExecOpen;
-    const gone = new AbortController();
-    reply.raw.once('close', () => gone.abort());
+    const gone = clientGone(reply.raw);
     const place = await this.opener.place(who, params.id);
     const input = Buffer.from(stdin ?? '', encoding);
-    const result = await runCommand(this.opener, place, open, input, { timeoutMs, maxOutputBytes }, gone.signal);
+    const result = await runCommand(this.opener, place, open, input, { timeoutMs, maxOutputBytes }, gone);
     const { end, stdout, stderr, truncated, timedOut } = result;
     if (!timedOut) throwFailure(end);
     return {
@@ -66,7 +67,7 @@ export class SessionsController {
       return;
     }
     // A client that goes away ends the copy.
-    reply.raw.once('close', () => files.destroy());
+    onAbort(clientGone(reply.raw), () => files.destroy());
     await reply.send(files);
   }
 
@@ -80,9 +81,7 @@ export class SessionsController {
     const session = await this.opener.open(place, { kind: 'put', path: query.path }, { output: () => undefined });
     // Whatever happens, what is left of the body is not waited for.
     reply.header('connection', 'close');
-    request.raw.once('close', () => {
-      if (!request.raw.complete) session.close();
-    });
+    onAbort(clientGone(reply.raw), () => session.close());
     await send((request.body as Readable | undefined) ?? request.raw, session);
     throwFailure(await session.ended);
     return { path: query.path };
@@ -95,8 +94,8 @@ async function send(body: Readable, session: GuestSession): Promise<void> {
     for await (const chunk of body.iterator({ destroyOnReturn: false })) await session.write(chunk as Buffer);
     session.endInput();
   } catch {
-    // The session is over and says why, or the client has gone.
-    session.endInput();
+    // The session is over and has said why, or the client has gone: half an archive must not pass for a whole one.
+    session.close();
   }
 }
 

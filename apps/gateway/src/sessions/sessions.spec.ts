@@ -364,6 +364,22 @@ describeWithNats('sessions over the gateway', () => {
       ]);
       await allEnded();
     });
+
+    it.each(['GET', 'PUT'])(
+      '%s ends with its client, also when that went while it was being opened',
+      async (method) => {
+        let open!: () => void;
+        host.opening = new Promise((resolve) => (open = resolve));
+        const leaving = new AbortController();
+        const body = method === 'PUT' ? { body: Buffer.alloc(1_000_000) } : {};
+        const answer = files('/broken', { method, signal: leaving.signal, ...body });
+        while (host.requests.length === 0) await nc.flush();
+        leaving.abort();
+        await expect(answer).rejects.toThrow();
+        open();
+        await allEnded();
+      },
+    );
   });
 
   it('end with the gateway', async () => {
@@ -375,6 +391,20 @@ describeWithNats('sessions over the gateway', () => {
     const closed = once(socket, 'close');
     await other.close();
     expect((await closed)[0]).toBe(1001);
+    await allEnded();
+  });
+
+  it('end with the gateway, also when they were on their way as it began to go', async () => {
+    const other = await gatewayUnderTest(server.url);
+    let open!: () => void;
+    host.opening = new Promise((resolve) => (open = resolve));
+    const body = { command: ['sleep'] };
+    const answer = other.request(`/v1/microvms/${id}/exec`, { method: 'POST', body });
+    while (host.requests.length === 0) await nc.flush();
+    other.shutdown.abort();
+    open();
+    expect(await answer).toMatchObject({ status: 503, json: { code: 'unavailable' } });
+    await other.close();
     await allEnded();
   });
 });

@@ -19,6 +19,8 @@ export class ScriptedSessions {
   /** Takes input only when it is true. */
   takes = true;
   refusal: OperationError | undefined;
+  /** What has to come before anything is opened. */
+  opening: Promise<void> = Promise.resolve();
   readonly #subscription: Subscription;
 
   /** Resolves when NATS knows of it. */
@@ -35,8 +37,10 @@ export class ScriptedSessions {
         this.requests.push(request);
         if (this.refusal) return void message.respond(JSON.stringify({ error: this.refusal.toBody() }));
         const run = this.#begin(request);
-        message.respond(JSON.stringify({ accepted: true }));
-        run();
+        void this.opening.then(() => {
+          message.respond(JSON.stringify({ accepted: true }));
+          run();
+        });
       },
     });
   }

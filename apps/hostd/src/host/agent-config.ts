@@ -88,8 +88,8 @@ export const AgentConfig = z.object({
   jail: z.enum(['best', 'strict']).default('best'),
   /** `off`: microVMs are not limited by cgroups. */
   cgroups: z.enum(['auto', 'off']).default('auto'),
-  /** `kernel`: vCPUs run when and where the kernel sees fit. `byClass`: they have CPUs and turns by class, and the agent waits behind them. */
-  turns: z.enum(['kernel', 'byClass']).default('kernel'),
+  /** `auto`: the kernel keeps CPU time for guaranteed vCPUs where it can. `off`: they live by their weights. */
+  cpuReservations: z.enum(['auto', 'off']).default('auto'),
   /** `auto`: microVMs can have a network where the agent has the rights and tools. `off`: they cannot. */
   network: z.enum(['auto', 'off']).default('auto'),
   /** Where guests' addresses are from. */

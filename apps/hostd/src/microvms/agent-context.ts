@@ -12,6 +12,7 @@ import type { SnapshotFolders } from '../snapshots/snapshot-folders';
 import type { SnapshotObstacle } from '../snapshots/snapshot-obstacle';
 import type { TemplateStore } from '../templates/template-store';
 import type { WorkingSets } from '../templates/working-sets';
+import type { WakeDoors } from '../wake/wake-doors';
 import type { SlotKeeper } from '../slots/slot-keeper';
 import type { Chronicle } from './chronicle';
 import type { Moment } from './expiry';
@@ -115,6 +116,8 @@ export interface AgentContext {
   readonly platform: SnapshotPlatform | undefined;
   readonly snapshotObstacle: SnapshotObstacle;
   readonly folders: RunFolders;
+  /** Where who comes wakes what is suspended. */
+  readonly wakeDoors: Pick<WakeDoors, 'changed' | 'suspended'>;
   readonly clock: Pick<WallClock, 'now' | 'ofMonotonic'>;
   /** All clocks at once, for what must not depend on the wall clock alone. */
   readonly moment: () => Moment;

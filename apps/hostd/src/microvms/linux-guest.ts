@@ -4,13 +4,14 @@ import { setTimeout as wait } from 'node:timers/promises';
 import { connectToGuest, GUEST_SEED_BYTES, GuestAgent, GuestConnectionError, type GuestIdentity } from '#guest';
 import type { MicrovmProcess } from '#microvm';
 import { bootsLinux, wantedDevices, type MicrovmSpec } from '#protocol';
+import { VSOCK_SOCKET } from './guest-sockets';
 
 /** Between two attempts to reach a guest that has just gone on: it may not have heard yet that its connections are gone. */
 const AGAIN_MS = 10;
 
 /** The host side of a microVM's vsock device; undefined: it has none. */
 export function vsockPathOf(process: Pick<MicrovmProcess, 'identity'>, spec: MicrovmSpec): string | undefined {
-  return wantedDevices(spec).vsock ? join(process.identity.directory, 'vsock.sock') : undefined;
+  return wantedDevices(spec).vsock ? join(process.identity.directory, VSOCK_SOCKET) : undefined;
 }
 
 /**

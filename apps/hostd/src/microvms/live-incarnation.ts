@@ -18,6 +18,8 @@ import { agentOf, tellRestored } from './linux-guest';
 import { prepareLaunch, type PreparedLaunch } from './prepared-launch';
 import { UnadoptedProcess } from './unadopted-process';
 
+/** For the agent to take over where its guest was reached, ms. */
+const DOOR_MS = 1_000;
 /** Longest delay that a timer takes. */
 const TIMER_MAX_MS = 2 ** 31 - 1;
 
@@ -222,8 +224,19 @@ export class LiveIncarnation {
       const failure = takeFirstWhenOutOfMemory(process.identity.pid);
       if (failure !== undefined) this.#log.warn({ reason: failure }, 'the kernel may take others before this one');
     }
+    this.#nameGuestSocket(process);
     void process.exited.then((report) => this.#finish(report));
     if (this.#cause) this.#kill();
+  }
+
+  #nameGuestSocket({ identity }: MicrovmProcess): void {
+    const { microvmId, spec } = this.record;
+    if (!wantedDevices(spec).vsock) return;
+    try {
+      this.context.folders.guestSockets.leadTo(microvmId, identity.directory);
+    } catch (error) {
+      this.#log.warn({ err: error as Error }, 'programs of this host cannot reach a guest by vsock');
+    }
   }
 
   async #seeBooted(process: MicrovmProcess, limitMs: number, permit: Permit): Promise<void> {
@@ -273,15 +286,18 @@ export class LiveIncarnation {
     if (!chronicle.record({ change: { type: 'running', microvmId, epoch }, facts: [fact] })) return;
     // It has its memory mapped; nobody else needs the file.
     if (this.record.restored) void this.context.suspensions.remove(microvmId);
+    this.context.wakeDoors.changed(microvmId);
     this.#noteWorkingSet(process);
     this.#watch(process, { startSeconds: (timings.guestBootedAt - timings.admittedAt) / 1_000 });
   }
 
   #noteWorkingSet(process: MicrovmProcess): void {
-    const { record, context } = this;
-    const templateId = record.restored ? undefined : templateOf(record.spec);
-    const template = templateId === undefined ? undefined : context.templates.get(templateId);
-    if (template) void context.workingSets.record(template, process);
+    const { templates, workingSets } = this.context;
+    const { restored, spec } = this.record;
+    if (restored) return void workingSets.recordResumed(process);
+    const templateId = templateOf(spec);
+    const template = templateId === undefined ? undefined : templates.get(templateId);
+    if (template) void workingSets.record(template, process);
   }
 
   #guestNetwork(): GuestNetwork | undefined {
@@ -393,7 +409,10 @@ export class LiveIncarnation {
     const { microvmId, epoch } = this.record;
     if (!this.context.chronicle.record({ change: { type: 'suspended', microvmId, epoch }, facts: [fact] })) return;
     this.#suspended = true;
-    this.#kill();
+    // First there is somebody else who listens.
+    void within(this.context.wakeDoors.suspended(microvmId), DOOR_MS, undefined).finally(() => {
+      if (!this.#over) this.#kill();
+    });
   }
 
   /** Ends it at once, in whatever it is doing. Await {@link ended}. Only the first cause counts. */
@@ -427,11 +446,13 @@ export class LiveIncarnation {
 
   /** Its process has ended, and that is written down. */
   #giveUpPlace(): void {
-    const { admission, slots, watcher } = this.context;
+    const { admission, slots, watcher, folders, wakeDoors } = this.context;
     const { microvmId, slot } = this.record;
     this.#beOver();
     watcher.ended(microvmId);
     admission.release(microvmId);
+    if (this.#process) folders.guestSockets.left(microvmId, this.#process.identity.directory);
+    wakeDoors.changed(microvmId);
     this.#process?.release();
     if (slot !== undefined) slots.giveBack(slots.slot(slot));
     this.#resolveEnded();

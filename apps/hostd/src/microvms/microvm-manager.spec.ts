@@ -443,6 +443,7 @@ class Agent {
         },
       },
       watcher: { began: () => undefined, ended: () => undefined },
+      wakeDoors: { changed: () => undefined, suspended: () => Promise.resolve() },
       limits: { ...DEFAULT_LIMITS, bootMs: 200, controlMs: 50, killMs: 100, replaceMs: 300, ...options.limits },
       log,
     };

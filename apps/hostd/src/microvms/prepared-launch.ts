@@ -115,6 +115,7 @@ async function readyDisks(
   };
   if (restored) {
     const restore = parts.suspensions.pathOf(microvmId);
+    void parts.workingSets.readAheadOfResume(restore);
     await requireRestorable(parts, restore, 'what it was suspended to');
     return { ...arranged(keptDisks(plans, disks.folderOf(microvmId))), restore };
   }

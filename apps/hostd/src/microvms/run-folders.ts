@@ -13,6 +13,7 @@ import {
 import { rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { MicrovmSpec } from '#protocol';
+import { GuestSockets } from './guest-sockets';
 
 const TMPFS_MAGIC = 0x01021994;
 
@@ -54,8 +55,11 @@ export function mayMove(folder: string): boolean {
 
 /** A folder for each incarnation, with its page file and control socket, on tmpfs: gone after a reboot, as its VMM is. */
 export class RunFolders {
+  readonly guestSockets: GuestSockets;
+
   constructor(readonly root: string) {
     mkdirSync(root, { recursive: true, mode: 0o700 });
+    this.guestSockets = new GuestSockets(join(root, 'vsock'));
   }
 
   pathOf(microvmId: string, epoch: number): string {

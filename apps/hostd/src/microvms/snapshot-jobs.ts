@@ -98,7 +98,7 @@ export async function suspend(
   commandId: string,
   reason: string | undefined,
 ): Promise<void> {
-  const { chronicle, facts, suspensions } = context;
+  const { chronicle, facts, suspensions, templates, workingSets } = context;
   const { record } = live;
   const { microvmId, epoch, spec } = record;
   const done = { microvmId, epoch, commandId };
@@ -114,6 +114,8 @@ export async function suspend(
     const options = { live: true, resume: false };
     const { pauseNs, bytes, copy } = await vmm.snapshot(draft, options, deadlineMs(spec.memoryMiB));
     const pauseMs = hold ? performance.now() - heldAt : pauseNs / NS_PER_MS;
+    const template = templateOf(spec);
+    await workingSets.leave(draft, vmm, template === undefined ? undefined : templates.get(template));
     await suspensions.keep(microvmId);
     // From here on it is suspended, whatever becomes of the process.
     if (live.isEnding) throw new Error('it was told to end meanwhile');

@@ -5,6 +5,7 @@ import type { HostState } from '../journal/host-state';
 import { incarnationOf } from '../journal/host-state';
 import type { RunFolders } from '../microvms/run-folders';
 import { isRunning } from '../microvms/unadopted-process';
+import { wakesOn } from '../wake/wake-doors';
 import { vmmsUnder, type FoundVmm } from './vmm-search';
 
 export interface OrphanParts {
@@ -45,5 +46,13 @@ export async function reclaimOrphans(parts: OrphanParts): Promise<OrphanReport> 
     log.warn({ path }, 'a run folder that no record of the journal owns is removed');
     await folders.remove(microvmId, epoch);
   }
+  const names = folders.guestSockets.clear((id) => {
+    const owner = state.incarnations.get(id);
+    return (
+      owner !== undefined &&
+      (holdsPlace(owner) || (owner.phase === 'suspended' && wakesOn(owner.spec).includes('vsock')))
+    );
+  });
+  if (names.length > 0) log.debug({ names }, 'sockets of guests that no record of the journal owns are removed');
   return report;
 }

@@ -15,11 +15,11 @@ export async function unrecordedIdentity(
 ): Promise<VmmIdentity | undefined> {
   const pid = claimedPid(directory);
   if (pid === undefined) return undefined;
-  for (let step = 0; step < SETTLE_STEPS; step++) {
+  for (const until = performance.now() + SETTLE_MS; ;) {
     const running = await driver.find(microvmId, directory);
     if (running) return running;
-    // Between clone and exec, for a moment, it still looks like the agent that launched it.
-    if (startOf(pid) === undefined) break;
+    // Between clone and exec it still looks like the agent that launched it: for a moment, or as long as a busy machine keeps it waiting.
+    if (startOf(pid) === undefined || performance.now() > until) break;
     await new Promise((resolve) => setTimeout(resolve, SETTLE_STEP_MS));
   }
   return { pid, startTicks: NO_START, bootId: bootId(), directory };
@@ -27,7 +27,8 @@ export async function unrecordedIdentity(
 
 /** Start time of no process: it ran, and is gone. */
 const NO_START = '0';
-const SETTLE_STEPS = 10;
+/** By then it is some other process that was given the same pid. */
+const SETTLE_MS = 10_000;
 const SETTLE_STEP_MS = 50;
 
 export function bootId(): string {

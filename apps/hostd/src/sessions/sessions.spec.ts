@@ -346,4 +346,11 @@ class Client {
     });
     await expect(sh('true')).rejects.toMatchObject({ code: 'unavailable' });
   });
+
+  it('are not opened any more when the agent goes while one is on its way', async () => {
+    const opening = open({ kind: 'exec', command: ['sleep', '100'] });
+    sessions.endAll();
+    await expect(opening).rejects.toMatchObject({ code: 'unavailable' });
+    expect(sessions.count).toBe(0);
+  });
 });

@@ -64,7 +64,7 @@ export class Sessions {
   /** Resolves when the session runs. @throws OperationError why it does not; nothing is left of it then. */
   async open(request: SessionRequest): Promise<{ accepted: true }> {
     const { sessionId, microvmId } = request;
-    if (this.#ended) throw new OperationError('unavailable', 'this host agent is shutting down; ask again in a moment');
+    if (this.#ended) throw goesAway();
     const target = this.target(microvmId);
     if (this.#open.has(sessionId)) throw new OperationError('conflict', `session ${sessionId} is open already`);
     this.#admit(microvmId);
@@ -120,6 +120,7 @@ export class Sessions {
       bridge = makeBridge(channel);
       void bridge.done.then(finish);
       await channel.ready();
+      if (this.#ended) throw goesAway();
     } catch (error) {
       bridge?.stop();
       channel.end();
@@ -176,6 +177,10 @@ export class Sessions {
       if (session !== 'opening') session.end(new OperationError('unavailable', 'the host agent is shutting down'));
     }
   }
+}
+
+function goesAway(): OperationError {
+  return new OperationError('unavailable', 'this host agent is shutting down; ask again in a moment');
 }
 
 /** What the log says of it. Values of the environment may be secrets. */

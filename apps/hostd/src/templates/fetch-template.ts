@@ -1,5 +1,6 @@
 import { open } from 'node:fs/promises';
 import { join } from 'node:path';
+import { writeWorkingSet } from '#microvm';
 import { blobOfFile, digestOf, entriesOf, explained, writePiece } from '#images';
 import { canonicalJson, OperationError, PIECE_BYTES, type TemplateContent, type TemplateManifest } from '#protocol';
 import { pause } from '../images/shared-work';
@@ -49,6 +50,7 @@ export async function fetchTemplate(
     const draft = await store.begin(templateId, bytes);
     try {
       for (const file of manifest.files) await fetching.write(join(draft, file.name), file, pieces.get(file.name)!);
+      await fetching.workingSet(draft, { templateId, digest });
       return await store.takeIn(draft, manifest);
     } catch (error) {
       await store.abandon(templateId);
@@ -101,6 +103,16 @@ class Fetching {
     }
     const { digest } = await blobOfFile(path, this.signal);
     if (digest !== blob.digest) throw new TemplateUnavailableError(`its file ${name} is damaged in the object store`);
+  }
+
+  /** Asked for once, and done without where it does not come or is none of this memory: it is a hint, and clones do not wait for it. */
+  async workingSet(draft: string, { templateId, digest }: WantedTemplate): Promise<void> {
+    try {
+      const told = await this.exchange.workingSet(templateId, digest);
+      if (told) await writeWorkingSet(draft, told);
+    } catch {
+      // The first clone here writes one down.
+    }
   }
 
   async #piece(digest: string): Promise<Buffer> {

@@ -1,5 +1,15 @@
 import type { BusClient } from '#bus';
-import { lackingPieces, publishTemplate, putPiece, readPiece, templateContent, type TemplateContent } from '#protocol';
+import {
+  lackingPieces,
+  publishTemplate,
+  putPiece,
+  putWorkingSet,
+  readPiece,
+  templateContent,
+  templateWorkingSet,
+  type TemplateContent,
+  type WorkingSet,
+} from '#protocol';
 
 /** The object store's templates, through the image service: hosts do not reach JetStream. All throw OperationError. */
 export interface TemplateExchange {
@@ -10,6 +20,9 @@ export interface TemplateExchange {
   put(templateId: string, content: Buffer): Promise<string>;
   /** Gives the pieces without which it is not published. */
   publish(templateId: string, content: TemplateContent): Promise<string[]>;
+  putWorkingSet(templateId: string, workingSet: WorkingSet): Promise<void>;
+  /** Null: nobody has told. */
+  workingSet(templateId: string, digest: string): Promise<WorkingSet | null>;
 }
 
 export function exchangeOver(bus: BusClient, hostId: string): TemplateExchange {
@@ -21,5 +34,10 @@ export function exchangeOver(bus: BusClient, hostId: string): TemplateExchange {
     put: async (templateId, content) =>
       (await bus.call(putPiece, { templateId, content: content.toString('base64') }, to)).digest,
     publish: async (templateId, content) => (await bus.call(publishTemplate, { templateId, content }, to)).lacking,
+    putWorkingSet: async (templateId, workingSet) => {
+      await bus.call(putWorkingSet, { templateId, workingSet }, to);
+    },
+    workingSet: async (templateId, digest) =>
+      (await bus.call(templateWorkingSet, { templateId, digest }, to)).workingSet,
   };
 }

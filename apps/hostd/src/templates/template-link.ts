@@ -1,12 +1,13 @@
 import { Controller, Inject, type OnApplicationBootstrap, type OnApplicationShutdown } from '@nestjs/common';
 import { BusClient, Handles } from '#bus';
+import { readWorkingSet } from '#microvm';
 import { syncTemplates, templatesChanged } from '#protocol';
 import { RepeatedComparison } from '../controller-link/repeated-comparison';
 import { HostAgent } from '../host-agent';
 import { WarmPools } from '../pools/warm-pools';
 import { fetchTemplate } from './fetch-template';
-import { exchangeOver } from './template-exchange';
-import { TemplateLostError } from './template-store';
+import { exchangeOver, type TemplateExchange } from './template-exchange';
+import { TemplateLostError, type HeldTemplate } from './template-store';
 import { TemplatePublisher, type Publication } from './template-publisher';
 
 /** How often the templates of this host are compared with those on record, should a change have been missed, ms. */
@@ -32,6 +33,9 @@ export class TemplateLink implements OnApplicationBootstrap, OnApplicationShutdo
   #adjustments: NodeJS.Timeout | undefined;
   readonly #pools: WarmPools;
   readonly #publisher: TemplatePublisher;
+  readonly #exchange: TemplateExchange;
+  /** The object store has what their first clones have shown; by identity, as a copy that was fetched anew is another one. */
+  readonly #told = new WeakSet<HeldTemplate>();
   /** Publications that the controllers do not know of yet. */
   #published: Publication[] = [];
   /** Lost by the object store, and the controllers do not know yet. */
@@ -43,15 +47,21 @@ export class TemplateLink implements OnApplicationBootstrap, OnApplicationShutdo
   ) {
     const { warmClones: warm, log, templates, hostId } = agent;
     const exchange = exchangeOver(bus, hostId);
-    templates.connect((wanted, signal) =>
-      fetchTemplate(exchange, templates, wanted, signal).catch((error: unknown) => {
+    this.#exchange = exchange;
+    templates.connect(async (wanted, signal) => {
+      try {
+        const held = await fetchTemplate(exchange, templates, wanted, signal);
+        // What came with it need not go back.
+        if (await readWorkingSet(held.folder)) this.#told.add(held);
+        return held;
+      } catch (error) {
         if (error instanceof TemplateLostError) {
           this.#missing.add(wanted.templateId);
           this.#comparison.soon();
         }
         throw error;
-      }),
-    );
+      }
+    });
     this.#publisher = new TemplatePublisher({
       ...{ store: templates, exchange, log },
       over: (publication) => {
@@ -70,6 +80,7 @@ export class TemplateLink implements OnApplicationBootstrap, OnApplicationShutdo
 
   onApplicationBootstrap(): void {
     this.agent.templates.onChange(() => this.#comparison.soon());
+    this.agent.workingSets.onWritten(() => this.#comparison.soon());
     this.agent.templates.onUse((id) => this.#pools.arrived(id));
     this.#adjustments = setInterval(() => this.#pools.adjust(), ADJUST_MS);
     this.#adjustments.unref();
@@ -100,7 +111,25 @@ export class TemplateLink implements OnApplicationBootstrap, OnApplicationShutdo
     for (const id of missing) this.#missing.delete(id);
     for (const id of drop) await templates.remove(id);
     await templates.setStored(new Set(stored), held);
+    await this.#tellWorkingSets(stored);
     this.#publisher.want(publish);
     this.#pools.setPolicies(new Map(pools.map(({ templateId, policy }) => [templateId, policy])));
+  }
+
+  /** What was learnt here of templates that the object store has. What cannot be told now is told the next time. */
+  async #tellWorkingSets(stored: readonly string[]): Promise<void> {
+    const { log, templates } = this.agent;
+    for (const templateId of stored) {
+      const held = templates.get(templateId);
+      if (!held || this.#told.has(held)) continue;
+      try {
+        const workingSet = await readWorkingSet(held.folder);
+        if (!workingSet) continue;
+        await this.#exchange.putWorkingSet(templateId, workingSet);
+        this.#told.add(held);
+      } catch (error) {
+        log.debug({ err: error as Error, templateId }, 'the working set of a template is not told yet');
+      }
+    }
   }
 }

@@ -15,10 +15,12 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Readable } from 'node:stream';
 import type { NatsConnection } from 'nats';
 import pino from 'pino';
 import { connectNats } from '#bus';
 import { ObjectBucket, TemplateContents } from '#images';
+import { prefetchWorkingSet, readWorkingSet } from '#microvm';
 import {
   MicrovmSpec,
   OperationError,
@@ -26,6 +28,7 @@ import {
   sortableId,
   TEMPLATE_CONTENT_BUCKET,
   type TemplateContent,
+  type WorkingSet,
 } from '#protocol';
 import { describeWithNats, startNatsServer, type NatsServer } from '../../../../test/support/nats-server';
 import { fetchTemplate } from './fetch-template';
@@ -72,6 +75,8 @@ describeWithNats('templates on their way from host to host', () => {
       lacking: (_id, digests) => contents.lacking(digests),
       put: (_id, content) => (exchange.puts++, contents.put(content)),
       publish: (_id, content) => contents.publish(content),
+      putWorkingSet: (id, workingSet) => contents.putWorkingSet(id, { digest: source.get(id)!.digest, workingSet }),
+      workingSet: async (id, digest) => (await contents.workingSet(id, digest)) ?? null,
     };
     target.connect((wanted, signal) => fetchTemplate(exchange, target, wanted, signal));
   });
@@ -142,6 +147,42 @@ describeWithNats('templates on their way from host to host', () => {
     // As the next agent finds it.
     expect(storeIn('target').get(templateId)).toMatchObject({ digest: one.digest, fetched: true });
     expect(storeIn('source').get(templateId)).toMatchObject({ fetched: false });
+  });
+
+  it('bring along where their clones are first in memory, are fetched without it where it is not to be had, and take it along', async () => {
+    const workingSet: WorkingSet = { schema: 1, runs: [[PIECE_BYTES, 4_096]] };
+    const one = await make();
+    const { templateId } = one.manifest;
+    await publish(templateId);
+    expect(await readWorkingSet((await use(one)).folder)).toBeUndefined();
+    await target.remove(templateId);
+    await exchange.putWorkingSet(templateId, workingSet);
+    const here = await use(one);
+    expect(await readWorkingSet(here.folder)).toEqual(workingSet);
+    // It is no part of what its digest is of.
+    expect([here.digest, here.manifest]).toEqual([one.digest, one.manifest]);
+    expect(await prefetchWorkingSet(here.folder)).toBe(4_096);
+    expect(await contents.workingSet(templateId, `sha256:${'0'.repeat(64)}`)).toBeUndefined();
+
+    const beyond: WorkingSet = { schema: 1, runs: [[2 ** 40, 4_096]] };
+    const answers = [
+      () => Promise.resolve(beyond),
+      () => Promise.reject(new OperationError('unavailable', 'nobody answers: this image service is older')),
+    ];
+    for (const answer of answers) {
+      await target.remove(templateId);
+      exchange.workingSet = answer;
+      const without = await use(one);
+      expect(await readWorkingSet(without.folder)).toBeUndefined();
+      expect(filesOf(without)).toEqual([...filesOf(one), 'fetched'].sort());
+    }
+
+    await bucket.put(`${templateId}.working-set`, Readable.from([Buffer.from('{}')]));
+    await expect(contents.workingSet(templateId, one.digest)).rejects.toMatchObject({ failure: 'corrupted' });
+    await contents.sweep(() => true);
+    expect((await bucket.list()).map(({ name }) => name)).toContain(`${templateId}.working-set`);
+    await contents.sweep(() => false);
+    expect((await bucket.list()).map(({ name }) => name)).not.toContain(`${templateId}.working-set`);
   });
 
   it('go on where they broke off, and share pieces', async () => {

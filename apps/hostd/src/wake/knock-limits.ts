@@ -28,10 +28,11 @@ export class KnockGate {
     this.#host = new TokenBucket(limits.host.perSecond, nowMs(), limits.host.burst);
   }
 
-  /** True: this address may wake one. False: it, or everybody, has woken too many lately. */
-  mayWake(address: string): boolean {
+  /** True: this address may wake one. False: it, or everybody, has woken too many lately. Without an address only the bound on everybody holds. */
+  mayWake(address: string | undefined): boolean {
     const { source, sources } = this.limits;
     const now = this.nowMs();
+    if (address === undefined) return this.#host.take(now) === 0;
     const bucket = this.#sources.get(address) ?? new TokenBucket(source.perSecond, now, source.burst);
     this.#sources.delete(address);
     this.#sources.set(address, bucket);

@@ -1,12 +1,17 @@
 import { once } from 'node:events';
 import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import { createSocket } from 'node:dgram';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import pino from 'pino';
 import { freePort } from '#ports';
 import { MicrovmSpec } from '#protocol';
 import type { IncarnationRecord } from '../journal/host-record';
 import { isPortTaken } from '../network/host-ports';
-import { HELD_MOST, type Knock } from './door';
+import { GuestSockets } from '../microvms/guest-sockets';
+import type { Knock } from './door';
+import { HELD_MOST } from './held-connections';
 import { KnockGate, KNOCK_LIMITS } from './knock-limits';
 import { WakeDoors } from './wake-doors';
 
@@ -28,6 +33,7 @@ describe('the doors of what is suspended', () => {
   let refuse: Error | undefined;
   let port: number;
   let guest: Server;
+  let folder: string;
   const heard: string[] = [];
 
   const becomes = (phase: IncarnationRecord['phase'], more: Partial<IncarnationRecord> = {}): void => {
@@ -48,6 +54,7 @@ describe('the doors of what is suspended', () => {
   beforeEach(async () => {
     nowMs = 0;
     refuse = undefined;
+    folder = mkdtempSync(join(tmpdir(), 'volley-doors-'));
     woken.length = 0;
     port = await freePort('0.0.0.0');
     const forwards = [
@@ -63,6 +70,7 @@ describe('the doors of what is suspended', () => {
     await once(guest.listen(0, '127.0.0.1'), 'listening');
     doors = new WakeDoors({
       ...{ incarnations, nowMs: () => nowMs, log },
+      sockets: new GuestSockets(join(folder, 'vsock')),
       way: () => ({ host: '127.0.0.1', port: (guest.address() as AddressInfo).port }),
       gate: new KnockGate(() => nowMs, limits),
     });
@@ -76,6 +84,7 @@ describe('the doors of what is suspended', () => {
     for (const socket of sockets.splice(0)) socket.destroy();
     doors.stop();
     guest.close();
+    rmSync(folder, { recursive: true });
   });
 
   it('wake it once, and hand on what waited, whole, as soon as it runs', async () => {
@@ -97,6 +106,45 @@ describe('the doors of what is suspended', () => {
     expect(heard.sort()).toEqual(['first words', 'second words', 'third words']);
     expect(woken).toHaveLength(1);
     expect([doors.keeps(ID), isOpen()]).toEqual([false, false]);
+  });
+
+  it('outlive what goes wrong at their ports, were it again and again', async () => {
+    await opened();
+    becomes('ended');
+    const made = jest.spyOn(jest.requireActual<typeof import('node:net')>('node:net'), 'createServer');
+    becomes('suspended');
+    await opened();
+    const [door] = made.mock.results.map(({ value }) => value as Server);
+    made.mockRestore();
+    for (let i = 0; i < 2; i++) door!.emit('error', Object.assign(new Error('accept EMFILE'), { code: 'EMFILE' }));
+    knock();
+    await until('it is woken', () => woken.length > 0);
+  });
+
+  it('hand on who came before they were wholly open', async () => {
+    await opened();
+    becomes('ended');
+    // The port of UDP is had later than that of TCP.
+    const dgram = jest.requireActual<typeof import('node:dgram')>('node:dgram');
+    const { createSocket: create } = dgram;
+    let open!: () => void;
+    const slow = jest.spyOn(dgram, 'createSocket').mockImplementationOnce((...args: Parameters<typeof create>) => {
+      const made = create(...args);
+      const bind = made.bind.bind(made) as (...words: unknown[]) => void;
+      made.bind = ((...words: unknown[]) => ((open = () => bind(...words)), made)) as typeof made.bind;
+      return made;
+    });
+    becomes('suspended');
+    await until('TCP is open', () => isPortTaken('tcp', port));
+    const early = knock();
+    const answer = once(early, 'data');
+    early.write('early words');
+    await until('it is woken', () => woken.length > 0);
+    becomes('running');
+    open();
+    expect(String(((await answer) as [Buffer])[0])).toBe('answer');
+    expect(heard).toEqual(['early words']);
+    slow.mockRestore();
   });
 
   it('are woken by a datagram as well', async () => {

@@ -1,8 +1,11 @@
 import type { Logger } from 'pino';
 import { wantedDevices, type MicrovmSpec } from '#protocol';
 import type { IncarnationRecord } from '../journal/host-record';
-import { Door, OWN_PORT, type Knock, type Way } from './door';
+import type { GuestSockets } from '../microvms/guest-sockets';
+import type { Door, Knock } from './door';
 import { KnockGate } from './knock-limits';
+import { NetworkDoor, type Way } from './network-door';
+import { VsockDoor } from './vsock-door';
 
 /** How often the doors are compared with what is suspended here, ms. */
 const COMPARE_MS = 100;
@@ -13,6 +16,7 @@ const AGAIN_MS = 5_000;
 
 export interface WakeDoorsParts {
   incarnations: ReadonlyMap<string, Readonly<IncarnationRecord>>;
+  sockets: GuestSockets;
   nowMs: () => number;
   log: Logger;
   /** Where a port of the host leads when its microVM runs. */
@@ -23,18 +27,27 @@ export interface WakeDoorsParts {
 /** Asks the controllers to let it go on. Rejects when they do not. */
 export type Wake = (of: { microvmId: string; epoch: number }, knock: Knock) => Promise<void>;
 
-interface Guarded {
+type WakeSource = NonNullable<MicrovmSpec['wakeOn']>[number];
+
+/** Where one of them may come. */
+interface Entrance {
   /** Undefined while it is being opened, and where it cannot be. */
   door?: Door;
-  isOpening: boolean;
+  opening?: Promise<void>;
+  /** It is not tried before, ms. */
+  notBefore: number;
+}
+
+interface Guarded {
+  entrances: Map<WakeSource, Entrance>;
   /** It has been asked to go on, and whoever comes may wait, ms. */
   wakingUntil: number;
-  /** Neither is tried before, ms. */
+  /** It is not asked again before, ms. */
   notBefore: number;
 }
 
 /**
- * The doors of what is suspended on this host and wants to be woken by who comes over the network. What is suspended says the host's journal, so
+ * The doors of what is suspended on this host and wants to be woken by who comes. What is suspended says the host's journal, so
  * that they are there again after a restart of the agent, and none is left when a microVM is gone.
  */
 export class WakeDoors {
@@ -55,58 +68,76 @@ export class WakeDoors {
 
   stop(): void {
     clearInterval(this.#timer);
-    for (const { door } of this.#doors.values()) door?.close();
+    this.#wake = undefined;
+    for (const guarded of this.#doors.values()) for (const door of doorsOf(guarded)) door.close();
     this.#doors.clear();
   }
 
   /** The microVM for which a port is kept while it is suspended. */
   keeps(microvmId: string): boolean {
-    return this.#doors.has(microvmId);
+    return this.#doors.get(microvmId)?.entrances.has('packet') === true;
   }
 
   /** Connections that wait for what they woke. */
   get held(): number {
     let sum = 0;
-    for (const { door } of this.#doors.values()) sum += door?.held ?? 0;
+    for (const guarded of this.#doors.values()) for (const { held } of doorsOf(guarded)) sum += held;
     return sum;
   }
 
   /** Opens, closes and delivers as the journal says. */
   compare(): void {
-    const { incarnations } = this.parts;
-    for (const [id, record] of incarnations) {
-      if (record.phase === 'suspended' && wakesOnPacket(record.spec)) this.#guard(id, record);
+    for (const [id, record] of this.parts.incarnations) {
+      if (record.phase === 'suspended') for (const source of wakesOn(record.spec)) void this.#guard(id, record, source);
     }
-    for (const [id, guarded] of this.#doors) {
-      const record = incarnations.get(id);
-      if (record?.phase === 'suspended' || isOnItsWay(record)) continue;
-      this.#doors.delete(id);
-      if (record?.phase === 'running') guarded.door?.deliver(this.parts.way ?? OWN_PORT);
-      guarded.door?.close();
-    }
+    for (const id of this.#doors.keys()) this.changed(id);
   }
 
-  #guard(id: string, { spec }: Readonly<IncarnationRecord>): void {
-    const guarded: Guarded = this.#doors.get(id) ?? { isOpening: false, wakingUntil: 0, notBefore: 0 };
+  /** One runs, or has ended: its doors need not wait for the next comparison. */
+  changed(id: string): void {
+    const guarded = this.#doors.get(id);
+    const record = this.parts.incarnations.get(id);
+    if (!guarded || record?.phase === 'suspended' || isOnItsWay(record)) return;
+    this.#doors.delete(id);
+    for (const door of doorsOf(guarded)) leave(door, record);
+  }
+
+  /**
+   * One is suspended, and its VMM still there. Resolves when the socket of its guest has passed from that to this, where it is to; its ports pass with
+   * its place.
+   */
+  async suspended(id: string): Promise<void> {
+    const record = this.parts.incarnations.get(id);
+    if (!this.#wake || record?.phase !== 'suspended' || !wakesOn(record.spec).includes('vsock')) return;
+    await this.#guard(id, record, 'vsock');
+  }
+
+  #guard(id: string, { spec }: Readonly<IncarnationRecord>, source: WakeSource): Promise<void> | undefined {
+    const guarded: Guarded = this.#doors.get(id) ?? { entrances: new Map(), wakingUntil: 0, notBefore: 0 };
     this.#doors.set(id, guarded);
-    if (guarded.door || guarded.isOpening || this.parts.nowMs() < guarded.notBefore) return;
-    guarded.isOpening = true;
-    const forwards = wantedDevices(spec).network?.forwards ?? [];
-    Door.open(forwards, (knock) => this.#knocked(id, guarded, knock), this.parts.log).then(
-      (door) => {
-        guarded.isOpening = false;
-        if (this.#doors.get(id) === guarded) guarded.door = door;
-        else door.close();
-      },
-      (error: unknown) => {
-        guarded.isOpening = false;
-        guarded.notBefore = this.parts.nowMs() + AGAIN_MS;
-        this.parts.log.warn(
-          { err: error as Error, microvmId: id },
-          'nobody can wake a suspended microVM over the network',
-        );
-      },
-    );
+    const entrance: Entrance = guarded.entrances.get(source) ?? { notBefore: 0 };
+    guarded.entrances.set(source, entrance);
+    const { nowMs, log } = this.parts;
+    if (entrance.door || entrance.opening || nowMs() < entrance.notBefore) return entrance.opening;
+    entrance.opening = this.#open(id, spec, source, (knock) => this.#knocked(id, guarded, knock))
+      .then(
+        (door) => {
+          if (this.#doors.get(id) === guarded) entrance.door = door;
+          else leave(door, this.parts.incarnations.get(id));
+        },
+        (error: unknown) => {
+          entrance.notBefore = nowMs() + AGAIN_MS;
+          log.warn({ err: error as Error, microvmId: id, source }, 'nobody can wake a suspended microVM in this way');
+        },
+      )
+      .finally(() => delete entrance.opening);
+    return entrance.opening;
+  }
+
+  #open(id: string, spec: MicrovmSpec, source: WakeSource, knocked: (knock: Knock) => boolean): Promise<Door> {
+    const { sockets, log, way } = this.parts;
+    if (source === 'vsock') return VsockDoor.open(sockets, id, knocked, log);
+    return NetworkDoor.open(wantedDevices(spec).network?.forwards ?? [], knocked, log, way);
   }
 
   /** Whether what came may wait. */
@@ -115,7 +146,9 @@ export class WakeDoors {
     if (nowMs() < guarded.wakingUntil) return true;
     const record = incarnations.get(id);
     if (record && record.phase !== 'suspended') return isOnItsWay(record) || record.phase === 'running';
-    if (!record || !this.#wake || nowMs() < guarded.notBefore || !this.#gate.mayWake(knock.address)) return false;
+    // Who may connect to the socket of a guest is the agent's own user, and needs no bound of his own.
+    const address = knock.protocol === 'vsock' ? undefined : knock.address;
+    if (!record || !this.#wake || nowMs() < guarded.notBefore || !this.#gate.mayWake(address)) return false;
     guarded.wakingUntil = nowMs() + WAKING_MS;
     log.info({ microvmId: id, ...knock }, 'somebody wakes a suspended microVM');
     this.#wake({ microvmId: id, epoch: record.epoch }, knock).catch((error: unknown) => {
@@ -124,10 +157,20 @@ export class WakeDoors {
       log.warn({ err: error as Error, microvmId: id }, 'a suspended microVM could not be woken');
       guarded.wakingUntil = 0;
       guarded.notBefore = nowMs() + AGAIN_MS;
-      guarded.door?.dismiss();
+      for (const door of doorsOf(guarded)) door.dismiss();
     });
     return true;
   }
+}
+
+function* doorsOf({ entrances }: Guarded): Generator<Door> {
+  for (const { door } of entrances.values()) if (door) yield door;
+}
+
+/** What waits at a door goes to what runs now, were it since before the door was wholly open. */
+function leave(door: Door, record: Readonly<IncarnationRecord> | undefined): void {
+  if (record?.phase === 'running') door.deliver(record);
+  else door.close();
 }
 
 /** Between being suspended and running. */
@@ -135,6 +178,9 @@ function isOnItsWay(record: Readonly<IncarnationRecord> | undefined): boolean {
   return record?.restored === true && (record.phase === 'admitted' || record.phase === 'launched');
 }
 
-function wakesOnPacket(spec: MicrovmSpec): boolean {
-  return spec.wakeOn?.includes('packet') === true && (wantedDevices(spec).network?.forwards.length ?? 0) > 0;
+/** By which ways it can be reached and wants to be woken. */
+export function wakesOn(spec: MicrovmSpec): WakeSource[] {
+  const { network, vsock } = wantedDevices(spec);
+  const isThere = { packet: (network?.forwards.length ?? 0) > 0, vsock };
+  return (spec.wakeOn ?? []).filter((source) => isThere[source]);
 }

@@ -1,4 +1,5 @@
 import { statfs } from 'node:fs/promises';
+import { onAbort } from '#concurrency';
 import { ImageError } from '#images';
 
 const LOOK_EVERY_MS = 250;
@@ -36,15 +37,13 @@ export async function withRoom<T>(
       () => undefined, // the folder is gone: so is the work
     );
   }, LOOK_EVERY_MS);
-  const giveUp = (): void => controller.abort();
-  signal.addEventListener('abort', giveUp, { once: true });
+  const off = onAbort(signal, () => controller.abort());
   try {
-    if (signal.aborted) giveUp();
     return await work(controller.signal);
   } catch (error) {
     throw isFull ? noRoom() : error;
   } finally {
     clearInterval(timer);
-    signal.removeEventListener('abort', giveUp);
+    off();
   }
 }

@@ -8,12 +8,17 @@ import {
   OperationError,
   publishTemplate,
   putPiece,
+  putWorkingSet,
   readPiece,
   templateContent,
+  templateWorkingSet,
+  workingSetEnd,
   type Operation,
   type TemplateRecord,
 } from '#protocol';
 import { TemplatesOnRecord } from './templates-on-record';
+
+const MIB = 1 << 20;
 
 type RequestTo<O extends Operation> = z.output<O['request']>;
 
@@ -54,6 +59,24 @@ export class TemplateContentController {
       throw new OperationError('notFound', `the object store does not hold template ${templateId}@${digest}`);
     }
     return { content };
+  }
+
+  @Handles(putWorkingSet)
+  async putWorkingSet({ templateId, workingSet }: RequestTo<typeof putWorkingSet>, context: BusContext) {
+    const { digest, memoryMiB } = await this.#requireHolder(templateId, context);
+    if (digest === null || workingSetEnd(workingSet) > memoryMiB * MIB) {
+      throw new OperationError(
+        'refused',
+        `template ${templateId} has ${memoryMiB} MiB of memory, and this is beyond them`,
+      );
+    }
+    await this.contents.putWorkingSet(templateId, { digest, workingSet });
+    return {};
+  }
+
+  @Handles(templateWorkingSet)
+  async workingSet({ templateId, digest }: RequestTo<typeof templateWorkingSet>) {
+    return { workingSet: (await this.contents.workingSet(templateId, digest)) ?? null };
   }
 
   @Handles(readPiece)

@@ -5,7 +5,8 @@ import { CanaryStage, type CanaryFiles } from '../canary-stage';
 import { inFlight } from '../in-flight';
 import { distribution, type Distribution } from '../percentiles';
 import { cloneWindows, type CloneWindow } from './clone-windows';
-import { measureColdClones, type ColdClones } from './cold-clones';
+import type { UncachedStarts } from '../uncached-starts';
+import { measureColdClones } from './cold-clones';
 
 export interface CloneParameters {
   count: number;
@@ -40,7 +41,7 @@ export interface CloneResult {
   coldStart: Distribution | null;
   /** All clones alive at once: idle after they became ready, and of a template whose clones read all that it has touched. */
   memory: { idle: CloneMemory; reading: CloneMemory };
-  cold: ColdClones | null;
+  cold: UncachedStarts | null;
 }
 
 /** Sums over the VMM processes, guest memory included, MiB. */
@@ -137,7 +138,7 @@ async function measureCold(
   stage: CanaryStage,
   { coldDirectory, touchMiB }: CloneParameters,
   progress: (text: string) => void,
-): Promise<ColdClones | null> {
+): Promise<UncachedStarts | null> {
   if (coldDirectory === undefined) return null;
   await stage.end();
   progress('cloning what is not in the page cache');

@@ -1,5 +1,4 @@
 import { spawn, type ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -14,6 +13,8 @@ const LOG_LINES = 20;
 export interface BenchProcess {
   readonly name: string;
   readonly child: ChildProcess;
+  /** Resolves when it has ended, or could not be started. */
+  readonly gone: Promise<void>;
 }
 
 /** A control plane of its own for measurements: nats-server, controllers, placement and a swarm of hosts, without keys, on the loopback. */
@@ -35,8 +36,11 @@ export class BenchPlane {
       config,
       `host: 127.0.0.1\nport: ${port}\nping_interval: "2s"\nping_max: 2\njetstream { store_dir: ${store} }\n`,
     );
-    this.#launch('nats-server', 'nats-server', ['-c', config], {});
-    await tcpReady('127.0.0.1', port, AbortSignal.timeout(READY_MS));
+    const nats = this.#launch('nats-server', 'nats-server', ['-c', config], {});
+    const died = nats.gone.then(() => {
+      throw new CliError('nats-server ended at once, or is not installed (Debian package nats-server)');
+    });
+    await Promise.race([tcpReady('127.0.0.1', port, AbortSignal.timeout(READY_MS)), died]);
     const service = (name: string, env: Record<string, string> = {}): Promise<void> => this.#service(name, name, env);
     await Promise.all([
       service('placement'),
@@ -58,9 +62,8 @@ export class BenchPlane {
 
   /** SIGKILL; resolves when it is gone. */
   async kill9(name: string): Promise<void> {
-    const { child } = this.#processes.get(name)!;
+    const { child, gone } = this.#processes.get(name)!;
     this.#processes.delete(name);
-    const gone = once(child, 'exit');
     child.kill('SIGKILL');
     await gone;
   }
@@ -96,8 +99,10 @@ export class BenchPlane {
     child.stdout!.resume();
     const killAtExit = (): void => void child.kill('SIGKILL');
     process.once('exit', killAtExit);
-    child.once('exit', () => process.removeListener('exit', killAtExit));
-    const launched = { name, child };
+    // Told once: it may have died long before somebody ends it.
+    const gone = new Promise<void>((resolve) => child.once('exit', () => resolve()).once('error', () => resolve()));
+    void gone.then(() => process.removeListener('exit', killAtExit));
+    const launched = { name, child, gone };
     this.#processes.set(name, launched);
     return launched;
   }
@@ -119,6 +124,7 @@ export class BenchPlane {
       child.stdout!.on('data', hear);
       child.stderr!.on('data', (chunk: Buffer) => lines.push(chunk.toString().trimEnd()));
       child.once('exit', (code, signal) => fail(`ended with ${code ?? signal}`));
+      child.once('error', (error) => fail(`could not be started: ${error.message}`));
     });
   }
 }

@@ -1,6 +1,5 @@
 import type { Command } from 'commander';
 import { cpus } from 'node:os';
-import { stepBack } from '#microvm';
 import type { Host } from '#protocol';
 import { contextOf } from '../../commands/context';
 import { durationOption, memoryOption, ratioOption } from '../../commands/option-types';
@@ -43,8 +42,6 @@ export function addMixBenchCommand(bench: Command): void {
       const abort = new AbortController();
       for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => abort.abort());
       const at = new Date().toISOString();
-      // It looks at a host from that host: what it measures is not to be itself.
-      if (process.env['VOLLEY_TURNS'] === 'byClass') stepBack();
       // The agent takes its settings from the environment.
       process.env['VOLLEY_MEMORY_MIB'] = String(options.memory);
       process.env['VOLLEY_RESERVE_MIB'] = '0';

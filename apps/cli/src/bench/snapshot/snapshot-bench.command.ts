@@ -16,6 +16,7 @@ interface SnapshotBenchOptions {
   rates: number[];
   repeats: number;
   directory?: string;
+  cold?: string;
 }
 
 const rate = wholeNumber(0, 1_000_000);
@@ -34,6 +35,10 @@ export function addSnapshotBenchCommand(bench: Command): void {
     )
     .option('--repeats <n>', 'snapshots of each kind at each rate', wholeNumber(1, 1_000), 5)
     .option('--directory <path>', 'where snapshots are written, instead of memory')
+    .option(
+      '--cold <directory>',
+      'on a disk: also suspend one there, and have it go on when it is not in the page cache',
+    )
     .action(async (options: SnapshotBenchOptions, command: Command) => {
       const data = resolve(command.optsWithGlobals<GlobalOptions>().data);
       const out = outputOf(command);
@@ -45,6 +50,7 @@ export function addSnapshotBenchCommand(bench: Command): void {
         ratesMiB: options.rates,
         repeats: options.repeats,
         directory: options.directory,
+        coldDirectory: options.cold,
       };
       const at = new Date().toISOString();
       const result = await untilInterrupted((signal) =>

@@ -2,7 +2,9 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createMicrovmDriver, type SnapshotReport } from '#microvm';
 import { CanaryStage, type CanaryFiles } from '../canary-stage';
+import type { UncachedStarts } from '../uncached-starts';
 import { distribution, type Distribution } from '../percentiles';
+import { measureColdResumes } from './cold-resumes';
 
 export interface SnapshotParameters {
   memoryMiB: number;
@@ -14,6 +16,14 @@ export interface SnapshotParameters {
   repeats: number;
   /** Where snapshots are written; by default on tmpfs. */
   directory: string | undefined;
+  /** On a disk; undefined: resumes of what is not in the page cache are not measured. */
+  coldDirectory: string | undefined;
+}
+
+export interface SnapshotResult {
+  rates: RateResult[];
+  /** Of one that is suspended for the second time. */
+  coldResumes: UncachedStarts | null;
 }
 
 /** Of all snapshots of one kind at one rate. */
@@ -36,6 +46,7 @@ export interface RateResult {
   shorterBy: number;
 }
 
+const COLD_RESUMES = 25;
 const NS_PER_MS = 1e6;
 
 /**
@@ -47,7 +58,7 @@ export async function benchSnapshot(
   files: CanaryFiles,
   signal: AbortSignal,
   progress: (text: string) => void,
-): Promise<RateResult[]> {
+): Promise<SnapshotResult> {
   const scratch = await mkdtemp(join(files.scratch, 'volley-bench-snapshot-'));
   const written = parameters.directory === undefined ? scratch : await mkdtemp(join(parameters.directory, 'volley-'));
   const driver = createMicrovmDriver({ vmmPath: files.vmm });
@@ -58,7 +69,10 @@ export async function benchSnapshot(
       progress(`a guest that writes ${rateMiB} MiB/s`);
       results.push(await measureRate(stage, parameters, rateMiB, join(written, 'snapshot'), signal));
     }
-    return results;
+    const { coldDirectory, touchMiB } = parameters;
+    if (coldDirectory === undefined) return { rates: results, coldResumes: null };
+    progress('resumes of what is not in the page cache');
+    return { rates: results, coldResumes: await measureColdResumes(stage, coldDirectory, touchMiB, COLD_RESUMES) };
   } finally {
     await stage.end();
     driver.close();

@@ -1,0 +1,128 @@
+import { CpuReservationError, type CpuReservation, type CpuReservations } from '#microvm';
+import { mayReserve, VcpuReservations } from './vcpu-reservations';
+
+function host(cpus = 2) {
+  let nowMs = 0;
+  const given = new Map<number, CpuReservation>();
+  const ran = new Map<number, number>();
+  const limited = new Set<string>();
+  const lines: string[] = [];
+  const state = { refusal: undefined as string | undefined };
+  const kernel = {
+    reserve: (tid: number, reservation: CpuReservation) => {
+      if (state.refusal !== undefined) throw new CpuReservationError(state.refusal, `thread ${tid}`);
+      given.set(tid, reservation);
+    },
+    release: (tid: number) => void given.delete(tid),
+    read: (tid: number) => given.get(tid),
+  };
+  const line = (_: unknown, text?: string): void => void lines.push(text ?? String(_));
+  const reservations = new VcpuReservations({
+    kernel: kernel as unknown as CpuReservations,
+    cpus,
+    mayReserve: (id) => !limited.has(id),
+    nowMs: () => nowMs,
+    log: { info: line, warn: line } as never,
+    runNsOf: (_pid, tid) => ran.get(tid),
+  });
+  const began = (id: string, ...vcpuTids: number[]): void => {
+    for (const tid of vcpuTids) ran.set(tid, 0);
+    reservations.began({ id, pid: 1, vcpuTids });
+  };
+  /** Windows of a second in which each thread runs for so many ms. */
+  const seconds = (count: number, ms: (tid: number) => number): void => {
+    for (let i = 0; i < count; i++) {
+      nowMs += 1_000;
+      for (const [tid, ns] of ran) ran.set(tid, ns + ms(tid) * 1e6);
+      reservations.round();
+    }
+  };
+  return { reservations, began, seconds, given, limited, lines, state, ran };
+}
+
+describe('reservations of vCPUs', () => {
+  it('given vCPUs that need little, then the kernel keeps time for them, and the report says so', () => {
+    const { began, seconds, given, reservations } = host();
+    began('a', 11);
+    began('b', 12);
+    seconds(5, (tid) => (tid === 11 ? 50 : 990));
+    expect([...given]).toEqual([[11, { runtimeMs: 500, periodMs: 1_000 }]]);
+    expect(reservations.report()).toEqual({ vcpus: 1, cpus: 0.5 });
+  });
+
+  it('given one that takes more, then it goes back to its weight', () => {
+    const { began, seconds, given } = host();
+    began('a', 11);
+    seconds(5, () => 50);
+    seconds(1, () => 900);
+    expect(given.size).toBe(0);
+  });
+
+  it('given more vCPUs, then what is reserved is shared anew, and what those had who left is given to others', () => {
+    const { began, seconds, given, reservations } = host();
+    began('a', 11, 12);
+    seconds(5, () => 10);
+    expect(given.get(11)!.runtimeMs).toBe(500);
+    began('b', 13, 14);
+    seconds(5, () => 10);
+    expect([...given.values()].map(({ runtimeMs }) => runtimeMs)).toEqual([250, 250, 250, 250]);
+    reservations.ended('a');
+    seconds(1, () => 10);
+    expect([given.get(13)!.runtimeMs, reservations.report()]).toEqual([500, { vcpus: 2, cpus: 1 }]);
+  });
+
+  it('given a limit of CPU, also one that is set later, then there is none', () => {
+    const { began, seconds, given, limited } = host();
+    limited.add('a');
+    began('a', 11);
+    began('b', 12);
+    seconds(5, () => 10);
+    expect([...given.keys()]).toEqual([12]);
+    limited.add('b');
+    seconds(1, () => 10);
+    expect(given.size).toBe(0);
+    const spec = { class: 'guaranteed' } as Parameters<typeof mayReserve>[0];
+    expect(mayReserve(spec)).toBe(true);
+    expect(mayReserve({ ...spec!, limits: { cpuPercent: 50 } } as typeof spec)).toBe(false);
+    expect(mayReserve({ ...spec!, class: 'bestEffort' })).toBe(false);
+    expect(mayReserve(undefined)).toBe(false);
+  });
+
+  it('given a kernel that gives nothing, then that is said once, asked again half a minute later, and said when it is over', () => {
+    const { began, seconds, given, lines, state, reservations } = host();
+    state.refusal = 'EBUSY';
+    began('a', 11);
+    seconds(20, () => 10);
+    expect(lines).toEqual([expect.stringContaining('given away what it gives')]);
+    expect(reservations.report()).toEqual({ vcpus: 0, cpus: 0, refused: 'EBUSY' });
+    state.refusal = undefined;
+    seconds(10, () => 10);
+    expect(given.size).toBe(0);
+    seconds(5, () => 10);
+    expect(given.size).toBe(1);
+    expect(lines[1]).toContain('again');
+    expect(reservations.report()).toEqual({ vcpus: 1, cpus: 0.5 });
+  });
+
+  it('given threads that have ended, then that is no news', () => {
+    const { began, seconds, lines, state, ran } = host();
+    began('a', 11);
+    began('b', 12);
+    seconds(2, () => 10);
+    ran.delete(11);
+    state.refusal = 'ESRCH';
+    seconds(3, () => 10);
+    expect(lines).toEqual([]);
+  });
+
+  it('given what an agent of before left, then it is taken back; and all is, when this one stops', () => {
+    const { began, seconds, given, reservations } = host();
+    given.set(11, { runtimeMs: 62, periodMs: 1_000 });
+    began('a', 11);
+    expect(given.size).toBe(0);
+    seconds(5, () => 10);
+    expect(given.size).toBe(1);
+    reservations.stop();
+    expect(given.size).toBe(0);
+  });
+});

@@ -1,0 +1,186 @@
+import { readFileSync } from 'node:fs';
+import type { Logger } from 'pino';
+import { parseSchedstat, type SampleTarget } from '#density';
+import { CpuReservationError, type CpuReservation, type CpuReservations } from '#microvm';
+import { classOf, type DensityReport, type MicrovmSpec } from '#protocol';
+import { ReservationPlan } from '#scheduling';
+import type { RunWatcher } from '../microvms/agent-context';
+
+/** Of a reservation; and how often it is looked at who is to have one. A burst within it is not interrupted. */
+const PERIOD_MS = 1_000;
+/** Use over less than this says little: the kernel's figures move in ticks. */
+const SHORTEST_WINDOW_MS = PERIOD_MS / 2;
+/** When the kernel gave nothing it is asked again after this. */
+const REFUSED_MS = 30_000;
+
+/** One vCPU thread. */
+interface Vcpu {
+  microvmId: string;
+  pid: number;
+  tid: number;
+  /** When it was measured last, and what it had run by then. */
+  atMs: number;
+  runNs: number;
+  /** Part of a CPU that the kernel keeps for it; 0: none. */
+  share: number;
+}
+
+export interface VcpuReservationsParts {
+  kernel: CpuReservations;
+  /** Logical CPUs that are lent to microVMs. */
+  cpus: number;
+  /** {@link mayReserve} by id. */
+  mayReserve: (microvmId: string) => boolean;
+  /** Steady clock, ms. */
+  nowMs: () => number;
+  log: Pick<Logger, 'info' | 'warn'>;
+  /** ns that a thread has run; undefined: it has ended. */
+  runNsOf?: (pid: number, tid: number) => number | undefined;
+}
+
+/**
+ * Has the kernel keep CPU time for guaranteed vCPUs that need it seldom ({@link ReservationPlan}), so that they run at once when they wake up and
+ * are not interrupted. Weights share CPU time over the long run, but say nothing of who waits for how long: who was chosen keeps
+ * its CPU until a tick, and who runs is interrupted for one as soon as anybody else is due. Set from outside, thread by thread; VMMs know nothing of it.
+ */
+export class VcpuReservations implements RunWatcher {
+  readonly #plan: ReservationPlan<Vcpu>;
+  readonly #vcpus = new Map<string, Vcpu[]>();
+  readonly #runNsOf: NonNullable<VcpuReservationsParts['runNsOf']>;
+  #timer: NodeJS.Timeout | undefined;
+  /** Why the kernel gave nothing when it was asked last, and when that was. */
+  #refused: { code: string; atMs: number } | undefined;
+
+  constructor(private readonly parts: VcpuReservationsParts) {
+    this.#plan = new ReservationPlan(parts.cpus);
+    this.#runNsOf = parts.runNsOf ?? runNsOf;
+  }
+
+  start(): void {
+    this.#timer = setInterval(() => this.round(), PERIOD_MS);
+    this.#timer.unref();
+  }
+
+  /** Gives everything back: with nobody who looks at what is used, nobody goes before others. */
+  stop(): void {
+    clearInterval(this.#timer);
+    for (const vcpu of this.#reserved()) this.#release(vcpu);
+  }
+
+  /** What the host's report says. */
+  report(): NonNullable<DensityReport['cpuReservations']> {
+    const vcpus = this.#reserved();
+    const cpus = vcpus.reduce((sum, { share }) => sum + share, 0);
+    return { vcpus: vcpus.length, cpus, ...(this.#refused ? { refused: this.#refused.code } : {}) };
+  }
+
+  began({ id, pid, vcpuTids }: Pick<SampleTarget, 'id' | 'pid' | 'vcpuTids'>): void {
+    this.ended(id);
+    if (!this.parts.mayReserve(id)) return;
+    const vcpus = vcpuTids.map((tid) => ({ microvmId: id, pid, tid, atMs: Number.NaN, runNs: 0, share: 0 }));
+    this.#vcpus.set(id, vcpus);
+    for (const vcpu of vcpus) {
+      // An agent that was killed may have left it one, of a size that nobody here decided.
+      if (this.#has(vcpu)) this.#release(vcpu);
+      this.#plan.add(vcpu);
+    }
+  }
+
+  ended(microvmId: string): void {
+    for (const vcpu of this.#vcpus.get(microvmId) ?? []) this.#plan.remove(vcpu);
+    this.#vcpus.delete(microvmId);
+  }
+
+  /** Measures, decides, and tells the kernel what has changed. */
+  round(): void {
+    const used = new Map<Vcpu, number>();
+    for (const vcpu of this.#plan.watched) {
+      const use = this.#measure(vcpu);
+      if (use !== undefined) used.set(vcpu, this.parts.mayReserve(vcpu.microvmId) ? use : Infinity);
+    }
+    const reserved = this.#plan.round(used);
+    const { share } = this.#plan;
+    // What is given back may be what others get.
+    for (const vcpu of this.#reserved()) if (!reserved.has(vcpu)) this.#release(vcpu);
+    const isAskedAgain = !this.#refused || this.parts.nowMs() - this.#refused.atMs >= REFUSED_MS;
+    for (const vcpu of reserved) {
+      if (vcpu.share !== share && isAskedAgain) this.#reserve(vcpu, share);
+    }
+  }
+
+  /** Those that have a reservation: nobody has who is not watched. */
+  #reserved(): Vcpu[] {
+    return this.#plan.watched.filter(({ share }) => share > 0);
+  }
+
+  /** The part of a CPU that it used since it was measured last. */
+  #measure(vcpu: Vcpu): number | undefined {
+    const atMs = this.parts.nowMs();
+    const ms = atMs - vcpu.atMs;
+    if (ms < SHORTEST_WINDOW_MS) return undefined;
+    const runNs = this.#runNsOf(vcpu.pid, vcpu.tid);
+    if (runNs === undefined) return undefined;
+    const ranMs = (runNs - vcpu.runNs) / 1e6;
+    vcpu.atMs = atMs;
+    vcpu.runNs = runNs;
+    return Number.isNaN(ms) ? undefined : ranMs / ms;
+  }
+
+  #has({ tid }: Vcpu): boolean {
+    try {
+      return this.parts.kernel.read(tid) !== undefined;
+    } catch {
+      return false; // it has ended
+    }
+  }
+
+  #reserve(vcpu: Vcpu, share: number): void {
+    const reservation: CpuReservation = { runtimeMs: share * PERIOD_MS, periodMs: PERIOD_MS };
+    const error = refusalOf(() => this.parts.kernel.reserve(vcpu.tid, reservation));
+    if (!error) {
+      vcpu.share = share;
+      if (this.#refused) this.parts.log.info('CPU time is reserved for guaranteed vCPUs again');
+      this.#refused = undefined;
+    } else if (error.code !== 'ESRCH') {
+      if (this.#refused?.code !== error.code)
+        this.parts.log.warn({ reason: error.message }, WHY[error.code] ?? UNKNOWN);
+      this.#refused = { code: error.code, atMs: this.parts.nowMs() };
+    }
+  }
+
+  #release(vcpu: Vcpu): void {
+    const error = refusalOf(() => this.parts.kernel.release(vcpu.tid));
+    if (error && error.code !== 'ESRCH')
+      this.parts.log.warn({ reason: error.message, microvmId: vcpu.microvmId }, 'a vCPU keeps a reservation');
+    else vcpu.share = 0;
+  }
+}
+
+/** Those that are guaranteed, but for those with a limit of CPU, which would not hold for what is reserved. */
+export function mayReserve(spec: MicrovmSpec | undefined): boolean {
+  return spec !== undefined && classOf(spec) === 'guaranteed' && spec.limits?.cpuPercent === undefined;
+}
+
+const UNKNOWN = 'guaranteed vCPUs have no CPU time reserved, and live by their weights';
+const WHY: Record<string, string> = {
+  EBUSY: `${UNKNOWN}: this kernel has given away what it gives (kernel.sched_rt_runtime_us); is asked again`,
+  EPERM: `${UNKNOWN}: run the agent with CAP_SYS_NICE, and on all CPUs of the host`,
+};
+
+function refusalOf(order: () => void): CpuReservationError | undefined {
+  try {
+    order();
+    return undefined;
+  } catch (error) {
+    if (error instanceof CpuReservationError) return error;
+    throw error;
+  }
+}
+
+function runNsOf(pid: number, tid: number): number | undefined {
+  try {
+    return parseSchedstat(readFileSync(`/proc/${pid}/task/${tid}/schedstat`, 'latin1'))?.runNs;
+  } catch {
+    return undefined; // it has ended
+  }
+}
