@@ -7,6 +7,7 @@ import {
   killMicrovm,
   OperationError,
   reportFact,
+  reportStaleCommand,
   startMicrovm,
   type AuditEntry,
   type AuditEvent,
@@ -46,10 +47,11 @@ describeWithNats('what should not happen is refused, and written down', () => {
       () => 'done',
       (error: unknown) => (error instanceof OperationError ? error.code : String(error)),
     );
-  async function written(event: AuditEvent): Promise<AuditEntry> {
+  async function written(event: AuditEvent, isIt: (entry: AuditEntry) => boolean = () => true): Promise<AuditEntry> {
     for (let tries = 500; ; tries--) {
       const { items } = await reader.read({ from: 0, limit: 100, event });
-      if (items[0]) return items.at(-1)!;
+      const found = items.findLast(isIt);
+      if (found) return found;
       if (tries === 0) throw new Error(`nothing was written down of ${event}`);
       await new Promise((resolve) => setTimeout(resolve, 20));
     }
@@ -85,6 +87,18 @@ describeWithNats('what should not happen is refused, and written down', () => {
     expect(answer).toEqual({ recorded: false });
     expect(await written('staleEpoch')).toMatchObject({ ids: { host: 'host-a', microvm: id } });
     expect(view.microvm(id)!.state).toBe('running');
+  });
+
+  it('an order of an epoch that is over, which only its host knows of', async () => {
+    const { id } = await running();
+    const told = { microvmId: id, epoch: 1, commandId: 'stolen', type: 'start', seenEpoch: 2 };
+    await bus.call(reportStaleCommand, told, { values: { hostId: 'host-a' } });
+    expect(await written('staleEpoch', ({ ids }) => ids?.['command'] === 'stolen')).toMatchObject({
+      service: 'controller',
+      code: 'refused',
+      ids: { host: 'host-a', microvm: id },
+      detail: 'the host was ordered to start epoch 1, which is over: it has seen epoch 2',
+    });
   });
 
   it('a command that is played again', async () => {

@@ -19,6 +19,7 @@ import {
   MicrovmSpec,
   registerHost,
   reportFact,
+  reportStaleCommand,
   sortableId,
   subjectFor,
   type Operation,
@@ -42,6 +43,7 @@ const newId = (): string => sortableId(Date.now(), Buffer.from([...Array<number>
 /** A controller that takes what it is told, and knows nothing else. */
 class ScriptedController {
   readonly facts: Fact[] = [];
+  readonly stale: RequestOf<typeof reportStaleCommand>[] = [];
   readonly registrations: RequestOf<typeof registerHost>[] = [];
   beats = 0;
   leaseMs = 60_000;
@@ -61,6 +63,10 @@ class ScriptedController {
       const unknown = this.forgetful;
       this.forgetful = false;
       return { unknown, leaseMs: this.leaseMs };
+    });
+    this.#answer(reportStaleCommand, (request) => {
+      this.stale.push(request);
+      return {};
     });
     this.#answer(reportFact, (request) => {
       if (this.deaf) return undefined;
@@ -286,6 +292,30 @@ describeReal('hostd with real VMMs', () => {
       await controller.stop(vm, 0);
       await controller.heard(vm, 'exited');
     }
+  });
+
+  it('refuses an order of an epoch that is over, and tells of it once', async () => {
+    const microvmId = newId();
+    const spec = MicrovmSpec.parse({ image: 'canary', memoryMiB: 16 });
+    const order = (more: object, epoch: number) =>
+      controller.bus.call(hostCommand, { microvmId, epoch, ...more } as RequestOf<typeof hostCommand>, {
+        values: { hostId: HOST_ID },
+      });
+    expect(await order({ type: 'start', commandId: `start-${microvmId}`, spec }, 3)).toEqual({ accepted: true });
+    const { pid } = await controller.heard(microvmId, 'started');
+    const reason = 'epoch 2 is over on this host, which has seen epoch 3';
+    const stop = { type: 'stop', commandId: `late-${microvmId}`, timeoutMs: 0 };
+    for (let i = 0; i < 2; i++) expect(await order(stop, 2)).toEqual({ accepted: false, reason });
+    const start = { type: 'start', commandId: `again-${microvmId}`, spec };
+    expect(await order(start, 1)).toMatchObject({ accepted: false });
+    await until(() => controller.stale.length > 1, 'both are told');
+    expect(controller.stale).toEqual([
+      { microvmId, epoch: 2, commandId: stop.commandId, type: 'stop', seenEpoch: 3 },
+      { microvmId, epoch: 1, commandId: start.commandId, type: 'start', seenEpoch: 3 },
+    ]);
+    expect(startTicksOf(pid)).toBeDefined();
+    await order({ type: 'stop', commandId: `end-${microvmId}`, timeoutMs: 0 }, 3);
+    await controller.heard(microvmId, 'exited');
   });
 
   it('reports a VMM that is killed from outside', async () => {

@@ -18,6 +18,7 @@ const INTERNAL: readonly Conversation[] = [
   { operation: protocol.registerHost, callers: ['host'], answerers: ['controller'] },
   { operation: protocol.heartbeat, callers: ['host'], answerers: ['controller'] },
   { operation: protocol.reportFact, callers: ['host'], answerers: ['controller'] },
+  { operation: protocol.reportStaleCommand, callers: ['host'], answerers: ['controller'] },
   { operation: protocol.syncTemplates, callers: ['host'], answerers: ['controller'] },
   { operation: protocol.wakeMicrovm, callers: ['host'], answerers: ['controller'] },
   { operation: protocol.templatesChanged, callers: ['controller'], answerers: ['host'] },

@@ -185,6 +185,25 @@ export const readBlob = operation({
   summary: 'A part of the content of an image.',
 });
 
+/**
+ * host -> controllers, for the audit: somebody has ordered what is over on this host, and was refused. It may be a controller that was
+ * frozen, a message that was played again, or a stolen key. Not repeated.
+ */
+export const reportStaleCommand = operation({
+  subject: 'volley.v1.hosts.{hostId}.stale',
+  queue: 'controller',
+  request: z.strictObject({
+    ...Incarnation,
+    commandId: z.string(),
+    type: z.string().max(64),
+    /** The highest that this host has seen. */
+    seenEpoch: z.int().positive(),
+  }),
+  reply: z.strictObject({}),
+  deadlineMs: 5_000,
+  summary: 'An order of an epoch that is over on its host, which has refused it.',
+});
+
 /** host -> controllers: somebody wants something of a suspended microVM. `conflict`: it is not suspended there, or does not want to be woken so. */
 export const wakeMicrovm = operation({
   subject: 'volley.v1.hosts.{hostId}.wake',

@@ -2,6 +2,7 @@ import { Inject, Injectable, type OnModuleDestroy, type OnModuleInit } from '@ne
 import type { NatsConnection } from 'nats';
 import type { Logger } from 'pino';
 import { LOGGER, NATS } from '#bus';
+import type { reportStaleCommand, RequestOf } from '#protocol';
 import { AuditLog } from '#tenancy';
 
 /** Writes down what should not happen between the parts of a fleet. Nobody waits for it. */
@@ -47,6 +48,23 @@ export class SecurityAudit implements OnModuleInit, OnModuleDestroy {
       ids: { host: hostId, microvm: microvmId },
       code: 'refused',
       detail: `${type} of epoch ${epoch}, which is over: the history is at epoch ${current}`,
+    });
+  }
+
+  /** A host was ordered what is over there, and has refused it. It may not have been a controller who ordered it. */
+  staleCommand(
+    hostId: string,
+    { microvmId, epoch, commandId, type, seenEpoch }: RequestOf<typeof reportStaleCommand>,
+  ): void {
+    this.logger.warn(
+      { event: 'staleEpoch', hostId, microvmId, commandId },
+      'a host has refused an order of an epoch that is over',
+    );
+    this.#log.record({
+      event: 'staleEpoch',
+      ids: { host: hostId, microvm: microvmId, command: commandId },
+      code: 'refused',
+      detail: `the host was ordered to ${type} epoch ${epoch}, which is over: it has seen epoch ${seenEpoch}`,
     });
   }
 

@@ -8,6 +8,7 @@ import {
   registerHost,
   reportFact,
   reportGuardActs,
+  reportStaleCommand,
   syncHostClass,
   type HostFact,
 } from '#protocol';
@@ -58,6 +59,12 @@ export class HostFacingController {
     if (!this.partitions.owns(context.values['hostId']!)) return UNANSWERED;
     this.#requireOwn(context, (request.fact as HostFact).hostId);
     return this.facts.report(request);
+  }
+
+  @Handles(reportStaleCommand)
+  staleCommand(told: z.output<(typeof reportStaleCommand)['request']>, { values }: BusContext): Record<string, never> {
+    this.audit.staleCommand(values['hostId']!, told);
+    return {};
   }
 
   @Handles(syncHostClass)

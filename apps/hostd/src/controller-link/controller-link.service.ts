@@ -5,6 +5,7 @@ import { HostAgent } from '../host-agent';
 import { HostClassLink } from '../host-class/host-class-link';
 import { FactSender } from './fact-sender';
 import { Membership } from './membership';
+import { StaleCommandTeller } from './stale-command-teller';
 
 /** Joins the agent to the controllers: registers it, keeps its lease, tells its facts. */
 @Injectable()
@@ -25,6 +26,8 @@ export class ControllerLink implements OnApplicationBootstrap, OnApplicationShut
       acknowledge: (acked) => void chronicle.record({ acked }),
       log,
     });
+    const stale = new StaleCommandTeller({ bus, hostId: agent.hostId, nowMs: () => performance.now(), log });
+    manager.onStale((command, seenEpoch) => stale.tell(command, seenEpoch));
     this.#membership = new Membership({
       bus,
       lease,

@@ -11,7 +11,8 @@ export type StartCommand = Extract<HostCommand, { type: 'start' }>;
 export type Verdict =
   /** It was answered before: the same again. */
   | { kind: 'answered'; answer: Answer }
-  | { kind: 'refuse'; reason: string }
+  /** `seenEpoch`: the command is of a lower one, and nobody who knows the history orders that. */
+  | { kind: 'refuse'; reason: string; seenEpoch?: number }
   /** Grant or refuse a place, then start it; from where it was suspended, if there is such a one. */
   | { kind: 'admit'; suspended?: IncarnationRecord }
   /** A lower epoch of this microVM is alive here: end it, then decide again. */
@@ -61,7 +62,8 @@ function seenEpoch(state: HostState, microvmId: string): number {
 
 function tooLow(state: HostState, command: HostCommand): Verdict {
   const seen = seenEpoch(state, command.microvmId);
-  return { kind: 'refuse', reason: `epoch ${command.epoch} is over on this host, which has seen epoch ${seen}` };
+  const reason = `epoch ${command.epoch} is over on this host, which has seen epoch ${seen}`;
+  return { kind: 'refuse', reason, ...(command.epoch < seen ? { seenEpoch: seen } : {}) };
 }
 
 function decideStart(state: HostState, command: StartCommand): Verdict {

@@ -30,6 +30,8 @@ const ANSWERED_KEPT = 8_192;
 
 const ACCEPTED: Answer = { accepted: true };
 
+type StaleListener = (command: HostCommand, seenEpoch: number) => void;
+
 /**
  * Carries out the controller's commands on this host. A command is decided and written down in one synchronous step, in the
  * order of arrival; what it asks for is then done in the background, strictly in that order for each microVM, and its outcome
@@ -42,6 +44,7 @@ export class MicrovmManager {
   readonly #answered = new Set<string>();
   #ended = 0;
   #draining = false;
+  #stale: StaleListener = () => undefined;
 
   constructor(
     private readonly context: AgentContext,
@@ -49,6 +52,11 @@ export class MicrovmManager {
     private readonly leaseHeld: () => boolean,
   ) {
     for (const { phase } of context.chronicle.state.incarnations.values()) if (phase === 'ended') this.#ended++;
+  }
+
+  /** Told of each command that was refused because its epoch is over; not of its repeats. */
+  onStale(listener: StaleListener): void {
+    this.#stale = listener;
   }
 
   /** microVMs whose start was granted or refused since this was asked last. */
@@ -95,8 +103,11 @@ export class MicrovmManager {
         return verdict.answer;
       case 'known':
         return ACCEPTED;
-      case 'refuse':
-        return chronicle.accept(commandId, { accepted: false, reason: verdict.reason });
+      case 'refuse': {
+        const answer = chronicle.accept(commandId, { accepted: false, reason: verdict.reason });
+        if (verdict.seenEpoch !== undefined) this.#stale(command, verdict.seenEpoch);
+        return answer;
+      }
       case 'admit':
         return this.#noteAnswered(microvmId, this.#admit(command as StartCommand, receivedAt, turn, verdict.suspended));
       case 'discard':
