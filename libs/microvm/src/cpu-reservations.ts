@@ -29,8 +29,7 @@ type Calls = Pick<NativeBinding, 'reserveCpu' | 'releaseCpu' | 'readCpuReservati
 
 /**
  * Reserves CPU time for threads of this host, this process's or another's (SCHED_DEADLINE; Linux, Documentation/scheduler/sched-deadline.rst).
- * A thread that needs more than it has reserved takes what other reservations leave unused, so that it keeps a CPU, all but 5 %, for as long
- * as nobody else has one: who reserves must look at what is used.
+ * A thread that has used up what is reserved stands still until the next period: who reserves must look at what is used.
  */
 export class CpuReservations {
   constructor(private readonly binding: Calls = loadNativeBinding()) {}

@@ -12,7 +12,6 @@ namespace {
 
 // Of <linux/sched.h>, which does not go together with <sched.h>.
 constexpr uint32_t kDeadline = 6;
-constexpr uint64_t kReclaim = 2;
 
 // `struct sched_attr` of the kernel in its first form. C libraries do not have it, or not yet.
 struct SchedAttr {
@@ -36,7 +35,6 @@ int Set(pid_t tid, SchedAttr attr) { return syscall(SYS_sched_setattr, tid, &att
 
 int ReserveCpu(pid_t tid, CpuReservation reservation) {
   return Set(tid, {.policy = kDeadline,
-                   .flags = kReclaim,
                    .runtime = reservation.runtime_ns,
                    .deadline = reservation.period_ns,
                    .period = reservation.period_ns});

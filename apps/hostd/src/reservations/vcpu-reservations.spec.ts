@@ -29,12 +29,12 @@ function host(cpus = 2) {
     for (const tid of vcpuTids) ran.set(tid, 0);
     reservations.began({ id, pid: 1, vcpuTids });
   };
-  /** Windows of a second in which each thread runs for so many ms. */
+  /** Seconds with ten looks each, in which each thread runs for so many ms. */
   const seconds = (count: number, ms: (tid: number) => number): void => {
-    for (let i = 0; i < count; i++) {
-      nowMs += 1_000;
-      for (const [tid, ns] of ran) ran.set(tid, ns + ms(tid) * 1e6);
-      reservations.round();
+    for (let i = 0; i < 10 * count; i++) {
+      nowMs += 100;
+      for (const [tid, ns] of ran) ran.set(tid, ns + ms(tid) * 1e5);
+      reservations.look();
     }
   };
   return { reservations, began, seconds, given, limited, lines, state, ran };
@@ -54,7 +54,10 @@ describe('reservations of vCPUs', () => {
     const { began, seconds, given } = host();
     began('a', 11);
     seconds(5, () => 50);
-    seconds(1, () => 900);
+    // Before it has used up its 500 ms.
+    seconds(0.3, () => 1_000);
+    expect(given.size).toBe(1);
+    seconds(0.1, () => 1_000);
     expect(given.size).toBe(0);
   });
 

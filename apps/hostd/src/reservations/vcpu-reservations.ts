@@ -6,10 +6,10 @@ import { classOf, type DensityReport, type MicrovmSpec } from '#protocol';
 import { ReservationPlan } from '#scheduling';
 import type { RunWatcher } from '../microvms/agent-context';
 
-/** Of a reservation; and how often it is looked at who is to have one. A burst within it is not interrupted. */
+/** Of a reservation; a burst of as much as is reserved is not interrupted. Use is measured over as long. */
 const PERIOD_MS = 1_000;
-/** Use over less than this says little: the kernel's figures move in ticks. */
-const SHORTEST_WINDOW_MS = PERIOD_MS / 2;
+/** How often it is looked at who is to have one ({@link ReservationPlan}). */
+const LOOK_MS = PERIOD_MS / 10;
 /** When the kernel gave nothing it is asked again after this. */
 const REFUSED_MS = 30_000;
 
@@ -18,9 +18,8 @@ interface Vcpu {
   microvmId: string;
   pid: number;
   tid: number;
-  /** When it was measured last, and what it had run by then. */
-  atMs: number;
-  runNs: number;
+  /** What it had run by when: a period, and the look before. */
+  looks: { atMs: number; runNs: number }[];
   /** Part of a CPU that the kernel keeps for it; 0: none. */
   share: number;
 }
@@ -57,11 +56,11 @@ export class VcpuReservations implements RunWatcher {
   }
 
   start(): void {
-    this.#timer = setInterval(() => this.round(), PERIOD_MS);
+    this.#timer = setInterval(() => this.look(), LOOK_MS);
     this.#timer.unref();
   }
 
-  /** Gives everything back: with nobody who looks at what is used, nobody goes before others. */
+  /** Gives everything back: with nobody who looks, who computes would stand still each time it has used up what it has. */
   stop(): void {
     clearInterval(this.#timer);
     for (const vcpu of this.#reserved()) this.#release(vcpu);
@@ -77,7 +76,7 @@ export class VcpuReservations implements RunWatcher {
   began({ id, pid, vcpuTids }: Pick<SampleTarget, 'id' | 'pid' | 'vcpuTids'>): void {
     this.ended(id);
     if (!this.parts.mayReserve(id)) return;
-    const vcpus = vcpuTids.map((tid) => ({ microvmId: id, pid, tid, atMs: Number.NaN, runNs: 0, share: 0 }));
+    const vcpus = vcpuTids.map((tid) => ({ microvmId: id, pid, tid, looks: [], share: 0 }));
     this.#vcpus.set(id, vcpus);
     for (const vcpu of vcpus) {
       // An agent that was killed may have left it one, of a size that nobody here decided.
@@ -92,13 +91,13 @@ export class VcpuReservations implements RunWatcher {
   }
 
   /** Measures, decides, and tells the kernel what has changed. */
-  round(): void {
+  look(): void {
     const used = new Map<Vcpu, number>();
     for (const vcpu of this.#plan.watched) {
       const use = this.#measure(vcpu);
       if (use !== undefined) used.set(vcpu, this.parts.mayReserve(vcpu.microvmId) ? use : Infinity);
     }
-    const reserved = this.#plan.round(used);
+    const reserved = this.#plan.look(used);
     const { share } = this.#plan;
     // What is given back may be what others get.
     for (const vcpu of this.#reserved()) if (!reserved.has(vcpu)) this.#release(vcpu);
@@ -113,17 +112,16 @@ export class VcpuReservations implements RunWatcher {
     return this.#plan.watched.filter(({ share }) => share > 0);
   }
 
-  /** The part of a CPU that it used since it was measured last. */
-  #measure(vcpu: Vcpu): number | undefined {
-    const atMs = this.parts.nowMs();
-    const ms = atMs - vcpu.atMs;
-    if (ms < SHORTEST_WINDOW_MS) return undefined;
-    const runNs = this.#runNsOf(vcpu.pid, vcpu.tid);
+  /** The part of a CPU that it used in the last period; undefined: it is not known for so long. */
+  #measure({ pid, tid, looks }: Vcpu): number | undefined {
+    const runNs = this.#runNsOf(pid, tid);
     if (runNs === undefined) return undefined;
-    const ranMs = (runNs - vcpu.runNs) / 1e6;
-    vcpu.atMs = atMs;
-    vcpu.runNs = runNs;
-    return Number.isNaN(ms) ? undefined : ranMs / ms;
+    const atMs = this.parts.nowMs();
+    looks.push({ atMs, runNs });
+    while (looks.length > 1 && atMs - looks[1]!.atMs >= PERIOD_MS) looks.shift();
+    const since = looks[0]!;
+    const ms = atMs - since.atMs;
+    return ms < PERIOD_MS ? undefined : (runNs - since.runNs) / 1e6 / ms;
   }
 
   #has({ tid }: Vcpu): boolean {
