@@ -45,10 +45,10 @@ export function whyNoFuzzers(): string | undefined {
     : 'clang has no fuzzer runtime, or is older than version 14 (Debian package libclang-rt-14-dev)';
 }
 
-/** Brings the fuzzers up to date. Resolves with 0, or with what went wrong. `patient`: in processor time that others leave. */
-export async function buildFuzzers(root: string, patient = false): Promise<number | string> {
+/** Brings the fuzzers up to date. Resolves with 0, or with what went wrong. */
+export async function buildFuzzers(root: string): Promise<number | string> {
   const cwd = join(root, 'native');
-  const cmake = (args: string[]) => runProgram({ command: 'cmake', args, cwd, patient, deadlineMs: BUILD_DEADLINE_MS });
+  const cmake = (args: string[]) => runProgram({ command: 'cmake', args, cwd, deadlineMs: BUILD_DEADLINE_MS });
   const configured = await cmake(['--preset', 'fuzz', '-S', cwd]);
   return configured === 0 ? cmake(['--build', fuzzBuildFolder(root), '--target', 'fuzzers']) : configured;
 }

@@ -8,18 +8,13 @@ import { runFuzzers, toldOutcome } from './fuzz-run';
 
 const SECONDS_EACH = 3;
 
-/** Builds what {@link fuzzSuite} runs. Resolves with why that failed; undefined where it did not, or there can be no fuzzers. */
-export async function prepareFuzzSuite(root: string): Promise<SuiteOutcome | undefined> {
-  if (whyNoFuzzers() !== undefined) return undefined;
-  const built = await buildFuzzers(root, true);
-  return built === 0 ? undefined : failed('the build of the fuzzers', `${built}`);
-}
-
 /** Every fuzzer for a few seconds, from the committed inputs alone. One test for each. */
 export async function fuzzSuite(root: string): Promise<SuiteOutcome> {
   const targets = fuzzTargets(root);
   const reason = whyNoFuzzers();
   if (reason !== undefined) return skipped(reason, targets.length);
+  const built = await buildFuzzers(root);
+  if (built !== 0) return failed('the build of the fuzzers', `${built}`);
   const scratch = mkdtempSync(join(tmpdir(), 'volley-fuzz-'));
   try {
     const logs = join(fuzzBuildFolder(root), 'logs', 'suite');

@@ -1,9 +1,5 @@
 import { spawn } from 'node:child_process';
-import { closeSync, openSync, writeFileSync } from 'node:fs';
-import { constants } from 'node:os';
-
-/** Of what can be asked for with `nice`. */
-const LOWEST = constants.priority.PRIORITY_LOW;
+import { closeSync, openSync } from 'node:fs';
 
 export interface ProgramRun {
   command: string;
@@ -12,26 +8,21 @@ export interface ProgramRun {
   env?: Record<string, string>;
   /** File that gets what it prints, instead of our own output. */
   outputFile?: string;
-  /** It gets the processor time that everybody else leaves. */
-  patient?: boolean;
   /** ms after which it is killed, with all its children. */
   deadlineMs: number;
 }
 
 /** Runs a program with this one's output; resolves with its exit code, or with what ended it. */
-export function runProgram(run: ProgramRun): Promise<number | string> {
-  const { cwd, env, outputFile, patient = false, deadlineMs } = run;
-  const [command, ...args] = [...(patient ? ['nice', '-n', String(LOWEST)] : []), run.command, ...run.args];
+export function runProgram({ command, args, cwd, env, outputFile, deadlineMs }: ProgramRun): Promise<number | string> {
   return new Promise((resolve) => {
     const output = outputFile === undefined ? 'inherit' : openSync(outputFile, 'w');
-    const child = spawn(command!, args, {
+    const child = spawn(command, args, {
       cwd,
       env: { ...process.env, ...env },
       stdio: ['ignore', output, output],
       detached: true, // a process group of its own, so that all of it can be ended
     });
     if (output !== 'inherit') closeSync(output);
-    if (patient) stepBack(child.pid);
     const killAll = (): void => {
       try {
         process.kill(-child.pid!, 'SIGKILL');
@@ -61,13 +52,4 @@ export function runProgram(run: ProgramRun): Promise<number | string> {
       done(late ? `not done after ${deadlineMs / 1_000} s` : (code ?? `killed by ${signal}`)),
     );
   });
-}
-
-/** Its session, which is its own, among those of others: a kernel that shares out processor time by sessions looks at nothing else. */
-function stepBack(session: number | undefined): void {
-  try {
-    writeFileSync(`/proc/${session}/autogroup`, String(LOWEST));
-  } catch {
-    // This kernel does not, or it has ended already.
-  }
 }

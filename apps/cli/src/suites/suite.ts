@@ -14,12 +14,9 @@ export interface SuiteOutcome {
 export interface Suite {
   name: string;
   summary: string;
-  /** Only computes, and what comes out does not depend on when: it runs beside the others, in the processor time that they leave. */
-  patient?: true;
-  /** What {@link run} needs and is as patient, a build for instance. Resolves with why it failed, or undefined. */
-  prepare?: () => Promise<SuiteOutcome | undefined>;
-  /** `alone` resolves when nothing patient runs any more. */
-  run: (alone: () => Promise<void>) => Promise<SuiteOutcome>;
+  /** One process with one thread: neighbours of this kind run side by side. */
+  singleThreaded?: true;
+  run: () => Promise<SuiteOutcome>;
 }
 
 /** Of a suite that is one test, and of one that did not come to its tests. */

@@ -1,27 +1,24 @@
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { cpus, tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
-import { fuzzSuite, prepareFuzzSuite } from '../fuzz/fuzz-suite';
+import { fuzzSuite } from '../fuzz/fuzz-suite';
 import { jestOutcome, type JestReport } from './jest-report';
 import { junitOutcome } from './junit-report';
-import { runProgram, type ProgramRun } from './run-program';
+import { runProgram } from './run-program';
 import { failed, passed, skipped, together, type Suite, type SuiteOutcome } from './suite';
 
 const MINUTE_MS = 60_000;
 /** Specs of test/e2e that measure the machine, or load it as far as it goes: nothing runs beside them. */
 const ALONE = ['density', 'mass-start', 'whatif'].map((name) => `${name}.spec.ts`);
 
-/**
- * Every suite of this checkout, in the order in which they run. What only computes runs beside those that mostly wait; what is built for
- * a suite has time until then.
- */
+/** Every suite of this checkout, in the order in which they run: cheap ones first. */
 export function suitesOf(root: string): Suite[] {
-  const run = (command: string, args: string[], deadlineMs: number, more: Pick<ProgramRun, 'env' | 'patient'> = {}) =>
-    runProgram({ command, args, cwd: root, deadlineMs, ...more });
+  const run = (command: string, args: string[], deadlineMs: number, env?: Record<string, string>) =>
+    runProgram({ command, args, cwd: root, deadlineMs, ...(env ? { env } : {}) });
 
   /** A check that passes or not: it counts as one test. */
   const check = async (name: string, command: string, args: string[]): Promise<SuiteOutcome> => {
-    const outcome = await run(command, args, 20 * MINUTE_MS, { patient: true });
+    const outcome = await run(command, args, 10 * MINUTE_MS);
     return outcome === 0 ? passed() : failed(name, typeof outcome === 'number' ? `exit code ${outcome}` : outcome);
   };
   const program = (name: string): string | undefined =>
@@ -43,7 +40,7 @@ export function suitesOf(root: string): Suite[] {
         ...paths,
       ]);
       // Jest writes its report to stdout as well when it has no file; with one, people see the usual lines.
-      const outcome = await run(process.execPath, args, 30 * MINUTE_MS, { env: { NODE_ENV: 'test' } });
+      const outcome = await run(process.execPath, args, 30 * MINUTE_MS, { NODE_ENV: 'test' });
       if (!existsSync(report)) return failed('jest', `it gave no report: ${outcome}`);
       return jestOutcome(JSON.parse(readFileSync(report, 'utf8')) as JestReport, outcome, root);
     } finally {
@@ -77,20 +74,20 @@ export function suitesOf(root: string): Suite[] {
     {
       name: 'lint',
       summary: 'ESLint, with the dependency rules of the house',
-      patient: true,
+      singleThreaded: true,
       run: () => check('eslint', process.execPath, node('eslint/bin/eslint.js', ['.', '--max-warnings', '0'])),
     },
     {
       name: 'format',
       summary: 'Prettier',
-      patient: true,
+      singleThreaded: true,
       run: () =>
         check('prettier', process.execPath, node('prettier/bin/prettier.cjs', ['--check', '--log-level', 'warn', '.'])),
     },
     {
       name: 'clang-format',
       summary: 'clang-format of the C++ sources',
-      patient: true,
+      singleThreaded: true,
       run: async () => {
         const clangFormat = program('clang-format');
         if (clangFormat === undefined) return skipped('clang-format is not installed (Debian package clang-format)');
@@ -100,64 +97,67 @@ export function suitesOf(root: string): Suite[] {
     {
       name: 'types',
       summary: 'the TypeScript compiler',
-      patient: true,
+      singleThreaded: true,
       run: () => check('tsc', process.execPath, node('typescript/bin/tsc', ['--noEmit'])),
     },
     { name: 'native', summary: 'C++ tests under CTest', run: () => ctest(join(root, 'native', 'build')) },
+    {
+      name: 'sanitize',
+      summary: 'the same C++ tests, built with AddressSanitizer and UndefinedBehaviorSanitizer',
+      run: async () => {
+        const cmake = program('cmake');
+        if (cmake === undefined) return skipped('cmake is not installed (Debian package cmake)');
+        const build = join(root, 'native', 'build-sanitize');
+        for (const args of [
+          [
+            '-S',
+            join(root, 'native'),
+            '-B',
+            build,
+            '-G',
+            'Ninja',
+            '-DCMAKE_BUILD_TYPE=Debug',
+            '-DVOLLEY_SANITIZE=ON',
+            '-DVOLLEY_TESTS=ON',
+          ],
+          ['--build', build],
+        ]) {
+          const outcome = await run(cmake, args, 30 * MINUTE_MS);
+          if (outcome !== 0) return failed('the build with sanitizers', `${outcome}`);
+        }
+        return ctest(build);
+      },
+    },
+    {
+      name: 'fuzz',
+      summary: 'every fuzzer for a few seconds, from the committed inputs (./volley fuzz runs them for long)',
+      run: () => fuzzSuite(root),
+    },
     {
       name: 'unit',
       summary: 'tests beside the code of libs and apps',
       run: () => jest([join(root, 'libs'), join(root, 'apps')], twoAtOnce),
     },
   ];
-  const sanitizeBuild = join(root, 'native', 'build-sanitize');
-  const built: Suite[] = [
-    {
-      name: 'sanitize',
-      summary: 'the same C++ tests, built with AddressSanitizer and UndefinedBehaviorSanitizer',
-      prepare: async () => {
-        const cmake = program('cmake');
-        if (cmake === undefined) return skipped('cmake is not installed (Debian package cmake)');
-        const options = ['-DCMAKE_BUILD_TYPE=Debug', '-DVOLLEY_SANITIZE=ON', '-DVOLLEY_TESTS=ON'];
-        for (const args of [
-          ['-S', join(root, 'native'), '-B', sanitizeBuild, '-G', 'Ninja', ...options],
-          ['--build', sanitizeBuild, '--', '--quiet'],
-        ]) {
-          const outcome = await run(cmake, args, 30 * MINUTE_MS, { patient: true });
-          if (outcome !== 0) return failed('the build with sanitizers', `${outcome}`);
-        }
-        return undefined;
-      },
-      run: () => ctest(sanitizeBuild),
-    },
-    {
-      name: 'fuzz',
-      summary: 'every fuzzer for a few seconds, from the committed inputs (./volley fuzz runs them for long)',
-      prepare: () => prepareFuzzSuite(root),
-      run: () => fuzzSuite(root),
-    },
-  ];
   // Of what waits most of the time, more at once than there are processors; an emulated host keeps one busy.
   const workers = { e2e: ['--maxWorkers=3'], emulated: twoAtOnce, chaos: twoAtOnce };
   for (const name of wholeSystemSuites(root)) {
     const specs = filesIn(join(root, 'test', name)).filter((file) => file.endsWith('.spec.ts'));
-    const measuring = specs.filter((file) => name === 'e2e' && ALONE.includes(basename(file)));
+    const alone = specs.filter((file) => name === 'e2e' && ALONE.includes(basename(file)));
     suites.push({
       name,
       summary: `test/${name}`,
-      run: async (alone) => {
-        const rest = specs.filter((file) => !measuring.includes(file));
+      run: async () => {
+        const rest = specs.filter((file) => !alone.includes(file));
         const first = await jest(rest, workers[name as keyof typeof workers] ?? ['--runInBand']);
-        if (measuring.length === 0) return first;
-        await alone();
-        return together(first, await jest(measuring, ['--runInBand']));
+        return alone.length === 0 ? first : together(first, await jest(alone, ['--runInBand']));
       },
     });
   }
-  return [...suites, ...built];
+  return suites;
 }
 
-/** Folders of test/ with specs in them; e2e last, since some of it wants the machine for itself. */
+/** Folders of test/ with specs in them; chaos last, since it is the longest. */
 function wholeSystemSuites(root: string): string[] {
   const folder = join(root, 'test');
   if (!existsSync(folder)) return [];
@@ -166,7 +166,7 @@ function wholeSystemSuites(root: string): string[] {
       (entry) => entry.isDirectory() && filesIn(join(folder, entry.name)).some((file) => file.endsWith('.spec.ts')),
     )
     .map(({ name }) => name);
-  return names.sort((a, b) => Number(a === 'e2e') - Number(b === 'e2e') || a.localeCompare(b));
+  return names.sort((a, b) => Number(a === 'chaos') - Number(b === 'chaos') || a.localeCompare(b));
 }
 
 /** Not the contract in abi, whose comments stand in columns, and not what the build system brings. */

@@ -7,12 +7,17 @@ import { table } from '../output/table';
 import { repositoryRoot } from '../repository-root';
 import { recap } from './failure';
 import { fetchKernels } from './fetch-kernels';
-import { runSuites } from './run-suites';
-import type { Suite } from './suite';
+import type { Suite, SuiteOutcome } from './suite';
 import { suitesOf } from './suites';
 import { closingLine, sum } from './tally';
 
 const WITH_KERNELS = ['unit', 'e2e', 'emulated'];
+
+interface SuiteRun {
+  name: string;
+  ms: number;
+  outcome: SuiteOutcome;
+}
 
 export function addTestCommand(program: Command): void {
   program
@@ -43,7 +48,8 @@ export function addTestCommand(program: Command): void {
       if (chosen.some(({ name }) => WITH_KERNELS.includes(name))) {
         for (const problem of await fetchKernels(repositoryRoot())) out.note(problem);
       }
-      const done = await runSuites(chosen, ({ name, summary }) => process.stdout.write(`\n== ${name}: ${summary}\n`));
+      const done: SuiteRun[] = [];
+      for (const group of sideBySide(chosen)) done.push(...(await Promise.all(group.map(runSuite))));
       const rows = done.flatMap(({ name, ms, outcome }) => [
         { name, ms, tally: outcome.tally },
         ...[...outcome.files].sort((a, b) => b.ms - a.ms).map((file) => ({ ...file, name: `  ${file.name}` })),
@@ -68,4 +74,23 @@ export function addTestCommand(program: Command): void {
       out.line(closingLine(total));
       if (total.failed > 0) process.exitCode = ExitCode.failed;
     });
+}
+
+async function runSuite({ name, summary, run }: Suite): Promise<SuiteRun> {
+  process.stdout.write(`\n== ${name}: ${summary}\n`);
+  const startedMs = performance.now();
+  const outcome = await run();
+  outcome.notes.forEach((note) => process.stdout.write(`${name}: ${note}\n`));
+  return { name, ms: performance.now() - startedMs, outcome };
+}
+
+/** In their order, what runs at the same time together. */
+function sideBySide(suites: readonly Suite[]): Suite[][] {
+  const groups: Suite[][] = [];
+  for (const suite of suites) {
+    const before = groups.at(-1);
+    if (suite.singleThreaded && before?.[0]!.singleThreaded) before.push(suite);
+    else groups.push([suite]);
+  }
+  return groups;
 }
