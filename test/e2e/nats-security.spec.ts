@@ -35,9 +35,10 @@ const MAY_PUBLISH = [
   'samples',
   'sessions.x.client',
   'templates',
-  ...['content', 'lacking', 'piece', 'publish', 'put'].map((of) => `template.${of}`),
+  ...['content', 'lacking', 'piece', 'publish', 'put', 'putWorkingSet', 'workingSet'].map((of) => `template.${of}`),
   'class',
   'guards',
+  'stale',
   'wake',
 ].map(OWN);
 const MAY_HEAR = [

@@ -64,6 +64,15 @@ describe('reservations of CPU time', () => {
     expect(plan.look(new Map())).toEqual(new Set(['b']));
   });
 
+  it('given that nobody looked for too long, then nobody has any, and all must be calm for a while anew', () => {
+    const plan = planOf(2, 'a', 'b');
+    looks(plan, CALM_LOOKS, () => 0.1);
+    plan.forget();
+    expect(plan.watched).toEqual(['a', 'b']);
+    expect(looks(plan, CALM_LOOKS - 1, () => 0.1)).toEqual(new Set());
+    expect(looks(plan, 1, () => 0.1)).toEqual(new Set(['a', 'b']));
+  });
+
   it('given whatever guests do, then never more than half of the CPUs is reserved', () => {
     for (let seed = 1; seed <= 30; seed++) {
       const random = seededNumbers(seed);

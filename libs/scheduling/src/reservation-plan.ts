@@ -38,6 +38,11 @@ export class ReservationPlan<Vcpu> {
     this.#vcpus.delete(vcpu);
   }
 
+  /** Nobody has looked for too long: nobody has a reservation any more, or is known to be calm. */
+  forget(): void {
+    for (const vcpu of this.watched) this.add(vcpu);
+  }
+
   /** Whose use is to be measured: those that came first, as many as there is something to reserve for. */
   get watched(): Vcpu[] {
     const first: Vcpu[] = [];

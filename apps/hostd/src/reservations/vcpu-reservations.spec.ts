@@ -37,7 +37,8 @@ function host(cpus = 2) {
       reservations.look();
     }
   };
-  return { reservations, began, seconds, given, limited, lines, state, ran };
+  const stall = (ms: number): void => void (nowMs += ms);
+  return { reservations, began, seconds, stall, given, limited, lines, state, ran };
 }
 
 describe('reservations of vCPUs', () => {
@@ -72,6 +73,17 @@ describe('reservations of vCPUs', () => {
     reservations.ended('a');
     seconds(1, () => 10);
     expect([given.get(13)!.runtimeMs, reservations.report()]).toEqual([500, { vcpus: 2, cpus: 1 }]);
+  });
+
+  it('given an agent that comes too late to look, then nobody has any until it is on time again', () => {
+    const { began, seconds, given, stall } = host();
+    began('a', 11);
+    seconds(5, () => 10);
+    stall(500);
+    seconds(0.1, () => 10);
+    expect(given.size).toBe(0);
+    seconds(5, () => 10);
+    expect(given.size).toBe(1);
   });
 
   it('given a limit of CPU, also one that is set later, then there is none', () => {

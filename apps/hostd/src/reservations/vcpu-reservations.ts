@@ -10,6 +10,8 @@ import type { RunWatcher } from '../microvms/agent-context';
 const PERIOD_MS = 1_000;
 /** How often it is looked at who is to have one ({@link ReservationPlan}). */
 const LOOK_MS = PERIOD_MS / 10;
+/** An agent that looks later than this cannot keep a vCPU from using up what it has, and standing still: then nobody has any. */
+const LATE_MS = 400;
 /** When the kernel gave nothing it is asked again after this. */
 const REFUSED_MS = 30_000;
 
@@ -47,6 +49,7 @@ export class VcpuReservations implements RunWatcher {
   readonly #vcpus = new Map<string, Vcpu[]>();
   readonly #runNsOf: NonNullable<VcpuReservationsParts['runNsOf']>;
   #timer: NodeJS.Timeout | undefined;
+  #lookedAtMs = Number.NaN;
   /** Why the kernel gave nothing when it was asked last, and when that was. */
   #refused: { code: string; atMs: number } | undefined;
 
@@ -92,6 +95,9 @@ export class VcpuReservations implements RunWatcher {
 
   /** Measures, decides, and tells the kernel what has changed. */
   look(): void {
+    const nowMs = this.parts.nowMs();
+    if (nowMs - this.#lookedAtMs > LATE_MS) this.#plan.forget();
+    this.#lookedAtMs = nowMs;
     const used = new Map<Vcpu, number>();
     for (const vcpu of this.#plan.watched) {
       const use = this.#measure(vcpu);
