@@ -35,13 +35,6 @@ describe('reservations of CPU time', () => {
     expect(looks(plan, 1, () => 0.1)).toEqual(new Set(['a']));
   });
 
-  it('given use between what is calm and what is too much, then who has it keeps it, and who has not gets none', () => {
-    const plan = planOf(2, 'a');
-    expect(looks(plan, 100, () => 0.35)).toEqual(new Set());
-    looks(plan, CALM_LOOKS, () => 0.1);
-    expect(looks(plan, 100, () => 0.35)).toEqual(new Set(['a']));
-  });
-
   it('given more vCPUs, then each has less, and those that came last wait for a place', () => {
     const plan = new ReservationPlan<number>(2);
     const shares: number[] = [];

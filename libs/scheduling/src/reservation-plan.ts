@@ -2,10 +2,8 @@
 const RESERVABLE = 1 / 2;
 /** A vCPU's part of a CPU: the larger one, if there is enough for all that are watched. */
 const SHARES = [1 / 2, 1 / 4] as const;
-/** Who has used all but this part of a CPU gives its reservation back: it could be used up before the next look, and the vCPU would stand still. */
+/** Calm is who leaves this part of a CPU of its reservation. Who does not gives it back: it could be used up before the next look, and the vCPU would stand still. */
 const MARGIN = 1 / 10;
-/** Calm is who has used no more than this part of what would be too much. */
-const CALM = 3 / 4;
 
 /** How long a vCPU must have been calm for a reservation, in looks: who boots or computes needs more than it would get. */
 export const CALM_LOOKS = 30;
@@ -64,14 +62,14 @@ export class ReservationPlan<Vcpu> {
    * @returns who is to have {@link share} reserved from now on
    */
   look(used: ReadonlyMap<Vcpu, number>): Set<Vcpu> {
-    const tooMuch = this.share - MARGIN;
+    const { share } = this;
     const reserved = new Set<Vcpu>();
     for (const vcpu of this.watched) {
       const one = this.#vcpus.get(vcpu)!;
       const use = used.get(vcpu);
       if (use !== undefined) {
-        one.calm = use <= tooMuch * CALM ? one.calm + 1 : 0;
-        one.isReserved = one.isReserved ? use <= tooMuch : one.calm >= CALM_LOOKS;
+        one.calm = use <= share - MARGIN ? one.calm + 1 : 0;
+        one.isReserved = one.isReserved ? one.calm > 0 : one.calm >= CALM_LOOKS;
       }
       if (one.isReserved) reserved.add(vcpu);
     }
