@@ -1,4 +1,5 @@
 import type { EmulatedHost } from '#emulated-host';
+import { lateMicrovms } from './microvm-report';
 
 const STARTS = 2;
 
@@ -12,6 +13,8 @@ export async function scriptHost(start: () => EmulatedHost, deadlineMs: number):
     const host = start();
     try {
       await host.scriptStatus(Math.max(1, Math.round(end - performance.now())));
+      for (const name of lateMicrovms(host.console))
+        process.stderr.write(`in the emulated host, ${name} did not end in its time, and ran once more\n`);
       return host;
     } catch (cause) {
       await host.stop();

@@ -67,7 +67,9 @@ constexpr std::string_view kUsage =
     "  --type-on TEXT           type a line on the serial console when it says this\n"
     "  --type TEXT              the line\n"
     "  --kill-on TEXT           kill the VMM when its guest's console says this\n"
-    "  --timeout SECONDS        kill the VMM after this time (60)\n";
+    "  --timeout SECONDS        kill the VMM after this time (60), and end with status 124\n";
+
+constexpr int kTimedOut = 124;  // As of timeout(1).
 
 [[noreturn]] void refuse(const std::string& problem) {
   std::fprintf(stderr, "volley-run: %s\n", problem.c_str());
@@ -636,6 +638,7 @@ int run(const Options& options) {
 
   std::vector<Cue> cues = cues_of(options);
   bool written_already = false;
+  bool late = false;
   for (;;) {
     pollfd events[2] = {{process.number(), POLLIN, 0}, {booting ? booting->number() : -1, POLLIN, 0}};
     poll(events, 2, 20);
@@ -656,7 +659,8 @@ int run(const Options& options) {
       continue;
     }
     const bool kill_now = !options.kill_on.empty() && pages.has_shown(options.kill_on);
-    if (kill_now || age_s >= options.timeout_s) kill(vmm, SIGKILL);
+    late = age_s >= options.timeout_s;
+    if (kill_now || late) kill(vmm, SIGKILL);
   }
   int wait_status = 0;
   while (waitpid(vmm, &wait_status, 0) < 0 && errno == EINTR) {
@@ -669,7 +673,8 @@ int run(const Options& options) {
     reason = WTERMSIG(wait_status) == SIGSYS ? VOLLEY_EXIT_JAIL_VIOLATION : VOLLEY_EXIT_KILLED;
   }
   report(stats, config.device_count, reason, wait_status, launched_ns);
-  return written ? 0 : 1;
+  if (written) return 0;
+  return late ? kTimedOut : 1;
 }
 
 }  // namespace
