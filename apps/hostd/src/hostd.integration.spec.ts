@@ -279,10 +279,15 @@ describeReal('hostd with real VMMs', () => {
       vcpuOf(await running(bestEffort, '', { class: 'bestEffort' })),
       vcpuOf(await running(limited, '', { limits: { cpuPercent: 50 } })),
     ];
-    const refused = (): boolean => log.includes('no CPU time reserved');
-    await until(() => kernel.read(seldom) !== undefined || refused(), 'CPU time is reserved', 60_000);
-    if (refused()) console.warn(`SKIPPED: this kernel reserves no CPU time; the agent says so:\n${log}`);
-    else expect(kernel.read(seldom)).toMatchObject({ periodMs: 1_000 });
+    // By this kernel, or by an agent that is starved here.
+    const refused = (): boolean => /no CPU time reserved|too late to look/.test(log);
+    const waited = until(() => kernel.read(seldom) !== undefined, 'CPU time is reserved', 30_000);
+    await waited.catch((error: unknown) => {
+      if (!refused()) throw error;
+      console.warn(`SKIPPED: no CPU time is reserved here, and the agent says why:\n${log}`);
+    });
+    const reservation = kernel.read(seldom);
+    if (reservation) expect(reservation).toMatchObject({ periodMs: 1_000 });
     for (const tid of others) expect(kernel.read(tid)).toBeUndefined();
     expect(await endHostd('SIGTERM')).toBe(0);
     expect(kernel.read(seldom)).toBeUndefined();

@@ -12,6 +12,8 @@ const PERIOD_MS = 1_000;
 const LOOK_MS = PERIOD_MS / 10;
 /** An agent that looks later than this cannot keep a vCPU from using up what it has, and standing still: then nobody has any. */
 const LATE_MS = 400;
+/** It is said no more often than this that it was. */
+const LATE_TOLD_MS = 30_000;
 /** When the kernel gave nothing it is asked again after this. */
 const REFUSED_MS = 30_000;
 
@@ -50,6 +52,7 @@ export class VcpuReservations implements RunWatcher {
   readonly #runNsOf: NonNullable<VcpuReservationsParts['runNsOf']>;
   #timer: NodeJS.Timeout | undefined;
   #lookedAtMs = Number.NaN;
+  #lateToldAtMs = -Infinity;
   /** Why the kernel gave nothing when it was asked last, and when that was. */
   #refused: { code: string; atMs: number } | undefined;
 
@@ -96,7 +99,7 @@ export class VcpuReservations implements RunWatcher {
   /** Measures, decides, and tells the kernel what has changed. */
   look(): void {
     const nowMs = this.parts.nowMs();
-    if (nowMs - this.#lookedAtMs > LATE_MS) this.#plan.forget();
+    if (nowMs - this.#lookedAtMs > LATE_MS) this.#late(nowMs);
     this.#lookedAtMs = nowMs;
     const used = new Map<Vcpu, number>();
     for (const vcpu of this.#plan.watched) {
@@ -111,6 +114,17 @@ export class VcpuReservations implements RunWatcher {
     for (const vcpu of reserved) {
       if (vcpu.share !== share && isAskedAgain) this.#reserve(vcpu, share);
     }
+  }
+
+  #late(nowMs: number): void {
+    this.#plan.forget();
+    if (this.#plan.share === 0 || nowMs - this.#lateToldAtMs < LATE_TOLD_MS) return;
+    this.#lateToldAtMs = nowMs;
+    const lateMs = Math.round(nowMs - this.#lookedAtMs);
+    this.parts.log.info(
+      { lateMs },
+      'too late to look at what guaranteed vCPUs use: none has CPU time reserved for some seconds',
+    );
   }
 
   /** Those that have a reservation: nobody has who is not watched. */
