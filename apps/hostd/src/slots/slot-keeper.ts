@@ -57,6 +57,13 @@ export interface LentShell {
   giveBack(): void;
 }
 
+export interface PortKeeper {
+  /** Whether this agent listens on the ports of a microVM in its place, until that has them. */
+  keeps(microvmId: string): boolean;
+  /** Whether a port belongs to a suspended microVM that is to be woken by it; not to this one. */
+  isKept(protocol: 'tcp' | 'udp', port: number, except: string | undefined): boolean;
+}
+
 /**
  * The places of this host. A place is taken by one incarnation, and scrubbed before the next one gets it; taps and jailed shells
  * are made ahead of need, in the background, so that nothing slow is left for a start.
@@ -72,6 +79,8 @@ export class SlotKeeper {
   #reservedTaken: () => void = () => undefined;
   /** Whether this agent itself listens on the ports of a microVM, for it. */
   #isAtItsPorts: (microvmId: string) => boolean = () => false;
+  /** Whether a port is kept for a suspended microVM, other than this one. */
+  #isKept: PortKeeper['isKept'] = () => false;
   readonly #grants = new NetworkGrants();
   readonly #held = new Set<number>();
   #scrubbing = 0;
@@ -151,9 +160,10 @@ export class SlotKeeper {
     this.#reservedTaken = told;
   }
 
-  /** Who tells whether this agent listens on the ports of a microVM in its place, until that has them. */
-  exemptPorts(isAtItsPorts: (microvmId: string) => boolean): void {
-    this.#isAtItsPorts = isAtItsPorts;
+  /** Who keeps the ports of suspended microVMs. */
+  askAboutPorts(keeper: PortKeeper): void {
+    this.#isAtItsPorts = (microvmId) => keeper.keeps(microvmId);
+    this.#isKept = (...port) => keeper.isKept(...port);
   }
 
   /** A shell for something that is to be reserved; undefined when no slot is free. @throws VmmLaunchError */
@@ -196,7 +206,7 @@ export class SlotKeeper {
   take(network: Network | undefined, { key, microvmId }: { key?: string | undefined; microvmId?: string } = {}): Taken {
     if (this.parts.refusal !== undefined) return { refused: this.parts.refusal };
     if (network) {
-      const refused = this.#refuses(network, microvmId !== undefined && this.#isAtItsPorts(microvmId));
+      const refused = this.#refuses(network, microvmId);
       if (refused !== undefined) return { refused };
     }
     const number =
@@ -240,10 +250,13 @@ export class SlotKeeper {
     return network ? (slot) => slot < this.#network!.limit : () => true;
   }
 
-  #refuses(network: Network, isAtItsPorts: boolean): string | undefined {
+  #refuses(network: Network, microvmId: string | undefined): string | undefined {
     const state = this.#state;
     if ('unavailable' in state) return `this host cannot give microVMs a network: ${state.unavailable}`;
-    return this.#grants.refusalOf(network, isAtItsPorts ? () => false : state.isPortTaken);
+    const isAtItsPorts = microvmId !== undefined && this.#isAtItsPorts(microvmId);
+    return this.#grants.refusalOf(network, (protocol, port) =>
+      isAtItsPorts ? false : state.isPortTaken(protocol, port) || this.#isKept(protocol, port, microvmId),
+    );
   }
 
   #noneFree(network: Network | undefined): string {

@@ -180,6 +180,15 @@ describe('the doors of what is suspended', () => {
     expect(woken).toHaveLength(3);
   });
 
+  it('have their ports from the suspension on, before they are open', () => {
+    becomes('suspended');
+    expect(isOpen()).toBe(false);
+    expect(doors.isKept('tcp', port, undefined)).toBe(true);
+    expect([doors.isKept('tcp', port, ID), doors.isKept('tcp', port + 1, undefined)]).toEqual([false, false]);
+    becomes('running');
+    expect(doors.isKept('tcp', port, undefined)).toBe(false);
+  });
+
   it('close when it is gone, or another one of it runs', async () => {
     await opened();
     const waiting = knock();

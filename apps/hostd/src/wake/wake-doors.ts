@@ -84,6 +84,16 @@ export class WakeDoors {
     return this.#doors.get(microvmId)?.entrances.has('packet') === true;
   }
 
+  /** Whether a port belongs to a suspended microVM other than `except`, from its suspension on: its door may not be open yet. */
+  isKept(protocol: 'tcp' | 'udp', port: number, except: string | undefined): boolean {
+    for (const [id, { phase, spec }] of this.parts.incarnations) {
+      if (phase !== 'suspended' || id === except || !wakesOn(spec).includes('packet')) continue;
+      const forwards = wantedDevices(spec).network?.forwards ?? [];
+      if (forwards.some((one) => one.protocol === protocol && one.hostPort === port)) return true;
+    }
+    return false;
+  }
+
   /** Connections that wait for what they woke. */
   get held(): number {
     let sum = 0;
