@@ -40,7 +40,7 @@ export class CpuReservations {
     check(this.binding.reserveCpu(tid, runtimeNs, periodNs), `thread ${tid} gets no CPU time reserved`);
   }
 
-  /** Makes it one among the others again. @throws CpuReservationError */
+  /** Makes it one among the others again; nothing happens to one that has no reservation. @throws CpuReservationError */
   release(tid: number): void {
     check(this.binding.releaseCpu(tid), `thread ${tid} keeps its reservation`);
   }

@@ -1,4 +1,5 @@
 import { execFile } from 'node:child_process';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { prefetchWorkingSet, readWorkingSet } from '#microvm';
@@ -25,8 +26,26 @@ const DROP_DEADLINE_MS = 30_000;
 /**
  * Starts from a snapshot with a working set beside it, in turn as it is, with the working set read ahead, and warm. Only the pages of the snapshot's
  * file are dropped from the page cache, not those of others.
+ *
+ * @param directory on a disk; nothing stays in it
+ * @param make makes the snapshot in this folder, and gives its path
  */
-export async function measureUncached(stage: CanaryStage, snapshot: string, repeats: number): Promise<UncachedStarts> {
+export async function measureUncached(
+  stage: CanaryStage,
+  directory: string,
+  repeats: number,
+  make: (folder: string) => Promise<string>,
+): Promise<UncachedStarts> {
+  const folder = await mkdtemp(join(directory, 'volley-cold-'));
+  try {
+    return await measure(stage, await make(folder), repeats);
+  } finally {
+    await stage.end();
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+async function measure(stage: CanaryStage, snapshot: string, repeats: number): Promise<UncachedStarts> {
   const start = async (): Promise<number> => {
     const { process, ms } = await stage.time(await stage.spec({ restore: { directory: snapshot } }));
     process.kill();

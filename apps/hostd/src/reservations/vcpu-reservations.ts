@@ -86,7 +86,7 @@ export class VcpuReservations implements RunWatcher {
     this.#vcpus.set(id, vcpus);
     for (const vcpu of vcpus) {
       // An agent that was killed may have left it one, of a size that nobody here decided.
-      if (this.#has(vcpu)) this.#release(vcpu);
+      this.#release(vcpu);
       this.#plan.add(vcpu);
     }
   }
@@ -110,7 +110,7 @@ export class VcpuReservations implements RunWatcher {
     const { share } = this.#plan;
     // What is given back may be what others get.
     for (const vcpu of this.#reserved()) if (!reserved.has(vcpu)) this.#release(vcpu);
-    const isAskedAgain = !this.#refused || this.parts.nowMs() - this.#refused.atMs >= REFUSED_MS;
+    const isAskedAgain = !this.#refused || nowMs - this.#refused.atMs >= REFUSED_MS;
     for (const vcpu of reserved) {
       if (vcpu.share !== share && isAskedAgain) this.#reserve(vcpu, share);
     }
@@ -142,14 +142,6 @@ export class VcpuReservations implements RunWatcher {
     const since = looks[0]!;
     const ms = atMs - since.atMs;
     return ms < PERIOD_MS ? undefined : (runNs - since.runNs) / 1e6 / ms;
-  }
-
-  #has({ tid }: Vcpu): boolean {
-    try {
-      return this.parts.kernel.read(tid) !== undefined;
-    } catch {
-      return false; // it has ended
-    }
   }
 
   #reserve(vcpu: Vcpu, share: number): void {

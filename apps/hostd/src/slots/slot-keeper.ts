@@ -77,10 +77,7 @@ export class SlotKeeper {
   /** Ends of shells whose slot was taken from them. */
   readonly #leaving = new Map<number, Promise<void>>();
   #reservedTaken: () => void = () => undefined;
-  /** Whether this agent itself listens on the ports of a microVM, for it. */
-  #isAtItsPorts: (microvmId: string) => boolean = () => false;
-  /** Whether a port is kept for a suspended microVM, other than this one. */
-  #isKept: PortKeeper['isKept'] = () => false;
+  #portKeeper: PortKeeper | undefined;
   readonly #grants = new NetworkGrants();
   readonly #held = new Set<number>();
   #scrubbing = 0;
@@ -162,8 +159,7 @@ export class SlotKeeper {
 
   /** Who keeps the ports of suspended microVMs. */
   askAboutPorts(keeper: PortKeeper): void {
-    this.#isAtItsPorts = (microvmId) => keeper.keeps(microvmId);
-    this.#isKept = (...port) => keeper.isKept(...port);
+    this.#portKeeper = keeper;
   }
 
   /** A shell for something that is to be reserved; undefined when no slot is free. @throws VmmLaunchError */
@@ -253,9 +249,11 @@ export class SlotKeeper {
   #refuses(network: Network, microvmId: string | undefined): string | undefined {
     const state = this.#state;
     if ('unavailable' in state) return `this host cannot give microVMs a network: ${state.unavailable}`;
-    const isAtItsPorts = microvmId !== undefined && this.#isAtItsPorts(microvmId);
-    return this.#grants.refusalOf(network, (protocol, port) =>
-      isAtItsPorts ? false : state.isPortTaken(protocol, port) || this.#isKept(protocol, port, microvmId),
+    const keeper = this.#portKeeper;
+    if (microvmId !== undefined && keeper?.keeps(microvmId)) return this.#grants.refusalOf(network, () => false);
+    return this.#grants.refusalOf(
+      network,
+      (protocol, port) => state.isPortTaken(protocol, port) || keeper?.isKept(protocol, port, microvmId) === true,
     );
   }
 

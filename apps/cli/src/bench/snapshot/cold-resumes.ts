@@ -1,4 +1,3 @@
-import { mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { touchedSinceRestore, writeWorkingSet, type MicrovmProcess } from '#microvm';
@@ -12,30 +11,26 @@ const FIRST_MOMENTS_MS = 500;
  * Suspends a canary to `directory`, which must be on a disk, has it go on and suspends it again; and has that go on as it is, and with what it touched
  * the first time read ahead.
  */
-export async function measureColdResumes(
+export function measureColdResumes(
   stage: CanaryStage,
   directory: string,
   touchMiB: number,
   repeats: number,
 ): Promise<UncachedStarts> {
-  const folder = await mkdtemp(join(directory, 'volley-cold-'));
-  const suspend = async (guest: MicrovmProcess, name: string): Promise<string> => {
-    const to = join(folder, name);
-    await guest.snapshot(to, { live: true, resume: false });
-    guest.kill();
-    await guest.exited;
-    return to;
-  };
-  try {
+  return measureUncached(stage, directory, repeats, async (folder) => {
+    const suspend = async (guest: MicrovmProcess, name: string): Promise<string> => {
+      const to = join(folder, name);
+      await guest.snapshot(to, { live: true, resume: false });
+      guest.kill();
+      await guest.exited;
+      return to;
+    };
     const first = await suspend(await stage.start(`touch=${touchMiB}`, 'touched'), 'first');
     const { process } = await stage.time(await stage.spec({ restore: { directory: first } }));
     await pause(FIRST_MOMENTS_MS);
     const touched = await touchedSinceRestore(process);
     const second = await suspend(process, 'second');
     await writeWorkingSet(second, touched);
-    return await measureUncached(stage, second, repeats);
-  } finally {
-    await stage.end();
-    await rm(folder, { recursive: true, force: true });
-  }
+    return second;
+  });
 }
