@@ -32,23 +32,11 @@ export interface MicrovmRun {
   readonly report: MicrovmReport;
 }
 
-const ONCE_MORE = 'did not end in time; once more';
-/** Of `volley-run`, when it has killed its VMM for that. */
-const TIMED_OUT = 124;
-
-/**
- * A line of shell that runs a microVM so that {@link microvmRun} finds it by its name. One that does not end in its time runs once more: on a
- * starved machine an emulator in an emulator was seen to lose a wakeup of a processor, for good. See {@link lateMicrovms}.
- */
+/** A line of shell that runs a microVM so that {@link microvmRun} finds it by its name. */
 export function runMicrovm(name: string, argv: readonly string[]): string {
   const run = `volley-run --vmm /bin/volley-vmm ${argv.map((word) => `'${word}'`).join(' ')}`;
-  const again = `if [ $? = ${TIMED_OUT} ]; then echo "microvm: ${name} ${ONCE_MORE}"; ${run}; fi`;
-  return `echo "microvm: ${name} starts"; ${run}; ${again}; echo "microvm: ${name} is over"`;
+  return `echo "microvm: ${name} starts"; ${run}; echo "microvm: ${name} is over"`;
 }
-
-/** Names of those that ran once more. */
-export const lateMicrovms = (hostConsole: string): string[] =>
-  [...hostConsole.matchAll(new RegExp(`microvm: (\\S+) ${ONCE_MORE}`, 'g'))].map(([, name]) => name!);
 
 /**
  * Cuts one microVM's part out of a host's console.
@@ -57,8 +45,7 @@ export const lateMicrovms = (hostConsole: string): string[] =>
  */
 export function microvmRun(hostConsole: string, name: string): MicrovmRun {
   const [, after] = hostConsole.split(`microvm: ${name} starts`);
-  const [whole] = (after ?? '').split(`microvm: ${name} is over`);
-  const console = whole?.split(`microvm: ${name} ${ONCE_MORE}`).at(-1);
+  const [console] = (after ?? '').split(`microvm: ${name} is over`);
   const report = /^volley-run (\{.*\})\r?$/m.exec(console ?? '')?.[1];
   if (console === undefined || report === undefined) throw new Error(`${name} left no report:\n${hostConsole}`);
   return { console, report: JSON.parse(report) as MicrovmReport };

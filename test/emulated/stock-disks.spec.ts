@@ -8,7 +8,6 @@ import { describeUnless } from './describe-unless';
 import { type MicrovmRun, microvmRun, runMicrovm } from './microvm-report';
 import { findNativeBuild } from './native-build';
 import { emulatedHostTools } from './tools';
-import { scriptHost } from './script-host';
 
 const HOST_MODULES = ['loop', 'crc32c_generic', 'ext4'];
 const GUEST_SECONDS = '150';
@@ -109,27 +108,24 @@ describeUnless(obstacle, "disks of the distribution's kernel", () => {
       ...modules.map(({ name, content }) => ({ path: `/modules/${name}.ko`, content })),
       { path: '/init', mode: 0o755, content: initOf(modules.map(({ name }) => name)) },
     ]);
-    host = await scriptHost(
-      () =>
-        EmulatedHost.start(found.tools, {
-          memoryMiB: 1024,
-          files: [
-            { path: '/bin/volley-vmm', mode: 0o755, from: build.vmm },
-            { path: '/bin/volley-run', mode: 0o755, from: build.run },
-            { path: '/vmlinuz', from: found.tools.kernel.image },
-            { path: '/guest.cpio', from: guest },
-            ...kernelModules(found.tools.kernel, HOST_MODULES).map(({ name, content }) => ({
-              path: `/host-modules/${name}.ko`,
-              content,
-            })),
-          ],
-          script: `for module in ${kernelModules(found.tools.kernel, HOST_MODULES)
-            .map(({ name }) => name)
-            .join(' ')}; do insmod /host-modules/$module.ko; done\n${SCRIPT}`,
-          lifetimeMs: WHOLE_DEADLINE_MS,
-        }),
-      WHOLE_DEADLINE_MS,
-    );
+    host = EmulatedHost.start(found.tools, {
+      memoryMiB: 1024,
+      files: [
+        { path: '/bin/volley-vmm', mode: 0o755, from: build.vmm },
+        { path: '/bin/volley-run', mode: 0o755, from: build.run },
+        { path: '/vmlinuz', from: found.tools.kernel.image },
+        { path: '/guest.cpio', from: guest },
+        ...kernelModules(found.tools.kernel, HOST_MODULES).map(({ name, content }) => ({
+          path: `/host-modules/${name}.ko`,
+          content,
+        })),
+      ],
+      script: `for module in ${kernelModules(found.tools.kernel, HOST_MODULES)
+        .map(({ name }) => name)
+        .join(' ')}; do insmod /host-modules/$module.ko; done\n${SCRIPT}`,
+      lifetimeMs: WHOLE_DEADLINE_MS,
+    });
+    await host.scriptStatus(WHOLE_DEADLINE_MS);
     const { console } = host;
     runs = (name) => microvmRun(console, name);
   }, WHOLE_DEADLINE_MS + 10_000);

@@ -20,7 +20,6 @@ import { microvmRun, type MicrovmRun } from './microvm-report';
 import { findNativeBuild } from './native-build';
 import { emulatedHostTools } from './tools';
 import { findProgram, missingProgram } from '../support/oci-image';
-import { scriptHost } from './script-host';
 
 const GUEST_SECONDS = '150';
 const WHOLE_DEADLINE_MS = 1_200_000;
@@ -239,38 +238,35 @@ describeUnless(obstacle, "init on the distribution's kernel", () => {
     }
     const image = imageOf(place, tools.busybox);
     const hostModules = kernelModules(tools.kernel, HOST_MODULES);
-    host = await scriptHost(
-      () =>
-        EmulatedHost.start(tools, {
-          memoryMiB: 1024,
-          files: [
-            { path: '/bin/volley-vmm', mode: 0o755, from: build.vmm },
-            { path: '/bin/volley-run', mode: 0o755, from: build.run },
-            { path: '/vmlinuz', from: tools.kernel.image },
-            { path: '/guest.cpio', from: guest },
-            { path: '/root.squashfs', from: image },
-            { path: '/overlay-1', from: join(place, 'overlay-1') },
-            { path: '/data-1', from: join(place, 'data-1') },
-            ...extras,
-            ...Object.entries(exchanges()).map(([name, content]) => ({ path: `/asks/${name}`, content })),
-            ...programFiles(findProgram('socat')!),
-            ...hostModules.map(({ name, content }) => ({ path: `/host-modules/${name}.ko`, content })),
-          ],
-          script: [
-            ...hostModules.map(({ name }) => `insmod /host-modules/${name}.ko`),
-            'mkdir -p /dev/net; [ -c /dev/net/tun ] || mknod /dev/net/tun c 10 200',
-            'truncate -s 4M /zeros; tunctl -t tap0; ip addr add 172.31.0.2/31 dev tap0; ip link set tap0 up',
-            // One exchange; what came goes to the console.
-            'ask() { { echo "CONNECT 1024"; cat /asks/$1; } > /question',
-            '  socat -T60 -,ignoreeof UNIX-CONNECT:/vsock.sock < /question > /answer 2>/dev/null',
-            '  grep -q ^OK /answer || return 1',
-            '  echo "answer to $1: $(tail -c +$(($(head -n 1 /answer | wc -c) + 1)) /answer | base64 -w 0)"; }',
-            ...Object.entries(GUESTS).map(([name, guestOf]) => runOf(name, guestOf)),
-          ].join('\n'),
-          lifetimeMs: WHOLE_DEADLINE_MS,
-        }),
-      WHOLE_DEADLINE_MS,
-    );
+    host = EmulatedHost.start(tools, {
+      memoryMiB: 1024,
+      files: [
+        { path: '/bin/volley-vmm', mode: 0o755, from: build.vmm },
+        { path: '/bin/volley-run', mode: 0o755, from: build.run },
+        { path: '/vmlinuz', from: tools.kernel.image },
+        { path: '/guest.cpio', from: guest },
+        { path: '/root.squashfs', from: image },
+        { path: '/overlay-1', from: join(place, 'overlay-1') },
+        { path: '/data-1', from: join(place, 'data-1') },
+        ...extras,
+        ...Object.entries(exchanges()).map(([name, content]) => ({ path: `/asks/${name}`, content })),
+        ...programFiles(findProgram('socat')!),
+        ...hostModules.map(({ name, content }) => ({ path: `/host-modules/${name}.ko`, content })),
+      ],
+      script: [
+        ...hostModules.map(({ name }) => `insmod /host-modules/${name}.ko`),
+        'mkdir -p /dev/net; [ -c /dev/net/tun ] || mknod /dev/net/tun c 10 200',
+        'truncate -s 4M /zeros; tunctl -t tap0; ip addr add 172.31.0.2/31 dev tap0; ip link set tap0 up',
+        // One exchange; what came goes to the console.
+        'ask() { { echo "CONNECT 1024"; cat /asks/$1; } > /question',
+        '  socat -T60 -,ignoreeof UNIX-CONNECT:/vsock.sock < /question > /answer 2>/dev/null',
+        '  grep -q ^OK /answer || return 1',
+        '  echo "answer to $1: $(tail -c +$(($(head -n 1 /answer | wc -c) + 1)) /answer | base64 -w 0)"; }',
+        ...Object.entries(GUESTS).map(([name, guestOf]) => runOf(name, guestOf)),
+      ].join('\n'),
+      lifetimeMs: WHOLE_DEADLINE_MS,
+    });
+    await host.scriptStatus(WHOLE_DEADLINE_MS);
   }, WHOLE_DEADLINE_MS + 10_000);
 
   afterAll(async () => {

@@ -9,7 +9,6 @@ import { type MicrovmRun, microvmRun, runMicrovm } from './microvm-report';
 import { findNativeBuild } from './native-build';
 import { type GuestEnd, stockGuestCommandLine, stockGuestFileSystem } from './stock-guest';
 import { emulatedHostTools, KERNEL_CACHE } from './tools';
-import { scriptHost } from './script-host';
 
 const found = emulatedHostTools();
 const build = findNativeBuild();
@@ -61,24 +60,21 @@ describeUnless(obstacle, 'a host with hardware KVM', () => {
     writeCpioArchive(guest, stockGuestFileSystem(found.tools));
     const generic = fetchKernelPackageSync({ cacheFolder: KERNEL_CACHE, flavour: 'generic' });
     kernelRelease = found.tools.kernel.release;
-    host = await scriptHost(
-      () =>
-        EmulatedHost.start(found.tools, {
-          memoryMiB: 1024,
-          files: [
-            { path: '/bin/volley-vmm', mode: 0o755, from: build.vmm },
-            { path: '/bin/volley-run', mode: 0o755, from: build.run },
-            { path: '/canary.bin', from: build.canary },
-            { path: '/vmlinuz', from: found.tools.kernel.image },
-            // Has a driver for the generation id; the cloud kernel has none.
-            { path: '/generic', from: generic.image },
-            { path: '/guest.cpio', from: guest },
-          ],
-          script: SCRIPT,
-          lifetimeMs: WHOLE_DEADLINE_MS,
-        }),
-      WHOLE_DEADLINE_MS,
-    );
+    host = EmulatedHost.start(found.tools, {
+      memoryMiB: 1024,
+      files: [
+        { path: '/bin/volley-vmm', mode: 0o755, from: build.vmm },
+        { path: '/bin/volley-run', mode: 0o755, from: build.run },
+        { path: '/canary.bin', from: build.canary },
+        { path: '/vmlinuz', from: found.tools.kernel.image },
+        // Has a driver for the generation id; the cloud kernel has none.
+        { path: '/generic', from: generic.image },
+        { path: '/guest.cpio', from: guest },
+      ],
+      script: SCRIPT,
+      lifetimeMs: WHOLE_DEADLINE_MS,
+    });
+    await host.scriptStatus(WHOLE_DEADLINE_MS);
     const { console } = host;
     runs = (name) => microvmRun(console, name);
   }, WHOLE_DEADLINE_MS + 10_000);

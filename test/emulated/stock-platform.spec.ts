@@ -8,7 +8,6 @@ import { describeUnless } from './describe-unless';
 import { type MicrovmRun, microvmRun, runMicrovm } from './microvm-report';
 import { findNativeBuild } from './native-build';
 import { emulatedHostTools, KERNEL_CACHE } from './tools';
-import { scriptHost } from './script-host';
 
 const GUEST_SECONDS = '150';
 const WHOLE_DEADLINE_MS = 600_000;
@@ -98,22 +97,19 @@ describeUnless(obstacle, "the machine as the distribution's kernels find it", ()
       { path: '/init', mode: 0o755, content: INIT },
     ]);
     const extra = archive('extra.cpio', [{ path: '/second-archive', content: 'guest: the second archive is here\n' }]);
-    host = await scriptHost(
-      () =>
-        EmulatedHost.start(found.tools, {
-          memoryMiB: 1280,
-          files: [
-            { path: '/bin/volley-vmm', mode: 0o755, from: build.vmm },
-            { path: '/bin/volley-run', mode: 0o755, from: build.run },
-            ...kernels.map((kernel, i) => ({ path: `/vmlinuz-${FLAVOURS[i]}`, from: kernel.image })),
-            { path: '/guest.cpio', from: guest },
-            { path: '/extra.cpio', from: extra },
-          ],
-          script: SCRIPT,
-          lifetimeMs: WHOLE_DEADLINE_MS,
-        }),
-      WHOLE_DEADLINE_MS,
-    );
+    host = EmulatedHost.start(found.tools, {
+      memoryMiB: 1280,
+      files: [
+        { path: '/bin/volley-vmm', mode: 0o755, from: build.vmm },
+        { path: '/bin/volley-run', mode: 0o755, from: build.run },
+        ...kernels.map((kernel, i) => ({ path: `/vmlinuz-${FLAVOURS[i]}`, from: kernel.image })),
+        { path: '/guest.cpio', from: guest },
+        { path: '/extra.cpio', from: extra },
+      ],
+      script: SCRIPT,
+      lifetimeMs: WHOLE_DEADLINE_MS,
+    });
+    await host.scriptStatus(WHOLE_DEADLINE_MS);
     const { console } = host;
     runs = (name) => microvmRun(console, name);
   }, WHOLE_DEADLINE_MS + 10_000);

@@ -10,7 +10,6 @@ import type { EmulatedHostTools } from './emulated-host.requirements';
 import { EmulatedHostError } from './errors';
 import { hostFileSystem } from './host-file-system';
 import { type EmulatedMachine, qemuArguments } from './qemu-arguments';
-import { cpuMsOf, standsStill } from './stillness';
 
 /** Text of the console that is kept in memory, at least. */
 const CONSOLE_KEPT = 4 << 20;
@@ -22,16 +21,11 @@ const CONSOLE_KEPT = 4 << 20;
  *
  * Nothing of it outlives {@link stop}, which must always be called: not the process, not the file it booted from. If
  * the process that started it dies first, the kernel ends QEMU too.
- *
- * QEMU's software emulation of a processor that runs virtual machines comes to a dead stop now and then: its processor is
- * halted, and no timer will ever wake it. A host that has used no processor time for a minute is ended, see {@link stoodStill};
- * whoever needs it starts another one.
  */
 export class EmulatedHost {
   private text = '';
   private readonly changed = new EventEmitter();
   private how: string | undefined;
-  private still = false;
 
   /** Writes a file system for one script and starts a host with it; does not wait for it to boot. */
   static start(tools: EmulatedHostTools, options: EmulatedHostOptions): EmulatedHost {
@@ -81,14 +75,10 @@ export class EmulatedHost {
     qemu.stdout.setEncoding('latin1').on('data', (part: string) => this.append(part));
     qemu.stderr.setEncoding('utf8').on('data', (part: string) => this.append(part));
     qemu.on('error', (cause) => this.end(`QEMU could not be started: ${cause.message}`));
-    const over = new AbortController();
     qemu.on('close', (code, signal) => {
       clearTimeout(life);
-      over.abort();
-      const how = signal ?? `exit code ${code}`;
-      this.end(this.still ? 'QEMU used no processor time for a minute and was ended' : `QEMU ended with ${how}`);
+      this.end(`QEMU ended with ${signal ?? `exit code ${code}`}`);
     });
-    void this.endWhenStill(over.signal);
   }
 
   /** Process id of the emulator. */
@@ -104,11 +94,6 @@ export class EmulatedHost {
   /** How QEMU ended; undefined while it runs. */
   get ended(): string | undefined {
     return this.how;
-  }
-
-  /** Whether it has come to a dead stop and was ended for that. */
-  get stoodStill(): boolean {
-    return this.still;
   }
 
   /** Calls `listener` with everything that is printed from now on. */
@@ -165,13 +150,6 @@ export class EmulatedHost {
     if (this.how !== undefined) return;
     this.qemu.kill('SIGKILL');
     while (this.how === undefined) await once(this.changed, 'change');
-  }
-
-  private async endWhenStill(over: AbortSignal): Promise<void> {
-    const { pid } = this;
-    if (pid === undefined || !(await standsStill(() => cpuMsOf(pid), over))) return;
-    this.still = true;
-    this.qemu.kill('SIGKILL');
   }
 
   private append(part: string): void {

@@ -11,6 +11,11 @@ describe('the arguments of QEMU', () => {
     expect(argv.filter((word) => word === '-serial')).toHaveLength(1);
   });
 
+  it('have the kernel use a timer that ticks by itself, so that an interrupt that QEMU loses is delivered with the next', () => {
+    const argv = qemuArguments(machine);
+    expect(argv[argv.indexOf('-append') + 1]!.split(' ')).toEqual(expect.arrayContaining(['highres=off', 'nohz=off']));
+  });
+
   it('let a path be any path', () => {
     const argv = qemuArguments({ ...machine, disks: [{ path: '/a,b.img', readOnly: true }], secondSerial: '/s,1' });
     expect(argv.find((word) => word.startsWith('file='))).toMatch(/^file=\/a,,b\.img,.*readonly=on/);
