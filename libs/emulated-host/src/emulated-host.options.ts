@@ -8,7 +8,7 @@ export interface EmulatedHostOptions {
   /** Run by `sh` as root once `/dev/kvm` is there, with its output on the console. The host powers off after it. */
   readonly script: string;
   readonly memoryMiB: number;
-  /** Processors of the host; 1 unless told: with more, nested guests have been seen to hang. */
+  /** Processors of the host; 1 unless told. */
   readonly cpus?: number;
   /** Kernel modules to load beyond KVM's, such as `tun`; what they depend on comes along. */
   readonly modules?: readonly string[];

@@ -77,12 +77,7 @@ export function addUpCommand(program: Command): void {
     .option('--controllers <n>', 'replicas of the controller, which share the fleet', wholeNumber(1, 9), 1)
     .option('--emulated', 'add a host in software emulation: stock Linux and OCI images, slowly, on any machine')
     .option('--emulated-memory <MiB>', 'memory of the emulated host', memoryOption, 3_072)
-    .option(
-      '--emulated-cpus <n>',
-      'its processors; microVMs have been seen to hang with more than 1',
-      wholeNumber(1, 16),
-      1,
-    )
+    .option('--emulated-cpus <n>', 'its processors', wholeNumber(1, 16), 1)
     .option('--timeout <duration>', 'how long it may take to get ready', durationOption, 60_000)
     .action(async (options: UpOptions, command: Command) => {
       const folder = DataFolder.create(command.optsWithGlobals<GlobalOptions>().data);
