@@ -65,6 +65,8 @@ describeUnless(obstacle, 'up --emulated', () => {
       labels: { emulated: 'true' },
       cpus: 1,
     });
+    const tolerance = 'cat /sys/module/kvm/parameters/tsc_tolerance_ppm';
+    expect(await hostShell(fleet.data, tolerance)).toBe('500000\n');
     expect((await fleet.volley('hosts')).stdout).toMatch(new RegExp(`${hostId} +ready +hardware +yes`));
     expect((await fleet.status()).processes.map(({ name }) => name)).toContain('emulated-host');
   });

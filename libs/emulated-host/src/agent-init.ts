@@ -1,5 +1,6 @@
 import { INSTALLED_AT } from './agent-files';
 import { THIS_MACHINE } from './qemu-arguments';
+import { ANY_TSC_RATE } from './tsc-rate';
 
 /** What the second stage prints; whoever started the host waits for it. */
 export const AGENT_STARTED = /^volley-host: the agent starts\r?$/m;
@@ -67,6 +68,7 @@ ip link set eth0 up
 ip addr add 10.0.2.15/24 dev eth0
 ip route add default via ${THIS_MACHINE}
 modprobe kvm_amd || echo "volley-host: no KVM"
+${ANY_TSC_RATE}
 # Loaded by the kernel when first asked for, in the middle of a request with a deadline; so better now.
 modprobe -a tun veth nf_tables nft_chain_nat nft_nat nft_masq nft_ct nft_limit nft_objref nft_reject_inet 2>/dev/null
 # What lies behind ${THIS_MACHINE} is this machine's own: for the agent, not for guests. Names may be asked for.

@@ -3,6 +3,7 @@ import { kernelModules } from '#kernel-package';
 import type { EmulatedHostOptions } from './emulated-host.options';
 import type { EmulatedHostTools } from './emulated-host.requirements';
 import { THIS_MACHINE } from './qemu-arguments';
+import { ANY_TSC_RATE } from './tsc-rate';
 
 /** The root file system of an emulated host: busybox, the modules to load, the caller's files and an init. */
 export function hostFileSystem(tools: EmulatedHostTools, options: EmulatedHostOptions): ArchiveEntry[] {
@@ -67,6 +68,7 @@ status=0
 for module in ${modules.join(' ')}; do
   insmod /modules/$module.ko || status=$?
 done
+${ANY_TSC_RATE}
 ${network ? NETWORK : ''}if [ $status = 0 ]; then
   echo "volley-host: kvm is ready"
   sh /script

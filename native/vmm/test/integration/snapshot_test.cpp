@@ -23,13 +23,19 @@ bool has_said(VmmProcess& vmm, const std::string& words) {
   return vmm.await_page([&](const volley_stats&) { return vmm.serial().find(words) != std::string::npos; });
 }
 
-// What the canary says of its generation; empty if it does not within five seconds.
+// What the canary says of its generation; empty if it does not within five seconds. A line that still comes is awaited: the guest prints it
+// byte by byte.
 std::string generation(VmmProcess& vmm) {
   const std::string word = "canary: generation ";
-  has_said(vmm, word);
-  const std::string serial = vmm.serial();
-  const size_t at = serial.find(word);
-  return at == std::string::npos ? "" : serial.substr(at + word.size(), 32);
+  std::string said;
+  vmm.await_page([&](const volley_stats&) {
+    const std::string serial = vmm.serial();
+    const size_t at = serial.find(word);
+    const size_t end = at == std::string::npos ? at : serial.find('\n', at);
+    if (end != std::string::npos) said = serial.substr(at + word.size(), end - at - word.size());
+    return !said.empty();
+  });
+  return said;
 }
 
 TEST(a_snapshot_says_what_it_took_and_the_guest_goes_on) {
