@@ -23,8 +23,8 @@ bool has_said(VmmProcess& vmm, const std::string& words) {
   return vmm.await_page([&](const volley_stats&) { return vmm.serial().find(words) != std::string::npos; });
 }
 
-// What the canary says of its generation; empty if it does not within five seconds. A line that still comes is awaited: the guest prints it
-// byte by byte.
+// What the canary says of its generation; empty if it does not within five seconds. A line that still comes is awaited:
+// the guest prints it byte by byte.
 std::string generation(VmmProcess& vmm) {
   const std::string word = "canary: generation ";
   std::string said;
