@@ -80,6 +80,25 @@ describeWithChromium('the console page', () => {
     expect(lists()).toBe(listed);
   }, 60_000);
 
+  it('stays where a link led, also when a search that was typed before is only carried out now', async () => {
+    const [id] = fleet.seed(1, () => ({ image: 'canary', name: 'vm', memoryMiB: 32 }));
+    await signIn(page, url, TOKEN);
+    const search = page.getByLabel('Search microVMs');
+    for (const typed of ['v', 'vm', 'm', '']) {
+      await search.fill(typed);
+      // The page is so busy that the address changes when the search is due, and before the page has heard of it.
+      await page.evaluate(`new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(() => {
+        for (const end = performance.now() + 200; performance.now() < end;);
+        location.hash = '#/microvms/${id}';
+        resolve();
+      })))`);
+      await page.getByRole('heading', { level: 1, name: 'vm' }).waitFor();
+      expect(await page.evaluate('location.hash')).toBe(`#/microvms/${id}`);
+      await page.goBack();
+      await search.waitFor();
+    }
+  }, 60_000);
+
   it('goes back to the sign-in page, in words, when the token is no longer accepted', async () => {
     await signIn(page, url, TOKEN);
     gateway.token = 'another';

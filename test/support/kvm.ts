@@ -39,6 +39,17 @@ export function describeWithKvm(title: string, body: () => void, needed?: (keyof
   }
 }
 
+/** `it`, or a skipped one that says aloud why. */
+export function itWithKvm(title: string, body: () => Promise<void>, timeoutMs?: number): void {
+  const missing = kvmMissing();
+  if (missing === undefined) {
+    it(title, body, timeoutMs);
+  } else {
+    process.stderr.write(`SKIPPED: ${title}: ${missing}\n`);
+    it.skip(`${title} (skipped: ${missing})`, body);
+  }
+}
+
 /** A fresh directory on tmpfs, where page files belong; `remove` deletes it with all it holds. */
 export function makeTmpfsDirectory(prefix = 'volley-test-'): { path: string; remove(): void } {
   const path = mkdtempSync(join(existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), prefix));

@@ -1,4 +1,5 @@
 // A service of its own process for boot-service.spec.ts. Tells its steps on the log as lines with a `step`.
+import type { Server } from 'node:http';
 import {
   Controller,
   Get,
@@ -9,6 +10,7 @@ import {
   type OnModuleDestroy,
   type OnModuleInit,
 } from '@nestjs/common';
+import { HttpAdapterHost } from '@nestjs/core';
 import type { Logger } from 'pino';
 import { z } from 'zod';
 import { bootService, BusClient, Handles, LOGGER, readConfig, SHUTDOWN } from '#bus';
@@ -25,7 +27,9 @@ const config = readConfig(
 
 const work = operation({
   subject: 'sample.work',
-  request: z.strictObject({ kind: z.enum(['quick', 'slow', 'slower', 'hang', 'throwLater', 'rejectLater']) }),
+  request: z.strictObject({
+    kind: z.enum(['quick', 'slow', 'slower', 'hang', 'throwLater', 'rejectLater', 'refuseConnection']),
+  }),
   reply: z.strictObject({ recovered: z.boolean() }),
   deadlineMs: 30_000,
   summary: 'Works.',
@@ -61,7 +65,10 @@ class Recovery implements OnModuleInit, OnApplicationBootstrap, OnModuleDestroy,
 
 @Controller()
 class SampleController {
-  constructor(@Inject(Recovery) private readonly recovery: Recovery) {}
+  constructor(
+    @Inject(Recovery) private readonly recovery: Recovery,
+    @Inject(HttpAdapterHost) private readonly http: HttpAdapterHost,
+  ) {}
 
   @Handles(work)
   async work({ kind }: { kind: string }) {
@@ -75,6 +82,9 @@ class SampleController {
       });
     }
     if (kind === 'rejectLater') void Promise.reject(new Error('rejected later'));
+    // As Node does when the kernel has no descriptor, no memory or no leave for one more.
+    if (kind === 'refuseConnection')
+      (this.http.httpAdapter.getHttpServer() as Server).emit('error', new Error('ENFILE'));
     this.recovery.logger.info({ step: `ended ${kind}` });
     return { recovered: this.recovery.done };
   }

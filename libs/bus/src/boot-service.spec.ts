@@ -127,6 +127,13 @@ describeWithNats('bootService', () => {
     await expect(fetch(`${url}/slow`)).rejects.toThrow();
   });
 
+  it('goes on when a connection cannot be accepted, and says so', async () => {
+    start('--http', 'true');
+    await service!.ready();
+    expect(await call('refuseConnection')).toEqual({ recovered: true });
+    await service!.line(({ msg, err }) => msg === 'a connection could not be accepted' && err?.message === 'ENFILE');
+  });
+
   it('leaves a hanging handler behind after the drain time', async () => {
     const { child, exit } = start('--drain-ms', '200');
     await service!.ready();

@@ -146,6 +146,9 @@ class Service {
     await app.init();
     await app.startAllMicroservices();
     await app.listen(http.port, http.host);
+    (app.getHttpServer() as HttpServer).on('error', (error) =>
+      this.logger.error({ err: error }, 'a connection could not be accepted'),
+    );
     // Nest knows of TLS only where it has set it up itself.
     const url = await app.getUrl();
     return [app, app.getHttpServer() instanceof TlsServer ? url.replace(/^http:/, 'https:') : url];

@@ -31,7 +31,8 @@ export class SupervisorLock {
     const socket = createServer((connection) => connection.destroy());
     try {
       await new Promise<void>((resolve, reject) => {
-        socket.once('error', reject);
+        // For good: a connection that cannot be accepted later is none of the lock's.
+        socket.on('error', reject);
         socket.listen(`\0volley-supervisor-${dev}-${ino}`, resolve);
       });
     } catch (error) {

@@ -1,6 +1,7 @@
 import { useEffect, useMemo, useState } from 'preact/hooks';
 import { navigate, useFleetVersion } from '../live/hooks';
 import { countStates, queryMicrovms, type MicrovmQuery } from '../model/microvm-query';
+import { parseRoute } from '../model/route';
 import { useConsole } from './console-context';
 import { HostTable } from './host-table';
 import { MicrovmFilters } from './microvm-filters';
@@ -40,8 +41,11 @@ export function FleetPage({ query }: { query: MicrovmQuery }) {
     [store, version, query, asksForDeleted],
   );
   const chosen = useMemo(() => rows.filter((microvm) => selected.has(microvm.id)), [rows, selected]);
-  const setQuery = (next: Partial<MicrovmQuery>, replace = false): void =>
-    navigate({ page: 'fleet', query: { ...query, ...next } }, replace);
+  const setQuery = (next: Partial<MicrovmQuery>, replace = false): void => {
+    // By the address and not by what is drawn: for a moment this page still is while a link already leads elsewhere.
+    const route = parseRoute(location.hash);
+    if (route.page === 'fleet') navigate({ ...route, query: { ...route.query, ...next } }, replace);
+  };
 
   return (
     <main class="fleet">

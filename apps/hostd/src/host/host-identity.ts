@@ -56,7 +56,8 @@ function readKept(path: string): string | undefined {
 export async function lockHostDirectory(directory: string, digest: string): Promise<Server> {
   const server = createServer((socket) => socket.destroy());
   await new Promise<void>((resolve, reject) => {
-    server.once('error', (error: NodeJS.ErrnoException) =>
+    // For good: a connection that cannot be accepted later is none of the lock's.
+    server.on('error', (error: NodeJS.ErrnoException) =>
       reject(
         error.code === 'EADDRINUSE'
           ? new HostDirectoryError(`another host agent works on ${directory}; end it first`)

@@ -24,7 +24,7 @@ export class TemplatePublisher {
   readonly #queue: string[] = [];
   readonly #failedAt = new Map<string, number>();
   readonly #stopping = new AbortController();
-  #publishing: Promise<void> | undefined;
+  #working = false;
 
   constructor(
     private readonly parts: {
@@ -43,7 +43,7 @@ export class TemplatePublisher {
       if (this.#queue.includes(id) || (this.#failedAt.get(id) ?? -Infinity) > soon) continue;
       this.#queue.push(id);
     }
-    this.#publishing ??= this.#work().finally(() => (this.#publishing = undefined));
+    if (!this.#working) void this.#work();
   }
 
   /** Breaks off; what was sent stays for a while, for the next time. */
@@ -52,25 +52,33 @@ export class TemplatePublisher {
   }
 
   async #work(): Promise<void> {
-    const { store, log, over } = this.parts;
-    for (let id = this.#queue[0]; id !== undefined && !this.#stopping.signal.aborted; id = this.#queue[0]) {
-      const startedMs = performance.now();
-      try {
-        const held = store.get(id);
-        if (held) {
-          const sent = await this.#publish(held);
-          this.#failedAt.delete(id);
-          log.info({ templateId: id, sent, ms: Math.round(performance.now() - startedMs) }, 'a template was published');
-          over({ templateId: id, problem: null });
-        }
-      } catch (error) {
-        if (this.#stopping.signal.aborted) return;
-        this.#failedAt.set(id, performance.now());
-        log.warn({ err: error, templateId: id }, 'a template could not be published');
-        over({ templateId: id, problem: (error as Error).message });
-      } finally {
+    this.#working = true;
+    try {
+      for (let id = this.#queue[0]; id !== undefined && !this.#stopping.signal.aborted; id = this.#queue[0]) {
+        await this.#publishOne(id);
         this.#queue.shift();
       }
+    } finally {
+      // In the same breath as the last look into the queue: what is wanted from now on is worked on anew.
+      this.#working = false;
+    }
+  }
+
+  async #publishOne(id: string): Promise<void> {
+    const { store, log, over } = this.parts;
+    const startedMs = performance.now();
+    try {
+      const held = store.get(id);
+      if (!held) return;
+      const sent = await this.#publish(held);
+      this.#failedAt.delete(id);
+      log.info({ templateId: id, sent, ms: Math.round(performance.now() - startedMs) }, 'a template was published');
+      over({ templateId: id, problem: null });
+    } catch (error) {
+      if (this.#stopping.signal.aborted) return;
+      this.#failedAt.set(id, performance.now());
+      log.warn({ err: error, templateId: id }, 'a template could not be published');
+      over({ templateId: id, problem: (error as Error).message });
     }
   }
 
