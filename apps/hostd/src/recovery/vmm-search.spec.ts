@@ -1,10 +1,10 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { VmmIdentity } from '#microvm';
-import { claimedPidOffset } from './vmm-abi';
+import { leavePages } from '../testing/vmm-pages';
 import { bootId, unrecordedIdentity } from './vmm-search';
 
 describe('the VMM of an incarnation whose process was not written down', () => {
@@ -12,11 +12,7 @@ describe('the VMM of an incarnation whose process was not written down', () => {
   beforeEach(() => (directory = mkdtempSync(join(tmpdir(), 'volley-search-'))));
   afterEach(() => rmSync(directory, { recursive: true, force: true }));
 
-  const claimedBy = (pid: number): void => {
-    const page = Buffer.alloc(claimedPidOffset + 4);
-    page.writeUInt32LE(pid, claimedPidOffset);
-    writeFileSync(join(directory, 'pages'), page);
-  };
+  const claimedBy = (pid: number): void => leavePages(directory, pid);
   const foundAt = (look: number, identity?: VmmIdentity) => {
     let looks = 0;
     return { find: () => Promise.resolve(++looks >= look ? identity : undefined) };
