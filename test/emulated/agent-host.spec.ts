@@ -1,5 +1,6 @@
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
+import { INSTALLED_AT } from '#emulated-host';
 import type { Host, Microvm } from '#protocol';
 import { Fleet, until } from '../support/fleet';
 import { natsServerMissing } from '../support/nats-server';
@@ -97,6 +98,29 @@ describeUnless(obstacle, 'up --emulated', () => {
     await hostShell(fleet.data, `kill -9 ${pid}`);
     expect((await fleet.reaches(id, 'failed', SLOW_MS)).reason).toMatch(/killed/);
     await fleet.rest('DELETE', `/v1/microvms/${id}?wait=deleted&timeout=200s`);
+  });
+
+  // On Debian's kernel, which runs such a thread no more if it was made one among the others in the wrong way.
+  it('runs a thread that has CPU time reserved anew after it had used up all of a reservation', async () => {
+    const program = `
+      const { readFileSync } = require('node:fs');
+      const { setTimeout } = require('node:timers/promises');
+      const { CpuReservations } = require('${INSTALLED_AT}/dist/libs/microvm/src/index.js');
+      const kernel = new CpuReservations();
+      const busy = require('node:child_process').spawn('sh', ['-c', 'while :; do :; done']);
+      const ranMs = () => Number(readFileSync('/proc/' + busy.pid + '/schedstat', 'latin1').split(' ')[0]) / 1e6;
+      const hasUsedUp = () => /^dl\\.runtime *: *-/m.test(readFileSync('/proc/' + busy.pid + '/sched', 'latin1'));
+      (async () => {
+        kernel.reserve(busy.pid, { runtimeMs: 20, periodMs: 1000 });
+        while (!hasUsedUp()) await setTimeout(5);
+        kernel.release(busy.pid);
+        for (const from = ranMs(); ranMs() < from + 1500;) await setTimeout(50);
+        kernel.reserve(busy.pid, { runtimeMs: 20, periodMs: 1000 });
+        const from = ranMs();
+        for (let n = 0; n < 100 && ranMs() < from + 40; n++) await setTimeout(50);
+        console.log(ranMs() < from + 40 ? 'stands still' : 'runs');
+      })().finally(() => busy.kill('SIGKILL'));`;
+    expect(await hostShell(fleet.data, `node -e "$(cat <<'END'\n${program}\nEND\n)"`)).toBe('runs\n');
   });
 
   it(

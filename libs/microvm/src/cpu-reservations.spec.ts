@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { availableParallelism, getPriority, setPriority } from 'node:os';
 import { until } from '../../../test/support/fleet';
 import { CpuReservationError, CpuReservations, type CpuReservation } from './cpu-reservations';
@@ -10,8 +11,11 @@ const NONE = 2 ** 22 + 1;
 describe('reservations of CPU time', () => {
   const kernel = new CpuReservations();
 
-  async function withProcess(test: (pid: number) => void | Promise<void>): Promise<void> {
-    const child = spawn('sleep', ['60']);
+  async function withProcess(
+    test: (pid: number) => void | Promise<void>,
+    [program, ...args]: [string, ...string[]] = ['sleep', '60'],
+  ): Promise<void> {
+    const child = spawn(program, args);
     const ended = once(child, 'exit');
     try {
       await once(child, 'spawn');
@@ -58,6 +62,25 @@ describe('reservations of CPU time', () => {
         kernel.release(pid);
       }
     }));
+
+  // Tested on the kernel of Debian 12 by test/emulated/agent-host.spec.ts, too: other kernels forgive more.
+  it('can be made anew for a thread that had used up all of one, and it runs', () =>
+    withProcess(
+      async (pid) => {
+        if (!isReserved(pid, { runtimeMs: 5, periodMs: 200 })) return;
+        const stands = (): boolean => /^dl\.runtime *: *-/m.test(readFileSync(`/proc/${pid}/sched`, 'latin1'));
+        await until('it has used it up', () => Promise.resolve(stands()));
+        kernel.release(pid);
+        const ranNs = (): number => Number(readFileSync(`/proc/${pid}/schedstat`, 'latin1').split(' ')[0]);
+        const releasedAt = ranNs();
+        // For longer than it would have had to stand still.
+        await until('it has run', () => Promise.resolve(ranNs() > releasedAt + 300e6));
+        if (!isReserved(pid, { runtimeMs: 5, periodMs: 200 })) return;
+        const reservedAt = ranNs();
+        await until('it runs again', () => Promise.resolve(ranNs() > reservedAt + 10e6));
+      },
+      ['sh', '-c', 'while :; do :; done'],
+    ));
 
   it('that make no sense are refused, and so are those of threads that are not there', () =>
     withProcess((pid) => {

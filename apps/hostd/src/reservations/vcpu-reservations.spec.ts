@@ -6,6 +6,8 @@ function host(cpus = 2) {
   const given = new Map<number, CpuReservation>();
   const ran = new Map<number, number>();
   const limited = new Set<string>();
+  /** Threads that would run if they were let. */
+  const runnable = new Set<number>();
   const lines: string[] = [];
   const state = { refusal: undefined as string | undefined };
   const kernel = {
@@ -24,6 +26,7 @@ function host(cpus = 2) {
     nowMs: () => nowMs,
     log: { info: line, warn: line } as never,
     runNsOf: (_pid, tid) => ran.get(tid),
+    isRunnable: (_pid, tid) => runnable.has(tid),
   });
   const began = (id: string, ...vcpuTids: number[]): void => {
     for (const tid of vcpuTids) ran.set(tid, 0);
@@ -38,7 +41,7 @@ function host(cpus = 2) {
     }
   };
   const stall = (ms: number): void => void (nowMs += ms);
-  return { reservations, began, seconds, stall, given, limited, lines, state, ran };
+  return { reservations, began, seconds, stall, given, limited, runnable, lines, state, ran };
 }
 
 describe('reservations of vCPUs', () => {
@@ -120,6 +123,37 @@ describe('reservations of vCPUs', () => {
     expect(given.size).toBe(1);
     expect(lines[1]).toContain('again');
     expect(reservations.report()).toEqual({ vcpus: 1, cpus: 0.5 });
+  });
+
+  it('given one that the kernel does not run though it waits, then it has none any more, and that is said', () => {
+    const { began, seconds, given, runnable, lines, ran } = host();
+    began('a', 11);
+    began('b', 12);
+    seconds(5, () => 10);
+    const before = ran.get(11)!;
+    runnable.add(11);
+    // As long as it may wait for another one that has a reservation.
+    seconds(0.5, (tid) => (tid === 11 ? 0 : 10));
+    expect([...given.keys()]).toEqual([11, 12]);
+    seconds(0.2, (tid) => (tid === 11 ? 0 : 10));
+    expect([...given.keys(), ran.get(11)]).toEqual([12, before]);
+    expect(lines).toEqual([expect.stringContaining('was not run by this kernel')]);
+    seconds(10, () => 10);
+    expect([...given.keys()]).toEqual([12]);
+  });
+
+  it('given one that sleeps for long, or waits and runs by turns, then it keeps what it has', () => {
+    const { began, seconds, given, runnable, lines } = host();
+    began('a', 11);
+    began('b', 12);
+    seconds(5, () => 10);
+    runnable.add(12);
+    for (let i = 0; i < 10; i++) {
+      seconds(0.5, () => 0);
+      seconds(0.1, (tid) => (tid === 12 ? 10 : 0));
+    }
+    expect([...given.keys()]).toEqual([11, 12]);
+    expect(lines).toEqual([]);
   });
 
   it('given threads that have ended, then that is no news', () => {

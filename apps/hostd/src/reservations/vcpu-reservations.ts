@@ -14,6 +14,11 @@ const LOOK_MS = PERIOD_MS / 10;
 const LATE_MS = 400;
 /** It is said no more often than this that it was. */
 const LATE_TOLD_MS = 30_000;
+/**
+ * Who has a reservation and waits for a CPU gets one within the time of all other reservations, which is half of a period at most. Who does not has been
+ * forgotten by the kernel.
+ */
+const FORGOTTEN_MS = PERIOD_MS / 2 + LOOK_MS;
 /** When the kernel gave nothing it is asked again after this. */
 const REFUSED_MS = 30_000;
 
@@ -26,6 +31,8 @@ interface Vcpu {
   looks: { atMs: number; runNs: number }[];
   /** Part of a CPU that the kernel keeps for it; 0: none. */
   share: number;
+  /** Since when it has a reservation, waits for a CPU and has not run. */
+  waitsSinceMs: number | undefined;
 }
 
 export interface VcpuReservationsParts {
@@ -39,6 +46,8 @@ export interface VcpuReservationsParts {
   log: Pick<Logger, 'info' | 'warn'>;
   /** ns that a thread has run; undefined: it has ended. */
   runNsOf?: (pid: number, tid: number) => number | undefined;
+  /** Whether a thread runs or waits for a CPU. */
+  isRunnable?: (pid: number, tid: number) => boolean;
 }
 
 /**
@@ -50,6 +59,7 @@ export class VcpuReservations implements RunWatcher {
   readonly #plan: ReservationPlan<Vcpu>;
   readonly #vcpus = new Map<string, Vcpu[]>();
   readonly #runNsOf: NonNullable<VcpuReservationsParts['runNsOf']>;
+  readonly #isRunnable: NonNullable<VcpuReservationsParts['isRunnable']>;
   #timer: NodeJS.Timeout | undefined;
   #lookedAtMs = Number.NaN;
   #lateToldAtMs = -Infinity;
@@ -59,6 +69,7 @@ export class VcpuReservations implements RunWatcher {
   constructor(private readonly parts: VcpuReservationsParts) {
     this.#plan = new ReservationPlan(parts.cpus);
     this.#runNsOf = parts.runNsOf ?? runNsOf;
+    this.#isRunnable = parts.isRunnable ?? isRunnable;
   }
 
   start(): void {
@@ -82,7 +93,7 @@ export class VcpuReservations implements RunWatcher {
   began({ id, pid, vcpuTids }: Pick<SampleTarget, 'id' | 'pid' | 'vcpuTids'>): void {
     this.ended(id);
     if (!this.parts.mayReserve(id)) return;
-    const vcpus = vcpuTids.map((tid) => ({ microvmId: id, pid, tid, looks: [], share: 0 }));
+    const vcpus = vcpuTids.map((tid) => ({ microvmId: id, pid, tid, looks: [], share: 0, waitsSinceMs: undefined }));
     this.#vcpus.set(id, vcpus);
     for (const vcpu of vcpus) {
       // An agent that was killed may have left it one, of a size that nobody here decided.
@@ -106,6 +117,7 @@ export class VcpuReservations implements RunWatcher {
       const use = this.#measure(vcpu);
       if (use !== undefined) used.set(vcpu, this.parts.mayReserve(vcpu.microvmId) ? use : Infinity);
     }
+    for (const vcpu of this.#reserved()) if (this.#isForgotten(vcpu, nowMs)) this.#giveUp(vcpu);
     const reserved = this.#plan.look(used);
     const { share } = this.#plan;
     // What is given back may be what others get.
@@ -130,6 +142,25 @@ export class VcpuReservations implements RunWatcher {
   /** Those that have a reservation: nobody has who is not watched. */
   #reserved(): Vcpu[] {
     return this.#plan.watched.filter(({ share }) => share > 0);
+  }
+
+  /** Whether it has stood still for too long: what it used last tells that it was not because of what it has used. */
+  #isForgotten(vcpu: Vcpu, nowMs: number): boolean {
+    const [before, now] = vcpu.looks.slice(-2);
+    const hasRun = before === undefined || now === undefined || before.runNs !== now.runNs;
+    if (hasRun || !this.#isRunnable(vcpu.pid, vcpu.tid)) vcpu.waitsSinceMs = undefined;
+    else vcpu.waitsSinceMs ??= before.atMs;
+    return vcpu.waitsSinceMs !== undefined && nowMs - vcpu.waitsSinceMs > FORGOTTEN_MS;
+  }
+
+  /** Without a reservation every thread runs; it gets none any more. */
+  #giveUp(vcpu: Vcpu): void {
+    this.#release(vcpu);
+    this.#plan.remove(vcpu);
+    this.parts.log.warn(
+      { microvmId: vcpu.microvmId, tid: vcpu.tid },
+      'a vCPU with a reservation was not run by this kernel: it has none any more, and lives by its weight',
+    );
   }
 
   /** The part of a CPU that it used in the last period; undefined: it is not known for so long. */
@@ -163,6 +194,7 @@ export class VcpuReservations implements RunWatcher {
     if (error && error.code !== 'ESRCH')
       this.parts.log.warn({ reason: error.message, microvmId: vcpu.microvmId }, 'a vCPU keeps a reservation');
     else vcpu.share = 0;
+    vcpu.waitsSinceMs = undefined;
   }
 }
 
@@ -192,5 +224,14 @@ function runNsOf(pid: number, tid: number): number | undefined {
     return parseSchedstat(readFileSync(`/proc/${pid}/task/${tid}/schedstat`, 'latin1'))?.runNs;
   } catch {
     return undefined; // it has ended
+  }
+}
+
+function isRunnable(pid: number, tid: number): boolean {
+  try {
+    const stat = readFileSync(`/proc/${pid}/task/${tid}/stat`, 'latin1');
+    return stat.startsWith('R', stat.lastIndexOf(')') + 2);
+  } catch {
+    return false; // it has ended
   }
 }
