@@ -313,7 +313,9 @@ export class MicrovmManager {
   async #makeRoomFor(command: HostCommand, lower: IncarnationRecord): Promise<void> {
     if (lower.phase === 'suspended') return void this.#discardMemory(lower, command.epoch);
     const live = this.#live.get(command.microvmId);
-    if (!live) return; // ended this very moment
+    // Both are changed in one breath; were they ever not, deciding again would never end.
+    if (!live)
+      throw new OperationError('unavailable', `epoch ${lower.epoch} of it is on record, and not at hand; ask again`);
     live.end(supersededBy(command.epoch));
     const { replaceMs } = this.context.limits;
     if ((await within(live.ended, replaceMs, 'late')) === 'late') {
