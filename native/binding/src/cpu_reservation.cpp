@@ -34,6 +34,9 @@ static_assert(sizeof(SchedAttr) == 48);
 // The least that the kernel reserves: 1,024 ns in a second.
 constexpr CpuReservation kLeast{1024, 1'000'000'000};
 
+// A thread that wakes up in each of them lives with what the kernel makes of it.
+constexpr int kTriesToRelease = 3;
+
 int Set(pid_t tid, SchedAttr attr) { return syscall(SYS_sched_setattr, tid, &attr, 0) < 0 ? errno : 0; }
 
 // A number out of /proc/<tid>/sched, which kernels with CONFIG_SCHED_DEBUG have: "name   :   123.456".
@@ -44,19 +47,31 @@ std::optional<double> Field(const std::string& sched, const std::string& name) {
   return strtod(sched.c_str() + colon + 1, nullptr);
 }
 
-// Whether it has used up what it has in this period, or nearly so, and may stand still until the next one.
+// How often and how long it has run. Changes with each turn.
+std::string Turns(pid_t tid) {
+  auto schedstat = ReadSmallFile("/proc/" + std::to_string(tid) + "/schedstat");
+  return schedstat ? *schedstat : std::string();
+}
+
+// Whether a thread that sleeps has used up what it has in this period, or nearly so. Not known where the kernel does
+// not tell.
 bool IsNearlyUsedUp(pid_t tid, CpuReservation reservation) {
   auto sched = ReadSmallFile("/proc/" + std::to_string(tid) + "/sched", 16'384);
-  const auto left_ns = sched ? Field(*sched, "dl.runtime") : std::nullopt;
-  const auto deadline_ns = sched ? Field(*sched, "dl.deadline") : std::nullopt;
-  const auto ran_at_ms = sched ? Field(*sched, "se.exec_start") : std::nullopt;
-  if (left_ns && deadline_ns && ran_at_ms) {
-    // Where the period had ended before it ran last, what was left is of a reservation before this one.
-    return *left_ns < static_cast<double>(reservation.runtime_ns) / 16 && *deadline_ns > *ran_at_ms * 1e6;
-  }
-  // Who stands still counts as runnable; most that sleep have not used up anything.
+  if (!sched) return false;
+  const auto left_ns = Field(*sched, "dl.runtime");
+  const auto deadline_ns = Field(*sched, "dl.deadline");
+  const auto ran_at_ms = Field(*sched, "se.exec_start");
+  if (!left_ns || !deadline_ns || !ran_at_ms) return false;
+  // Where the period had ended before it ran last, what was left is of a reservation before this one.
+  return *left_ns < static_cast<double>(reservation.runtime_ns) / 16 && *deadline_ns > *ran_at_ms * 1e6;
+}
+
+// Whether the kernel's accounts are in order once it has left. They are where its timer is set: for who runs, waits or
+// stands still, it is when they leave; for who sleeps, it was when they went to sleep, until what they had left in this
+// period could have been used at the rate that is reserved.
+bool LeavesInOrder(pid_t tid, CpuReservation reservation) {
   auto stat = ReadProcessStat(tid);
-  return !stat || stat->state == 'R';
+  return !stat || stat->state == 'R' || IsNearlyUsedUp(tid, reservation);
 }
 
 }  // namespace
@@ -72,15 +87,22 @@ int ReleaseCpu(pid_t tid) {
   auto before = ReadCpuReservation(tid);
   if (!before) return before.failure().error;
   if (before->period_ns == 0) return 0;
-  // A thread that sleeps for longer than its period and leaves the class then is counted for ever with what it had
-  // (seen with Linux 6.1 and 6.18): what is left to count is to be next to nothing. But not for one that has used up
-  // what it had. The kernel lets it run again once what it used too much would have been earned, also outside of the
-  // class; at this rate that is in minutes, and whoever gets a reservation before that stands still for good (6.1).
-  if (!IsNearlyUsedUp(tid, *before)) ReserveCpu(tid, kLeast);
   errno = 0;
   const int nice = getpriority(PRIO_PROCESS, static_cast<id_t>(tid));
   if (errno != 0) return errno;
-  return Set(tid, {.nice = nice});
+  for (int tries = 0;; ++tries) {
+    const std::string turns = Turns(tid);
+    // A thread that leaves the class in its sleep is counted for ever with what it had (seen with Linux 6.1 and 6.18):
+    // what is left to count is to be next to nothing. But not for one that has used up what it had. Linux 6.1 forgets
+    // that it has to stand still only when what it used too much would have been earned, which at this rate takes an
+    // hour, and whoever gets a reservation before that stands still for good.
+    const bool in_order = LeavesInOrder(tid, *before);
+    if (!in_order) ReserveCpu(tid, kLeast);
+    const int error = Set(tid, {.nice = nice});
+    if (error != 0 || in_order || tries == kTriesToRelease || Turns(tid) == turns) return error;
+    // It woke up in between, and may have used up what it had: it is to leave once more, as one that runs.
+    if (ReserveCpu(tid, *before) != 0) return 0;
+  }
 }
 
 Result<CpuReservation> ReadCpuReservation(pid_t tid) {
