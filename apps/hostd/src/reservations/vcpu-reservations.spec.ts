@@ -125,7 +125,7 @@ describe('reservations of vCPUs', () => {
     expect(reservations.report()).toEqual({ vcpus: 1, cpus: 0.5 });
   });
 
-  it('given one that the kernel does not run though it waits, then it has none any more, and that is said', () => {
+  it('given one that the kernel does not run though it waits, then it has none for a minute, and that is said', () => {
     const { began, seconds, given, runnable, lines, ran } = host();
     began('a', 11);
     began('b', 12);
@@ -138,8 +138,12 @@ describe('reservations of vCPUs', () => {
     seconds(0.2, (tid) => (tid === 11 ? 0 : 10));
     expect([...given.keys(), ran.get(11)]).toEqual([12, before]);
     expect(lines).toEqual([expect.stringContaining('was not run by this kernel')]);
-    seconds(10, () => 10);
+    runnable.delete(11);
+    seconds(59, () => 10);
     expect([...given.keys()]).toEqual([12]);
+    seconds(5, () => 10);
+    expect([...given.keys()]).toEqual([12, 11]);
+    expect(lines).toHaveLength(1);
   });
 
   it('given one that sleeps for long, or waits and runs by turns, then it keeps what it has', () => {

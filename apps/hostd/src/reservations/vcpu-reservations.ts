@@ -19,6 +19,8 @@ const LATE_TOLD_MS = 30_000;
  * forgotten by the kernel.
  */
 const FORGOTTEN_MS = PERIOD_MS / 2 + LOOK_MS;
+/** Whom the kernel has forgotten gets no reservation for so long. */
+const NONE_FOR_MS = 60_000;
 /** When the kernel gave nothing it is asked again after this. */
 const REFUSED_MS = 30_000;
 
@@ -33,6 +35,8 @@ interface Vcpu {
   share: number;
   /** Since when it has a reservation, waits for a CPU and has not run. */
   waitsSinceMs: number | undefined;
+  /** It gets none before. */
+  noneUntilMs: number;
 }
 
 export interface VcpuReservationsParts {
@@ -93,7 +97,15 @@ export class VcpuReservations implements RunWatcher {
   began({ id, pid, vcpuTids }: Pick<SampleTarget, 'id' | 'pid' | 'vcpuTids'>): void {
     this.ended(id);
     if (!this.parts.mayReserve(id)) return;
-    const vcpus = vcpuTids.map((tid) => ({ microvmId: id, pid, tid, looks: [], share: 0, waitsSinceMs: undefined }));
+    const vcpus = vcpuTids.map((tid) => ({
+      microvmId: id,
+      pid,
+      tid,
+      looks: [],
+      share: 0,
+      waitsSinceMs: undefined,
+      noneUntilMs: 0,
+    }));
     this.#vcpus.set(id, vcpus);
     for (const vcpu of vcpus) {
       // An agent that was killed may have left it one, of a size that nobody here decided.
@@ -115,9 +127,10 @@ export class VcpuReservations implements RunWatcher {
     const used = new Map<Vcpu, number>();
     for (const vcpu of this.#plan.watched) {
       const use = this.#measure(vcpu);
-      if (use !== undefined) used.set(vcpu, this.parts.mayReserve(vcpu.microvmId) ? use : Infinity);
+      const mayReserve = nowMs >= vcpu.noneUntilMs && this.parts.mayReserve(vcpu.microvmId);
+      if (use !== undefined) used.set(vcpu, mayReserve ? use : Infinity);
     }
-    for (const vcpu of this.#reserved()) if (this.#isForgotten(vcpu, nowMs)) this.#giveUp(vcpu);
+    for (const vcpu of this.#reserved()) if (this.#isForgotten(vcpu, nowMs)) this.#giveUp(vcpu, nowMs);
     const reserved = this.#plan.look(used);
     const { share } = this.#plan;
     // What is given back may be what others get.
@@ -153,13 +166,14 @@ export class VcpuReservations implements RunWatcher {
     return vcpu.waitsSinceMs !== undefined && nowMs - vcpu.waitsSinceMs > FORGOTTEN_MS;
   }
 
-  /** Without a reservation every thread runs; it gets none any more. */
-  #giveUp(vcpu: Vcpu): void {
+  /** Without a reservation every thread runs. */
+  #giveUp(vcpu: Vcpu, nowMs: number): void {
     this.#release(vcpu);
-    this.#plan.remove(vcpu);
+    this.#plan.add(vcpu);
+    vcpu.noneUntilMs = nowMs + NONE_FOR_MS;
     this.parts.log.warn(
       { microvmId: vcpu.microvmId, tid: vcpu.tid },
-      'a vCPU with a reservation was not run by this kernel: it has none any more, and lives by its weight',
+      'a vCPU with a reservation was not run by this kernel: it has none for a minute, and lives by its weight',
     );
   }
 
