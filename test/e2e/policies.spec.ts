@@ -35,8 +35,8 @@ describeReal('policies on a real host', () => {
   let hostd: ServiceProcess;
   let nats: NatsConnection;
   let bus: BusClient;
-  const runDir = makeTmpfsDirectory();
-  const hostDir = mkdtempSync(join(tmpdir(), 'volley-policies-'));
+  let runDir: ReturnType<typeof makeTmpfsDirectory>;
+  let hostDir: string;
   const persist = { repeatAfterMs: 1_000, deadlineMs: 20_000 };
 
   const connect = async (): Promise<void> => {
@@ -62,6 +62,8 @@ describeReal('policies on a real host', () => {
   };
 
   beforeAll(async () => {
+    runDir = makeTmpfsDirectory();
+    hostDir = mkdtempSync(join(tmpdir(), 'volley-policies-'));
     server = await startNatsServer();
     const env = { VOLLEY_NATS_URL: server.url };
     [controller, placement, hostd] = await Promise.all([

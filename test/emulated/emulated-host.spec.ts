@@ -4,6 +4,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { dirname } from 'node:path';
 import { EmulatedHost, EmulatedHostError, programFiles, THIS_MACHINE } from '#emulated-host';
+import { until } from '../support/fleet';
 import { describeUnless } from './describe-unless';
 import { emulatedHostTools } from './tools';
 
@@ -60,7 +61,7 @@ describeUnless(found.available ? undefined : found.reason, 'an emulated host', (
 
   it('says what the console held when awaited text does not come, and leaves nothing behind', async () => {
     const host = start({ memoryMiB: 512, script: 'echo only this; exit 0' });
-    const folder = temporaryFolderOf(host);
+    const folder = await temporaryFolderOf(host);
     expect(existsSync(folder)).toBe(true);
     const failure = await host.waitFor(/never printed/, DEADLINE_MS).catch((cause: unknown) => cause);
     expect(failure).toBeInstanceOf(EmulatedHostError);
@@ -78,7 +79,13 @@ describeUnless(found.available ? undefined : found.reason, 'an emulated host', (
 });
 
 /** Where a running host's files lie, as its emulator was told. Other specs have hosts of their own at the same time. */
-function temporaryFolderOf(host: EmulatedHost): string {
-  const argv = readFileSync(`/proc/${host.pid}/cmdline`, 'utf8').split('\0');
-  return dirname(argv[argv.indexOf('-initrd') + 1]!);
+async function temporaryFolderOf(host: EmulatedHost): Promise<string> {
+  let initrd: string | undefined;
+  await until('it has its arguments', () => {
+    // None for a moment: one program makes itself another.
+    const argv = readFileSync(`/proc/${host.pid}/cmdline`, 'utf8').split('\0');
+    initrd = argv[argv.indexOf('-initrd') + 1];
+    return Promise.resolve(argv.includes('-initrd'));
+  });
+  return dirname(initrd!);
 }

@@ -67,7 +67,8 @@ const processesWith = (word: string): string[] =>
 });
 
 describeWithKvm('our VMM beside another', () => {
-  const scratch = makeTmpfsDirectory();
+  let scratch: ReturnType<typeof makeTmpfsDirectory>;
+  beforeAll(() => void (scratch = makeTmpfsDirectory()));
   afterAll(() => scratch.remove());
 
   const program = (name: string, text: string): string => {
