@@ -4,7 +4,7 @@ import { INSTALLED_AT } from '#emulated-host';
 import type { Host, Microvm } from '#protocol';
 import { Fleet, until } from '../support/fleet';
 import { natsServerMissing } from '../support/nats-server';
-import { describeUnless } from './describe-unless';
+import { describeUnless } from '../support/skip-aloud';
 import { hostShell } from './host-shell';
 import { findNativeBuild } from './native-build';
 import { emulatedHostTools } from './tools';

@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net';
 import { dirname } from 'node:path';
 import { EmulatedHost, EmulatedHostError, programFiles, THIS_MACHINE } from '#emulated-host';
 import { until } from '../support/fleet';
-import { describeUnless } from './describe-unless';
+import { describeUnless } from '../support/skip-aloud';
 import { emulatedHostTools } from './tools';
 
 const DEADLINE_MS = 120_000;

@@ -15,7 +15,7 @@ import {
   type InitConfig,
 } from '#guest';
 import { kernelModules } from '#kernel-package';
-import { describeUnless } from './describe-unless';
+import { describeUnless } from '../support/skip-aloud';
 import { microvmRun, type MicrovmRun } from './microvm-report';
 import { findNativeBuild } from './native-build';
 import { emulatedHostTools } from './tools';

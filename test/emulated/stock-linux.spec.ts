@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { writeCpioArchive } from '#cpio';
 import { EmulatedHost } from '#emulated-host';
 import { fetchKernelPackageSync } from '#kernel-package';
-import { describeUnless } from './describe-unless';
+import { describeUnless } from '../support/skip-aloud';
 import { type MicrovmRun, microvmRun, runMicrovm } from './microvm-report';
 import { findNativeBuild } from './native-build';
 import { type GuestEnd, stockGuestCommandLine, stockGuestFileSystem } from './stock-guest';

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { type ArchiveEntry, writeCpioArchive } from '#cpio';
 import { busyboxFileSystem, EmulatedHost } from '#emulated-host';
 import { fetchKernelPackageSync, type KernelFlavour, type KernelPackage } from '#kernel-package';
-import { describeUnless } from './describe-unless';
+import { describeUnless } from '../support/skip-aloud';
 import { type MicrovmRun, microvmRun, runMicrovm } from './microvm-report';
 import { findNativeBuild } from './native-build';
 import { emulatedHostTools, KERNEL_CACHE } from './tools';

@@ -6,7 +6,7 @@ import type { Microvm, MicrovmSpecInput, MicrovmStateName, Template } from '#pro
 import { Fleet, until } from '../support/fleet';
 import { natsServerMissing } from '../support/nats-server';
 import { busyboxImage, missingProgram, OCI_PROGRAMS } from '../support/oci-image';
-import { describeUnless } from './describe-unless';
+import { describeUnless } from '../support/skip-aloud';
 import { hostShell } from './host-shell';
 import { findNativeBuild } from './native-build';
 import { emulatedHostTools, KERNEL_CACHE } from './tools';

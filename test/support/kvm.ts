@@ -1,6 +1,7 @@
 import { accessSync, constants, existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { describeUnless, itUnless } from './skip-aloud';
 
 const root = join(__dirname, '..', '..');
 
@@ -30,24 +31,12 @@ export function kvmMissing(needed: (keyof typeof artefacts)[] = ['vmm', 'canary'
 
 /** `describe`, or a skipped one that says aloud why. */
 export function describeWithKvm(title: string, body: () => void, needed?: (keyof typeof artefacts)[]): void {
-  const missing = kvmMissing(needed);
-  if (missing === undefined) {
-    describe(title, body);
-  } else {
-    process.stderr.write(`SKIPPED: ${title}: ${missing}\n`);
-    describe.skip(`${title} (skipped: ${missing})`, body);
-  }
+  describeUnless(kvmMissing(needed), title, body);
 }
 
 /** `it`, or a skipped one that says aloud why. */
 export function itWithKvm(title: string, body: () => Promise<void>, timeoutMs?: number): void {
-  const missing = kvmMissing();
-  if (missing === undefined) {
-    it(title, body, timeoutMs);
-  } else {
-    process.stderr.write(`SKIPPED: ${title}: ${missing}\n`);
-    it.skip(`${title} (skipped: ${missing})`, body);
-  }
+  itUnless(kvmMissing(), title, body, timeoutMs);
 }
 
 /** A fresh directory on tmpfs, where page files belong; `remove` deletes it with all it holds. */

@@ -5,6 +5,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { freePort, tcpReady } from '#ports';
+import { describeUnless } from './skip-aloud';
 
 const BINARY = process.env['VOLLEY_NATS_SERVER'] ?? 'nats-server';
 
@@ -41,13 +42,7 @@ export function natsServerMissing(): string | undefined {
 
 /** `describe`, or a skipped one that says aloud why. */
 export function describeWithNats(title: string, body: () => void): void {
-  const missing = natsServerMissing();
-  if (missing) {
-    process.stderr.write(`SKIPPED: ${title}: ${missing}\n`);
-    describe.skip(`${title} (skipped: ${missing})`, body);
-  } else {
-    describe(title, body);
-  }
+  describeUnless(natsServerMissing(), title, body);
 }
 
 export async function startNatsServer(options: NatsServerOptions = {}): Promise<NatsServer> {

@@ -16,10 +16,9 @@ struct CpuReservation {
   uint64_t period_ns = 0;  // 0.1 ms to 4 s.
 };
 
-/// Reserves it, or changes what is reserved. A thread that needs more takes it from what other reservations leave
-/// unused (SCHED_FLAG_RECLAIM). Returns 0 or an errno: EBUSY when the kernel has given away what it gives; EPERM
-/// without CAP_SYS_NICE, or where the thread may not run on all CPUs; EINVAL for numbers that the kernel does not take;
-/// ESRCH when the thread has ended.
+/// Reserves it, or changes what is reserved. A thread that has used it up stands still until the next period. Returns 0
+/// or an errno: EBUSY when the kernel has given away what it gives; EPERM without CAP_SYS_NICE, or where the thread may
+/// not run on all CPUs; EINVAL for numbers that the kernel does not take; ESRCH when the thread has ended.
 int ReserveCpu(pid_t tid, CpuReservation reservation);
 
 /// From now on the thread is one among the others again, with the weight (nice) that it had. Returns 0 or an errno.

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { chromium, type BrowserContext, type BrowserContextOptions } from 'playwright-core';
+import { describeUnless } from '../skip-aloud';
 
 const EXECUTABLE = process.env['VOLLEY_CHROMIUM'] ?? '/usr/bin/chromium';
 const ARGUMENTS = [
@@ -24,13 +25,7 @@ export function chromiumMissing(): string | undefined {
 
 /** `describe`, or a skipped one that says aloud why. */
 export function describeWithChromium(title: string, body: () => void): void {
-  const missing = chromiumMissing();
-  if (missing) {
-    process.stderr.write(`SKIPPED: ${title}: ${missing}\n`);
-    describe.skip(`${title} (skipped: ${missing})`, body);
-  } else {
-    describe(title, body);
-  }
+  describeUnless(chromiumMissing(), title, body);
 }
 
 export interface Browser {

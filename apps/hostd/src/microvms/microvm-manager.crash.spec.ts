@@ -1,23 +1,22 @@
-import { rmSync } from 'node:fs';
 import fc from 'fast-check';
+import { makeTmpfsDirectory } from '../../../../test/support/kvm';
 import { photographCrashes } from '../testing/crash-leftover';
 import { anyCrashStep, stepsOfOne } from '../testing/crash-steps';
 import { goOnAfterCrash } from '../testing/life-after-crash';
-import { scratchFolder } from '../testing/scratch-folder';
 
 describe('a crash at any moment', () => {
   it('runs nothing twice, orphans nothing and loses no end', async () => {
     let crashes = 0;
     await fc.assert(
       fc.asyncProperty(fc.array(anyCrashStep, { minLength: 1, maxLength: 8 }), async (steps) => {
-        const root = scratchFolder('volley-photo-');
+        const root = makeTmpfsDirectory('volley-photo-');
         try {
-          const photos = await photographCrashes(root, steps);
+          const photos = await photographCrashes(root.path, steps);
           crashes += photos.length;
           // They wait more than they work.
           for (let i = 0; i < photos.length; i += 16) await Promise.all(photos.slice(i, i + 16).map(goOnAfterCrash));
         } finally {
-          rmSync(root, { recursive: true, force: true });
+          root.remove();
         }
       }),
       {

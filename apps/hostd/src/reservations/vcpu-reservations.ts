@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import type { Logger } from 'pino';
-import { parseSchedstat, type SampleTarget } from '#density';
+import { parseProcessStat, parseSchedstat, type SampleTarget } from '#density';
 import { CpuReservationError, type CpuReservation, type CpuReservations } from '#microvm';
 import { classOf, type DensityReport, type MicrovmSpec } from '#protocol';
 import { ReservationPlan } from '#scheduling';
@@ -243,8 +243,7 @@ function runNsOf(pid: number, tid: number): number | undefined {
 
 function isRunnable(pid: number, tid: number): boolean {
   try {
-    const stat = readFileSync(`/proc/${pid}/task/${tid}/stat`, 'latin1');
-    return stat.startsWith('R', stat.lastIndexOf(')') + 2);
+    return parseProcessStat(readFileSync(`/proc/${pid}/task/${tid}/stat`, 'latin1'))?.state === 'R';
   } catch {
     return false; // it has ended
   }

@@ -1,17 +1,17 @@
-import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
+import { makeTmpfsDirectory } from '../../../../test/support/kvm';
 import { reclaimOrphans } from '../recovery/orphans';
 import { AgentUnderTest } from './agent-under-test';
 import { expectNothingLost } from './crash-invariants';
 import { CRASH_LIMITS, type CrashLeftover } from './crash-leftover';
-import { scratchFolder } from './scratch-folder';
 import type { ScriptedHost } from './scripted-host';
 import { leavePages } from './vmm-pages';
 
 /** Restarts an agent on what was left, sends everything again, and checks what must hold. */
 export async function goOnAfterCrash(photo: CrashLeftover): Promise<void> {
-  const root = scratchFolder('volley-crash-');
-  const { agent, host } = developed(photo, root);
+  const root = makeTmpfsDirectory('volley-crash-');
+  const { agent, host } = developed(photo, root.path);
   try {
     await agent.manager.recover();
     await reclaimOrphans({
@@ -29,7 +29,7 @@ export async function goOnAfterCrash(photo: CrashLeftover): Promise<void> {
     throw new Error(`crash at ${photo.what}: ${(error as Error).message}`, { cause: error });
   } finally {
     agent.crash();
-    rmSync(root, { recursive: true, force: true });
+    root.remove();
   }
 }
 

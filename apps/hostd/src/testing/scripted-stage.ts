@@ -1,8 +1,7 @@
-import { rmSync } from 'node:fs';
+import { makeTmpfsDirectory } from '../../../../test/support/kvm';
 import type { HostCommand } from '../microvms/command-rules';
 import { AgentUnderTest, type AgentOptions } from './agent-under-test';
 import { ScriptedHost } from './scripted-host';
-import { scratchFolder } from './scratch-folder';
 import { until } from './waits';
 
 /** A scripted host with an agent on it. */
@@ -22,24 +21,25 @@ export interface ScriptedStage {
 
 /** For each test a stage of its own; after each, nothing may have happened on it that never may. */
 export function scriptedStage(): ScriptedStage {
-  let directory: string;
+  // On tmpfs: journals are opened over and over, and syncing them to a disk is not what is tested.
+  let directory: ReturnType<typeof makeTmpfsDirectory>;
   let host: ScriptedHost;
   let agent: AgentUnderTest;
 
   beforeEach(() => {
-    directory = scratchFolder('volley-hostd-');
+    directory = makeTmpfsDirectory('volley-hostd-');
     host = new ScriptedHost();
-    agent = new AgentUnderTest(directory, host);
+    agent = new AgentUnderTest(directory.path, host);
   });
   afterEach(() => {
     agent.crash();
     expect(host.violations).toEqual([]);
-    rmSync(directory, { recursive: true, force: true });
+    directory.remove();
   });
 
   const replaceAgent = (options?: AgentOptions): void => {
     agent.crash();
-    agent = new AgentUnderTest(directory, host, options);
+    agent = new AgentUnderTest(directory.path, host, options);
   };
   return {
     get host() {

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import type { Slot } from '../../slots/slot-layout';
 import { findTool } from '../tools';
+import { describeUnless } from '../../../../../test/support/skip-aloud';
 
 /** Why tests with real network namespaces cannot run here, or undefined when they can. */
 export function networkMissing(): string | undefined {
@@ -20,10 +21,7 @@ export function networkMissing(): string | undefined {
 
 /** `describe`, or a skipped one that says aloud why. */
 export function describeWithNetwork(title: string, body: () => void): void {
-  const missing = networkMissing();
-  if (missing === undefined) return describe(title, body);
-  process.stderr.write(`SKIPPED: ${title}: ${missing}\n`);
-  describe.skip(`${title} (skipped: ${missing})`, body);
+  describeUnless(networkMissing(), title, body);
 }
 
 /** A program in a namespace that listens and connects as it is told. */
