@@ -20,6 +20,7 @@ import { addRunCommand } from './commands/run.command';
 import { addTuneCommands } from './commands/tune.command';
 import { addBenchCommand } from './bench/bench.command';
 import { addChaosCommand } from './chaos/chaos.command';
+import { addEmulateCommand } from './emulated/emulate.command';
 import { addFuzzCommand } from './fuzz/fuzz.command';
 import { addImageCommand } from './images/image.command';
 import { addDoctorCommand } from './doctor/doctor.command';
@@ -112,5 +113,6 @@ Exit codes: ${Object.entries(ExitCode)
   addChaosCommand(program);
   addTestCommand(program);
   addFuzzCommand(program);
+  addEmulateCommand(program);
   return program;
 }

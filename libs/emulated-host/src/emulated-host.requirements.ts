@@ -1,4 +1,4 @@
-import { fetchKernelPackage, fetchKernelPackageSync, type KernelPackage } from '#kernel-package';
+import { fetchKernelPackage, fetchKernelPackageSync, type KernelFlavour, type KernelPackage } from '#kernel-package';
 import { findProgram } from './find-program';
 
 /** Everything {@link EmulatedHost} needs from this machine. */
@@ -28,11 +28,14 @@ export function findEmulatedHostTools(cacheFolder: string): Availability {
 }
 
 /** {@link findEmulatedHostTools}, for programs that have something else to do meanwhile. */
-export async function fetchEmulatedHostTools(cacheFolder: string): Promise<Availability> {
+export async function fetchEmulatedHostTools(
+  cacheFolder: string,
+  flavour: KernelFlavour = 'cloud',
+): Promise<Availability> {
   const programs = findPrograms();
   if (typeof programs === 'string') return { available: false, reason: programs };
   try {
-    return { available: true, tools: { ...programs, kernel: await fetchKernelPackage({ cacheFolder }) } };
+    return { available: true, tools: { ...programs, kernel: await fetchKernelPackage({ cacheFolder, flavour }) } };
   } catch (cause) {
     return { available: false, reason: messageOf(cause) };
   }

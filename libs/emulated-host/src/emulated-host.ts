@@ -11,6 +11,9 @@ import { EmulatedHostError } from './errors';
 import { hostFileSystem } from './host-file-system';
 import { type EmulatedMachine, qemuArguments } from './qemu-arguments';
 
+/** The last word of a host that runs one script. */
+export const SCRIPT_ENDED = /^volley-host: script ended with status (\d+)\r?$/m;
+
 /** Text of the console that is kept in memory, at least. */
 const CONSOLE_KEPT = 4 << 20;
 
@@ -132,7 +135,7 @@ export class EmulatedHost {
    * Throws {@link EmulatedHostError} when the deadline passes or the host ends without a word.
    */
   async scriptStatus(deadlineMs: number): Promise<number> {
-    const match = await this.waitFor(/^volley-host: script ended with status (\d+)\r?$/m, deadlineMs);
+    const match = await this.waitFor(SCRIPT_ENDED, deadlineMs);
     return Number(match[1]);
   }
 

@@ -45,7 +45,7 @@ export function busyboxFileSystem(busybox: string): ArchiveEntry[] {
 }
 
 /** The addresses that QEMU's user network always gives. */
-const NETWORK = `ip link set eth0 up
+export const NETWORK = `ip link set eth0 up
 ip addr add 10.0.2.15/24 dev eth0
 ip route add default via ${THIS_MACHINE}
 `;

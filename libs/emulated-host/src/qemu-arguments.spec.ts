@@ -16,6 +16,20 @@ describe('the arguments of QEMU', () => {
     expect(argv[argv.indexOf('-append') + 1]!.split(' ')).toEqual(expect.arrayContaining(['highres=off', 'nohz=off']));
   });
 
+  it('have processors take turns, so that none runs code that another is changing', () => {
+    const accelerator = (cpus: number): string | undefined => {
+      const argv = qemuArguments({ ...machine, cpus });
+      return argv[argv.indexOf('-accel') + 1];
+    };
+    expect(accelerator(1)).toBe('tcg,thread=multi');
+    expect(accelerator(2)).toBe('tcg,thread=single');
+  });
+
+  it('share a folder for reading alone', () => {
+    const argv = qemuArguments({ ...machine, shares: [{ path: '/a,b', tag: 'x' }] });
+    expect(argv[argv.indexOf('-virtfs') + 1]).toMatch(/^local,path=\/a,,b,mount_tag=x,.*readonly=on/);
+  });
+
   it('let a path be any path', () => {
     const argv = qemuArguments({ ...machine, disks: [{ path: '/a,b.img', readOnly: true }], secondSerial: '/s,1' });
     expect(argv.find((word) => word.startsWith('file='))).toMatch(/^file=\/a,,b\.img,.*readonly=on/);

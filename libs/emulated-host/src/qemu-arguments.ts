@@ -5,6 +5,12 @@ export interface EmulatedDisk {
   readonly readOnly?: boolean;
 }
 
+/** A folder of this machine that an emulated host reads, and cannot change, over 9P (`mount -t 9p TAG`). */
+export interface EmulatedShare {
+  readonly path: string;
+  readonly tag: string;
+}
+
 /** The hardware of an emulated host, and what it boots. */
 export interface EmulatedMachine {
   /** A bzImage. */
@@ -12,9 +18,10 @@ export interface EmulatedMachine {
   /** The initial ram file system; its `/init` becomes the first process. */
   readonly initrd: string;
   readonly memoryMiB: number;
-  /** Processors. They take turns on those of this machine, so one is enough for most. */
+  /** Processors. More than one take turns on one of this machine's: good for what needs to see several, no faster. */
   readonly cpus: number;
   readonly disks?: readonly EmulatedDisk[];
+  readonly shares?: readonly EmulatedShare[];
   /**
    * A network card behind which the services of this machine's loopback interface are reached at {@link THIS_MACHINE}.
    * Nothing reaches the host from outside.
@@ -38,13 +45,20 @@ const QUICK = 'mitigations=off';
  */
 const PERIODIC_TICK = 'highres=off nohz=off';
 
+/**
+ * A processor that runs on while another writes into the code that it runs may go on with what was there before, for good: QEMU keeps the
+ * translation of it. Linux changes its own code all the time (a key in its scheduler with every first and last virtual machine); its way of
+ * doing so puts a breakpoint there meanwhile, and both processors then meet that breakpoint for ever. So several take turns on one thread.
+ */
+const threads = (cpus: number): string => (cpus > 1 ? 'single' : 'multi');
+
 /** Arguments for `qemu-system-x86_64`; the first serial port is its standard input and output. */
 export function qemuArguments(machine: EmulatedMachine): string[] {
-  const { kernelImage, initrd, memoryMiB, cpus, disks = [], network, secondSerial } = machine;
+  const { kernelImage, initrd, memoryMiB, cpus, disks = [], shares = [], network, secondSerial } = machine;
   return [
     ...['-nodefaults', '-no-user-config', '-no-reboot', '-display', 'none', '-monitor', 'none', '-serial', 'stdio'],
     ...(secondSerial === undefined ? [] : ['-serial', `unix:${plain(secondSerial)},server=on,wait=off`]),
-    ...['-accel', 'tcg,thread=multi'],
+    ...['-accel', `tcg,thread=${threads(cpus)}`],
     // Without xsave: emulated SVM does not intercept xsetbv, so KVM would not learn what its guest enables.
     ...['-cpu', 'EPYC,+svm,+npt,-xsave', '-smp', String(cpus), '-m', String(memoryMiB)],
     ...['-kernel', kernelImage, '-initrd', initrd],
@@ -54,6 +68,11 @@ export function qemuArguments(machine: EmulatedMachine): string[] {
       `file=${plain(path)},format=raw,if=none,id=disk${index},readonly=${readOnly ? 'on' : 'off'},discard=unmap`,
       '-device',
       `virtio-blk-pci,drive=disk${index}`,
+    ]),
+    // Files of several file systems are told apart by numbers that QEMU gives them.
+    ...shares.flatMap(({ path, tag }) => [
+      '-virtfs',
+      `local,path=${plain(path)},mount_tag=${tag},security_model=none,readonly=on,multidevs=remap`,
     ]),
     ...(network === true ? ['-netdev', 'user,id=net', '-device', 'virtio-net-pci,netdev=net,romfile='] : []),
   ];

@@ -1,0 +1,41 @@
+import type { Command } from 'commander';
+import { outputOf } from '../commands/context';
+import { durationOption, memoryOption, variableOption, wholeNumber } from '../commands/option-types';
+import { repositoryRoot } from '../repository-root';
+import { EMULATED_MEANS } from './emulated-means';
+import { runEmulated } from './run-emulated';
+
+interface EmulateOptions {
+  memory: number;
+  cpus: number;
+  timeout: number;
+  env?: Record<string, string>;
+}
+
+export function addEmulateCommand(program: Command): void {
+  program
+    .command('emulate <command...>')
+    .description(
+      `run a command on ${EMULATED_MEANS.split(',')[0]} that has all files of this machine, and hardware KVM`,
+    )
+    .option('--memory <size>', 'memory of that host, with all that is written there', memoryOption, 6_144)
+    .option('--cpus <n>', 'its processors, which take turns on one of this machine', wholeNumber(1, 64), 1)
+    .option('--timeout <duration>', 'after this the host is ended', durationOption, 3_600_000)
+    .option('--env <NAME=VALUE>', 'set there, may be repeated; NAME alone takes the value it has here', variableOption)
+    .addHelpText(
+      'after',
+      `
+Needs no /dev/kvm. What the command writes stays there and is forgotten; its exit code is that of this command.
+
+  ./volley emulate -- ./volley test native
+  ./volley emulate --memory 8G -- npx jest test/e2e/templates.spec.ts
+`,
+    )
+    .action(async (argv: string[], { memory, cpus, timeout, env }: EmulateOptions, command: Command) => {
+      const out = outputOf(command);
+      process.exitCode = await runEmulated(
+        { root: repositoryRoot(), argv, environment: env ?? {}, memoryMiB: memory, cpus, deadlineMs: timeout },
+        { output: (bytes) => process.stdout.write(bytes), note: (text) => out.note(text) },
+      );
+    });
+}

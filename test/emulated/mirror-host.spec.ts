@@ -1,0 +1,48 @@
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { type EmulatedHost, fetchEmulatedHostTools, startMirrorHost } from '#emulated-host';
+import { describeUnless } from '../support/skip-aloud';
+import { emulatedHostTools, KERNEL_CACHE } from './tools';
+
+const DEADLINE_MS = 180_000;
+jest.setTimeout(2 * DEADLINE_MS);
+
+const found = emulatedHostTools();
+
+describeUnless(found.available ? undefined : found.reason, "an emulated host with this machine's files", () => {
+  // Not in /tmp, which it has of its own.
+  let folder: string;
+  let host: EmulatedHost | undefined;
+  beforeEach(() => (folder = mkdtempSync('/var/tmp/volley-mirror-test-')));
+  afterEach(async () => {
+    await host?.stop();
+    rmSync(folder, { recursive: true, force: true });
+  });
+
+  it('runs a program of this machine where it lies, with KVM; what it writes is not here, what it returns is', async () => {
+    const generic = await fetchEmulatedHostTools(KERNEL_CACHE, 'generic');
+    if (!generic.available) throw new Error(generic.reason);
+    writeFileSync(join(folder, 'greeting'), 'hello from outside');
+    const program = `
+      const { readFileSync, writeFileSync, statSync, readdirSync } = require('node:fs');
+      writeFileSync('answer', readFileSync('greeting', 'utf8') + ', ' + process.env.WHO);
+      console.log(readFileSync('answer', 'utf8'), process.argv[1]);
+      console.log('kvm', statSync('/dev/kvm').isCharacterDevice(), 'tmp', readdirSync('/tmp').length);
+      console.log(readFileSync('/sys/fs/cgroup/cgroup.controllers', 'utf8'));
+      process.exit(7);`;
+    host = startMirrorHost({
+      tools: generic.tools,
+      argv: [process.execPath, '-e', program, "it's $HOME"],
+      workingFolder: folder,
+      environment: { WHO: 'the mirror' },
+      memoryMiB: 1_024,
+      cpus: 1,
+      lifetimeMs: DEADLINE_MS,
+    });
+    expect(await host.scriptStatus(DEADLINE_MS)).toBe(7);
+    expect(host.console).toContain("hello from outside, the mirror it's $HOME\n");
+    expect(host.console).toContain('kvm true tmp 0\n');
+    expect(host.console).toMatch(/^cpuset cpu io memory .*pids/m);
+    expect(existsSync(join(folder, 'answer'))).toBe(false);
+  });
+});
