@@ -34,7 +34,10 @@ std::string failed(const char* what) {
 }
 
 // Replaces all mounts of this (own, new) mount namespace by one empty, read-only tmpfs. Empty, or what failed.
-std::string empty_the_root() {
+std::string empty_the_root(int mount_namespace) {
+  // An agent may live in a chroot. Who enters the namespace gets its root, not the agent's; so that is the one to
+  // replace.
+  if (setns(mount_namespace, CLONE_NEWNS) != 0) return failed("go to the root of the mounts");
   // Nothing of the following may reach the namespace that this one is a copy of.
   if (mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) return failed("make the mounts private");
   // Any folder will do as the place of the new root; this one is on every Linux that has /proc.
@@ -94,7 +97,7 @@ void VoidNamespaces::make_here() {
     if (fds_[i] < 0) why_not_[i] = failed("open a namespace");
   }
   if (fds_[0] < 0) return;
-  why_not_[0] = empty_the_root();
+  why_not_[0] = empty_the_root(fds_[0]);
   if (!why_not_[0].empty()) close(std::exchange(fds_[0], -1));
 }
 

@@ -1,9 +1,12 @@
 #include "birth/jail.h"
 
 #include <linux/capability.h>
+#include <linux/magic.h>
 #include <sched.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/statfs.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -31,6 +34,22 @@ Status enter_namespace(const InheritedFds& namespaces, uint16_t role, int type) 
   if (fd < 0) return Status::system_error(EBADF, "its namespace did not come with the order");
   if (setns(fd, type) != 0) return Status::system_error(errno, "setns");
   return Status::ok();
+}
+
+// The agent made it empty, as far as the agent knows; but this process is who relies on it.
+Status check_empty_root() {
+  struct statfs root {};
+  if (statfs("/", &root) != 0) return Status::system_error(errno, "statfs");
+  const bool empty = root.f_type == TMPFS_MAGIC && root.f_files - root.f_ffree == 1;  // the root folder itself
+  if (!empty || (root.f_flags & ST_RDONLY) == 0) {
+    return Status::system_error(ENOTEMPTY, "its root is not an empty, read-only tmpfs");
+  }
+  return Status::ok();
+}
+
+Status enter_void_mounts(const InheritedFds& namespaces) {
+  if (Status status = enter_namespace(namespaces, VOLLEY_ROLE_NS_MOUNT, CLONE_NEWNS); !status.is_ok()) return status;
+  return check_empty_root();
 }
 
 Status check_own_pids() {
@@ -125,7 +144,7 @@ class Builder {
     namespace_step(VOLLEY_BARRIER_NETWORK, "network", VOLLEY_ROLE_NS_NETWORK, CLONE_NEWNET);
     namespace_step(VOLLEY_BARRIER_IPC, "ipc", VOLLEY_ROLE_NS_IPC, CLONE_NEWIPC);
     namespace_step(VOLLEY_BARRIER_UTS, "uts", VOLLEY_ROLE_NS_UTS, CLONE_NEWUTS);
-    namespace_step(VOLLEY_BARRIER_MOUNTS, "mounts", VOLLEY_ROLE_NS_MOUNT, CLONE_NEWNS);
+    step(VOLLEY_BARRIER_MOUNTS, "mounts", [this] { return enter_void_mounts(namespaces_); });
     step(VOLLEY_BARRIER_CGROUP, "cgroup", [] { return unshare_one(CLONE_NEWCGROUP); });
     step(VOLLEY_BARRIER_PIDS, "pids", [] { return check_own_pids(); });
     if (wanted(VOLLEY_BARRIER_CAPABILITIES)) note(0, "capabilities", empty_bounding_set());

@@ -1,8 +1,11 @@
 // The jail from both sides: what /proc says about a jailed VMM, and what one can do that tries to break out.
 #include <dirent.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
@@ -206,6 +209,38 @@ TEST(the_root_is_empty_and_read_only) {
   CHECK_EQ(errno, EROFS);
 }
 
+// Of a process that has made void namespaces in a chroot: 0 when there is nothing in the one of mounts.
+int look_around_from_a_chroot(const char* folder) {
+  // A mount namespace of its own, and a root folder that is not the root of that.
+  if (unshare(CLONE_NEWNS) != 0) return 2;
+  const std::string own_proc = std::string(folder) + "/proc";
+  const bool built = mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0 &&
+                     mount("tmpfs", folder, "tmpfs", 0, nullptr) == 0 && mkdir(own_proc.c_str(), 0555) == 0 &&
+                     mount("/proc", own_proc.c_str(), nullptr, MS_BIND | MS_REC, nullptr) == 0 && chroot(folder) == 0;
+  if (!built) return 3;
+  const VoidNamespaces made = VoidNamespaces::make();
+  if (made.barriers() != kVoidBarriers) {
+    fprintf(stderr, "mounts: %s\n", made.why_not(VOLLEY_BARRIER_MOUNTS).c_str());
+    return 4;
+  }
+  const std::vector<PassedFd> fds = made.to_pass(VOLLEY_BARRIER_MOUNTS);
+  if (fds.size() != 1 || setns(fds[0].fd, CLONE_NEWNS) != 0) return 5;
+  return entries("/").empty() ? 0 : 6;
+}
+
+TEST(the_root_is_empty_too_when_the_agent_lives_in_a_chroot) {
+  if (!can_build("the_root_is_empty_too_when_the_agent_lives_in_a_chroot")) return;
+  char folder[] = "/tmp/volley-chroot-XXXXXX";
+  REQUIRE(mkdtemp(folder) != nullptr);
+  const pid_t child = fork();
+  if (child == 0) _exit(look_around_from_a_chroot(folder));
+  siginfo_t end{};
+  const int waited = waitid(P_PID, static_cast<id_t>(child), &end, WEXITED);
+  rmdir(folder);
+  REQUIRE(waited == 0);
+  CHECK_EQ(end.si_status, 0);
+}
+
 TEST(no_interface_is_up) {
   if (!can_build("no_interface_is_up")) return;
   VmmProcess vmm({.shell = jailed()});
@@ -296,6 +331,12 @@ TEST(a_barrier_that_cannot_be_put_up_is_named) {
   ShellOptions wrong = jailed();
   wrong.namespaces[0].fd = wrong.namespaces[1].fd;
   check_refusal(wrong, VOLLEY_BARRIER_MOUNTS, "mounts: setns: Invalid argument");
+  ShellOptions full = jailed();
+  const UniqueFd ours(open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC));
+  for (PassedFd& one : full.namespaces) {
+    if (one.role == VOLLEY_ROLE_NS_MOUNT) one.fd = ours.get();
+  }
+  check_refusal(full, VOLLEY_BARRIER_MOUNTS, "mounts: its root is not an empty, read-only tmpfs");
   ShellOptions nobody = jailed();
   nobody.uid = 0xffffffff;
   check_refusal(nobody, VOLLEY_BARRIER_IDS, "ids: the user is not");
