@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type EmulatedHost, fetchEmulatedHostTools, startMirrorHost } from '#emulated-host';
 import { describeUnless } from '../support/skip-aloud';
@@ -19,12 +19,15 @@ describeUnless(found.available ? undefined : found.reason, "an emulated host wit
     rmSync(folder, { recursive: true, force: true });
   });
 
-  it('runs a program of this machine where it lies, with KVM; what it writes is not here, what it returns is', async () => {
+  it('runs a program of this machine where it lies, with KVM; what it writes is here only in folders that are shared, what it returns is', async () => {
     const generic = await fetchEmulatedHostTools(KERNEL_CACHE, 'generic');
     if (!generic.available) throw new Error(generic.reason);
+    const shared = join(folder, 'shared');
+    mkdirSync(shared);
     writeFileSync(join(folder, 'greeting'), 'hello from outside');
     const program = `
       const { readFileSync, writeFileSync, statSync, readdirSync } = require('node:fs');
+      writeFileSync('shared/answer', 'for all');
       writeFileSync('answer', readFileSync('greeting', 'utf8') + ', ' + process.env.WHO);
       console.log(readFileSync('answer', 'utf8'), process.argv[1]);
       console.log('kvm', statSync('/dev/kvm').isCharacterDevice(), 'tmp', readdirSync('/tmp').length);
@@ -35,6 +38,7 @@ describeUnless(found.available ? undefined : found.reason, "an emulated host wit
       argv: [process.execPath, '-e', program, "it's $HOME"],
       workingFolder: folder,
       environment: { WHO: 'the mirror' },
+      shared: [shared],
       memoryMiB: 1_024,
       cpus: 1,
       lifetimeMs: DEADLINE_MS,
@@ -44,5 +48,6 @@ describeUnless(found.available ? undefined : found.reason, "an emulated host wit
     expect(host.console).toContain('kvm true tmp 0\n');
     expect(host.console).toMatch(/^cpuset cpu io memory .*pids/m);
     expect(existsSync(join(folder, 'answer'))).toBe(false);
+    expect(readFileSync(join(shared, 'answer'), 'utf8')).toBe('for all');
   });
 });

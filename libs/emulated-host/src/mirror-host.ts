@@ -18,6 +18,8 @@ export interface MirrorHostOptions {
   readonly workingFolder: string;
   /** All of its environment. */
   readonly environment: Readonly<Record<string, string>>;
+  /** Folders of this machine, absolute, in which what is written there is written here. */
+  readonly shared?: readonly string[];
   /** What is written in the host counts, too: it is kept in its memory. */
   readonly memoryMiB: number;
   readonly cpus: number;
@@ -41,7 +43,8 @@ const MODULES = [
  * Throws `KernelUnavailableError` when the kernel lacks a module.
  */
 export function startMirrorHost(options: MirrorHostOptions): EmulatedHost {
-  const { tools, argv, workingFolder, environment, memoryMiB, cpus, lifetimeMs } = options;
+  const { tools, argv, workingFolder, environment, shared = [], memoryMiB, cpus, lifetimeMs } = options;
+  const writable = shared.map((path, index) => ({ path, tag: `shared${index}`, writable: true }));
   const modules = kernelModules(tools.kernel, MODULES);
   const folder = mkdtempSync(join(tmpdir(), 'volley-mirror-host-'));
   const remove = (): void => rmSync(folder, { recursive: true, force: true });
@@ -57,13 +60,14 @@ export function startMirrorHost(options: MirrorHostOptions): EmulatedHost {
         content: mirrorInit(
           modules.map(({ name }) => name),
           FILES,
+          writable,
         ),
       },
     ]);
     const machine = { kernelImage: tools.kernel.image, initrd, memoryMiB, cpus, network: true };
     return EmulatedHost.boot(
       tools.qemu,
-      { ...machine, shares: [{ path: '/', tag: FILES }] },
+      { ...machine, shares: [{ path: '/', tag: FILES }, ...writable] },
       { lifetimeMs, onEnd: remove },
     );
   } catch (cause) {

@@ -1,4 +1,6 @@
 import { NETWORK } from './host-file-system';
+import type { EmulatedShare } from './qemu-arguments';
+import { quoted } from './shell-environment';
 import { ANY_TSC_RATE } from './tsc-rate';
 
 /** What is printed before the command runs; all that follows is the command's. */
@@ -9,8 +11,14 @@ export const MIRROR_READY = /^volley-host: the mirror stands\r?\n/m;
  * lives, runs `/command` among them and ends the host.
  *
  * @param tag of the share that is the other machine's root folder
+ * @param writable what is written there: mounted at the same paths
  */
-export function mirrorInit(modules: readonly string[], tag: string): string {
+export function mirrorInit(modules: readonly string[], tag: string, writable: readonly EmulatedShare[]): string {
+  const mounts = writable.map(
+    (share) => `mkdir -p ${quoted(`.${share.path}`)}
+mount -t 9p -o trans=virtio,version=9p2000.L,cache=none,msize=512000 ${share.tag} ${quoted(`.${share.path}`)} || fail "no folder "${quoted(share.path)}
+`,
+  );
   return `#!/bin/busybox sh
 export PATH=/bin
 /bin/busybox --install -s /bin
@@ -43,7 +51,7 @@ mount -t tmpfs -o mode=1777 tmpfs dev/shm
 mount -t tmpfs -o mode=1777 tmpfs tmp
 mount -t tmpfs -o mode=755 tmpfs run
 mount -t cgroup2 cgroup2 sys/fs/cgroup
-ip link set lo up
+${mounts.join('')}ip link set lo up
 ${NETWORK}hostname volley-mirror
 cp /command run/volley-command
 stty -F dev/console -echo -onlcr

@@ -25,9 +25,11 @@ describe('the arguments of QEMU', () => {
     expect(accelerator(2)).toBe('tcg,thread=single');
   });
 
-  it('share a folder for reading alone', () => {
-    const argv = qemuArguments({ ...machine, shares: [{ path: '/a,b', tag: 'x' }] });
-    expect(argv[argv.indexOf('-virtfs') + 1]).toMatch(/^local,path=\/a,,b,mount_tag=x,.*readonly=on/);
+  it('share a folder for reading alone, unless told otherwise', () => {
+    const shares = [{ path: '/a,b', tag: 'x' }, { path: '/c', tag: 'y', writable: true }]; // prettier-ignore
+    const told = qemuArguments({ ...machine, shares }).filter((word) => word.startsWith('local,'));
+    expect(told[0]).toMatch(/^local,path=\/a,,b,mount_tag=x,.*readonly=on/);
+    expect(told[1]).toMatch(/^local,path=\/c,mount_tag=y,.*readonly=off/);
   });
 
   it('let a path be any path', () => {

@@ -5,10 +5,12 @@ export interface EmulatedDisk {
   readonly readOnly?: boolean;
 }
 
-/** A folder of this machine that an emulated host reads, and cannot change, over 9P (`mount -t 9p TAG`). */
+/** A folder of this machine that an emulated host reaches over 9P (`mount -t 9p TAG`). */
 export interface EmulatedShare {
   readonly path: string;
   readonly tag: string;
+  /** What is written there is written here. */
+  readonly writable?: boolean;
 }
 
 /** The hardware of an emulated host, and what it boots. */
@@ -70,9 +72,9 @@ export function qemuArguments(machine: EmulatedMachine): string[] {
       `virtio-blk-pci,drive=disk${index}`,
     ]),
     // Files of several file systems are told apart by numbers that QEMU gives them.
-    ...shares.flatMap(({ path, tag }) => [
+    ...shares.flatMap(({ path, tag, writable = false }) => [
       '-virtfs',
-      `local,path=${plain(path)},mount_tag=${tag},security_model=none,readonly=on,multidevs=remap`,
+      `local,path=${plain(path)},mount_tag=${tag},security_model=none,readonly=${writable ? 'off' : 'on'},multidevs=remap`,
     ]),
     ...(network === true ? ['-netdev', 'user,id=net', '-device', 'virtio-net-pci,netdev=net,romfile='] : []),
   ];

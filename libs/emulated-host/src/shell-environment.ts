@@ -14,6 +14,7 @@ export function shellCommand(
   return `${shellEnvironment(environment)}cd ${quoted(workingFolder)} || exit 126\nexec ${argv.map(quoted).join(' ')}\n`;
 }
 
-function quoted(text: string): string {
+/** One word of a shell that is exactly this text. */
+export function quoted(text: string): string {
   return `'${text.replaceAll("'", `'\\''`)}'`;
 }

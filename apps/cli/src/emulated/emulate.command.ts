@@ -1,4 +1,5 @@
-import type { Command } from 'commander';
+import { InvalidArgumentError, type Command } from 'commander';
+import { statSync } from 'node:fs';
 import { outputOf } from '../commands/context';
 import { durationOption, memoryOption, variableOption, wholeNumber } from '../commands/option-types';
 import { repositoryRoot } from '../repository-root';
@@ -10,6 +11,7 @@ interface EmulateOptions {
   cpus: number;
   timeout: number;
   env?: Record<string, string>;
+  share: string[];
 }
 
 export function addEmulateCommand(program: Command): void {
@@ -21,21 +23,37 @@ export function addEmulateCommand(program: Command): void {
     .option('--memory <size>', 'memory of that host, with all that is written there', memoryOption, 6_144)
     .option('--cpus <n>', 'its processors, which take turns on one of this machine', wholeNumber(1, 64), 1)
     .option('--timeout <duration>', 'after this the host is ended', durationOption, 3_600_000)
+    .option('--share <folder>', 'what is written in it there is written here, may be repeated', folderOption, [])
     .option('--env <NAME=VALUE>', 'set there, may be repeated; NAME alone takes the value it has here', variableOption)
     .addHelpText(
       'after',
       `
-Needs no /dev/kvm. What the command writes stays there and is forgotten; its exit code is that of this command.
+Needs no /dev/kvm. What the command writes elsewhere stays there and is forgotten; its exit code is that of this command.
 
   ./volley emulate -- ./volley test native
   ./volley emulate --memory 8G -- npx jest test/e2e/templates.spec.ts
 `,
     )
-    .action(async (argv: string[], { memory, cpus, timeout, env }: EmulateOptions, command: Command) => {
+    .action(async (argv: string[], { memory, cpus, timeout, env, share }: EmulateOptions, command: Command) => {
       const out = outputOf(command);
       process.exitCode = await runEmulated(
-        { root: repositoryRoot(), argv, environment: env ?? {}, memoryMiB: memory, cpus, deadlineMs: timeout },
+        {
+          root: repositoryRoot(),
+          argv,
+          environment: env ?? {},
+          shared: share,
+          memoryMiB: memory,
+          cpus,
+          deadlineMs: timeout,
+        },
         { output: (bytes) => process.stdout.write(bytes), note: (text) => out.note(text) },
       );
     });
+}
+
+function folderOption(text: string, others: string[]): string[] {
+  if (statSync(text, { throwIfNoEntry: false })?.isDirectory() !== true) {
+    throw new InvalidArgumentError('It must be a folder that is there.');
+  }
+  return [...others, text];
 }

@@ -1,4 +1,4 @@
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { EmulatedHostError, fetchEmulatedHostTools, startMirrorHost } from '#emulated-host';
 import { KernelUnavailableError } from '#kernel-package';
 import { CliError } from '../errors';
@@ -10,6 +10,8 @@ export interface EmulatedRun {
   argv: string[];
   /** Beside `PATH`, `HOME` and what says nothing about this machine. */
   environment: Record<string, string>;
+  /** Folders in which what is written there is written here. */
+  shared: string[];
   memoryMiB: number;
   cpus: number;
   /** ms after which the host is ended, with all that runs on it. */
@@ -25,7 +27,7 @@ const PASSED = ['HOME', 'LANG', 'LC_ALL', 'CI', 'NO_COLOR'];
  * @throws CliError naming what is missing, or what the console of the host said when it did not come so far.
  */
 export async function runEmulated(
-  { root, argv, environment, memoryMiB, cpus, deadlineMs }: EmulatedRun,
+  { root, argv, environment, shared, memoryMiB, cpus, deadlineMs }: EmulatedRun,
   told: { output: (bytes: Buffer) => void; note: (text: string) => void },
 ): Promise<number> {
   const found = await fetchEmulatedHostTools(join(root, '.volley', 'cache', 'kernels'), 'generic');
@@ -43,6 +45,7 @@ export async function runEmulated(
         ...(Object.fromEntries(given) as Record<string, string>),
         ...environment,
       },
+      shared: shared.map((folder) => resolve(folder)),
       memoryMiB,
       cpus,
       lifetimeMs: deadlineMs,

@@ -16,6 +16,8 @@ export interface Suite {
   summary: string;
   /** One process with one thread: neighbours of this kind run side by side. */
   singleThreaded?: true;
+  /** Whether it runs only when named: it repeats what the others have shown. */
+  onRequest?: boolean;
   run: () => Promise<SuiteOutcome>;
 }
 

@@ -1,10 +1,10 @@
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
-import { cpus, tmpdir } from 'node:os';
+import { existsSync, readdirSync } from 'node:fs';
+import { cpus } from 'node:os';
 import { basename, join } from 'node:path';
 import { fuzzSuite } from '../fuzz/fuzz-suite';
-import { jestOutcome, type JestReport } from './jest-report';
-import { junitOutcome } from './junit-report';
+import { hasKvm, runOnEmulatedKvm } from './kvm-suite';
 import { runProgram } from './run-program';
+import { findTool, runCtest, runJest } from './runners';
 import { failed, passed, skipped, together, type Suite, type SuiteOutcome } from './suite';
 
 const MINUTE_MS = 60_000;
@@ -21,53 +21,7 @@ export function suitesOf(root: string): Suite[] {
     const outcome = await run(command, args, 10 * MINUTE_MS);
     return outcome === 0 ? passed() : failed(name, typeof outcome === 'number' ? `exit code ${outcome}` : outcome);
   };
-  const program = (name: string): string | undefined =>
-    (process.env['PATH'] ?? '')
-      .split(':')
-      .map((folder) => join(folder, name))
-      .find(existsSync);
   const node = (script: string, args: string[]) => [join(root, 'node_modules', script), ...args];
-
-  const jest = async (paths: string[], workers: string[]): Promise<SuiteOutcome> => {
-    const folder = mkdtempSync(join(tmpdir(), 'volley-test-'));
-    try {
-      const report = join(folder, 'report.json');
-      const args = node('jest/bin/jest.js', [
-        '--json',
-        `--outputFile=${report}`,
-        '--passWithNoTests',
-        ...workers,
-        ...paths,
-      ]);
-      // Jest writes its report to stdout as well when it has no file; with one, people see the usual lines.
-      const outcome = await run(process.execPath, args, 30 * MINUTE_MS, { NODE_ENV: 'test' });
-      if (!existsSync(report)) return failed('jest', `it gave no report: ${outcome}`);
-      return jestOutcome(JSON.parse(readFileSync(report, 'utf8')) as JestReport, outcome, root);
-    } finally {
-      rmSync(folder, { recursive: true, force: true });
-    }
-  };
-  const ctest = async (build: string): Promise<SuiteOutcome> => {
-    const ctestProgram = program('ctest');
-    if (ctestProgram === undefined) return skipped('ctest is not installed (Debian package cmake)');
-    const folder = mkdtempSync(join(tmpdir(), 'volley-test-'));
-    try {
-      const report = join(folder, 'report.xml');
-      const outcome = await run(
-        ctestProgram,
-        [
-          ...['--test-dir', build, '--parallel', `${cpus().length}`],
-          ...['--output-on-failure', '--no-tests=ignore', '--output-junit', report],
-        ],
-        10 * MINUTE_MS,
-      );
-      const told = existsSync(report) ? junitOutcome(readFileSync(report, 'utf8'), outcome) : undefined;
-      if (told !== undefined) return told;
-      return outcome === 0 ? skipped(`no C++ tests in ${build}`) : failed('ctest', `it gave no report: ${outcome}`);
-    } finally {
-      rmSync(folder, { recursive: true, force: true });
-    }
-  };
 
   const twoAtOnce = [`--maxWorkers=${Math.min(2, cpus().length)}`];
   const suites: Suite[] = [
@@ -89,7 +43,7 @@ export function suitesOf(root: string): Suite[] {
       summary: 'clang-format of the C++ sources',
       singleThreaded: true,
       run: async () => {
-        const clangFormat = program('clang-format');
+        const clangFormat = findTool('clang-format');
         if (clangFormat === undefined) return skipped('clang-format is not installed (Debian package clang-format)');
         return check('clang-format', clangFormat, ['--dry-run', '--Werror', ...cppFiles(join(root, 'native'))]);
       },
@@ -100,12 +54,12 @@ export function suitesOf(root: string): Suite[] {
       singleThreaded: true,
       run: () => check('tsc', process.execPath, node('typescript/bin/tsc', ['--noEmit'])),
     },
-    { name: 'native', summary: 'C++ tests under CTest', run: () => ctest(join(root, 'native', 'build')) },
+    { name: 'native', summary: 'C++ tests under CTest', run: () => runCtest(root, join(root, 'native', 'build')) },
     {
       name: 'sanitize',
       summary: 'the same C++ tests, built with AddressSanitizer and UndefinedBehaviorSanitizer',
       run: async () => {
-        const cmake = program('cmake');
+        const cmake = findTool('cmake');
         if (cmake === undefined) return skipped('cmake is not installed (Debian package cmake)');
         const build = join(root, 'native', 'build-sanitize');
         for (const args of [
@@ -125,7 +79,7 @@ export function suitesOf(root: string): Suite[] {
           const outcome = await run(cmake, args, 30 * MINUTE_MS);
           if (outcome !== 0) return failed('the build with sanitizers', `${outcome}`);
         }
-        return ctest(build);
+        return runCtest(root, build);
       },
     },
     {
@@ -136,25 +90,39 @@ export function suitesOf(root: string): Suite[] {
     {
       name: 'unit',
       summary: 'tests beside the code of libs and apps',
-      run: () => jest([join(root, 'libs'), join(root, 'apps')], twoAtOnce),
+      run: () => runJest(root, [join(root, 'libs'), join(root, 'apps')], twoAtOnce),
     },
   ];
   // Of what waits most of the time, more at once than there are processors; an emulated host keeps one busy.
   const workers = { e2e: ['--maxWorkers=3'], emulated: twoAtOnce, chaos: twoAtOnce };
   for (const name of wholeSystemSuites(root)) {
-    const specs = filesIn(join(root, 'test', name)).filter((file) => file.endsWith('.spec.ts'));
+    const specs = filesIn(join(root, 'test', name)).filter(isSpec);
     const alone = specs.filter((file) => name === 'e2e' && ALONE.includes(basename(file)));
     suites.push({
       name,
       summary: `test/${name}`,
       run: async () => {
         const rest = specs.filter((file) => !alone.includes(file));
-        const first = await jest(rest, workers[name as keyof typeof workers] ?? ['--runInBand']);
-        return alone.length === 0 ? first : together(first, await jest(alone, ['--runInBand']));
+        const first = await runJest(root, rest, workers[name as keyof typeof workers] ?? ['--runInBand']);
+        return alone.length === 0 ? first : together(first, await runJest(root, alone, ['--runInBand']));
       },
     });
   }
+  suites.push({
+    name: 'kvm',
+    summary: 'the tests that need /dev/kvm, on an emulated host that has one',
+    onRequest: hasKvm(),
+    run: () => runOnEmulatedKvm(root, specsIn(join(root, 'libs'), join(root, 'apps'))),
+  });
   return suites;
+}
+
+function specsIn(...folders: string[]): string[] {
+  return folders.flatMap((folder) => filesIn(folder, (name) => name !== 'node_modules')).filter(isSpec);
+}
+
+function isSpec(file: string): boolean {
+  return file.endsWith('.spec.ts');
 }
 
 /** Folders of test/ with specs in them; chaos last, since it is the longest. */
@@ -162,9 +130,7 @@ function wholeSystemSuites(root: string): string[] {
   const folder = join(root, 'test');
   if (!existsSync(folder)) return [];
   const names = readdirSync(folder, { withFileTypes: true })
-    .filter(
-      (entry) => entry.isDirectory() && filesIn(join(folder, entry.name)).some((file) => file.endsWith('.spec.ts')),
-    )
+    .filter((entry) => entry.isDirectory() && filesIn(join(folder, entry.name)).some(isSpec))
     .map(({ name }) => name);
   return names.sort((a, b) => Number(a === 'chaos') - Number(b === 'chaos') || a.localeCompare(b));
 }

@@ -11,7 +11,7 @@ import type { Suite, SuiteOutcome } from './suite';
 import { suitesOf } from './suites';
 import { closingLine, sum } from './tally';
 
-const WITH_KERNELS = ['unit', 'e2e', 'emulated'];
+const WITH_KERNELS = ['unit', 'e2e', 'emulated', 'kvm'];
 
 interface SuiteRun {
   name: string;
@@ -44,7 +44,7 @@ export function addTestCommand(program: Command): void {
           ExitCode.usage,
         );
       }
-      const chosen = names.length === 0 ? suites : suites.filter(({ name }) => names.includes(name));
+      const chosen = suites.filter(({ name, onRequest }) => (names.length === 0 ? !onRequest : names.includes(name)));
       if (chosen.some(({ name }) => WITH_KERNELS.includes(name))) {
         for (const problem of await fetchKernels(repositoryRoot())) out.note(problem);
       }
