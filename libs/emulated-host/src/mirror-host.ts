@@ -32,7 +32,17 @@ const FILES = 'machine';
 /** Loaded at the start: this machine has no index of the modules of a kernel that is not installed on it, so nothing can be loaded on demand. */
 const MODULES = [
   ...['virtio_pci', 'virtio_net', '9pnet_virtio', '9p', 'overlay', 'kvm-amd', 'tun', 'veth', 'crc32c_generic'],
-  ...['nf_tables', 'nft_chain_nat', 'nft_nat', 'nft_masq', 'nft_ct', 'nft_limit', 'nft_objref', 'nft_reject_inet'],
+  ...[
+    'nf_tables',
+    'nft_chain_nat',
+    'nft_nat',
+    'nft_masq',
+    'nft_ct',
+    'nft_limit',
+    'nft_objref',
+    'nft_reject_inet',
+    'nft_fib_inet',
+  ],
 ];
 
 /**
