@@ -1,4 +1,5 @@
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type EmulatedHost, fetchEmulatedHostTools, startMirrorHost } from '#emulated-host';
 import { describeUnless } from '../support/skip-aloud';
@@ -10,10 +11,9 @@ jest.setTimeout(2 * DEADLINE_MS);
 const found = emulatedHostTools();
 
 describeUnless(found.available ? undefined : found.reason, "an emulated host with this machine's files", () => {
-  // Not in /tmp, which it has of its own.
   let folder: string;
   let host: EmulatedHost | undefined;
-  beforeEach(() => (folder = mkdtempSync('/var/tmp/volley-mirror-test-')));
+  beforeEach(() => (folder = mkdtempSync(join(tmpdir(), 'volley-mirror-test-'))));
   afterEach(async () => {
     await host?.stop();
     rmSync(folder, { recursive: true, force: true });
@@ -30,7 +30,7 @@ describeUnless(found.available ? undefined : found.reason, "an emulated host wit
       writeFileSync('shared/answer', 'for all');
       writeFileSync('answer', readFileSync('greeting', 'utf8') + ', ' + process.env.WHO);
       console.log(readFileSync('answer', 'utf8'), process.argv[1]);
-      console.log('kvm', statSync('/dev/kvm').isCharacterDevice(), 'tmp', readdirSync('/tmp').length);
+      console.log('kvm', statSync('/dev/kvm').isCharacterDevice(), 'run', readdirSync('/run').length);
       console.log(readFileSync('/sys/fs/cgroup/cgroup.controllers', 'utf8'));
       process.exit(7);`;
     host = startMirrorHost({
@@ -45,7 +45,7 @@ describeUnless(found.available ? undefined : found.reason, "an emulated host wit
     });
     expect(await host.scriptStatus(DEADLINE_MS)).toBe(7);
     expect(host.console).toContain("hello from outside, the mirror it's $HOME\n");
-    expect(host.console).toContain('kvm true tmp 0\n');
+    expect(host.console).toContain('kvm true run 1\n');
     expect(host.console).toMatch(/^cpuset cpu io memory .*pids/m);
     expect(existsSync(join(folder, 'answer'))).toBe(false);
     expect(readFileSync(join(shared, 'answer'), 'utf8')).toBe('for all');

@@ -47,7 +47,7 @@ const MODULES = [
 
 /**
  * Starts an emulated host that has all files of this machine, at the same paths: what runs here runs there, and finds a `/dev/kvm`.
- * It reads them as this process's user may, as they are at that time; what it writes stays in its memory and ends with it. `/tmp`, `/run` and
+ * It reads them as this process's user may, as they are at that time; what it writes stays in its memory and ends with it. `/run` and
  * `/dev/shm` are its own, and so are its processes, networks and cgroups (v2). Its status is {@link EmulatedHost.scriptStatus}.
  *
  * Throws `KernelUnavailableError` when the kernel lacks a module.

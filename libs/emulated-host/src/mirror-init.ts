@@ -48,7 +48,6 @@ cd /whole
 mkdir -p dev/pts dev/shm tmp run
 mount -t devpts devpts dev/pts
 mount -t tmpfs -o mode=1777 tmpfs dev/shm
-mount -t tmpfs -o mode=1777 tmpfs tmp
 mount -t tmpfs -o mode=755 tmpfs run
 mount -t cgroup2 cgroup2 sys/fs/cgroup
 ${mounts.join('')}ip link set lo up
