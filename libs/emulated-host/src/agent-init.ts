@@ -1,4 +1,5 @@
 import { INSTALLED_AT } from './agent-files';
+import { initStart } from './init-start';
 import { THIS_MACHINE } from './qemu-arguments';
 import { ANY_TSC_RATE } from './tsc-rate';
 
@@ -16,21 +17,7 @@ export const CLOCK_WANTED = /^volley-host: what time is it\?\r?$/m;
 
 /** The first process: loads what is needed to mount the root file system, makes everything in it writable for as long as the host lives, and goes there. */
 export function firstStage(modules: readonly string[]): string {
-  return `#!/bin/busybox sh
-export PATH=/bin
-/bin/busybox --install -s /bin
-fail() {
-  echo "volley-host: $*"
-  sleep 1
-  poweroff -f
-}
-mount -t proc proc /proc
-mount -t sysfs sysfs /sys
-mount -t devtmpfs devtmpfs /dev
-for module in ${modules.join(' ')}; do
-  insmod /modules/$module.ko || fail "the module $module cannot be loaded"
-done
-tries=0
+  return `${initStart(modules)}tries=0
 until [ -b /dev/vdb ]; do
   tries=$((tries + 1))
   [ $tries -lt 100 ] || fail "the disks do not appear"

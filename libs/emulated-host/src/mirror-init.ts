@@ -1,4 +1,5 @@
 import { NETWORK } from './host-file-system';
+import { initStart } from './init-start';
 import type { EmulatedShare } from './qemu-arguments';
 import { quoted } from './shell-environment';
 import { ANY_TSC_RATE } from './tsc-rate';
@@ -19,21 +20,7 @@ export function mirrorInit(modules: readonly string[], tag: string, writable: re
 mount -t 9p -o trans=virtio,version=9p2000.L,cache=none,msize=512000 ${share.tag} ${quoted(`.${share.path}`)} || fail "no folder "${quoted(share.path)}
 `,
   );
-  return `#!/bin/busybox sh
-export PATH=/bin
-/bin/busybox --install -s /bin
-fail() {
-  echo "volley-host: $*"
-  sleep 1
-  poweroff -f
-}
-mount -t proc proc /proc
-mount -t sysfs sysfs /sys
-mount -t devtmpfs devtmpfs /dev
-for module in ${modules.join(' ')}; do
-  insmod /modules/$module.ko || fail "the module $module cannot be loaded"
-done
-${ANY_TSC_RATE}
+  return `${initStart(modules)}${ANY_TSC_RATE}
 mkdir -p /files /changes /whole
 # Nobody but this host's own overlay changes what it sees, so everything may be kept that was read once.
 mount -t 9p -o ro,trans=virtio,version=9p2000.L,cache=loose,msize=512000 ${tag} /files || fail "no files"

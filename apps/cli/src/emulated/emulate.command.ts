@@ -1,6 +1,5 @@
 import { InvalidArgumentError, type Command } from 'commander';
 import { statSync } from 'node:fs';
-import { outputOf } from '../commands/context';
 import { durationOption, memoryOption, variableOption, wholeNumber } from '../commands/option-types';
 import { repositoryRoot } from '../repository-root';
 import { EMULATED_MEANS } from './emulated-means';
@@ -31,11 +30,10 @@ export function addEmulateCommand(program: Command): void {
 Needs no /dev/kvm. What the command writes elsewhere stays there and is forgotten; its exit code is that of this command.
 
   ./volley emulate -- ./volley test native
-  ./volley emulate --memory 8G -- npx jest test/e2e/templates.spec.ts
+  ./volley emulate --memory 8G -- npx jest libs/microvm
 `,
     )
-    .action(async (argv: string[], { memory, cpus, timeout, env, share }: EmulateOptions, command: Command) => {
-      const out = outputOf(command);
+    .action(async (argv: string[], { memory, cpus, timeout, env, share }: EmulateOptions) => {
       process.exitCode = await runEmulated(
         {
           root: repositoryRoot(),
@@ -46,7 +44,7 @@ Needs no /dev/kvm. What the command writes elsewhere stays there and is forgotte
           cpus,
           deadlineMs: timeout,
         },
-        { output: (bytes) => process.stdout.write(bytes), note: (text) => out.note(text) },
+        (bytes) => process.stdout.write(bytes),
       );
     });
 }

@@ -28,7 +28,7 @@ const PASSED = ['HOME', 'LANG', 'LC_ALL', 'CI', 'NO_COLOR'];
  */
 export async function runEmulated(
   { root, argv, environment, shared, memoryMiB, cpus, deadlineMs }: EmulatedRun,
-  told: { output: (bytes: Buffer) => void; note: (text: string) => void },
+  printed: (bytes: Buffer) => void,
 ): Promise<number> {
   const found = await fetchEmulatedHostTools(join(root, '.volley', 'cache', 'kernels'), 'generic');
   if (!found.available) throw new CliError(`no emulated host is possible here: ${found.reason}`);
@@ -51,7 +51,7 @@ export async function runEmulated(
       lifetimeMs: deadlineMs,
     });
     const output = new CommandOutput();
-    host.onConsole((text) => told.output(Buffer.from(output.take(text), 'latin1')));
+    host.onConsole((text) => printed(Buffer.from(output.take(text), 'latin1')));
     const stop = (): void => void host.stop();
     process.once('SIGINT', stop).once('SIGTERM', stop);
     try {
