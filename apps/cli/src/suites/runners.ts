@@ -1,6 +1,7 @@
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { findProgram } from '#emulated-host';
 import { jestOutcome, type JestReport } from './jest-report';
 import { junitOutcome } from './junit-report';
 import { runProgram } from './run-program';
@@ -12,14 +13,6 @@ const MINUTE_MS = 60_000;
 export type Elsewhere = (folder: string) => string[];
 
 const HERE: Elsewhere = () => [];
-
-/** Where a program is that the tests need. */
-export function findTool(name: string): string | undefined {
-  return (process.env['PATH'] ?? '')
-    .split(':')
-    .map((folder) => join(folder, name))
-    .find(existsSync);
-}
 
 /** Runs spec files, or those in folders. */
 export async function runJest(
@@ -46,7 +39,7 @@ export async function runCtest(
   more: string[] = ['--parallel', `${cpus().length}`],
   where: Elsewhere = HERE,
 ): Promise<SuiteOutcome> {
-  const ctest = findTool('ctest');
+  const ctest = findProgram('ctest');
   if (ctest === undefined) return skipped('ctest is not installed (Debian package cmake)');
   return withFolder(async (folder) => {
     const report = join(folder, 'report.xml');

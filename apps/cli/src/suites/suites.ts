@@ -1,10 +1,11 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { basename, join } from 'node:path';
+import { findProgram } from '#emulated-host';
 import { fuzzSuite } from '../fuzz/fuzz-suite';
 import { hasKvm, runOnEmulatedKvm } from './kvm-suite';
 import { runProgram } from './run-program';
-import { findTool, runCtest, runJest } from './runners';
+import { runCtest, runJest } from './runners';
 import { failed, passed, skipped, together, type Suite, type SuiteOutcome } from './suite';
 
 const MINUTE_MS = 60_000;
@@ -43,7 +44,7 @@ export function suitesOf(root: string): Suite[] {
       summary: 'clang-format of the C++ sources',
       singleThreaded: true,
       run: async () => {
-        const clangFormat = findTool('clang-format');
+        const clangFormat = findProgram('clang-format');
         if (clangFormat === undefined) return skipped('clang-format is not installed (Debian package clang-format)');
         return check('clang-format', clangFormat, ['--dry-run', '--Werror', ...cppFiles(join(root, 'native'))]);
       },
@@ -59,7 +60,7 @@ export function suitesOf(root: string): Suite[] {
       name: 'sanitize',
       summary: 'the same C++ tests, built with AddressSanitizer and UndefinedBehaviorSanitizer',
       run: async () => {
-        const cmake = findTool('cmake');
+        const cmake = findProgram('cmake');
         if (cmake === undefined) return skipped('cmake is not installed (Debian package cmake)');
         const build = join(root, 'native', 'build-sanitize');
         for (const args of [
