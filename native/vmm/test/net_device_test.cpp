@@ -317,7 +317,7 @@ TEST(the_pool_keeps_its_parts_in_a_row_and_inside) {
       driver.add({{1 << 20, 100 + i % 50, true}, {2 << 20, 60, true}, {3 << 20, 1, true}});
     }
     CHECK(pool->fill(queue, chain.get(), 9000, false, &refused) == ReceivePool::Fill::kEnough);
-    const std::span<const iovec> parts = pool->parts_and(spill);
+    const std::span<const iovec> parts = pool->front_and(pool->room(), spill);
     CHECK(reinterpret_cast<const uint8_t*>(parts.data()) >= reinterpret_cast<const uint8_t*>(pool.get()));
     CHECK(reinterpret_cast<const uint8_t*>(parts.data() + parts.size()) <=
           reinterpret_cast<const uint8_t*>(pool.get() + 1));
@@ -330,6 +330,36 @@ TEST(the_pool_keeps_its_parts_in_a_row_and_inside) {
     while (driver.reap()) ++used;
   }
   CHECK(used >= 10'000);
+}
+
+TEST(the_pool_reads_into_no_more_than_is_expected_and_loses_nothing_of_what_is_larger) {
+  GuestMemory memory;
+  REQUIRE(memory.map(4 << 20, true).is_ok());
+  test::DriverQueue driver(memory, 4096, 256);
+  Virtqueue queue;
+  REQUIRE(queue.set_up(memory, driver.ring.layout(), 256, false, true));
+  const auto pool = std::make_unique<ReceivePool>();
+  const auto chain = std::make_unique<Chain>();
+  uint64_t refused = 0;
+  for (uint64_t i = 0; i < 10; ++i) driver.add({{(1 << 20) + i * 100, 100, true}});
+  REQUIRE(pool->fill(queue, chain.get(), 1000, false, &refused) == ReceivePool::Fill::kEnough);
+  std::array<uint8_t, 1000> spill{};
+  CHECK_EQ(pool->front_and(1, spill).size(), 2u);
+  CHECK_EQ(pool->front_and(100, spill).size(), 2u);
+  CHECK_EQ(pool->front_and(1000, spill).size(), 11u);
+  CHECK_EQ(pool->front_and(5000, spill).size(), 11u);
+  CHECK_EQ(pool->front_and(101, spill).size(), 3u);
+
+  // A frame of 650 bytes, of which the room of two buffers was expected.
+  const std::span<uint8_t> room = memory.range(1 << 20, 1000);
+  for (size_t i = 0; i < 650; ++i) (i < 200 ? room[i] : spill[i - 200]) = static_cast<uint8_t>(i % 251);
+  pool->unspill(spill, 650);
+  pool->give_back(queue, 650);
+  (void)queue.publish();
+  for (size_t i = sizeof(VnetHeader); i < 650; ++i) REQUIRE(room[i] == static_cast<uint8_t>(i % 251));
+  CHECK_EQ(room[650], 0);
+  for (uint32_t buffer = 0; buffer < 7; ++buffer) CHECK_EQ(driver.reap()->length, buffer < 6 ? 100u : 50u);
+  CHECK_EQ(pool->room(), 300u);
 }
 
 TEST(only_a_tap_with_headers_and_a_sane_address_will_do) {
@@ -404,6 +434,20 @@ TEST(a_large_frame_is_spread_over_mergeable_buffers) {
   CHECK_EQ(header.gso_size, 1448);
   CHECK_EQ(network.used_buffers, (large.size() + 12 + 511) / 512);
   CHECK_EQ(network.counters().reads, 1u);
+}
+
+TEST(frames_of_all_sizes_follow_each_other) {
+  Network network;
+  network.activate(kMergeable | kOffloads);
+  network.give(200, 512);
+  for (const size_t size : {40'000u, 64u, 40'000u, 3'000u, 20'000u, 600u, 500u}) {
+    const std::string sent = size > 1500 ? tcp_frame(kGuestMac, kHostMac, size) : to_guest(size);
+    CHECK(network.tap.send(sent, size > 1500 ? segments_of(1448) : VnetHeader{}));
+    CHECK(network.take() == sent);
+    CHECK_EQ(network.used_buffers, (sent.size() + 12 + 511) / 512);
+    network.give_again();
+  }
+  CHECK_EQ(network.counters().errors, 0u);
 }
 
 TEST(a_large_frame_waits_for_room_and_is_not_cut) {

@@ -86,6 +86,7 @@ void NetDevice::stop() {
   timer_.clear();
   pool_.forget();
   waiting_bytes_ = 0;
+  expected_bytes_ = 1;
   towards_guest_.opens_ns = from_guest_.opens_ns = 0;
   receive_starved_ = receive_more_ = transmit_blocked_ = transmit_more_ = false;
 }
@@ -241,10 +242,12 @@ bool NetDevice::read_frame(Virtqueue& queue) {
   }
   if (pool_.is_empty()) return filled == ReceivePool::Fill::kFull || await_buffers(queue);
 
-  // With room for any frame it is read in place. With less it is read aside, since the tap would cut it short.
+  // With room for any frame it is read in place, into as much of it as the last one took: frames come in runs of one
+  // size. With less it is read aside, since the tap would cut it short.
   const bool in_place = pool_.room() >= room_wanted_;
   const iovec aside{frame_, sizeof(frame_)};
-  const std::span<const iovec> parts = in_place ? pool_.parts_and(frame_) : std::span<const iovec>(&aside, 1);
+  const std::span<const iovec> parts =
+      in_place ? pool_.front_and(expected_bytes_, frame_) : std::span<const iovec>(&aside, 1);
   const Tap::Result got = tap_.read(parts.data(), parts.size());
   if (got.outcome == Tap::Outcome::kAgain) return false;
   if (got.outcome != Tap::Outcome::kDone) {
@@ -256,6 +259,7 @@ bool NetDevice::read_frame(Virtqueue& queue) {
     return true;
   }
   towards_guest_.limiter.charge(got.bytes - kVnetHeaderBytes, 1, monotonic_ns());
+  expected_bytes_ = got.bytes;
   if (!in_place) {
     waiting_bytes_ = got.bytes;
     return deliver_waiting(queue);
@@ -264,6 +268,7 @@ bool NetDevice::read_frame(Virtqueue& queue) {
     count(stats_->errors);  // larger than announced, for buffers that are smaller still
     return true;
   }
+  pool_.unspill(frame_, got.bytes);
   pool_.give_back(queue, got.bytes);
   count_received(got.bytes);
   return true;

@@ -80,8 +80,9 @@ class NetDevice final : public VirtioDevice, private TimerHandler {
   Gate towards_guest_;
   Gate from_guest_;
 
-  size_t room_wanted_ = 0;    // for the largest frame there can be, header included
-  size_t waiting_bytes_ = 0;  // of a frame in frame_ for which the guest gave too little room so far
+  size_t room_wanted_ = 0;     // for the largest frame there can be, header included
+  size_t expected_bytes_ = 1;  // of the next frame, header included: the size of the last one
+  size_t waiting_bytes_ = 0;   // of a frame in frame_ for which the guest gave too little room so far
   bool receive_starved_ = false;
   bool receive_more_ = false;
   bool transmit_blocked_ = false;

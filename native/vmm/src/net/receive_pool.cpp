@@ -42,16 +42,26 @@ void ReceivePool::hold(const Chain& chain) {
   chains_[(first_chain_ + chain_count_++) % kMaxChains] = held;
 }
 
-// readv() wants the parts in a row: when the end of the array is reached they move to its start.
+// The parts stay in a row: when the end of the array is reached they move to its start.
 void ReceivePool::make_way(size_t parts) {
   if (first_part_ + part_count_ + parts <= kMaxParts) return;
   memmove(parts_, parts_ + first_part_, part_count_ * sizeof(iovec));
   first_part_ = 0;
 }
 
-std::span<const iovec> ReceivePool::parts_and(std::span<uint8_t> spill) {
-  parts_[first_part_ + part_count_] = {spill.data(), spill.size()};
-  return {parts_ + first_part_, part_count_ + 1};
+std::span<const iovec> ReceivePool::front_and(size_t expected, std::span<uint8_t> spill) {
+  front_room_ = 0;
+  size_t count = 0;
+  for (; count < part_count_ && front_room_ < expected; ++count) {
+    front_[count] = parts_[first_part_ + count];
+    front_room_ += front_[count].iov_len;
+  }
+  front_[count] = {spill.data(), spill.size()};
+  return {front_, count + 1};
+}
+
+void ReceivePool::unspill(std::span<const uint8_t> spill, size_t bytes) {
+  if (bytes > front_room_) write_at(front_room_, spill.first(bytes - front_room_));
 }
 
 void ReceivePool::write(std::span<const uint8_t> bytes) { write_at(0, bytes); }

@@ -29,8 +29,12 @@ class ReceivePool {
   Fill fill(Virtqueue& queue, Chain* scratch, size_t bytes, bool single, uint64_t* refused);
   size_t room() const { return room_; }
   bool is_empty() const { return chain_count_ == 0; }
-  // The held room followed by `spill`, for readv().
-  std::span<const iovec> parts_and(std::span<uint8_t> spill);
+  // For readv(): the front of the held room, of at least `expected` bytes if there is so much, and `spill` behind it. A
+  // part that the frame does not need costs as much time as one that it does.
+  std::span<const iovec> front_and(size_t expected, std::span<uint8_t> spill);
+  // What readv() put into the `spill` of front_and() belongs into the room behind that front: copies it there. `bytes`
+  // is the size of the frame, at most room().
+  void unspill(std::span<const uint8_t> spill, size_t bytes);
   // Copies `bytes` to the front of the room, which is large enough.
   void write(std::span<const uint8_t> bytes);
   // The first `bytes` of the room hold a frame with its header: writes into that how many buffers there are, and gives
@@ -57,8 +61,10 @@ class ReceivePool {
   size_t first_part_ = 0;
   size_t part_count_ = 0;
   size_t room_ = 0;
+  size_t front_room_ = 0;
   Held chains_[kMaxChains];
-  iovec parts_[kMaxParts + 1];
+  iovec parts_[kMaxParts];
+  iovec front_[kMaxParts + 1];
 };
 
 }  // namespace volley
