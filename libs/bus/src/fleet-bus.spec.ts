@@ -68,6 +68,13 @@ class Probe {
   }
 }
 
+/** Resolves when the client has tried to reconnect so many times more. */
+async function triedInVain(connection: NatsConnection, times: number): Promise<'tried in vain' | undefined> {
+  for await (const { type } of connection.status())
+    if (type === 'reconnecting' && --times === 0) return 'tried in vain';
+  return undefined;
+}
+
 function testController(id: string, probe: Probe): Type<unknown> {
   @Controller()
   class TestController {
@@ -159,6 +166,34 @@ describeWithNats('FleetBus', () => {
   async function raw(subject: string, payload: string | Uint8Array): Promise<Record<string, unknown>> {
     return (await caller.request(subject, payload, { timeout: 20_000 })).json();
   }
+
+  it('is ready only with a server, however often the connection is lost on the way', async () => {
+    const away = await startNatsServer();
+    const connection = await connectNats({ servers: away.url, name: 'one' });
+    try {
+      const app = await NestFactory.createMicroservice(
+        { module: class TestModule {}, controllers: [testController('one', new Probe())] },
+        {
+          strategy: new FleetBus({ connection, logger, values: { hostId: 'h1' } }),
+          logger: false,
+          abortOnError: false,
+        },
+      );
+      apps.push(app);
+      await app.init();
+      await away.kill9();
+      const ready = app.listen();
+      await expect(Promise.race([ready, triedInVain(connection, 2)])).resolves.toBe('tried in vain');
+      await away.restart();
+      await ready;
+      const other = await connect({ servers: away.url });
+      expect((await other.request('test.h1.add', '{"a":1}')).json()).toEqual({ sum: 2 });
+      await other.close();
+    } finally {
+      await connection.close();
+      await away.stop();
+    }
+  });
 
   it('gives what a frozen replica left unanswered to all the others', async () => {
     // Nine of ten attempts to the queue group are theirs.

@@ -3,7 +3,7 @@ import { Server, type CustomTransportStrategy, type MessageHandler } from '@nest
 import { isObservable, lastValueFrom } from 'rxjs';
 import type { Msg, NatsConnection, Subscription } from 'nats';
 import type { Logger } from 'pino';
-import { JournalUnavailableError } from '#journal';
+import { ConnectionWatch, JournalUnavailableError } from '#journal';
 import { againSubject, OperationError, subscriptionFor, valuesIn, type ErrorReply, type Operation } from '#protocol';
 import { BusContext } from './bus-context';
 import { UNANSWERED, type HandlerExtras, type ListenOptions } from './decorators';
@@ -28,6 +28,9 @@ export interface FleetBusOptions {
 const BUSY = 'this service has as much to do as it takes; nothing was done, try again later';
 const BUSY_RETRY_MS = 1_000;
 const CLOSED = 'this replica has just come back and takes nothing yet; nothing was done, ask again';
+
+/** Until a flush that failed is tried again when the connection does not come back before, ms. */
+const FLUSH_AGAIN_MS = 1_000;
 
 /** Where answers go, of every client of NATS. */
 const INBOXES = '_INBOX.';
@@ -125,8 +128,22 @@ export class FleetBus extends Server implements CustomTransportStrategy {
       const everyReplica = { ...operation, everyReplica: true as const };
       subscribe(again, undefined, this.#requests(everyReplica, this.#run(again, handler)));
     }
-    await connection.flush(); // the server knows them all before anybody is told that we are ready
+    await this.#flush(); // the server knows them all before anybody is told that we are ready
     if (refused) throw new Error('NATS does not let this service serve all that it should', { cause: refused });
+  }
+
+  /** A connection that is lost meanwhile tells the server of all subscriptions when it is back. */
+  async #flush(): Promise<void> {
+    const { connection } = this.#options;
+    const watch = ConnectionWatch.of(connection);
+    for (;;) {
+      try {
+        return await connection.flush();
+      } catch (error) {
+        if (connection.isClosed() || connection.isDraining()) throw error;
+        await watch.reconnected(FLUSH_AGAIN_MS);
+      }
+    }
   }
 
   #requests(operation: Operation, run: Run) {
