@@ -256,7 +256,7 @@ export class HostAgent {
       limits: { ...DEFAULT_LIMITS, bootMs: config.bootDeadlineMs },
       log,
     };
-    places.slots.askAboutPorts(wakeDoors);
+    places.slots.network.askAboutPorts(wakeDoors);
     const manager = new MicrovmManager(context, () => lease.held());
     const starts = new StartQueue({ manager, pacer, slots: places.slots, now: () => clock.now() });
     const tuner = new Tuner(manager, context);

@@ -266,7 +266,7 @@ export class LiveIncarnation {
     try {
       const agent = agentOf(process, spec);
       if (!agent || slot === undefined) return;
-      const { mtu } = slots;
+      const { mtu } = slots.network;
       const place = { slot: slots.slot(slot), ...(mtu === undefined ? {} : { mtu }) };
       await tellRestored(agent, guestIdentity({ microvmId, spec, dns, ...place }), () => clock.now(), limitMs);
     } catch (error) {

@@ -56,7 +56,7 @@ export async function prepareLaunch(
   } catch (error) {
     throw new Error(`its network could not be made ready: ${(error as Error).message}`, { cause: error });
   }
-  const { mtu } = slots;
+  const { mtu } = slots.network;
   const plan = planLaunch({
     ...{ microvmId, spec, source, slot, data, dns: parts.dns, now: parts.clock.now() },
     ...(overlay ? { overlay } : {}),
@@ -74,7 +74,7 @@ export async function prepareLaunch(
       return cgroups.oomKills(slot);
     },
     launch: async (directory) => {
-      const tap = plan.devices.some(({ type }) => type === 'net') ? await slots.openTap(slot) : undefined;
+      const tap = plan.devices.some(({ type }) => type === 'net') ? await slots.network.openTap(slot) : undefined;
       try {
         const whole = { ...withTap(plan, tap), directory };
         const shell = slots.takeShell(slot, fileBytes, template);

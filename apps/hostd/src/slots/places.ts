@@ -13,8 +13,9 @@ import { isPortTaken } from '../network/host-ports';
 import { formatNetwork } from '../network/ipv4';
 import { within } from '../microvms/deadline';
 import { LINK_PAIRS } from '../network/link-address';
-import { SlotKeeper, type NetworkState } from './slot-keeper';
+import { SlotKeeper } from './slot-keeper';
 import { slotOf, slotsIn, type Slot, type SlotLayout } from './slot-layout';
+import type { NetworkState } from './slot-network';
 
 /** Notes of agents about what they have in the kernel; on a file system that a reboot empties, as it empties the kernel. */
 const NOTES = '/run/volley-agents';

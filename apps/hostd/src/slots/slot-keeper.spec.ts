@@ -1,8 +1,9 @@
 import pino from 'pino';
 import type { Shell, ShellSpec } from '#microvm';
 import { Network } from '#protocol';
-import { SlotKeeper, SHELL_FILE_BYTES, TAPS_AHEAD, type SlotKeeperParts } from './slot-keeper';
+import { SlotKeeper, SHELL_FILE_BYTES, type SlotKeeperParts } from './slot-keeper';
 import { slotOf, type Slot } from './slot-layout';
+import { TAPS_AHEAD } from './slot-network';
 
 const layout = (number: number): Slot => slotOf(number, { uidBase: 200_000, pool: { base: 0x64400000, prefix: 16 } });
 
@@ -271,14 +272,14 @@ describe('the places of a host', () => {
     const prepare = (spec: ShellSpec) => Promise.resolve(new FakeShell(1, spec));
     await make({ driver: { prepare, openTap } });
     const slot = took(open);
-    expect(await keeper.openTap(slot)).toBe(9);
+    expect(await keeper.network.openTap(slot)).toBe(9);
     expect(fabric.remade).toEqual([slot.tap]);
     openTap.mockImplementation(() => raise(missing));
-    await expect(keeper.openTap(slot)).rejects.toBe(missing);
+    await expect(keeper.network.openTap(slot)).rejects.toBe(missing);
     fabric.remade.length = 0;
     const full = Object.assign(new Error('too many open files'), { code: 'EMFILE' });
     openTap.mockImplementation(() => raise(full));
-    await expect(keeper.openTap(slot)).rejects.toBe(full);
+    await expect(keeper.network.openTap(slot)).rejects.toBe(full);
     expect(fabric.remade).toEqual([]);
   });
 

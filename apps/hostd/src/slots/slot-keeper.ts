@@ -2,13 +2,11 @@ import type { Logger } from 'pino';
 import type { Barrier, MicrovmDriver, Shell, ShellSpec } from '#microvm';
 import type { Network } from '#protocol';
 import type { Cgroups } from '../cgroups/cgroups';
-import type { Fabric } from '../network/fabric';
-import { hasWishes } from '../network/rules';
-import { NetworkGrants, type IsPortTaken } from './network-grants';
 import { ReservedShells, type ReservedShell } from './reserved-shells';
 import { endShell, ShellsAhead } from './shells-ahead';
-import { SlotPool } from './slot-pool';
 import type { Slot } from './slot-layout';
+import { SlotNetwork, type NetworkState } from './slot-network';
+import { SlotPool } from './slot-pool';
 
 /** Files that a shell made ahead of need may have its host write, at most: disks that are larger get a process of their own making. */
 export const SHELL_FILE_BYTES = 16 * 1024 ** 3;
@@ -17,8 +15,6 @@ const OPEN_FILES = 1_024;
 const RETRY_MS = 1_000;
 /** After something was taken that is made ahead: several starts in a row are served first. */
 const REFILL_MS = 20;
-/** Free slots that have a tap, kept ready for starts that want a network. */
-export const TAPS_AHEAD = 32;
 
 export interface SlotKeeperParts {
   /** How many slots there are. */
@@ -38,15 +34,6 @@ export interface SlotKeeperParts {
   log: Logger;
 }
 
-export type NetworkState = NetworkOf | { unavailable: string };
-
-export interface NetworkOf {
-  fabric: Pick<Fabric, 'hasTap' | 'makeTaps' | 'remakeTap' | 'grant' | 'scrub' | 'namespacePath' | 'mtu'>;
-  /** Slots from this number on have no address. */
-  limit: number;
-  isPortTaken: IsPortTaken;
-}
-
 type Taken = { slot: Slot } | { refused: string };
 
 /** A shell in a slot of its own, for who makes something of it that is then reserved. */
@@ -57,18 +44,12 @@ export interface LentShell {
   giveBack(): void;
 }
 
-export interface PortKeeper {
-  /** Whether this agent listens on the ports of a microVM in its place, until that has them. */
-  keeps(microvmId: string): boolean;
-  /** Whether a port belongs to a suspended microVM that is to be woken by it; not to this one. */
-  isKept(protocol: 'tcp' | 'udp', port: number, except: string | undefined): boolean;
-}
-
 /**
  * The places of this host. A place is taken by one incarnation, and scrubbed before the next one gets it; taps and jailed shells
  * are made ahead of need, in the background, so that nothing slow is left for a start.
  */
 export class SlotKeeper {
+  readonly network: SlotNetwork;
   readonly #pool: SlotPool;
   readonly #shells: ShellsAhead;
   /** Shells that wait for starts of one kind; others take their slots where there is no other. */
@@ -77,8 +58,6 @@ export class SlotKeeper {
   /** Ends of shells whose slot was taken from them. */
   readonly #leaving = new Map<number, Promise<void>>();
   #reservedTaken: () => void = () => undefined;
-  #portKeeper: PortKeeper | undefined;
-  readonly #grants = new NetworkGrants();
   readonly #held = new Set<number>();
   #scrubbing = 0;
   #making = false;
@@ -86,36 +65,22 @@ export class SlotKeeper {
   #retry: NodeJS.Timeout | undefined;
   #stopped = true;
 
-  #state: NetworkState = { unavailable: 'it is still being set up; ask again in a moment' };
-
   constructor(private readonly parts: SlotKeeperParts) {
-    this.#pool = new SlotPool(parts.size);
+    const { size, layout, driver, network, log } = parts;
+    const pool = (this.#pool = new SlotPool(size));
+    const isStopped = (): boolean => this.#stopped;
+    const settled = (): void => this.#refill();
+    this.network = new SlotNetwork({ pool, layout, driver, network, isStopped, settled, log });
     this.#shells = new ShellsAhead({
-      pool: this.#pool,
-      make: (number) => parts.driver.prepare(this.shellSpec(this.slot(number), SHELL_FILE_BYTES)),
-      hasTap: (number) => this.#network?.fabric.hasTap(number) === true,
+      pool,
+      make: (number) => driver.prepare(this.shellSpec(this.slot(number), SHELL_FILE_BYTES)),
+      hasTap: (number) => this.network.hasTap(number),
       most: parts.warmShells,
       atOnce: parts.shellsAtOnce,
-      isStopped: () => this.#stopped,
+      isStopped,
       wanted: (ms) => this.#later(ms),
-      log: parts.log,
+      log,
     });
-    void parts.network.then((state) => {
-      this.#state = state;
-      for (let number = 0; number < parts.size; number++) {
-        if (this.#network?.fabric.hasTap(number)) this.#pool.note(number, { tap: true });
-      }
-      this.#refill();
-    });
-  }
-
-  get #network(): NetworkOf | undefined {
-    return 'fabric' in this.#state ? this.#state : undefined;
-  }
-
-  /** MTU of guests' interfaces. */
-  get mtu(): number | undefined {
-    return this.#network?.fabric.mtu;
   }
 
   /** Slots that nobody holds and that are clean. */
@@ -157,17 +122,12 @@ export class SlotKeeper {
     this.#reservedTaken = told;
   }
 
-  /** Who keeps the ports of suspended microVMs. */
-  askAboutPorts(keeper: PortKeeper): void {
-    this.#portKeeper = keeper;
-  }
-
   /** A shell for something that is to be reserved; undefined when no slot is free. @throws VmmLaunchError */
   async lend(network: boolean): Promise<LentShell | undefined> {
     if (this.#stopped) return undefined;
-    const number = network
-      ? this.#network && this.#pool.take('network', this.#network.limit)
-      : this.#pool.take('plain');
+    const { limit } = this.network;
+    if (network && limit === undefined) return undefined;
+    const number = network ? this.#pool.take('network', limit) : this.#pool.take('plain');
     if (number === undefined) return undefined;
     const slot = this.slot(number);
     try {
@@ -202,12 +162,12 @@ export class SlotKeeper {
   take(network: Network | undefined, { key, microvmId }: { key?: string | undefined; microvmId?: string } = {}): Taken {
     if (this.parts.refusal !== undefined) return { refused: this.parts.refusal };
     if (network) {
-      const refused = this.#refuses(network, microvmId);
+      const refused = this.network.refusalOf(network, microvmId);
       if (refused !== undefined) return { refused };
     }
     const number =
       this.#takeReserved(network, key) ??
-      this.#pool.take(network ? 'network' : 'plain', network ? this.#network!.limit : undefined) ??
+      this.#pool.take(network ? 'network' : 'plain', network ? this.network.limit : undefined) ??
       this.#takeFromReserved(network);
     if (number === undefined) return { refused: this.#noneFree(network) };
     this.#shells.noteStart(network ? 'network' : 'plain');
@@ -243,31 +203,21 @@ export class SlotKeeper {
   }
 
   #servesWith(network: Network | undefined): (slot: number) => boolean {
-    return network ? (slot) => slot < this.#network!.limit : () => true;
-  }
-
-  #refuses(network: Network, microvmId: string | undefined): string | undefined {
-    const state = this.#state;
-    if ('unavailable' in state) return `this host cannot give microVMs a network: ${state.unavailable}`;
-    const keeper = this.#portKeeper;
-    if (microvmId !== undefined && keeper?.keeps(microvmId)) return this.#grants.refusalOf(network, () => false);
-    return this.#grants.refusalOf(
-      network,
-      (protocol, port) => state.isPortTaken(protocol, port) || keeper?.isKept(protocol, port, microvmId) === true,
-    );
+    const { limit = 0 } = this.network;
+    return network ? (slot) => slot < limit : () => true;
   }
 
   #noneFree(network: Network | undefined): string {
     const { size } = this.parts;
     if (network && this.#pool.free > 0) {
-      return `no slot with a network address free: the pool has addresses for ${this.#network!.limit} of ${size} slots`;
+      return `no slot with a network address free: the pool has addresses for ${this.network.limit} of ${size} slots`;
     }
     return `no slot free: ${size - this.#pool.free - this.#scrubbing} of ${size} slots are in use, ${this.#scrubbing} are being scrubbed`;
   }
 
   #hold(number: number, network: Network | undefined): void {
     this.#held.add(number);
-    if (network) this.#grants.grant(number, network);
+    if (network) this.network.grant(number, network);
   }
 
   /** Notes that an incarnation holds this slot already. The network has its wishes from the time when it was opened. */
@@ -282,31 +232,7 @@ export class SlotKeeper {
   /** Makes a place ready that was taken: with its tap, and with its wishes in force. Nothing to wait for, usually. */
   async ready(slot: Slot): Promise<void> {
     await this.#leaving.get(slot.number);
-    const wanted = this.#grants.of(slot.number);
-    if (!wanted) return;
-    const state = await this.parts.network;
-    if ('unavailable' in state) throw new Error(state.unavailable);
-    const { fabric } = state;
-    if (!fabric.hasTap(slot.number)) {
-      await fabric.makeTaps([slot]);
-      this.#pool.note(slot.number, { tap: true });
-    }
-    if (hasWishes(wanted)) await fabric.grant(slot, wanted);
-  }
-
-  /** Opens the tap of a slot, and makes it anew when somebody has removed it. The caller closes it. @throws VmmLaunchError, ToolError */
-  async openTap(slot: Slot): Promise<number> {
-    if (!this.#network) throw new Error('there is no network here');
-    const { fabric } = this.#network;
-    const open = (): number => this.parts.driver.openTap(slot.tap, fabric.namespacePath);
-    try {
-      return open();
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'ENODEV') throw error;
-      this.parts.log.error({ tap: slot.tap }, 'somebody has removed a tap of this host; it is made anew');
-      await fabric.remakeTap(slot);
-      return open();
-    }
+    await this.network.ready(slot);
   }
 
   /** What a VMM in this slot lives in. */
@@ -352,7 +278,7 @@ export class SlotKeeper {
       this.#shells.drop(number);
       this.#leave(number, unused);
     }
-    if (!this.#grants.of(number)) {
+    if (!this.network.isGranted(number)) {
       this.#pool.give(number);
       return this.#refill();
     }
@@ -361,21 +287,7 @@ export class SlotKeeper {
   }
 
   async #scrub(slot: Slot): Promise<void> {
-    for (;;) {
-      try {
-        const state = await this.parts.network;
-        if ('fabric' in state) await state.fabric.scrub(slot);
-        break;
-      } catch (error) {
-        this.parts.log.error(
-          { err: error as Error, slot: slot.number },
-          'a slot could not be scrubbed; it is tried again',
-        );
-        await new Promise((resolve) => setTimeout(resolve, RETRY_MS).unref());
-        if (this.#stopped) return;
-      }
-    }
-    this.#grants.withdraw(slot.number);
+    if (!(await this.network.scrub(slot))) return;
     this.#scrubbing--;
     this.#pool.give(slot.number);
     this.#refill();
@@ -420,7 +332,7 @@ export class SlotKeeper {
   }
 
   async #makeAhead(): Promise<void> {
-    const taps = this.#makeTaps();
+    const taps = this.network.makeAhead();
     // Shells need not wait for more taps, but the first ones would stand in the wrong slots.
     if (this.#pool.lowest({ tap: true, shell: false }) === undefined) await taps;
     await Promise.all([taps, this.#shells.fill()]);
@@ -432,21 +344,5 @@ export class SlotKeeper {
     if (this.#shells.size > 0 || this.#stopped || this.parts.warmShells === 0) return;
     this.#refill();
     await this.#shells.oneMore(ms);
-  }
-
-  async #makeTaps(): Promise<void> {
-    const network = this.#network;
-    if (!network) return;
-    const { size, layout } = this.parts;
-    const missing: Slot[] = [];
-    let ready = 0;
-    for (let number = 0; number < Math.min(size, network.limit) && missing.length < TAPS_AHEAD; number++) {
-      if (!this.#pool.isFree(number)) continue;
-      if (!network.fabric.hasTap(number)) missing.push(layout(number));
-      else if (++ready > TAPS_AHEAD / 2) return;
-    }
-    if (missing.length === 0) return;
-    await network.fabric.makeTaps(missing);
-    for (const { number } of missing) this.#pool.note(number, { tap: true });
   }
 }
