@@ -63,6 +63,30 @@ describe('reservations of CPU time', () => {
       }
     }));
 
+  it('of threads that wake up meanwhile can be given back as often as they are made, and they go on running', () =>
+    withProcess(
+      async (pid) => {
+        const most: CpuReservation = { runtimeMs: 20, periodMs: 100 };
+        if (!isReserved(pid, most)) return;
+        kernel.release(pid);
+        for (let i = 0; i < 500; i++) {
+          await until('there is something to reserve', () =>
+            Promise.resolve(kernel.reserve(pid, most)).then(() => true),
+          );
+          const goesOnAt = performance.now() + (i % 10) / 10;
+          while (performance.now() < goesOnAt);
+          // Refused while it sleeps with nothing left.
+          await until('it is given back', () => Promise.resolve(kernel.release(pid)).then(() => true));
+          expect(kernel.read(pid)).toBeUndefined();
+        }
+        const ranNs = (): number => Number(readFileSync(`/proc/${pid}/schedstat`, 'latin1').split(' ')[0]);
+        const releasedAt = ranNs();
+        await until('it runs', () => Promise.resolve(ranNs() > releasedAt + 10e6));
+      },
+      // Sleeps and computes by turns, for a fraction of a millisecond each.
+      ['perl', '-e', 'for (;;) { select(undef, undef, undef, 0.0002); for (my $i = 0; $i < 1000; $i++) {} }'],
+    ));
+
   // Tested on the kernel of Debian 12 by test/emulated/agent-host.spec.ts, too: other kernels forgive more.
   it('can be made anew for a thread that had used up all of one, and it runs', () =>
     withProcess(

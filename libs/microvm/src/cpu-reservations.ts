@@ -13,7 +13,8 @@ export interface CpuReservation {
 /**
  * Thrown when the kernel reserves nothing. `code` is `EBUSY` when it has given away all that it gives (sched_rt_runtime_us of
  * sched_rt_period_us, 95 % of all CPUs), `EPERM` without CAP_SYS_NICE or for a thread that may not run on all CPUs, and `ESRCH` for one that
- * has ended.
+ * has ended. Thrown when it takes nothing back: `EAGAIN` for a thread that sleeps and has nothing left, which is to be asked of it again when its period
+ * is over.
  */
 export class CpuReservationError extends Error {
   override readonly name = 'CpuReservationError';
@@ -40,9 +41,12 @@ export class CpuReservations {
     check(this.binding.reserveCpu(tid, runtimeNs, periodNs), `thread ${tid} gets no CPU time reserved`);
   }
 
-  /** Makes it one among the others again; nothing happens to one that has no reservation. @throws CpuReservationError */
-  release(tid: number): void {
-    check(this.binding.releaseCpu(tid), `thread ${tid} keeps its reservation`);
+  /**
+   * Makes it one among the others again; nothing happens to one that has no reservation. `atOnce`: there is no time to ask again; it may be that
+   * Linux 6.1 does not run it when it gets its next one. @throws CpuReservationError
+   */
+  release(tid: number, { atOnce = false }: { atOnce?: boolean } = {}): void {
+    check(this.binding.releaseCpu(tid, atOnce), `thread ${tid} keeps its reservation`);
   }
 
   /** What a thread has; undefined: none. @throws Error with `errno` */

@@ -138,7 +138,7 @@ export interface NativeBinding {
   /** 0 or an errno. */
   reserveCpu(tid: number, runtimeNs: number, periodNs: number): number;
   /** 0 or an errno. */
-  releaseCpu(tid: number): number;
+  releaseCpu(tid: number, atOnce: boolean): number;
   /** Throws with `errno`. */
   readCpuReservation(tid: number): { runtimeNs: number; periodNs: number };
   abiVersion: number;

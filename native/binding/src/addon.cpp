@@ -593,9 +593,9 @@ Napi::Value ReserveCpuCall(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), ReserveCpu(ThreadOf(info[0]), reservation));
 }
 
-// releaseCpu(tid): 0 or errno
+// releaseCpu(tid, atOnce?): 0 or errno
 Napi::Value ReleaseCpuCall(const Napi::CallbackInfo& info) {
-  return Napi::Number::New(info.Env(), ReleaseCpu(ThreadOf(info[0])));
+  return Napi::Number::New(info.Env(), ReleaseCpu(ThreadOf(info[0]), info[1].ToBoolean()));
 }
 
 // readCpuReservation(tid): { runtimeNs, periodNs }

@@ -31,15 +31,16 @@ struct SchedAttr {
 };
 static_assert(sizeof(SchedAttr) == 48);
 
-// The least that the kernel reserves: 1,024 ns in a second.
-constexpr CpuReservation kLeast{1024, 1'000'000'000};
+// The least that the kernel reserves, of a period so long that it counts as nothing: 2^-20 CPUs is what it counts in.
+constexpr CpuReservation kLeast{1024, 2'000'000'000};
 
 // A thread that wakes up in each of them lives with what the kernel makes of it.
 constexpr int kTriesToRelease = 3;
 
-int Set(pid_t tid, SchedAttr attr) { return syscall(SYS_sched_setattr, tid, &attr, 0) < 0 ? errno : 0; }
+// Who runs and has so little left is not sure to have any of it when it leaves.
+constexpr double kSoonNs = 100'000;
 
-// A number out of /proc/<tid>/sched, which kernels with CONFIG_SCHED_DEBUG have: "name   :   123.456".
+// A line "name   :   123.456" of /proc/<tid>/sched.
 std::optional<double> Field(const std::string& sched, const std::string& name) {
   const size_t line = sched.find('\n' + name);
   const size_t colon = line == std::string::npos ? line : sched.find(':', line);
@@ -47,31 +48,33 @@ std::optional<double> Field(const std::string& sched, const std::string& name) {
   return strtod(sched.c_str() + colon + 1, nullptr);
 }
 
-// How often and how long it has run. Changes with each turn.
-std::string Turns(pid_t tid) {
-  auto schedstat = ReadSmallFile("/proc/" + std::to_string(tid) + "/schedstat");
-  return schedstat ? *schedstat : std::string();
-}
+int Set(pid_t tid, SchedAttr attr) { return syscall(SYS_sched_setattr, tid, &attr, 0) < 0 ? errno : 0; }
 
-// Whether a thread that sleeps has used up what it has in this period, or nearly so. Not known where the kernel does
-// not tell.
-bool IsNearlyUsedUp(pid_t tid, CpuReservation reservation) {
-  auto sched = ReadSmallFile("/proc/" + std::to_string(tid) + "/sched", 16'384);
-  if (!sched) return false;
-  const auto left_ns = Field(*sched, "dl.runtime");
-  const auto deadline_ns = Field(*sched, "dl.deadline");
-  const auto ran_at_ms = Field(*sched, "se.exec_start");
-  if (!left_ns || !deadline_ns || !ran_at_ms) return false;
-  // Where the period had ended before it ran last, what was left is of a reservation before this one.
-  return *left_ns < static_cast<double>(reservation.runtime_ns) / 16 && *deadline_ns > *ran_at_ms * 1e6;
-}
-
-// Whether the kernel's accounts are in order once it has left. They are where its timer is set: for who runs, waits or
-// stands still, it is when they leave; for who sleeps, it was when they went to sleep, until what they had left in this
-// period could have been used at the rate that is reserved.
-bool LeavesInOrder(pid_t tid, CpuReservation reservation) {
+bool Sleeps(pid_t tid) {
   auto stat = ReadProcessStat(tid);
-  return !stat || stat->state == 'R' || IsNearlyUsedUp(tid, reservation);
+  return stat && stat->state != 'R';
+}
+
+// What the kernel tells of a thread in /proc/<tid>/sched: with CONFIG_SCHED_DEBUG, and always since Linux 6.15.
+struct Look {
+  bool sleeps = false;
+  // Of its reservation, ns; negative: it has used more, and stands still. Of one that runs, as of a moment ago.
+  std::optional<double> left_ns;
+  // How often it has ceased to run.
+  std::optional<double> switches;
+
+  // Whether it stands still, or runs and soon will. False where the kernel does not tell. Who has slept ever since it
+  // got its reservation has 0.
+  bool IsUsedUp() const { return left_ns && *left_ns < (sleeps ? 0 : kSoonNs); }
+};
+
+Look LookAt(pid_t tid) {
+  Look look{.sleeps = Sleeps(tid), .left_ns = {}, .switches = {}};
+  auto sched = ReadSmallFile("/proc/" + std::to_string(tid) + "/sched", 16'384);
+  if (!sched) return look;
+  look.left_ns = Field(*sched, "dl.runtime");
+  look.switches = Field(*sched, "nr_switches");
+  return look;
 }
 
 }  // namespace
@@ -83,24 +86,37 @@ int ReserveCpu(pid_t tid, CpuReservation reservation) {
                    .period = reservation.period_ns});
 }
 
-int ReleaseCpu(pid_t tid) {
+// A thread that leaves the class while it sleeps goes on being counted with what it had, for ever (seen with Linux 6.1
+// and 6.18), unless the kernel's timer for it is set. It is when it went to sleep with nothing left, until what it has
+// is changed; otherwise that cannot be told. So it is to count for nothing when it leaves, and so is any other that may
+// be asleep in that moment, whatever it did before. But not one that stands still for what it has used: Linux 6.1
+// forgets that it has to only when what it used too much would have been earned, which takes hours at that rate, and
+// whoever gets a reservation before that stands still for good. Awake it may leave as it is; asleep it is to wait.
+int ReleaseCpu(pid_t tid, bool at_once) {
   auto before = ReadCpuReservation(tid);
   if (!before) return before.failure().error;
   if (before->period_ns == 0) return 0;
   errno = 0;
   const int nice = getpriority(PRIO_PROCESS, static_cast<id_t>(tid));
   if (errno != 0) return errno;
+  const auto leave = [&] { return Set(tid, {.nice = nice}); };
   for (int tries = 0;; ++tries) {
-    const std::string turns = Turns(tid);
-    // A thread that leaves the class in its sleep is counted for ever with what it had (seen with Linux 6.1 and 6.18):
-    // what is left to count is to be next to nothing. But not for one that has used up what it had. Linux 6.1 forgets
-    // that it has to stand still only when what it used too much would have been earned, which at this rate takes an
-    // hour, and whoever gets a reservation before that stands still for good.
-    const bool in_order = LeavesInOrder(tid, *before);
-    if (!in_order) ReserveCpu(tid, kLeast);
-    const int error = Set(tid, {.nice = nice});
-    if (error != 0 || in_order || tries == kTriesToRelease || Turns(tid) == turns) return error;
-    // It woke up in between, and may have used up what it had: it is to leave once more, as one that runs.
+    Look look = LookAt(tid);
+    if (look.IsUsedUp() && !look.sleeps) return leave();
+    if (look.IsUsedUp() && !at_once && tries == 0) return EAGAIN;
+    ReserveCpu(tid, kLeast);
+    // The kernel has looked just now at what a running thread uses.
+    look = LookAt(tid);
+    if (look.IsUsedUp() && !look.sleeps && tries < kTriesToRelease) {
+      ReserveCpu(tid, *before);
+      if (!Sleeps(tid)) return leave();
+      continue;
+    }
+    const int error = leave();
+    if (error != 0 || tries == kTriesToRelease) return error;
+    const Look after = LookAt(tid);
+    if (after.sleeps || (!look.sleeps && after.switches == look.switches)) return 0;
+    // It woke up in between, and may have used up what was nothing: awake, it can leave as it is.
     if (ReserveCpu(tid, *before) != 0) return 0;
   }
 }

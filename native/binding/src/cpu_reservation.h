@@ -21,8 +21,11 @@ struct CpuReservation {
 /// not run on all CPUs; EINVAL for numbers that the kernel does not take; ESRCH when the thread has ended.
 int ReserveCpu(pid_t tid, CpuReservation reservation);
 
-/// From now on the thread is one among the others again, with the weight (nice) that it had. Returns 0 or an errno.
-int ReleaseCpu(pid_t tid);
+/// From now on the thread is one among the others again, with the weight (nice) that it had. Returns 0 or an errno:
+/// EAGAIN when it sleeps and has used up what it has; until its next period the kernel cannot let it go without harm.
+/// With `at_once` that is put up with: where it leaves in that state, its next reservation may come to nothing
+/// (Linux 6.1).
+int ReleaseCpu(pid_t tid, bool at_once = false);
 
 /// What is reserved for a thread.
 Result<CpuReservation> ReadCpuReservation(pid_t tid);

@@ -10,12 +10,17 @@ function host(cpus = 2) {
   const runnable = new Set<number>();
   const lines: string[] = [];
   const state = { refusal: undefined as string | undefined };
+  /** Threads that sleep and have nothing left. */
+  const usedUp = new Set<number>();
   const kernel = {
     reserve: (tid: number, reservation: CpuReservation) => {
       if (state.refusal !== undefined) throw new CpuReservationError(state.refusal, `thread ${tid}`);
       given.set(tid, reservation);
     },
-    release: (tid: number) => void given.delete(tid),
+    release: (tid: number, how?: { atOnce: boolean }) => {
+      if (usedUp.has(tid) && !how?.atOnce) throw new CpuReservationError('EAGAIN', `thread ${tid}`);
+      given.delete(tid);
+    },
     read: (tid: number) => given.get(tid),
   };
   const line = (_: unknown, text?: string): void => void lines.push(text ?? String(_));
@@ -41,7 +46,7 @@ function host(cpus = 2) {
     }
   };
   const stall = (ms: number): void => void (nowMs += ms);
-  return { reservations, began, seconds, stall, given, limited, runnable, lines, state, ran };
+  return { reservations, began, seconds, stall, given, limited, runnable, usedUp, lines, state, ran };
 }
 
 describe('reservations of vCPUs', () => {
@@ -63,6 +68,26 @@ describe('reservations of vCPUs', () => {
     expect(given.size).toBe(1);
     seconds(0.1, () => 1_000);
     expect(given.size).toBe(0);
+  });
+
+  it('given one whose reservation cannot be taken back yet, then it is asked again, and at once when the agent stops', () => {
+    const { began, seconds, given, usedUp, lines, reservations } = host();
+    began('a', 11);
+    seconds(5, () => 50);
+    usedUp.add(11);
+    seconds(2, () => 700);
+    expect(reservations.report()).toMatchObject({ vcpus: 1 });
+    expect(given.size).toBe(1);
+    usedUp.clear();
+    seconds(1, () => 700);
+    expect(reservations.report()).toEqual({ vcpus: 0, cpus: 0 });
+    expect(given.size).toBe(0);
+    seconds(60, () => 50);
+    expect(given.size).toBe(1);
+    usedUp.add(11);
+    reservations.stop();
+    expect(given.size).toBe(0);
+    expect(lines).toEqual([]);
   });
 
   it('given more vCPUs, then what is reserved is shared anew, and what those had who left is given to others', () => {

@@ -84,7 +84,7 @@ export class VcpuReservations implements RunWatcher {
   /** Gives everything back: with nobody who looks, who computes would stand still each time it has used up what it has. */
   stop(): void {
     clearInterval(this.#timer);
-    for (const vcpu of this.#reserved()) this.#release(vcpu);
+    for (const vcpu of this.#reserved()) this.#release(vcpu, { atOnce: true });
   }
 
   /** What the host's report says. */
@@ -109,7 +109,7 @@ export class VcpuReservations implements RunWatcher {
     this.#vcpus.set(id, vcpus);
     for (const vcpu of vcpus) {
       // An agent that was killed may have left it one, of a size that nobody here decided.
-      this.#release(vcpu);
+      this.#release(vcpu, { atOnce: true });
       this.#plan.add(vcpu);
     }
   }
@@ -203,12 +203,14 @@ export class VcpuReservations implements RunWatcher {
     }
   }
 
-  #release(vcpu: Vcpu): void {
-    const error = refusalOf(() => this.parts.kernel.release(vcpu.tid));
+  /** What cannot be taken back yet is by the next look. */
+  #release(vcpu: Vcpu, how?: { atOnce: true }): void {
+    vcpu.waitsSinceMs = undefined;
+    const error = refusalOf(() => this.parts.kernel.release(vcpu.tid, how));
+    if (error?.code === 'EAGAIN') return;
     if (error && error.code !== 'ESRCH')
       this.parts.log.warn({ reason: error.message, microvmId: vcpu.microvmId }, 'a vCPU keeps a reservation');
     else vcpu.share = 0;
-    vcpu.waitsSinceMs = undefined;
   }
 }
 
