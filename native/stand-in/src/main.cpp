@@ -78,7 +78,7 @@ int run_microvm(InheritedFds& fds, uint32_t barriers, uid_t agent, uint64_t ente
     fds.close(VOLLEY_ROLE_VSOCK);
     live(config, link, pages, end);
   }
-  // Without unwinding: what the page file is mapped with is not for this thread to take apart any more.
+  // Without unwinding: the jail does not let this thread unmap anything any more, and the kernel does it anyhow.
   _exit(finish_record(pages.stats(), link, end));
 }
 

@@ -17,7 +17,7 @@ constexpr uint64_t kNsPerMs = 1'000'000;
 
 void StandIn::run(bool paused) {
   paused_ = paused;
-  set_state(paused ? VOLLEY_VMM_PAUSED : VOLLEY_VMM_RUNNING);
+  publish_state(stats_, paused ? VOLLEY_VMM_PAUSED : VOLLEY_VMM_RUNNING);
   publish(stats_.booted_ns, monotonic_ns());
   link_.accept_newest();
   link_.note_booted(stats_.booted_ns);
@@ -65,13 +65,13 @@ void StandIn::handle(const volley_message& command) {
     case VOLLEY_CMD_PAUSE:
       if (!paused_) publish(stats_.paused_ns, monotonic_ns());
       paused_ = true;
-      set_state(VOLLEY_VMM_PAUSED);
+      publish_state(stats_, VOLLEY_VMM_PAUSED);
       link_.reply(command, 0);
       return;
     case VOLLEY_CMD_RESUME:
       if (paused_) publish(stats_.resumed_ns, monotonic_ns());
       paused_ = false;
-      set_state(VOLLEY_VMM_RUNNING);
+      publish_state(stats_, VOLLEY_VMM_RUNNING);
       link_.reply(command, 0);
       return;
     case VOLLEY_CMD_STOP:
@@ -122,7 +122,5 @@ void StandIn::play() {
     end_.end(script_.end, 0, "the command line had it end this way");
   }
 }
-
-void StandIn::set_state(volley_vmm_state state) { publish_state(stats_, state); }
 
 }  // namespace volley

@@ -25,7 +25,6 @@ class StandIn {
   int wait_ms() const;
   // Does what a guest would do by now. One that stands still or hangs does nothing.
   void play();
-  void set_state(volley_vmm_state state);
 
   AgentLink& link_;
   volley_stats& stats_;
