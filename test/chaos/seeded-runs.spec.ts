@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { campaign } from '#chaos';
-import { describeWithKvm } from '../support/kvm';
 import { natsServerMissing } from '../support/nats-server';
+import { describeWithAnyVmm } from '../support/vmm-here';
 
 jest.setTimeout(900_000);
 
@@ -10,13 +10,13 @@ const SEED = Number(process.env['VOLLEY_CHAOS_SEED'] ?? Date.now() % 1_000_000);
 /** `./volley chaos --runs N` does more of them. */
 const RUNS = Number(process.env['VOLLEY_CHAOS_RUNS'] ?? 6);
 
-describeWithKvm('seeded faults', () => {
+describeWithAnyVmm('seeded faults', (vmm) => {
   if (natsServerMissing()) return it.todo('needs nats-server');
 
   it(`leave nothing lost, doubled or left over in ${RUNS} runs from seed ${SEED}`, async () => {
     const root = join(__dirname, '../..');
     let runs = 0;
-    for await (const run of campaign({ root, runs: RUNS, seed: SEED, up: ['--controllers', '2'] })) {
+    for await (const run of campaign({ root, runs: RUNS, seed: SEED, up: ['--vmm', vmm, '--controllers', '2'] })) {
       const { seed, faults, violations, kept } = run;
       process.stdout.write(`chaos: seed ${seed}: ${faults.join('; ')}${kept === undefined ? '' : `; see ${kept}`}\n`);
       expect(violations).toEqual([]);

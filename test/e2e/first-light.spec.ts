@@ -2,8 +2,9 @@ import { readdirSync, readlinkSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { HistoryEntry, Microvm, MicrovmStateName } from '#protocol';
 import { Fleet, until, type ProcessName } from '../support/fleet';
-import { describeWithKvm } from '../support/kvm';
+import { itWithKvm } from '../support/kvm';
 import { natsServerMissing } from '../support/nats-server';
+import { describeWithAnyVmm } from '../support/vmm-here';
 
 jest.setTimeout(180_000);
 
@@ -14,12 +15,12 @@ interface Problem {
   errors?: { path: string; message: string }[];
 }
 
-describeWithKvm('the whole system', () => {
+describeWithAnyVmm('the whole system', (vmm) => {
   if (natsServerMissing()) return it.todo('needs nats-server');
   let fleet: Fleet;
 
   beforeAll(async () => {
-    fleet = await Fleet.up();
+    fleet = await Fleet.upWith(vmm);
   });
   afterAll(() => fleet?.down());
 
@@ -40,7 +41,7 @@ describeWithKvm('the whole system', () => {
       expect(statSync(join(fleet.data, 'operator.token')).mode & 0o777).toBe(0o600);
     });
 
-    it('runs a microVM by command; it is a process of its own that holds /dev/kvm', async () => {
+    itWithKvm('runs a microVM by command; it is a process of its own that holds /dev/kvm', async () => {
       const { stdout } = await fleet.volley('run', 'canary', '--memory', '32', '--wait', 'running', '--json');
       const microvm = JSON.parse(stdout) as Microvm;
       expect((await fleet.volley('ps')).stdout).toContain(microvm.id);
@@ -80,7 +81,7 @@ describeWithKvm('the whole system', () => {
       expect((await fleet.volley('history', id)).stdout).toContain('deleted');
     });
 
-    it('changes a microVM while it runs, until it ends, and reads so in its history', async () => {
+    itWithKvm('changes a microVM while it runs, until it ends, and reads so in its history', async () => {
       const { id } = await fleet.running({ balloon: true, metadata: { key: 'old' } });
       const limit = { kind: 'limit', device: 'console', limit: { bytesPerSecond: 65_536 } };
       expect(await fleet.rest('POST', `/v1/microvms/${id}/tune`, limit)).toMatchObject({
@@ -128,7 +129,7 @@ describeWithKvm('the whole system', () => {
       expect((await fleet.reaches(body.id, state)).exit).toMatchObject({ reason });
     });
 
-    it('sees the fleet promised and used', async () => {
+    itWithKvm('sees the fleet promised and used', async () => {
       await fleet.running({ memoryMiB: 64, cmdline: 'touch=40' });
       await until('the touched memory shows', async () => {
         const { body } = await fleet.rest<{

@@ -2,7 +2,7 @@ import type { Microvm, MicrovmRecord } from '#protocol';
 import { microvmHistory } from '#protocol';
 import { openMicrovmJournal, type ReplayReport } from '#fleet';
 import { Fleet, until } from '../support/fleet';
-import { describeWithKvm } from '../support/kvm';
+import { describeWithAnyVmm } from '../support/vmm-here';
 
 interface Failed {
   code: number;
@@ -10,14 +10,13 @@ interface Failed {
   stderr: string;
 }
 
-describeWithKvm('histories of a real fleet', () => {
+describeWithAnyVmm('histories of a real fleet', (vmm) => {
   let fleet: Fleet;
   const instants: number[] = [];
   const ids: Record<'red' | 'blue' | 'green', string> = { red: '', blue: '', green: '' };
 
   beforeAll(async () => {
-    fleet = new Fleet();
-    await fleet.up();
+    fleet = await Fleet.upWith(vmm);
     const mark = (): void => void instants.push(Date.now());
     ids.red = (await fleet.running({ tenant: 'red' })).id;
     mark();

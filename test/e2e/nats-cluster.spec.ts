@@ -5,15 +5,16 @@ import { jetstreamManager, type StreamInfo } from '@nats-io/jetstream';
 import { connect } from 'nats';
 import { readHistories } from '#chaos';
 import { MICROVM_STREAM, type Microvm } from '#protocol';
-import { Fleet, STATE_WHEN_MADE, until, type ProcessName } from '../support/fleet';
+import { Fleet, until, type ProcessName } from '../support/fleet';
 import { describeWithNats } from '../support/nats-server';
+import { VMM_HERE } from '../support/vmm-here';
 
 jest.setTimeout(180_000);
 
 describeWithNats('a fleet on three nats-servers', () => {
   let fleet: Fleet;
   beforeAll(async () => {
-    fleet = await Fleet.up('--cluster', '--no-canary');
+    fleet = await Fleet.upWith(VMM_HERE, '--cluster', '--no-canary');
   });
   afterAll(() => fleet?.down());
 
@@ -93,7 +94,7 @@ describeWithNats('a fleet on three nats-servers', () => {
     await until('the fleet goes on', () => Promise.resolve(accepted.length >= before + 12), 60_000);
     going = false;
     await Promise.all(clients);
-    for (const id of accepted) await fleet.reaches(id, STATE_WHEN_MADE, 60_000);
+    for (const id of accepted) await fleet.reaches(id, 'running', 60_000);
 
     await until(
       'the killed server is back and has everything',
@@ -113,13 +114,13 @@ describeWithNats('a fleet on three nats-servers', () => {
   });
 
   it('is a cluster still after down and up, also when nobody says so', async () => {
-    const { id } = await fleet.made();
+    const { id } = await fleet.running();
     await fleet.volley('down', '--keep-microvms');
     await fleet.up('--no-canary');
     expect((await fleet.status()).processes.map(({ name }) => name)).toEqual(
       expect.arrayContaining(['nats-server-1', 'nats-server-2', 'nats-server-3']),
     );
-    expect((await fleet.reaches(id, STATE_WHEN_MADE)).id).toBe(id);
+    expect((await fleet.reaches(id, 'running')).id).toBe(id);
     expect((await streams()).map(({ config }) => config.num_replicas)).toEqual(Array(7).fill(3));
   });
 });

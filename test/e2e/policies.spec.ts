@@ -16,19 +16,17 @@ import {
   type MicrovmStateName,
 } from '#protocol';
 import { until } from '../support/fleet';
-import { describeWithKvm, makeTmpfsDirectory } from '../support/kvm';
+import { itWithKvm, makeTmpfsDirectory } from '../support/kvm';
 import { natsServerMissing, startNatsServer, type NatsServer } from '../support/nats-server';
 import { ServiceProcess } from '../support/service-process';
+import { describeWithAnyVmm } from '../support/vmm-here';
 import type { NatsConnection } from 'nats';
 
 jest.setTimeout(120_000);
 
-const missing = natsServerMissing();
-if (missing) process.stderr.write(`SKIPPED: policies on a real host: ${missing}\n`);
-const describeReal = missing ? describe.skip : describeWithKvm;
-
 /** A control plane and a host with real microVMs, each a process of its own that dies when a test says so. */
-describeReal('policies on a real host', () => {
+describeWithAnyVmm('policies on a real host', (vmm) => {
+  if (natsServerMissing()) return it.todo('needs nats-server');
   let server: NatsServer;
   let controller: ServiceProcess;
   let placement: ServiceProcess;
@@ -75,6 +73,7 @@ describeReal('policies on a real host', () => {
         VOLLEY_HOST_DIR: hostDir,
         VOLLEY_RUN_DIR: runDir.path,
         VOLLEY_NETWORK: 'off',
+        VOLLEY_VMM: vmm,
         VOLLEY_REPORT_INTERVAL_MS: '200',
         VOLLEY_SAMPLE_INTERVAL_MS: '400',
       }),
@@ -153,7 +152,8 @@ describeReal('policies on a real host', () => {
     expect(isAlive(kept.id)).toBe(false);
   });
 
-  it('one that nobody uses is stopped in order, without controllers, and stays stopped', async () => {
+  // What is used is a guest.
+  itWithKvm('one that nobody uses is stopped in order, without controllers, and stays stopped', async () => {
     const idle = await running({ idleStop: { afterSeconds: 5, cpuPercent: 5 }, restartPolicy: 'always' });
     const busy = await running({ idleStop: { afterSeconds: 5, cpuPercent: 5 }, cmdline: 'burn=90' });
     await controller.kill();

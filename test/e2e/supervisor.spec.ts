@@ -3,8 +3,8 @@ import { once } from 'node:events';
 import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { Fleet, until } from '../support/fleet';
-import { describeWithKvm } from '../support/kvm';
 import { describeWithNats } from '../support/nats-server';
+import { describeWithAnyVmm } from '../support/vmm-here';
 
 jest.setTimeout(120_000);
 
@@ -23,12 +23,12 @@ const CONTROL_PLANE = [
 ];
 
 describeWithNats('up and down on one machine', () => {
-  describeWithKvm('with microVMs', () => {
+  describeWithAnyVmm('with microVMs', (microvms) => {
     let fleet: Fleet;
     let vmm: number;
 
     beforeAll(async () => {
-      fleet = await Fleet.up('--no-canary');
+      fleet = await Fleet.upWith(microvms, '--no-canary');
       vmm = (await fleet.running({ name: 'witness' })).pid!;
     });
     afterAll(() => fleet.down());

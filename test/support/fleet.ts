@@ -7,8 +7,7 @@ import type { NatsConnection } from 'nats';
 import { nameOf, type Party } from '#access';
 import { connectNats } from '#bus';
 import { environmentOf, scanVmms, SecondHost, type FoundVmm } from '#chaos';
-import type { Host, HostStateName, Microvm, MicrovmSpecInput, MicrovmStateName } from '#protocol';
-import { kvmMissing } from './kvm';
+import type { Host, HostStateName, Microvm, MicrovmSpecInput, MicrovmStateName, VmmChoice } from '#protocol';
 
 const run = promisify(execFile);
 const ROOT = join(__dirname, '../..');
@@ -45,9 +44,6 @@ export interface Answer<T = unknown> {
   headers: Headers;
 }
 
-/** What a microVM comes to here that nothing is wrong with. */
-export const STATE_WHEN_MADE: MicrovmStateName = kvmMissing() === undefined ? 'running' : 'failed';
-
 /** A whole Volley on a folder of its own, started by `./volley up` as an operator would, that a test may hurt. */
 export class Fleet {
   readonly data = mkdtempSync(join(tmpdir(), 'volley-fleet-'));
@@ -62,8 +58,15 @@ export class Fleet {
   /** Words in front of `volley up`: a program that runs another one in circumstances of its own. */
   within: readonly string[] = [];
 
-  static async up(...options: string[]): Promise<Fleet> {
-    const fleet = new Fleet();
+  /** What microVMs of its host are. */
+  constructor(readonly vmm: VmmChoice = 'kvm') {}
+
+  static up(...options: string[]): Promise<Fleet> {
+    return Fleet.upWith('kvm', ...options);
+  }
+
+  static async upWith(vmm: VmmChoice, ...options: string[]): Promise<Fleet> {
+    const fleet = new Fleet(vmm);
     await fleet.up(...options);
     return fleet;
   }
@@ -90,6 +93,7 @@ export class Fleet {
         HOME: process.env['HOME'],
         VOLLEY_SETUP: 'skip',
         VOLLEY_NETWORK: 'off',
+        VOLLEY_VMM: this.vmm,
         ...this.env,
       },
       timeout: this.commandMs,
@@ -152,18 +156,6 @@ export class Fleet {
     });
     if (status !== 201) throw new Error(`not running: ${status} ${JSON.stringify(body)}`);
     return body;
-  }
-
-  /** Creates and waits until it has come as far as it can here: it runs, or where KVM is missing it has failed for that. */
-  async made(spec: Partial<MicrovmSpecInput> = {}): Promise<Microvm> {
-    if (kvmMissing() === undefined) return this.running(spec);
-    const { status, body } = await this.rest<Microvm>('POST', '/v1/microvms', {
-      image: 'canary',
-      memoryMiB: 16,
-      ...spec,
-    });
-    if (status >= 300) throw new Error(`not accepted: ${status} ${JSON.stringify(body)}`);
-    return this.reaches(body.id, STATE_WHEN_MADE);
   }
 
   async get(id: string): Promise<Microvm> {

@@ -1,6 +1,13 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { createMicrovmDriver, type LaunchSpec, type MicrovmDriver, type MicrovmProcess, type Shell } from '#microvm';
+import {
+  createMicrovmDriver,
+  type LaunchSpec,
+  type MicrovmDriver,
+  type MicrovmDriverOptions,
+  type MicrovmProcess,
+  type Shell,
+} from '#microvm';
 import { artefacts, makeTmpfsDirectory } from './kvm';
 
 /** What tests of one `describe` share: a driver, a folder on tmpfs, and the microVMs that end with the test that launched them. */
@@ -15,7 +22,10 @@ export interface DriverInUse {
 }
 
 /** To be called in a `describe`. `usual`: how its microVMs differ from a canary with 16 MiB. */
-export function useDriver(usual: Partial<LaunchSpec> = {}, vmmPath = artefacts.vmm): DriverInUse {
+export function useDriver(
+  usual: Partial<LaunchSpec> = {},
+  program: Pick<MicrovmDriverOptions, 'vmmPath' | 'standIn'> = { vmmPath: artefacts.vmm },
+): DriverInUse {
   let scratch: ReturnType<typeof makeTmpfsDirectory>;
   let driver: MicrovmDriver;
   let count = 0;
@@ -23,7 +33,7 @@ export function useDriver(usual: Partial<LaunchSpec> = {}, vmmPath = artefacts.v
 
   beforeAll(() => {
     scratch = makeTmpfsDirectory();
-    driver = createMicrovmDriver({ vmmPath, bindingPath: artefacts.binding });
+    driver = createMicrovmDriver({ ...program, bindingPath: artefacts.binding });
   });
   afterEach(async () => {
     for (const vm of held) {

@@ -15,12 +15,20 @@ export const artefacts = {
   binding: process.env['VOLLEY_TEST_BINDING'] ?? join(root, 'native/build/binding/volley.node'),
   /** Speaks the contract between agent and VMM without KVM, and misbehaves on request; see native/binding/test. */
   fakeVmm: join(root, 'native/build/binding/fake-vmm'),
+  /** Stands in for the VMM where no guest is needed; see native/stand-in. */
+  standIn: join(root, 'native/build/stand-in/volley-vmm-stand-in'),
 };
+
+/** Why tests that need these cannot run here, or undefined when they can. */
+export function notBuilt(needed: (keyof typeof artefacts)[]): string | undefined {
+  const unbuilt = needed.filter((name) => !existsSync(artefacts[name]));
+  return unbuilt.length > 0 ? `${unbuilt.join(', ')} not built (npm run build:native)` : undefined;
+}
 
 /** Why tests that launch VMMs cannot run here, or undefined when they can. */
 export function kvmMissing(needed: (keyof typeof artefacts)[] = ['vmm', 'canary', 'binding']): string | undefined {
-  const unbuilt = needed.filter((name) => !existsSync(artefacts[name]));
-  if (unbuilt.length > 0) return `${unbuilt.join(', ')} not built (npm run build:native)`;
+  const unbuilt = notBuilt(needed);
+  if (unbuilt !== undefined) return unbuilt;
   try {
     accessSync('/dev/kvm', constants.R_OK | constants.W_OK);
     return undefined;

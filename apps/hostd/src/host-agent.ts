@@ -149,7 +149,7 @@ export class HostAgent {
     const shellsAtOnce = config.shellsAtOnce ?? Math.ceil(capacity.cpus / 2);
     const metadataPath = join(folders.root, 'metadata.sock');
     const driver = createMicrovmDriver({
-      vmmPath: config.vmmPath,
+      ...(config.vmm === 'stand-in' ? { vmmPath: config.standInPath, standIn: true } : { vmmPath: config.vmmPath }),
       launchThreads: Math.min(64, launchesAtOnce + shellsAtOnce),
       vsockServices: { [METADATA_PORT]: metadataPath },
     });
@@ -163,6 +163,8 @@ export class HostAgent {
     });
     const probe = driver.probe();
     if (!probe.available) log.error({ reason: probe.reason }, 'this host cannot run microVMs');
+    if (probe.kind === 'stand-in')
+      log.warn('VOLLEY_VMM=stand-in: microVMs of this host are processes without a guest, for tests only');
     const builtin = new BuiltinImageStore(
       { canary: { kernel: config.canaryPath, withDrivers: config.canaryDevicesPath } },
       probe.available ? undefined : (probe.reason ?? 'KVM is not available'),

@@ -193,11 +193,14 @@ export interface SerialRead {
 /** What this host's KVM can do. */
 export interface KvmProbe {
   available: boolean;
-  /** Why not, and what to do about it, when `available` is false. */
+  /** Why not, and what to do about it, when `available` is false; what that means, with a `stand-in`. */
   reason?: string;
   apiVersion?: number;
-  /** `hardware`: VMX or SVM. `software`: guest supervisor code is emulated or restricted, stock kernels do not boot. */
-  kind?: 'hardware' | 'software';
+  /**
+   * `hardware`: VMX or SVM. `software`: guest supervisor code is emulated or restricted, stock kernels do not boot. `stand-in`: there is
+   * none, and none is needed, since the driver's VMMs run no guests.
+   */
+  kind?: 'hardware' | 'software' | 'stand-in';
   module?: string;
   maxVcpus?: number;
   /** The processor that this host's KVM shows to guests. */

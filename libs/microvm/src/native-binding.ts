@@ -131,6 +131,8 @@ export interface NativeBinding {
     launchThreads: number,
     onEvents: (events: NativeEvent[]) => void,
     vsockServices: Record<number, string>,
+    /** Handed to every VMM; empty: none is. */
+    kvmDevice: string,
   ) => NativeEngine;
   probe(device?: string): KvmProbe;
   /** Throws with `errno`. */

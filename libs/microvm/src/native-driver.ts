@@ -24,6 +24,8 @@ import { VmmShell } from './vmm-shell';
 export interface MicrovmDriverOptions {
   /** The VMM program. Opened once: replacing the file later concerns drivers made later. */
   vmmPath: string;
+  /** That program only stands in for a VMM: it runs no guest, is given no KVM, and cannot go on from snapshots. Default false. */
+  standIn?: boolean;
   /** The addon; default: the one built in this repository. */
   bindingPath?: string;
   /** How many launches the binding works on at a time; more wait in order. Default 4. */
@@ -43,6 +45,13 @@ export function createMicrovmDriver(options: MicrovmDriverOptions): MicrovmDrive
   checkBindingFields(binding);
   return new NativeMicrovmDriver(binding, options);
 }
+
+const KVM_DEVICE = '/dev/kvm';
+const STAND_IN: KvmProbe = {
+  available: true,
+  kind: 'stand-in',
+  reason: 'its agent was told to start stand-ins for VMMs (VOLLEY_VMM=stand-in): no guest runs there',
+};
 
 const MAX_VSOCK_PORT = 0xffff_ffff;
 
@@ -97,7 +106,7 @@ class NativeMicrovmDriver implements MicrovmDriver {
 
   constructor(
     private readonly binding: NativeBinding,
-    options: MicrovmDriverOptions,
+    private readonly options: MicrovmDriverOptions,
   ) {
     const threads = options.launchThreads ?? 4;
     if (!Number.isInteger(threads) || threads < 1 || threads > 64) {
@@ -111,6 +120,7 @@ class NativeMicrovmDriver implements MicrovmDriver {
         for (const event of events) this.#onEvent(event);
       },
       toServices(options.vsockServices),
+      options.standIn ? '' : KVM_DEVICE,
     );
     this.#context = {
       engine: this.#engine,
@@ -125,7 +135,7 @@ class NativeMicrovmDriver implements MicrovmDriver {
   }
 
   probe(): KvmProbe {
-    return this.binding.probe();
+    return this.options.standIn ? STAND_IN : this.binding.probe(KVM_DEVICE);
   }
 
   #kvmKind(): KvmProbe['kind'] {

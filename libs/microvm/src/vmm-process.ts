@@ -173,6 +173,7 @@ export class VmmProcess implements MicrovmProcess {
   ): Promise<SnapshotReport> {
     const kind = this.context.kvmKind();
     if (kind === undefined) throw new VmmControlError(`cannot snapshot microVM ${this.id}: this host has no KVM`);
+    if (kind === 'stand-in') throw new VmmControlError(`cannot snapshot microVM ${this.id}: no guest runs in it`);
     try {
       return await writeSnapshot(directory, options, kind, {
         order: async (payload, descriptors) =>

@@ -26,7 +26,9 @@ export const HostDescription = z.strictObject({
   bootId: z.string(),
   kvm: z.strictObject({
     available: z.boolean(),
-    kind: z.enum(['hardware', 'software']).optional(),
+    /** `stand-in`: the agent was told to do without (`VmmChoice`), and no guest runs there. */
+    kind: z.enum(['hardware', 'software', 'stand-in']).optional(),
+    /** Why it is not available, or why no guest runs there. */
     reason: z.string().optional(),
   }),
   cpus: z.int().positive(),

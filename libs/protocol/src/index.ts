@@ -35,6 +35,7 @@ export * from './templates';
 export * from './tenants';
 export * from './tuning';
 export * from './view-operations';
+export * from './vmm-choice';
 export * from './wanted-devices';
 export * from './working-set';
 export * from './what-if';

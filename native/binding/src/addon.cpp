@@ -257,7 +257,7 @@ class EngineWrap : public Napi::ObjectWrap<EngineWrap> {
                        });
   }
 
-  // new Engine(vmmPath, launchThreads, onEvents, vsockServices: { [port]: path })
+  // new Engine(vmmPath, launchThreads, onEvents, vsockServices: { [port]: path }, kvmDevice); '' as kvmDevice: none
   explicit EngineWrap(const Napi::CallbackInfo& info) : Napi::ObjectWrap<EngineWrap>(info) {
     const Napi::Env env = info.Env();
     if (info.Length() < 3 || !info[0].IsString() || !info[1].IsNumber() || !info[2].IsFunction()) {
@@ -276,6 +276,7 @@ class EngineWrap : public Napi::ObjectWrap<EngineWrap> {
             TextOf(services, port.c_str());
       }
     }
+    if (info[4].IsString()) options.kvm_device = info[4].As<Napi::String>().Utf8Value();
     deliver_ = Delivery::New(env, info[2].As<Napi::Function>(), "volley events", 0, 1, this);
     // Nothing waits by itself: ref() is called while answers are due, so an idle agent can exit.
     deliver_.Unref(env);

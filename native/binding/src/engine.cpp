@@ -109,7 +109,7 @@ void Engine::LaunchNow(ChildLauncher& launcher, uint32_t request, const LaunchOr
     Discard(shell);
     return events_.Push(RefusedEvent{request, launched.failure()});
   }
-  auto prepared = PrepareLaunch(order, launched_ns);
+  auto prepared = PrepareLaunch(order, launched_ns, kvm_device_);
   if (!prepared) return events_.Push(RefusedEvent{request, prepared.failure()});
   auto made = nursery_.Make(launcher, shell_order);
   if (!made) {
@@ -128,7 +128,7 @@ Result<bool> Engine::LaunchIntoShell(uint32_t request, const LaunchOrder& order,
     std::lock_guard lock(shell.mutex);
     primed = shell.primed;
   }
-  auto prepared = PrepareLaunch(order, launched_ns, primed);
+  auto prepared = PrepareLaunch(order, launched_ns, kvm_device_, primed);
   if (!prepared) return prepared.failure();
   std::lock_guard lock(shell.mutex);
   if (!shell.is_shell || !shell.pidfd.is_open() || !shell.birth.is_open()) {
@@ -208,7 +208,7 @@ Result<bool> Engine::PrimeShell(uint32_t shell, const std::string& directory) {
     if (!vmm->primed.empty()) return Failure{EINVAL, "the shell is primed already"};
     birth = std::move(vmm->birth);
   }
-  auto primed = volley::Prime(birth.get(), directory);
+  auto primed = volley::Prime(birth.get(), directory, kvm_device_);
   if (!primed) return primed.failure();
   std::lock_guard lock(vmm->mutex);
   if (!vmm->is_shell || !vmm->pidfd.is_open()) return Failure{ESRCH, "the shell to prime has ended"};

@@ -26,6 +26,8 @@ namespace volley {
 
 struct EngineOptions {
   std::string vmm_path;
+  /// Handed to every VMM; empty = none is, since the VMM is one that runs no guest.
+  std::string kvm_device = "/dev/kvm";
   unsigned launch_threads = 4;
   /// Sockets of services that every guest may reach, by vsock port.
   std::map<uint32_t, std::string> vsock_services;
@@ -72,6 +74,7 @@ class Engine {
   Engine(UniqueFd executable, const EngineOptions& options, std::function<void()> wake)
       : executable_(std::move(executable)),
         nursery_(executable_.get()),
+        kvm_device_(options.kvm_device),
         events_(std::move(wake)),
         monitor_(events_, options.vsock_services) {}
   void Enqueue(Job job);
@@ -85,6 +88,7 @@ class Engine {
 
   UniqueFd executable_;
   Nursery nursery_;
+  const std::string kvm_device_;
   std::optional<Nursery::Possibilities> possibilities_;
   std::string boot_id_;
   EventQueue events_;

@@ -41,9 +41,10 @@ Result<Image> OpenImage(const std::string& path, const char* what) {
   return image;
 }
 
-Result<UniqueFd> OpenKvm() {
-  UniqueFd kvm(open("/dev/kvm", O_RDWR | O_CLOEXEC));
-  if (!kvm.is_open()) return FailedCall(errno, "cannot open /dev/kvm");
+Result<UniqueFd> OpenKvm(const std::string& device) {
+  if (device.empty()) return Failure{ENOTSUP, "the VMMs of this agent run no guests"};
+  UniqueFd kvm(open(device.c_str(), O_RDWR | O_CLOEXEC));
+  if (!kvm.is_open()) return FailedCall(errno, "cannot open " + device);
   return kvm;
 }
 
@@ -54,8 +55,8 @@ struct SnapshotSource {
   UniqueFd memory;
 };
 
-Result<SnapshotSource> OpenSnapshot(const std::string& directory) {
-  auto kvm = OpenKvm();
+Result<SnapshotSource> OpenSnapshot(const std::string& directory, const std::string& kvm_device) {
+  auto kvm = OpenKvm(kvm_device);
   if (!kvm) return kvm.failure();
   auto state = OpenImage(directory + "/state", "snapshot's state");
   if (!state) return state.failure();
@@ -190,7 +191,8 @@ Result<bool> AddDevice(PreparedLaunch& launch, const DeviceOrder& order, uint32_
 
 }  // namespace
 
-Result<PreparedLaunchPointer> PrepareLaunch(const LaunchOrder& order, uint64_t launched_ns, const std::string& primed) {
+Result<PreparedLaunchPointer> PrepareLaunch(const LaunchOrder& order, uint64_t launched_ns,
+                                            const std::string& kvm_device, const std::string& primed) {
   auto config = MakeConfig(order);
   if (!config) return config.failure();
   const bool restores = !order.restore_directory.empty();
@@ -204,15 +206,17 @@ Result<PreparedLaunchPointer> PrepareLaunch(const LaunchOrder& order, uint64_t l
   PreparedLaunchPointer launch(new PreparedLaunch(std::move(*files)));
   launch->directory = order.directory;
   if (restores && primed.empty()) {
-    auto source = OpenSnapshot(order.restore_directory);
+    auto source = OpenSnapshot(order.restore_directory, kvm_device);
     if (!source) return source.failure();
     launch->Pass(VOLLEY_ROLE_KVM, std::move(source->kvm));
     launch->Pass(VOLLEY_ROLE_STATE, std::move(source->state));
     launch->Pass(VOLLEY_ROLE_MEMORY, std::move(source->memory));
   } else if (!restores) {
-    auto kvm = OpenKvm();
-    if (!kvm) return kvm.failure();
-    launch->Pass(VOLLEY_ROLE_KVM, std::move(*kvm));
+    if (!kvm_device.empty()) {
+      auto kvm = OpenKvm(kvm_device);
+      if (!kvm) return kvm.failure();
+      launch->Pass(VOLLEY_ROLE_KVM, std::move(*kvm));
+    }
     auto kernel = OpenImage(order.kernel_path, "kernel");
     if (!kernel) return kernel.failure();
     config->kernel_size = kernel->size;
@@ -251,8 +255,8 @@ Result<PreparedLaunchPointer> PrepareLaunch(const LaunchOrder& order, uint64_t l
   return launch;
 }
 
-Result<bool> Prime(int birth, const std::string& directory) {
-  auto source = OpenSnapshot(directory);
+Result<bool> Prime(int birth, const std::string& directory, const std::string& kvm_device) {
+  auto source = OpenSnapshot(directory, kvm_device);
   if (!source) return source.failure();
   const PassedFd passed[] = {{VOLLEY_ROLE_KVM, source->kvm.get()},
                              {VOLLEY_ROLE_STATE, source->state.get()},

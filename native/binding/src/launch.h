@@ -70,14 +70,15 @@ struct PreparedLaunchDeleter {
 };
 using PreparedLaunchPointer = std::unique_ptr<PreparedLaunch, PreparedLaunchDeleter>;
 
-/// Opens and makes everything. What it made is removed again unless the launch succeeds. `primed`: the snapshot with
-/// which the shell is primed that it is for, empty = none; EINVAL when the order is for something else.
+/// Opens and makes everything. What it made is removed again unless the launch succeeds. `kvm_device`: empty = the VMM
+/// runs no guest and gets none. `primed`: the snapshot with which the shell is primed that it is for, empty = none;
+/// EINVAL when the order is for something else, ENOTSUP when it is for a snapshot and there is no KVM.
 Result<PreparedLaunchPointer> PrepareLaunch(const LaunchOrder& order, uint64_t launched_ns,
-                                            const std::string& primed = {});
+                                            const std::string& kvm_device, const std::string& primed = {});
 
 /// Has the shell at the other end of this socket make all of a clone of the snapshot in `directory` that is nobody's
 /// own, and waits for that. On failure the shell is of no use any more.
-Result<bool> Prime(int birth, const std::string& directory);
+Result<bool> Prime(int birth, const std::string& directory, const std::string& kvm_device);
 
 /// Tells the shell which microVM it is: one packet. The shell's pidfd and identity go over to the result; on failure
 /// the shell is of no use any more, and the caller's to end.

@@ -21,6 +21,8 @@ namespace fs = std::filesystem;
 
 namespace {
 
+// The fake VMM does nothing with it, so that these tests need no KVM.
+constexpr char kKvmDevice[] = "/dev/null";
 std::string fake_vmm;
 fs::path scratch;
 
@@ -38,7 +40,11 @@ bool HasChildren() {
 class Agent {
  public:
   explicit Agent(const std::string& vmm = fake_vmm) : wake_(eventfd(0, EFD_CLOEXEC)) {
-    auto opened = Engine::Open({vmm, 2, {}}, [this] {
+    EngineOptions options;
+    options.vmm_path = vmm;
+    options.kvm_device = kKvmDevice;
+    options.launch_threads = 2;
+    auto opened = Engine::Open(options, [this] {
       const uint64_t one = 1;
       CHECK(write(wake_.get(), &one, sizeof one) == sizeof one);
     });
@@ -300,10 +306,6 @@ void AUndeliveredLaunchIsUndoneOnClose() {
 
 int main(int argc, char** argv) {
   CHECK(argc == 2);
-  if (access("/dev/kvm", R_OK | W_OK) != 0) {
-    fprintf(stderr, "SKIPPED: /dev/kvm cannot be opened, and a launch begins with opening it\n");
-    return 0;
-  }
   fake_vmm = argv[1];
   char name[] = "/tmp/volley-spawn-test-XXXXXX";
   CHECK(mkdtemp(name) != nullptr);

@@ -2,47 +2,25 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <optional>
 
 #include "abi/volley_abi.h"
 #include "base/clock.h"
 #include "base/wake_fd.h"
+#include "birth/be_jailed.h"
 #include "birth/birth_socket.h"
 #include "birth/jail.h"
 #include "config/config.h"
 #include "control/agent_link.h"
 #include "control/control_loop.h"
+#include "control/life_record.h"
 #include "machine/guest_core.h"
 #include "machine/machine.h"
-#include "process/crash_handlers.h"
-#include "process/hardening.h"
 #include "process/seccomp.h"
 #include "stats/page_file.h"
 
 namespace volley {
 namespace {
-
-void begin_stats(volley_stats& stats, uint32_t barriers, uint64_t entered_ns) {
-  stats.abi_version = VOLLEY_ABI_VERSION;
-  stats.barriers = barriers;
-  publish(stats.entered_ns, entered_ns);
-  publish_state(stats, VOLLEY_VMM_STARTING);
-  std::atomic_ref<uint64_t>(stats.magic).store(VOLLEY_STATS_MAGIC, std::memory_order_release);
-}
-
-// Completes the page file, then tells the agent.
-int finish(volley_stats& stats, AgentLink& link, const EndRecord& end) {
-  publish(stats.exited_ns, monotonic_ns());
-  publish_state(stats, VOLLEY_VMM_EXITED);
-  link.accept_newest();
-  link.close_incoming();
-  link.send({.type = VOLLEY_NOTE_EXITING,
-             .request_id = 0,
-             .status = 0,
-             .argument = static_cast<uint32_t>(end.reason()),
-             .time_ns = stats.exited_ns,
-             .payload = {}});
-  return end.reason() == VOLLEY_EXIT_VMM_ERROR ? 1 : 0;
-}
 
 Status build_and_start(const volley_config& config, InheritedFds& fds, GuestCore& core, Machine& machine) {
   if (Status status = validate_config(config); !status.is_ok()) return status;
@@ -71,18 +49,12 @@ Status build_and_start(const volley_config& config, InheritedFds& fds, GuestCore
 int run_microvm(InheritedFds& fds, GuestCore& core, uint32_t barriers, uid_t agent, uint64_t entered_ns,
                 char** arguments) {
   PageFile pages;
-  if (Status status = pages.map(fds.find(VOLLEY_ROLE_PAGES)); !status.is_ok()) {
+  volley_config config;
+  if (Status status = begin_record(fds, barriers, entered_ns, arguments, &pages, &config); !status.is_ok()) {
     fprintf(stderr, "volley-vmm: %s\n", status.message());
     return 1;
   }
-  fds.close(VOLLEY_ROLE_PAGES);
   volley_stats& stats = pages.stats();
-  begin_stats(stats, barriers, entered_ns);
-  report_crashes_to(stats);
-  use_crash_stack(0);
-
-  const volley_config config = pages.read_config();
-  name_process(config, arguments);
   WakeFd wake;
   AgentLink link(fds.find(VOLLEY_ROLE_CONTROL), agent);
   const Status wake_status = wake.create();
@@ -98,41 +70,19 @@ int run_microvm(InheritedFds& fds, GuestCore& core, uint32_t barriers, uid_t age
     ControlLoop(link, machine, wake).run();
   }
   // vCPU threads may be parked inside the machine: end the process without unwinding it.
-  _exit(finish(stats, link, machine.end()));
+  _exit(finish_record(stats, link, machine.end()));
 }
 
 // Returns only when no microVM came to be.
 int be_born(char** arguments) {
   BirthSocket birth(VOLLEY_FD_BIRTH);
-  if (!birth.is_there()) {
-    fprintf(stderr, "volley-vmm is started by hostd, which passes all it needs by descriptor.\n");
-    return 1;
-  }
-  close_all_from(VOLLEY_FD_BIRTH + 1);
-  install_crash_handlers();
-  ignore_harmless_signals();
-  use_crash_stack(0);
-
-  volley_jail_order jail_order{};
-  InheritedFds namespaces;
-  Status why = Status::ok();
-  volley_shell_report report{};
-  switch (birth.receive(&jail_order, &namespaces, &why)) {
-    case BirthSocket::Received::kAgentGone:
-      return 0;
-    case BirthSocket::Received::kBroken:
-      birth.report(refused(why));
-      return 1;
-    case BirthSocket::Received::kOrder:
-      report = enter_jail(jail_order, namespaces);
-      break;
-  }
-  namespaces.close_all();
-  birth.report(report);
-  if (report.status != 0) return 1;
+  int exit_code = 0;
+  const std::optional<volley_shell_report> report = be_jailed(birth, &exit_code);
+  if (!report) return exit_code;
 
   volley_launch_order launch_order{};
   InheritedFds fds;
+  Status why = Status::ok();
   BirthSocket::Received received = birth.receive(&launch_order, BirthSocket::Expected::kLaunchOrPrime, &fds, &why);
   if (received != BirthSocket::Received::kOrder) return received == BirthSocket::Received::kAgentGone ? 0 : 1;
   GuestCore core(fds.find(VOLLEY_ROLE_KVM));
@@ -141,14 +91,14 @@ int be_born(char** arguments) {
       birth.report(refused(status));
       return 1;
     }
-    birth.report(report);
+    birth.report(*report);
     received = birth.receive(&launch_order, BirthSocket::Expected::kLaunch, &fds, &why);
     if (received != BirthSocket::Received::kOrder) return received == BirthSocket::Received::kAgentGone ? 0 : 1;
   }
   const uint64_t entered_ns = monotonic_ns();
   const uid_t agent = birth.agent_uid();
   birth.close();
-  return run_microvm(fds, core, report.barriers, agent, entered_ns, arguments);
+  return run_microvm(fds, core, report->barriers, agent, entered_ns, arguments);
 }
 
 }  // namespace

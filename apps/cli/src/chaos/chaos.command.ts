@@ -1,7 +1,11 @@
 import type { Command } from 'commander';
 import { campaign, FAULTS, type CampaignRun } from '#chaos';
+import type { VmmChoice } from '#protocol';
 import { outputOf } from '../commands/context';
 import { wholeNumber } from '../commands/option-types';
+import { vmmOption } from '../commands/vmm-option';
+import { kvmAccess } from '../doctor/kvm-access';
+import { thisHost, type HostView } from '../doctor/host-view';
 import { CliError } from '../errors';
 import { ExitCode } from '../exit-code';
 import { duration } from '../output/quantities';
@@ -14,8 +18,11 @@ interface ChaosOptions {
   faults?: string;
   controllers?: number;
   cluster?: boolean;
+  vmm: VmmChoice;
   list?: boolean;
 }
+
+const WITH: Record<VmmChoice, string> = { kvm: 'VMMs on KVM', 'stand-in': 'stand-ins for VMMs, without guests' };
 
 export function addChaosCommand(program: Command): void {
   program
@@ -29,6 +36,7 @@ export function addChaosCommand(program: Command): void {
     .option('--faults <names>', 'draw from these only, separated by commas')
     .option('--controllers <n>', 'replicas of the controller', wholeNumber(1, 9))
     .option('--cluster', 'on a cluster of three nats-servers')
+    .addOption(vmmOption())
     .option('--list', 'say which faults there are')
     .action(async (options: ChaosOptions, command: Command) => {
       const out = outputOf(command);
@@ -40,12 +48,13 @@ export function addChaosCommand(program: Command): void {
           `no fault ${unknown.join(', ')}; there are ${Object.keys(FAULTS).join(', ')}`,
           ExitCode.usage,
         );
-      const { runs, microvms, controllers } = options;
+      const { runs, microvms, controllers, vmm } = options;
       const seed = options.seed ?? Date.now() % 1_000_000;
       const done: CampaignRun[] = [];
       const root = repositoryRoot();
+      requireVmm(vmm, thisHost(root));
       const replicas = controllers === undefined ? [] : ['--controllers', String(controllers)];
-      const up = [...replicas, ...(options.cluster ? ['--cluster'] : [])];
+      const up = ['--vmm', vmm, ...replicas, ...(options.cluster ? ['--cluster'] : [])];
       const stop = new AbortController();
       const interrupted = (): void => {
         out.note('stops after the run under way and takes its fleet down');
@@ -55,23 +64,40 @@ export function addChaosCommand(program: Command): void {
       const { signal } = stop;
       for await (const run of campaign({ root, runs, seed, microvms, up, signal, ...(kinds ? { kinds } : {}) })) {
         done.push(run);
-        out.note(told(run));
+        out.note(told(run, vmm));
       }
       const failed = done.filter(({ violations }) => violations.length > 0);
-      if (out.json) out.document({ runs: done });
-      else out.line(`${done.length} runs, seeds from ${seed} on: ${failed.length} with violations`);
+      if (out.json) out.document({ vmm, runs: done });
+      else out.line(`${done.length} runs with ${WITH[vmm]}, seeds from ${seed} on: ${failed.length} with violations`);
       if (failed.length > 0) process.exitCode = ExitCode.failed;
     });
 }
 
-function told({ seed, faults, microvms, records, endings, settledMs, tookMs, violations, kept }: CampaignRun): string {
+/** @throws CliError where microVMs are to be VMMs on KVM and there is none. */
+export function requireVmm(vmm: VmmChoice, host: HostView): void {
+  if (vmm === 'stand-in') return;
+  const kvm = kvmAccess(host);
+  if (!kvm.usable)
+    throw new CliError(
+      `VMMs cannot run here: ${kvm.why}. ` +
+        'With --vmm stand-in the control plane, the agents and the jail are tested all the same, but not the VMM and guests.',
+      ExitCode.usage,
+    );
+}
+
+function told(
+  { seed, faults, microvms, records, endings, settledMs, tookMs, violations, kept }: CampaignRun,
+  vmm: VmmChoice,
+): string {
   const states = Object.entries(endings).map(([state, count]) => `${count} ${state}`);
   const lines = [
     `seed ${seed}: ${violations.length === 0 ? 'ok' : 'VIOLATED'} after ${duration(tookMs)}; ${microvms} microVMs (${states.join(', ')}), ` +
       `${records} records, ${settledMs === undefined ? 'never settled' : `settled in ${duration(settledMs)}`}`,
     ...faults.map((fault) => `  ${fault}`),
     ...violations.map(({ rule, subject, detail }) => `  ${rule} ${subject}: ${detail}`),
-    ...(kept === undefined ? [] : [`  logs and journals: ${kept}; again: volley chaos --runs 1 --seed ${seed}`]),
+    ...(kept === undefined
+      ? []
+      : [`  logs and journals: ${kept}; again: volley chaos --runs 1 --seed ${seed} --vmm ${vmm}`]),
   ];
   return lines.join('\n');
 }

@@ -82,6 +82,12 @@ it('says what to do about everything that is not as it should be', () => {
   );
 });
 
+it('does not pass over a fleet whose microVMs have no guests', () => {
+  const state = (text: string): Fake => ({ files: { '/data/supervisor.json': text } });
+  expect(finding('VMM', state('{"vmm":"stand-in"}'))).toMatchObject({ verdict: 'warn' });
+  for (const text of ['{"vmm":"kvm"}', '{}', 'torn', '(absent)']) expect(finding('VMM', state(text))).toBeUndefined();
+});
+
 describe('KVM', () => {
   const cpu = (flags: string): Record<string, string> => ({ '/proc/cpuinfo': `processor\t: 0\nflags\t\t: ${flags}\n` });
 

@@ -1,3 +1,5 @@
+import { join } from 'node:path';
+import { parseState } from '../supervisor/supervisor-state';
 import { EMULATED_MEANS } from '../emulated/emulated-means';
 import { DENSITY_LIMITS } from './density-limits';
 import { chosenIn, fail, numberIn, ok, warn, type Check, type Finding } from './finding';
@@ -14,6 +16,17 @@ const kvm: Check = (host) => {
     'KVM',
     `software, ${access.module}`,
     `canary guests run; stock Linux kernels need hardware KVM (bare metal, or a virtual machine with nested virtualisation), or ./volley up --emulated: ${EMULATED_MEANS}`,
+  );
+};
+
+/** The fleet on this machine may do without KVM, which is nothing that anybody should overlook. */
+const standIns: Check = (host) => {
+  const state = parseState(host.read(join(host.dataFolder, 'supervisor.json')) ?? '');
+  if (state?.vmm !== 'stand-in') return undefined;
+  return warn(
+    'VMM',
+    'the last fleet here was started with stand-ins for VMMs: no guest runs in its microVMs',
+    './volley down && ./volley up --vmm kvm starts VMMs',
   );
 };
 
@@ -212,6 +225,7 @@ const node: Check = (host) => {
 
 const CHECKS: readonly Check[] = [
   kvm,
+  standIns,
   architecture,
   kernel,
   cpuReservations,

@@ -1,4 +1,5 @@
 import { parseArgs } from 'node:util';
+import { VmmChoice } from '#protocol';
 import { repositoryRoot } from '../repository-root';
 import { urlOf } from '../rest/url-of';
 import { KeyRing } from '../keys/key-ring';
@@ -12,7 +13,7 @@ import { DEFAULT_OVERCOMMIT, volleyProcesses } from './volley-processes';
 
 const PRUNE_KEYS_MS = 30_000;
 
-/** The supervisor's own process: `main.js --data DIR --host HOST --port PORT [--overcommit-cpu R] [--overcommit-memory R] [--controllers N] [--cluster] [--emulated]`, started by `volley up`, stopped by SIGTERM. */
+/** The supervisor's own process: `main.js --data DIR --host HOST --port PORT [--overcommit-cpu R] [--overcommit-memory R] [--controllers N] [--cluster] [--emulated] [--vmm kvm|stand-in]`, started by `volley up`, stopped by SIGTERM. */
 async function main(): Promise<void> {
   const { values } = parseArgs({
     options: {
@@ -24,12 +25,14 @@ async function main(): Promise<void> {
       'overcommit-cpu': { type: 'string', default: String(DEFAULT_OVERCOMMIT.cpu) },
       'overcommit-memory': { type: 'string', default: String(DEFAULT_OVERCOMMIT.memory) },
       controllers: { type: 'string', default: '1' },
+      vmm: { type: 'string', default: 'kvm' },
     },
     strict: true,
   });
   const { data, host, port } = values;
   if (data === undefined || host === undefined || port === undefined)
     throw new Error('--data, --host and --port are required');
+  const vmm = VmmChoice.parse(values.vmm);
   const overcommit = { cpu: Number(values['overcommit-cpu']), memory: Number(values['overcommit-memory']) };
   process.chdir('/');
   const folder = DataFolder.create(data);
@@ -38,6 +41,7 @@ async function main(): Promise<void> {
   const supervisor = await Supervisor.of({
     folder,
     url: urlOf(listen),
+    vmm,
     processes: async () =>
       volleyProcesses({
         folder,
@@ -46,6 +50,7 @@ async function main(): Promise<void> {
         overcommit,
         controllers: Number(values.controllers),
         emulated: values.emulated,
+        vmm,
         root: repositoryRoot(),
       }),
     note,

@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import type { VmmChoice } from '#protocol';
 import { type DataFolder, writeWhole } from './data-folder';
 import type { ProcessIdentity } from './process-identity';
 import type { ProcessStatus } from './supervised-process';
@@ -12,6 +13,8 @@ export interface SupervisorState {
   /** ms since 1970 */
   since: number;
   url: string;
+  /** Absent: `kvm`. */
+  vmm?: VmmChoice;
   processes: ProcessStatus[];
 }
 
@@ -21,7 +24,16 @@ export function writeState(folder: DataFolder, state: SupervisorState): void {
 
 export function readState(folder: DataFolder): SupervisorState | undefined {
   try {
-    return JSON.parse(readFileSync(folder.stateFile, 'utf8')) as SupervisorState;
+    return parseState(readFileSync(folder.stateFile, 'utf8'));
+  } catch {
+    return undefined;
+  }
+}
+
+/** Undefined: it is none. */
+export function parseState(text: string): SupervisorState | undefined {
+  try {
+    return JSON.parse(text) as SupervisorState;
   } catch {
     return undefined;
   }

@@ -1,3 +1,4 @@
+import type { VmmChoice } from '#protocol';
 import { NATS_SERVER } from '../keys/reload-nats';
 import type { DataFolder } from './data-folder';
 import { rotateLog } from './log-file';
@@ -14,6 +15,8 @@ export interface SupervisorOptions {
   folder: DataFolder;
   /** Where REST will be, for the state file. */
   url: string;
+  /** What its host agent starts for microVMs, for the state file. */
+  vmm?: VmmChoice;
   /**
    * Makes the processes, once the folder is held. In groups: the processes of one group start together, when those of the groups
    * before are ready. They stop in reverse.
@@ -96,11 +99,13 @@ export class Supervisor {
   #publish(): void {
     const supervisor = identify(process.pid);
     if (!supervisor) return;
-    writeState(this.options.folder, {
+    const { folder, url, vmm } = this.options;
+    writeState(folder, {
       supervisor,
       phase: this.#phase,
       since: this.#since,
-      url: this.options.url,
+      url,
+      ...(vmm === undefined ? {} : { vmm }),
       processes: this.#groups.flat().map(({ status }) => status),
     });
   }

@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { PARTIES, type Party, type Service } from '#access';
+import type { VmmChoice } from '#protocol';
 import { STOP_HOST_MS } from '../emulated/stop-deadline';
 import { KeyRing } from '../keys/key-ring';
 import { type DataFolder, secretIn } from './data-folder';
@@ -34,6 +35,8 @@ export interface VolleyProcessesOptions {
   controllers: number;
   /** Adds an emulated host, by the plan that lies in the folder. */
   emulated?: boolean;
+  /** What the host agent of this machine starts for a microVM. */
+  vmm: VmmChoice;
   /** The checkout, or wherever `dist` and `native/build` lie. */
   root: string;
 }
@@ -46,6 +49,7 @@ export function volleyProcesses({
   overcommit,
   controllers,
   emulated = false,
+  vmm,
   root,
 }: VolleyProcessesOptions): ProcessSpec[][] {
   secretIn(folder.operatorTokenFile);
@@ -106,6 +110,7 @@ export function volleyProcesses({
         VOLLEY_HOST_ID: settings.hostId,
         VOLLEY_HOST_DIR: folder.host,
         VOLLEY_RUN_DIR: settings.runDir,
+        VOLLEY_VMM: vmm,
         VOLLEY_OVERCOMMIT_CPU: String(overcommit.cpu),
         VOLLEY_OVERCOMMIT_MEMORY: String(overcommit.memory),
       }),

@@ -70,6 +70,8 @@ export function addStatusCommand(program: Command): void {
       out.line(
         `${problem === undefined ? 'Ready' : `Not ready: ${problem}`}. REST ${state.url}, token in ${folder.operatorTokenFile}, ${vmms} VMM processes.`,
       );
+      if (state.vmm === 'stand-in')
+        out.line('Its host runs stand-ins for VMMs (--vmm stand-in): no guest runs in its microVMs.');
     });
 }
 

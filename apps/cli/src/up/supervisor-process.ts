@@ -1,6 +1,7 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
+import type { VmmChoice } from '#protocol';
 import { CliError } from '../errors';
 import { ExitCode } from '../exit-code';
 import { repositoryRoot } from '../repository-root';
@@ -33,12 +34,13 @@ export interface Wanted {
   /** Three nats-servers. A folder that has them keeps them. */
   cluster: boolean;
   emulated: boolean;
+  vmm: VmmChoice;
 }
 
 /** Starts a supervisor in a session of its own, so that it outlives this program and its terminal. */
 export function launchSupervisor(
   folder: DataFolder,
-  { listen, overcommit, controllers, cluster, emulated }: Wanted,
+  { listen, overcommit, controllers, cluster, emulated, vmm }: Wanted,
 ): ChildProcess {
   const main = join(repositoryRoot(), 'dist', 'apps', 'cli', 'src', 'supervisor', 'main.js');
   rotateLog(folder.logFile(SUPERVISOR));
@@ -55,7 +57,7 @@ export function launchSupervisor(
       String(listen.port),
     ];
     args.push('--overcommit-cpu', String(overcommit.cpu), '--overcommit-memory', String(overcommit.memory));
-    args.push('--controllers', String(controllers));
+    args.push('--controllers', String(controllers), '--vmm', vmm);
     if (cluster) args.push('--cluster');
     if (emulated) args.push('--emulated');
     return spawn(process.execPath, args, { stdio: ['ignore', log, log], detached: true, cwd: '/' });

@@ -1,8 +1,10 @@
 import { Option, type Command } from 'commander';
 import { setTimeout as pause } from 'node:timers/promises';
+import type { VmmChoice } from '#protocol';
 import { outputOf, type GlobalOptions } from '../commands/context';
 import { timingsTable } from '../commands/inspect.command';
 import { durationOption, memoryOption, ratioOption, wholeNumber } from '../commands/option-types';
+import { vmmOption } from '../commands/vmm-option';
 import { kvmAccess } from '../doctor/kvm-access';
 import { thisHost } from '../doctor/host-view';
 import { CliError } from '../errors';
@@ -46,6 +48,7 @@ interface UpOptions {
   overcommitMemory: number;
   controllers: number;
   cluster?: boolean;
+  vmm: VmmChoice;
   timeout: number;
 }
 
@@ -78,6 +81,7 @@ export function addUpCommand(program: Command): void {
     .option('--emulated', 'add a host in software emulation: stock Linux and OCI images, slowly, on any machine')
     .option('--emulated-memory <MiB>', 'memory of the emulated host', memoryOption, 3_072)
     .option('--emulated-cpus <n>', 'its processors', wholeNumber(1, 16), 1)
+    .addOption(vmmOption())
     .option('--timeout <duration>', 'how long it may take to get ready', durationOption, 60_000)
     .action(async (options: UpOptions, command: Command) => {
       const folder = DataFolder.create(command.optsWithGlobals<GlobalOptions>().data);
@@ -107,10 +111,13 @@ async function bringUp(folder: DataFolder, out: Output, options: UpOptions): Pro
     options.port === undefined ? parseListen(options.listen) : { host: '127.0.0.1', port: options.port },
   );
   const kvm = kvmAccess(thisHost(folder.path));
+  const { vmm } = options;
+  // What keeps microVMs from running on this machine.
+  const obstacle = vmm === 'stand-in' || kvm.usable ? undefined : kvm;
   const logFrom = sizeOf(folder.logFile('supervisor'));
   const overcommit = { cpu: options.overcommitCpu, memory: options.overcommitMemory };
   const { controllers, cluster = false, emulated = false } = options;
-  const child = launchSupervisor(folder, { listen, overcommit, controllers, cluster, emulated });
+  const child = launchSupervisor(folder, { listen, overcommit, controllers, cluster, emulated, vmm });
   child.unref();
   const supervisor = child.pid === undefined ? undefined : identify(child.pid);
   const url = urlOf(listen);
@@ -123,11 +130,11 @@ async function bringUp(folder: DataFolder, out: Output, options: UpOptions): Pro
       await untilReady(folder, client, options.timeout, child);
       out.note(`The control plane is up after ${duration(performance.now() - startedMs)}.`);
       const { hostId, emulatedHostId } = readSettings(folder)!;
-      if (kvm.usable) {
+      if (!obstacle) {
         await untilHostReady(client, hostId, 15_000);
         if (options.canary) light = await firstLight(client);
       } else if (!options.emulated) {
-        noLight = `no microVM can run here: ${kvm.why}`;
+        noLight = `no microVM can run here: ${obstacle.why}`;
       }
       if (!options.emulated) return;
       out.note(`The emulated host boots; its console is ${folder.logFile(EMULATED_HOST)}`);
@@ -161,19 +168,23 @@ async function bringUp(folder: DataFolder, out: Output, options: UpOptions): Pro
       problem: noLight ?? null,
     });
   else welcome(folder, out, url, light);
-  if (!kvm.usable && !options.emulated) {
+  if (vmm === 'stand-in')
     out.note(
-      `\nvolley: ${noLight}.\n  What to do: ${kvm.todo}.\n  Then: ./volley doctor && ./volley down && ./volley up\n  Or: ./volley down && ./volley up --emulated (${EMULATED_MEANS})`,
+      '\nIts host runs stand-ins for VMMs (--vmm stand-in): microVMs there are processes without a guest, for tests.',
+    );
+  if (obstacle && !options.emulated) {
+    out.note(
+      `\nvolley: ${noLight}.\n  What to do: ${obstacle.todo}.\n  Then: ./volley doctor && ./volley down && ./volley up\n  Or: ./volley down && ./volley up --emulated (${EMULATED_MEANS})`,
     );
   } else if (noLight !== undefined) {
     out.note(`\nvolley: ${noLight}\n  See ./volley doctor, and the logs in ${folder.logs}`);
-  } else if (kvm.usable && kvm.kind === 'software' && !options.emulated && !out.json) {
+  } else if (vmm === 'kvm' && kvm.usable && kvm.kind === 'software' && !options.emulated && !out.json) {
     out.note(
       `\nThis machine's KVM is a software one: canaries run, stock Linux and OCI images need hardware KVM.\n  To try them: ./volley down && ./volley up --emulated (${EMULATED_MEANS})`,
     );
   }
   if (!options.detach && supervisor) await stayAttached(folder, out, supervisor, logFrom, interrupted);
-  if (noLight !== undefined && (kvm.usable || options.emulated)) process.exitCode = ExitCode.failed;
+  if (noLight !== undefined && (!obstacle || options.emulated)) process.exitCode = ExitCode.failed;
 }
 
 /** What a supervisor that died has left may still hold the port. Ended under the lock, so that nobody's living children are. */
@@ -226,6 +237,9 @@ async function tellThatItIsUp(
   if (options.emulated && !readState(folder)?.processes.some(({ name }) => name === EMULATED_HOST)) {
     out.note('It has no emulated host; to add one: ./volley down --keep-microvms && ./volley up --emulated');
   }
+  const { vmm = 'kvm' } = readState(folder) ?? {};
+  if (vmm !== options.vmm)
+    out.note(`It runs with --vmm ${vmm}; to change that: ./volley down && ./volley up --vmm ${options.vmm}`);
   const asked = options.port === undefined ? options.listen : `127.0.0.1:${options.port}`;
   if (options.port !== undefined && options.port !== 0 && new URL(url).host !== asked) {
     out.note(

@@ -110,16 +110,14 @@ function Row({ row, filtered, onFilter }: { row: HostRow; filtered: boolean; onF
         {host?.drain && <DrainProgress drain={host.drain} />}
       </td>
       <td>
-        {kvm ? (
-          kvm.available ? (
-            (kvm.kind ?? 'yes')
-          ) : (
-            <strong class="tone-bad" title={kvm.reason}>
-              none
-            </strong>
-          )
-        ) : (
+        {!kvm ? (
           NOTHING
+        ) : kvm.available && kvm.kind !== 'stand-in' ? (
+          (kvm.kind ?? 'yes')
+        ) : (
+          <strong class="tone-bad" title={kvm.reason}>
+            {kvm.available ? kvm.kind : 'none'}
+          </strong>
         )}
       </td>
       {density ? (

@@ -18,6 +18,15 @@ describe('settings', () => {
     });
   });
 
+  it('mean VMMs unless stand-ins are asked for by name', () => {
+    const env = { VOLLEY_NATS_URL: 'nats://a' };
+    expect(readConfig(AgentConfig, [], env).vmm).toBe('kvm');
+    expect(readConfig(AgentConfig, [], { ...env, VOLLEY_VMM: 'stand-in' }).vmm).toBe('stand-in');
+    expect(readConfig(AgentConfig, ['--vmm', 'stand-in'], env).vmm).toBe('stand-in');
+    for (const VOLLEY_VMM of ['', 'none', 'standin'])
+      expect(() => readConfig(AgentConfig, [], { ...env, VOLLEY_VMM })).toThrow(/--vmm or VOLLEY_VMM/);
+  });
+
   it('say what is wrong', () => {
     const env = { VOLLEY_NATS_URL: '', VOLLEY_SLOTS: '-1', VOLLEY_LABELS: 'rack', VOLLEY_HOST_ID: 'a.b' };
     expect(() => readConfig(AgentConfig, [], env)).toThrow(

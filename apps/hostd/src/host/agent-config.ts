@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { natsSettings } from '#bus';
-import { DEFAULT_HOST_CLASS, HostClassName, HostClassSettings, HostId } from '#protocol';
+import { DEFAULT_HOST_CLASS, HostClassName, HostClassSettings, HostId, VmmChoice } from '#protocol';
 import { parseNetwork, sizeOf } from '../network/ipv4';
 
 /** The repository or installation folder: what paths of built files start from. Same depth in source and build. */
@@ -55,7 +55,10 @@ export const AgentConfig = z.object({
   reserveMib: mebibytes.optional(),
   overcommitCpu: ratio.default(10),
   overcommitMemory: ratio.default(1.5),
+  /** `stand-in`: no guest runs here, and no KVM is needed; for tests of everything around VMMs. */
+  vmm: VmmChoice.default('kvm'),
   vmmPath: z.string().default(join(ROOT, 'native/build/vmm/volley-vmm')),
+  standInPath: z.string().default(join(ROOT, 'native/build/stand-in/volley-vmm-stand-in')),
   canaryPath: z.string().default(join(ROOT, 'native/build/guest/canary.bin')),
   /** The canary with drivers, for canaries that ask for devices. */
   canaryDevicesPath: z.string().default(join(ROOT, 'native/build/guest/canary-devices.bin')),

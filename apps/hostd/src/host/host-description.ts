@@ -58,9 +58,9 @@ export function describeHost(
   };
 }
 
-/** What snapshots that are taken here depend on; undefined: nothing runs here. */
+/** What snapshots that are taken here depend on; undefined: no guest runs here. */
 export function platformOf({ available, kind, cpu }: KvmProbe): SnapshotPlatform | undefined {
-  if (!available || kind === undefined) return undefined;
+  if (!available || kind === undefined || kind === 'stand-in') return undefined;
   return { format: SNAPSHOT_FORMAT, kvm: kind, ...(cpu ? { cpu } : {}) };
 }
 
@@ -68,6 +68,7 @@ export function platformOf({ available, kind, cpu }: KvmProbe): SnapshotPlatform
 export function linuxGuests({ available, kind, reason }: KvmProbe): NonNullable<HostDescription['linux']> {
   if (!available) return { available: false, reason: reason ?? 'KVM is not available' };
   if (kind === 'hardware') return { available: true };
+  if (kind === 'stand-in') return { available: false, reason: 'it runs stand-ins for VMMs, and no guests' };
   return { available: false, reason: 'its KVM is a software one, on which stock Linux kernels do not boot' };
 }
 

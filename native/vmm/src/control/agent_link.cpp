@@ -5,7 +5,10 @@
 #include <sys/uio.h>
 
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
+
+#include "base/clock.h"
 
 namespace volley {
 namespace {
@@ -26,6 +29,15 @@ size_t take_descriptors(msghdr* header, UniqueFd* passed, UniqueFd* second) {
 }
 
 }  // namespace
+
+volley_message reply_to(uint32_t request_id, uint32_t command, int status) {
+  return {.type = VOLLEY_REPLY,
+          .request_id = request_id,
+          .status = status,
+          .argument = command,
+          .time_ns = monotonic_ns(),
+          .payload = {}};
+}
 
 bool AgentLink::may_command(int fd) const {
   ucred peer{};
@@ -116,6 +128,26 @@ bool AgentLink::send(const volley_message& message) {
     connection_.reset();
     return false;
   }
+}
+
+void AgentLink::reply(const volley_message& command, int status, uint64_t count) {
+  volley_message message = reply_to(command.request_id, command.type, status);
+  message.payload.count = count;
+  send(message);
+}
+
+void AgentLink::reply_why(uint32_t request_id, uint32_t command, const Status& why) {
+  volley_message message = reply_to(request_id, command, why.detail() == 0 ? EIO : static_cast<int>(why.detail()));
+  snprintf(message.payload.text, sizeof(message.payload.text), "%.*s",
+           static_cast<int>(sizeof(message.payload.text) - 1), why.message());
+  send(message);
+}
+
+void AgentLink::note_booted(uint64_t booted_ns) {
+  volley_message message{};
+  message.type = VOLLEY_NOTE_BOOTED;
+  message.time_ns = booted_ns;
+  send(message);
 }
 
 }  // namespace volley

@@ -8,6 +8,9 @@
 
 namespace volley {
 
+// An answer without content.
+volley_message reply_to(uint32_t request_id, uint32_t command, int status);
+
 // The control socket and the one agent connection on it. The newest accepted connection replaces the older: an agent
 // that was restarted takes over by connecting.
 class AgentLink {
@@ -40,6 +43,11 @@ class AgentLink {
   // Sends one packet, or drops the connection if the agent does not read: it can come again and read the page file.
   // False if nobody got it.
   bool send(const volley_message& message);
+  // Answers a command.
+  void reply(const volley_message& command, int status, uint64_t count = 0);
+  // The same for one that failed, with the sentence, as far as it fits.
+  void reply_why(uint32_t request_id, uint32_t command, const Status& why);
+  void note_booted(uint64_t booted_ns);
 
  private:
   bool may_command(int fd) const;

@@ -3,7 +3,6 @@
 #include <poll.h>
 
 #include <cerrno>
-#include <cstdio>
 
 #include "base/clock.h"
 
@@ -46,7 +45,7 @@ void ControlLoop::serve_connection() {
         break;
       case AgentLink::Received::kMalformed:
         message = {};
-        reply(message, EBADMSG);
+        link_.reply(message, EBADMSG);
         break;
       case AgentLink::Received::kNothing:
       case AgentLink::Received::kClosed:
@@ -57,42 +56,42 @@ void ControlLoop::serve_connection() {
 
 void ControlLoop::handle(const volley_message& command, UniqueFd passed, UniqueFd second) {
   if (second.is_open() && command.type != VOLLEY_CMD_SNAPSHOT) {
-    reply(command, EBADMSG);
+    link_.reply(command, EBADMSG);
     return;
   }
   switch (command.type) {
     case VOLLEY_CMD_PAUSE:
       machine_.snapshot().stay_paused();
-      reply(command, machine_.pause());
+      link_.reply(command, machine_.pause());
       return;
     case VOLLEY_CMD_RESUME:
       if (machine_.snapshot().needs_rest()) {
-        reply(command, EBUSY);
+        link_.reply(command, EBUSY);
         return;
       }
       machine_.resume();
-      reply(command, 0);
+      link_.reply(command, 0);
       return;
     case VOLLEY_CMD_STOP:
-      reply(command, machine_.press_power_button());
+      link_.reply(command, machine_.press_power_button());
       return;
     case VOLLEY_CMD_QUIT:
       machine_.end().end(VOLLEY_EXIT_REQUESTED, 0, "the agent asked the VMM to end");
       return;
     case VOLLEY_CMD_PING:
-      reply(command, 0);
+      link_.reply(command, 0);
       return;
     case VOLLEY_CMD_CTRL_ALT_DEL:
-      reply(command, machine_.press_ctrl_alt_del());
+      link_.reply(command, machine_.press_ctrl_alt_del());
       return;
     case VOLLEY_CMD_SERIAL_INPUT:
       type(command);
       return;
     case VOLLEY_CMD_SET_LIMIT:
-      reply(command, machine_.set_limit(command.payload.limit));
+      link_.reply(command, machine_.set_limit(command.payload.limit));
       return;
     case VOLLEY_CMD_SET_BALLOON:
-      reply(command, machine_.devices().command(VOLLEY_DEVICE_BALLOON, command, passed));
+      link_.reply(command, machine_.devices().command(VOLLEY_DEVICE_BALLOON, command, passed));
       return;
     case VOLLEY_CMD_SNAPSHOT:
       begin_snapshot(command, static_cast<UniqueFd&&>(passed), static_cast<UniqueFd&&>(second));
@@ -101,17 +100,17 @@ void ControlLoop::handle(const volley_message& command, UniqueFd passed, UniqueF
       machine_.devices().command(VOLLEY_DEVICE_VSOCK, command, passed);
       return;
     default:
-      reply(command, ENOSYS);
+      link_.reply(command, ENOSYS);
       return;
   }
 }
 
 void ControlLoop::type(const volley_message& command) {
   if (command.argument > sizeof(command.payload.bytes_in)) {
-    reply(command, EINVAL);
+    link_.reply(command, EINVAL);
     return;
   }
-  reply(command, 0, machine_.type({command.payload.bytes_in, command.argument}));
+  link_.reply(command, 0, machine_.type({command.payload.bytes_in, command.argument}));
 }
 
 void ControlLoop::begin_snapshot(const volley_message& command, UniqueFd state, UniqueFd memory) {
@@ -125,7 +124,7 @@ void ControlLoop::begin_snapshot(const volley_message& command, UniqueFd state, 
   if (status.is_ok()) {
     snapshot_request_ = command.request_id;
   } else {
-    reply_snapshot(command.request_id, status, {});
+    link_.reply_why(command.request_id, VOLLEY_CMD_SNAPSHOT, status);
   }
 }
 
@@ -133,33 +132,12 @@ void ControlLoop::go_on_with_snapshot() {
   Status status = Status::ok();
   volley_snapshot_taken taken{};
   if (!machine_.snapshot().is_active() || !machine_.snapshot().step(&status, &taken)) return;
-  reply_snapshot(snapshot_request_, status, taken);
-}
-
-void ControlLoop::reply_snapshot(uint32_t request_id, const Status& status, const volley_snapshot_taken& taken) {
-  volley_message message{};
-  message.type = VOLLEY_REPLY;
-  message.request_id = request_id;
-  message.argument = VOLLEY_CMD_SNAPSHOT;
-  message.time_ns = monotonic_ns();
-  if (status.is_ok()) {
-    message.payload.snapshot_taken = taken;
-  } else {
-    message.status = status.detail() == 0 ? EIO : static_cast<int32_t>(status.detail());
-    snprintf(message.payload.text, sizeof(message.payload.text), "%.*s",
-             static_cast<int>(sizeof(message.payload.text) - 1), status.message());
+  if (!status.is_ok()) {
+    link_.reply_why(snapshot_request_, VOLLEY_CMD_SNAPSHOT, status);
+    return;
   }
-  link_.send(message);
-}
-
-void ControlLoop::reply(const volley_message& command, int status, uint64_t count) {
-  volley_message message{};
-  message.type = VOLLEY_REPLY;
-  message.request_id = command.request_id;
-  message.status = status;
-  message.argument = command.type;
-  message.time_ns = monotonic_ns();
-  message.payload.count = count;
+  volley_message message = reply_to(snapshot_request_, VOLLEY_CMD_SNAPSHOT, 0);
+  message.payload.snapshot_taken = taken;
   link_.send(message);
 }
 
@@ -181,10 +159,7 @@ void ControlLoop::pass_on_questions() {
 void ControlLoop::report_boot(bool new_connection) {
   if (!machine_.booted() || (boot_reported_ && !new_connection)) return;
   boot_reported_ = true;
-  volley_message message{};
-  message.type = VOLLEY_NOTE_BOOTED;
-  message.time_ns = machine_.booted_ns();
-  link_.send(message);
+  link_.note_booted(machine_.booted_ns());
 }
 
 }  // namespace volley

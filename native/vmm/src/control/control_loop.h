@@ -20,8 +20,6 @@ class ControlLoop {
   void handle(const volley_message& command, UniqueFd passed, UniqueFd second);
   void begin_snapshot(const volley_message& command, UniqueFd state, UniqueFd memory);
   void go_on_with_snapshot();
-  void reply_snapshot(uint32_t request_id, const Status& status, const volley_snapshot_taken& taken);
-  void reply(const volley_message& command, int status, uint64_t count = 0);
   void type(const volley_message& command);
   void serve_connection();
   void report_boot(bool new_connection);

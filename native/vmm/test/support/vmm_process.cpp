@@ -127,7 +127,8 @@ VmmProcess::VmmProcess(const LaunchOptions& options, ShellProcess shell) {
 
 void VmmProcess::launch(const LaunchOptions& options, ShellProcess shell) {
   const char* kernel_path = options.kernel_path.empty() ? VOLLEY_CANARY_PATH : options.kernel_path.c_str();
-  const UniqueFd kvm(must(open(options.kvm_path.c_str(), O_RDWR | O_CLOEXEC), options.kvm_path.c_str()));
+  const char* kvm_path = options.kvm_path.c_str();
+  const UniqueFd kvm(options.kvm_path.empty() ? -1 : must(open(kvm_path, O_RDWR | O_CLOEXEC), kvm_path));
   const UniqueFd kernel(options.boots ? must(open(kernel_path, O_RDONLY | O_CLOEXEC), kernel_path) : -1);
   struct stat kernel_file {};
   if (options.boots) must(fstat(kernel.get(), &kernel_file), "fstat");
@@ -157,8 +158,8 @@ void VmmProcess::launch(const LaunchOptions& options, ShellProcess shell) {
   }
   connection_ = connect();
 
-  std::vector<PassedFd> descriptors = {
-      {VOLLEY_ROLE_KVM, kvm.get()}, {VOLLEY_ROLE_CONTROL, listener_.get()}, {VOLLEY_ROLE_PAGES, page_file_.get()}};
+  std::vector<PassedFd> descriptors = {{VOLLEY_ROLE_CONTROL, listener_.get()}, {VOLLEY_ROLE_PAGES, page_file_.get()}};
+  if (kvm.is_open()) descriptors.push_back({VOLLEY_ROLE_KVM, kvm.get()});
   if (options.boots) descriptors.push_back({VOLLEY_ROLE_KERNEL, kernel.get()});
   descriptors.insert(descriptors.end(), options.descriptors.begin(), options.descriptors.end());
   const int error = send_launch_order(shell.socket.get(), descriptors);

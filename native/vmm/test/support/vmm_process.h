@@ -39,7 +39,7 @@ struct LaunchOptions {
   uint32_t irqchip = VOLLEY_IRQCHIP_SPLIT;
   uint32_t flags = 0;
   std::function<void(volley_config&)> mutate = {};  // last word on the configuration
-  std::string kvm_path = "/dev/kvm";
+  std::string kvm_path = "/dev/kvm";                // empty = none is passed
   uint64_t page_file_size = VOLLEY_PAGES_SIZE;
   std::vector<PassedFd> descriptors = {};  // of devices, initrd, ...: lent until the constructor returns
   ShellOptions shell = {};

@@ -38,7 +38,14 @@ export class OwnFleet {
     let supervisor: ProcessIdentity | undefined;
     try {
       const listen = { host: LOOPBACK, port: await freePort(LOOPBACK) };
-      const child = launchSupervisor(folder, { listen, overcommit, controllers: 1, cluster: false, emulated: false });
+      const child = launchSupervisor(folder, {
+        listen,
+        overcommit,
+        controllers: 1,
+        cluster: false,
+        emulated: false,
+        vmm: 'kvm',
+      });
       child.unref();
       supervisor = child.pid === undefined ? undefined : identify(child.pid);
       const target = { url: urlOf(listen), tokenFile: folder.operatorTokenFile, data: folder.path };
