@@ -59,7 +59,10 @@ export async function runProgram(run: ProgramRun): Promise<string> {
   });
   const ended = endOf(child);
   let late = false;
-  const end = (): void => endGroup(child);
+  let closed = false;
+  child.once('close', () => (closed = true));
+  // When its output breaks after that, there is nothing to end, and its number may be another's by then.
+  const end = (): void => (closed ? undefined : endGroup(child));
   const timer = setTimeout(() => {
     late = true;
     end();
