@@ -64,6 +64,10 @@ export class AuditLog {
     }
     const { service } = this.options;
     this.#waiting.push({ at: wallClockMs(), service, tokenId: null, name: null, role: null, tenant: null, ...note });
+    this.#gather();
+  }
+
+  #gather(): void {
     this.#timer ??= setTimeout(() => void this.#write(), GATHER_MS);
   }
 
@@ -95,6 +99,8 @@ export class AuditLog {
     })();
     await this.#writing;
     this.#timer = undefined;
+    // What has come in since the last look.
+    if (this.#waiting.length > 0 && !this.#closing) this.#gather();
   }
 
   /** Writes the first of what waits, one message per tenant. False: not all could be written; what could not waits on. */

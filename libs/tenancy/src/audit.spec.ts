@@ -1,5 +1,7 @@
 import type { NatsConnection } from 'nats';
 import { connectNats } from '#bus';
+import { Journal } from '#journal';
+import { auditOf } from '#protocol';
 import { describeWithNats, startNatsServer, type NatsServer } from '../../../test/support/nats-server';
 import { AuditLog } from './audit-log';
 import { AuditReader } from './audit-reader';
@@ -67,6 +69,34 @@ describeWithNats('the audit', () => {
     const { items } = await reader.read({ from: 0, limit: 100 });
     expect(items.map(({ status }) => status)).toEqual([...Array(50).keys()]);
     expect(dropped.reduce((sum, [count]) => sum + count, 0)).toBe(10);
+  });
+
+  it('writes what comes in just when it has written everything', async () => {
+    const append = Journal.prototype.append;
+    try {
+      for (let turns = 0; turns < 12; turns++) {
+        Journal.prototype.append = async function (this: Journal<unknown>, ...args) {
+          Journal.prototype.append = append;
+          const appended = await append.apply(this, args);
+          void (async () => {
+            for (let turn = 0; turn < turns; turn++) await Promise.resolve();
+            log.record({ ...CALL, status: turns });
+          })();
+          return appended;
+        };
+        const seen = new Promise<void>((resolve) => {
+          nc.subscribe(auditOf(CALL.tenant), {
+            callback: (_, msg) => {
+              if (msg.string().includes(`"status":${turns}`)) resolve();
+            },
+          });
+        });
+        log.record(CALL);
+        await seen;
+      }
+    } finally {
+      Journal.prototype.append = append;
+    }
   });
 
   it('says what it had to give up at its end', async () => {
