@@ -19,7 +19,6 @@ import {
   type Violation,
 } from '#chaos';
 import { itWithKvm } from '../support/kvm';
-import { natsServerMissing } from '../support/nats-server';
 import { describeWithAnyVmm } from '../support/vmm-here';
 
 jest.setTimeout(240_000);
@@ -35,8 +34,6 @@ const rulesOf = (violations: readonly Violation[]): string[] => [...new Set(viol
  * nothing may be reported before and after.
  */
 describeWithAnyVmm('violations planted on a fleet', (microvms) => {
-  if (natsServerMissing()) return it.todo('needs nats-server');
-
   let fleet: ChaosFleet;
   let place: HostPlace;
   let vmm: FoundVmm;

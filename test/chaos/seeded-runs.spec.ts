@@ -1,6 +1,5 @@
 import { join } from 'node:path';
 import { campaign } from '#chaos';
-import { natsServerMissing } from '../support/nats-server';
 import { describeWithAnyVmm } from '../support/vmm-here';
 
 jest.setTimeout(900_000);
@@ -11,8 +10,6 @@ const SEED = Number(process.env['VOLLEY_CHAOS_SEED'] ?? Date.now() % 1_000_000);
 const RUNS = Number(process.env['VOLLEY_CHAOS_RUNS'] ?? 6);
 
 describeWithAnyVmm('seeded faults', (vmm) => {
-  if (natsServerMissing()) return it.todo('needs nats-server');
-
   it(`leave nothing lost, doubled or left over in ${RUNS} runs from seed ${SEED}`, async () => {
     const root = join(__dirname, '../..');
     let runs = 0;

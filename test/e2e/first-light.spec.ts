@@ -3,7 +3,6 @@ import { join } from 'node:path';
 import type { HistoryEntry, Microvm, MicrovmStateName } from '#protocol';
 import { Fleet, until, type ProcessName } from '../support/fleet';
 import { itWithKvm } from '../support/kvm';
-import { natsServerMissing } from '../support/nats-server';
 import { describeWithAnyVmm } from '../support/vmm-here';
 
 jest.setTimeout(180_000);
@@ -16,7 +15,6 @@ interface Problem {
 }
 
 describeWithAnyVmm('the whole system', (vmm) => {
-  if (natsServerMissing()) return it.todo('needs nats-server');
   let fleet: Fleet;
 
   beforeAll(async () => {

@@ -17,7 +17,7 @@ import {
 } from '#protocol';
 import { until } from '../support/fleet';
 import { itWithKvm, makeTmpfsDirectory } from '../support/kvm';
-import { natsServerMissing, startNatsServer, type NatsServer } from '../support/nats-server';
+import { startNatsServer, type NatsServer } from '../support/nats-server';
 import { ServiceProcess } from '../support/service-process';
 import { describeWithAnyVmm } from '../support/vmm-here';
 import type { NatsConnection } from 'nats';
@@ -26,7 +26,6 @@ jest.setTimeout(120_000);
 
 /** A control plane and a host with real microVMs, each a process of its own that dies when a test says so. */
 describeWithAnyVmm('policies on a real host', (vmm) => {
-  if (natsServerMissing()) return it.todo('needs nats-server');
   let server: NatsServer;
   let controller: ServiceProcess;
   let placement: ServiceProcess;

@@ -7,7 +7,6 @@ import { checkHistories, checkHosts, readHistories } from '#chaos';
 import { parseProcessStat } from '#density';
 import { MICROVM_STREAM, type Host, type Microvm } from '#protocol';
 import { Fleet, until } from '../support/fleet';
-import { natsServerMissing } from '../support/nats-server';
 import { describeWithAnyVmm } from '../support/vmm-here';
 
 jest.setTimeout(240_000);
@@ -37,7 +36,6 @@ function cpuTicks(pid: number): number {
 const startOf = (pid: number) => parseProcessStat(readFileSync(`/proc/${pid}/stat`, 'latin1'))!.startTicks;
 
 describeWithAnyVmm('without a control plane', (vmm) => {
-  if (natsServerMissing()) return it.todo('needs nats-server');
   let fleet: Fleet;
   const byHand: ChildProcess[] = [];
 

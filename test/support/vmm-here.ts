@@ -1,18 +1,19 @@
 import type { VmmChoice } from '#protocol';
 import { kvmMissing, notBuilt } from './kvm';
+import { natsServerMissing } from './nats-server';
 import { describeUnless } from './skip-aloud';
 
 /** What runs as a microVM in tests to which it does not matter whether there is a guest in it. */
 export const VMM_HERE: VmmChoice = kvmMissing() === undefined ? 'kvm' : 'stand-in';
 
 /**
- * `describe` for tests of what is around VMMs, which run anywhere: with VMMs where there is KVM, else with stand-ins, and says so aloud.
- * Those of its tests that need a guest are `itWithKvm`.
+ * `describe` for tests of fleets, to which it does not matter whether there is a guest in a microVM: with VMMs where there is KVM, else with
+ * stand-ins, and says so aloud. Those of its tests that need a guest are `itWithKvm`.
  */
 export function describeWithAnyVmm(title: string, body: (vmm: VmmChoice) => void): void {
-  if (VMM_HERE === 'kvm') return describe(title, () => body('kvm'));
-  const told = `${title} (with stand-ins for VMMs, since ${kvmMissing()})`;
-  const obstacle = notBuilt(['standIn', 'canary', 'binding']);
-  if (obstacle === undefined) process.stderr.write(`WITHOUT GUESTS: ${told}\n`);
-  describeUnless(obstacle, told, () => body('stand-in'));
+  const isKvm = VMM_HERE === 'kvm';
+  const told = isKvm ? title : `${title} (with stand-ins for VMMs, since ${kvmMissing()})`;
+  const obstacle = natsServerMissing() ?? (isKvm ? undefined : notBuilt(['standIn', 'canary', 'binding']));
+  if (obstacle === undefined && !isKvm) process.stderr.write(`WITHOUT GUESTS: ${told}\n`);
+  describeUnless(obstacle, told, () => body(VMM_HERE));
 }

@@ -1,4 +1,4 @@
-import { join } from 'node:path';
+import { DataFolder } from '../supervisor/data-folder';
 import { parseState } from '../supervisor/supervisor-state';
 import { EMULATED_MEANS } from '../emulated/emulated-means';
 import { DENSITY_LIMITS } from './density-limits';
@@ -21,7 +21,7 @@ const kvm: Check = (host) => {
 
 /** The fleet on this machine may do without KVM, which is nothing that anybody should overlook. */
 const standIns: Check = (host) => {
-  const state = parseState(host.read(join(host.dataFolder, 'supervisor.json')) ?? '');
+  const state = parseState(host.read(DataFolder.at(host.dataFolder).stateFile) ?? '');
   if (state?.vmm !== 'stand-in') return undefined;
   return warn(
     'VMM',
