@@ -254,8 +254,8 @@ describeWithKvm('snapshots of canaries on KVM', () => {
     const refused = await kvm.launch({ restore: { directory }, devices: [first, larger] });
     await expect(refused.booted).rejects.toThrow(/disk of 1048576 bytes, the one given for it has 2097152/);
     const clone = await kvm.launch({ restore: { directory }, devices: [first, { ...larger, replaced: true }] });
-    expect(await says(clone, /id 1 ok .*(sectors=\d+)/)).toBe('sectors=4096');
-    expect(await says(clone, /id 0 ok .*(sectors=\d+)/)).toBe('sectors=2048');
+    expect(await says(clone, /id 1 ok .*(sectors=\d+) read-only/)).toBe('sectors=4096');
+    expect(await says(clone, /id 0 ok .*(sectors=\d+) read-only/)).toBe('sectors=2048');
   });
 
   it('does not restore another shape of machine', async () => {

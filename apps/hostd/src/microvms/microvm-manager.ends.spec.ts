@@ -35,6 +35,7 @@ describe('microVMs of a host', () => {
     });
 
     it('kills a guest that does not boot in time', async () => {
+      stage.replaceAgent({ limits: { bootMs: 200 } });
       await command(start(vm, 1, 'no-boot'));
       await at(vm, 'ended');
       expect(stage.agent.fact(vm, 'exited')).toMatchObject({
@@ -127,24 +128,21 @@ describe('microVMs of a host', () => {
       },
     );
 
-    it('reports a pause that is refused or not answered, and goes on', async () => {
-      const other = idOf(2);
-      await command(start(vm, 1, 'mute'));
-      await command(start(other, 1, 'no-pause'));
-      for (const id of [vm, other]) {
-        await command(order('pause', id));
-        await until(() => stage.agent.facts(id).includes('commandFailed'), 'failed');
-        await command(stop(id, 1_000));
-        await at(id, 'ended');
-      }
-      expect(stage.agent.fact(vm, 'commandFailed')).toMatchObject({
-        command: 'pause',
-        reason: 'no answer within 50 ms',
-      });
-      expect(stage.agent.fact(other, 'commandFailed')).toMatchObject({ command: 'pause', reason: 'the VMM refused' });
+    it.each([
+      ['refused', 'no-pause', {}, 'the VMM refused'],
+      ['not answered', 'mute', { controlMs: 50 }, 'no answer within 50 ms'],
+    ])('reports a pause that is %s, and goes on', async (_, word, limits, reason) => {
+      stage.replaceAgent({ limits });
+      await command(start(vm, 1, word));
+      await command(order('pause', vm));
+      await until(() => stage.agent.facts(vm).includes('commandFailed'), 'failed');
+      await command(stop(vm, 1_000));
+      await at(vm, 'ended');
+      expect(stage.agent.fact(vm, 'commandFailed')).toMatchObject({ command: 'pause', reason });
     });
 
     it('says that a process does not end, keeps its slot, and frees it when it does', async () => {
+      stage.replaceAgent({ limits: { killMs: 100 } });
       await command(start(vm, 1, 'immortal'));
       await at(vm, 'running');
       await command(stop(vm, 0));

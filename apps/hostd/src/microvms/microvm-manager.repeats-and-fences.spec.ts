@@ -74,6 +74,7 @@ describe('microVMs of a host', () => {
     });
 
     it('does not start a higher epoch while the lower one will not end', async () => {
+      stage.replaceAgent({ limits: { replaceMs: 300 } });
       await command(start(vm, 1, 'immortal'));
       await at(vm, 'running');
       await expect(command(start(vm, 2))).rejects.toMatchObject({ code: 'unavailable' });

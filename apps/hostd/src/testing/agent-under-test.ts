@@ -37,6 +37,12 @@ export interface AgentOptions {
   bootId?: string;
 }
 
+/**
+ * Longer than a busy machine lets a test stand still: what answers here does so in a turn of the event loop. Whoever tests
+ * what happens to one that does not answer sets that limit.
+ */
+const PATIENT = { bootMs: 50_000, controlMs: 50_000, killMs: 50_000, replaceMs: 50_000 };
+
 /** Folders for snapshots in the data directory of an agent. */
 export const SNAPSHOT_FOLDERS = ['templates', 'suspended'] as const;
 
@@ -136,7 +142,7 @@ export class AgentUnderTest {
       images: scriptedImages,
       watcher: { began: () => undefined, ended: () => undefined },
       wakeDoors: { changed: () => undefined, suspended: () => Promise.resolve() },
-      limits: { ...DEFAULT_LIMITS, bootMs: 200, controlMs: 50, killMs: 100, replaceMs: 300, ...options.limits },
+      limits: { ...DEFAULT_LIMITS, ...PATIENT, ...options.limits },
       log,
     };
     this.leaseHeld = options.leaseHeld ?? true;
