@@ -1,7 +1,7 @@
 import { CommanderError } from 'commander';
 import { CliError } from './errors';
 import { ExitCode } from './exit-code';
-import { volleyProgram } from './program';
+import { runVolley } from './program';
 import { closeConnections } from './rest/http-exchange';
 
 // `volley ps | head` ends the pipe early; that is no error.
@@ -12,7 +12,7 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
 
 async function main(): Promise<void> {
   try {
-    await volleyProgram().parseAsync(process.argv);
+    await runVolley(...process.argv.slice(2));
   } catch (error) {
     process.exitCode = report(error);
   } finally {

@@ -1,18 +1,16 @@
 import { execFileSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
 import { cpus, hostname, release, totalmem } from 'node:os';
-import { join } from 'node:path';
 import type { Host } from '#protocol';
 import { kvmAccess } from '../doctor/kvm-access';
 import { thisHost } from '../doctor/host-view';
 import { repositoryRoot } from '../repository-root';
+import { volleyVersion } from '../version';
 
 /** What figures mean nothing without: the machine, its kernel and KVM, and what was measured. */
 export function surroundings(hosts: readonly Host[], dataFolder: string): Record<string, unknown> {
   const host = thisHost(dataFolder);
   const kvm = kvmAccess(host);
   const root = repositoryRoot();
-  const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string };
   return {
     client: {
       hostname: hostname(),
@@ -32,7 +30,7 @@ export function surroundings(hosts: readonly Host[], dataFolder: string): Record
       agentVersion: description.agentVersion,
     })),
     versions: {
-      volley: version,
+      volley: volleyVersion(),
       commit: commitOf(root),
       node: process.versions.node,
       natsServer: host.natsServerVersion ?? null,

@@ -1,4 +1,4 @@
-import { volleyProgram } from '../program';
+import { runVolley } from '../program';
 import { json, scriptedApi, type ScriptedApi } from '../testing/scripted-api';
 
 const spread = (value: number) => ({ min: value, mean: value, max: value, p99: value });
@@ -18,8 +18,7 @@ afterEach(async () => {
   await api.close();
 });
 
-const run = (...args: string[]) =>
-  volleyProgram().parseAsync(['node', 'volley', '--url', api.url, '--data', '/nowhere', 'density', ...args]);
+const run = (...args: string[]) => runVolley('--url', api.url, '--data', '/nowhere', 'density', ...args);
 
 it('shows the past of a host', async () => {
   const figures = { microvms: spread(7), hostUsedMiB: spread(900), vcpuWaitP99Percent: { ...spread(1), max: 4.25 } };

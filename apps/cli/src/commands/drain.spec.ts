@@ -1,5 +1,5 @@
 import type { DrainPlan, Host } from '#protocol';
-import { volleyProgram } from '../program';
+import { runVolley } from '../program';
 import { json, scriptedApi, type ScriptedApi, type SeenRequest } from '../testing/scripted-api';
 
 const progress = { total: 3, moved: 1, moving: 1, waiting: 1, stopped: 0, failed: 0 };
@@ -26,8 +26,7 @@ afterEach(async () => {
   await api.close();
 });
 
-const run = (...args: string[]) =>
-  volleyProgram().parseAsync(['node', 'volley', '--url', api.url, '--data', '/nowhere', 'drain', 'host-a', ...args]);
+const run = (...args: string[]) => runVolley('--url', api.url, '--data', '/nowhere', 'drain', 'host-a', ...args);
 
 it('asks for a drain as it was told to, and shows how far it is', async () => {
   await run('--parallel', '2', '--grace', '3s', '--kept', 'stop');

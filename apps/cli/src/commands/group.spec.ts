@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ExitCode } from '../exit-code';
-import { volleyProgram } from '../program';
+import { runVolley } from '../program';
 import { json, scriptedApi, type ScriptedApi } from '../testing/scripted-api';
 
 const GROUP = {
@@ -27,7 +27,7 @@ let folder: string;
 let file: string;
 let printed: string;
 const run = async (...args: string[]) => {
-  await volleyProgram().parseAsync(['node', 'volley', '--url', api.url, '--data', '/nowhere', 'group', ...args]);
+  await runVolley('--url', api.url, '--data', '/nowhere', 'group', ...args);
   const { method, path, body } = api.seen.at(-1)!;
   return { method, path, body };
 };

@@ -1,11 +1,11 @@
 import { MicrovmSpec } from '#protocol';
 import { ExitCode } from '../exit-code';
-import { volleyProgram } from '../program';
+import { runVolley } from '../program';
 import { json, scriptedApi, type ScriptedApi } from '../testing/scripted-api';
 
 let api: ScriptedApi;
 const run = async (...args: string[]): Promise<MicrovmSpec> => {
-  await volleyProgram().parseAsync(['node', 'volley', '--url', api.url, '--data', '/nowhere', 'run', ...args]);
+  await runVolley('--url', api.url, '--data', '/nowhere', 'run', ...args);
   return MicrovmSpec.parse(api.seen.at(-1)!.body);
 };
 

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { busyboxImage, missingProgram, OCI_PROGRAMS } from '../../../../test/support/oci-image';
 import { ExitCode } from '../exit-code';
-import { volleyProgram } from '../program';
+import { runVolley } from '../program';
 import { json, scriptedApi, type ScriptedApi } from '../testing/scripted-api';
 import { nameFrom } from './image.command';
 import { inspectLocal } from './local-file';
@@ -102,8 +102,7 @@ describe('volley image', () => {
     createdAt: new Date().toISOString(),
   };
   const done = { id: 'j1', name: 'box:1', state: 'done', message: 'imported in 1.0 s', image };
-  const volley = (...args: string[]) =>
-    volleyProgram().parseAsync(['node', 'volley', '--url', api.url, '--data', at('none'), 'image', ...args]);
+  const volley = (...args: string[]) => runVolley('--url', api.url, '--data', at('none'), 'image', ...args);
 
   beforeEach(async () => {
     printed = '';

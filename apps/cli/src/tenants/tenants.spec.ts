@@ -1,6 +1,6 @@
 import type { AuditEntry, Tenant, Token } from '#protocol';
 import { ExitCode } from '../exit-code';
-import { volleyProgram } from '../program';
+import { runVolley } from '../program';
 import { json, scriptedApi, type ScriptedApi } from '../testing/scripted-api';
 import { changed } from './bounds';
 
@@ -67,7 +67,7 @@ describe('volley tenant, token and audit', () => {
     await api.close();
   });
 
-  const volley = (...words: string[]) => volleyProgram().parseAsync(['--url', api.url, ...words], { from: 'user' });
+  const volley = (...words: string[]) => runVolley('--url', api.url, ...words);
 
   it('changes only the bounds that are named, and makes a tenant that is new', async () => {
     await volley('tenant', 'set', 'acme', '--max-memory', '2G', '--max-vcpus', 'none');

@@ -1,4 +1,4 @@
-import { volleyProgram } from '../program';
+import { runVolley } from '../program';
 import { json, scriptedApi, type ScriptedApi } from '../testing/scripted-api';
 import { VIEWS } from './top-reader';
 import { afterKey, screenOf, stateOf, type TopState } from './top-state';
@@ -95,8 +95,7 @@ describe('volley top on a scripted API', () => {
     jest.restoreAllMocks();
     await api.close();
   });
-  const run = (...args: string[]) =>
-    volleyProgram().parseAsync(['node', 'volley', '--url', api.url, '--data', '/nowhere', 'top', ...args]);
+  const run = (...args: string[]) => runVolley('--url', api.url, '--data', '/nowhere', 'top', ...args);
 
   it('once: looks twice and prints plainly', async () => {
     await run('--once', '--interval', '0.2', '--sort', 'cpu');
