@@ -4,8 +4,8 @@ import type { VmmChoice } from '#protocol';
 import { outputOf } from '../commands/context';
 import { wholeNumber } from '../commands/option-types';
 import { vmmOption } from '../commands/vmm-option';
-import { kvmAccess } from '../doctor/kvm-access';
-import { thisHost, type HostView } from '../doctor/host-view';
+import { thisHost } from '../doctor/host-view';
+import { requireVmm } from '../doctor/require-vmm';
 import { CliError } from '../errors';
 import { ExitCode } from '../exit-code';
 import { duration } from '../output/quantities';
@@ -71,18 +71,6 @@ export function addChaosCommand(program: Command): void {
       else out.line(`${done.length} runs with ${WITH[vmm]}, seeds from ${seed} on: ${failed.length} with violations`);
       if (failed.length > 0) process.exitCode = ExitCode.failed;
     });
-}
-
-/** @throws CliError where microVMs are to be VMMs on KVM and there is none. */
-export function requireVmm(vmm: VmmChoice, host: HostView): void {
-  if (vmm === 'stand-in') return;
-  const kvm = kvmAccess(host);
-  if (!kvm.usable)
-    throw new CliError(
-      `VMMs cannot run here: ${kvm.why}. ` +
-        'With --vmm stand-in the control plane, the agents and the jail are tested all the same, but not the VMM and guests.',
-      ExitCode.usage,
-    );
 }
 
 function told(

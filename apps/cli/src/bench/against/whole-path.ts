@@ -18,7 +18,7 @@ export async function wholePathRounds(
 ): Promise<Figures[]> {
   const { rounds, count, concurrency } = parameters;
   progress('bringing up a fleet of its own');
-  const fleet = await OwnFleet.up({ ...DEFAULT_OVERCOMMIT, memory: 1_000 });
+  const fleet = await OwnFleet.up({ overcommit: { ...DEFAULT_OVERCOMMIT, memory: 1_000 } });
   try {
     const startAll = async (atOnce: number): Promise<StartResult> => {
       const { memoryMiB, cmdline, deadlineS } = parameters;

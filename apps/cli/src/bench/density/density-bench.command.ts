@@ -1,11 +1,14 @@
 import type { Command } from 'commander';
 import { writeFileSync } from 'node:fs';
 import { contextOf } from '../../commands/context';
-import { memoryOption, wholeNumber } from '../../commands/option-types';
+import { durationOption, memoryOption, wholeNumber } from '../../commands/option-types';
+import { vmmOption } from '../../commands/vmm-option';
+import { thisHost } from '../../doctor/host-view';
+import { requireVmm } from '../../doctor/require-vmm';
 import { CliError } from '../../errors';
 import { duration } from '../../output/quantities';
 import { table } from '../../output/table';
-import type { Host } from '#protocol';
+import type { Host, VmmChoice } from '#protocol';
 import { DEFAULT_OVERCOMMIT } from '../../supervisor/volley-processes';
 import { phaseTable } from '../phase-table';
 import { svgOf } from '../plot/svg-plot';
@@ -13,7 +16,7 @@ import { surroundings } from '../surroundings';
 import { benchDensity, type DensityParameters, type DensityResult } from './density.bench';
 import { densityMedians, type DensityMedians } from './density-medians';
 import { densityPlots } from './density-plots';
-import { OwnFleet } from './own-fleet';
+import { FLEET_READY_MS, OwnFleet } from './own-fleet';
 
 interface DensityBenchOptions {
   count: number;
@@ -21,6 +24,8 @@ interface DensityBenchOptions {
   image: string;
   memory: number;
   repeat: number;
+  vmm: VmmChoice;
+  ready: number;
   plot?: string;
 }
 
@@ -40,12 +45,16 @@ export function addDensityBenchCommand(bench: Command): void {
       wholeNumber(1, 100),
       1,
     )
+    .addOption(vmmOption())
+    .option('--ready <duration>', 'how long the fleet may take to come up', durationOption, FLEET_READY_MS)
     .option('--plot <file>', 'draw latency, CPU and memory over the number of microVMs, as SVG')
     .action(async (options: DensityBenchOptions, command: Command) => {
-      const { out } = contextOf(command);
+      const { out, data } = contextOf(command);
+      const { vmm } = options;
+      requireVmm(vmm, thisHost(data));
       const parameters: DensityParameters = {
         ...{ count: options.count, concurrency: options.concurrency },
-        ...{ image: options.image, memoryMiB: options.memory },
+        ...{ image: options.image, memoryMiB: options.memory, vmm },
       };
       const abort = new AbortController();
       const interrupted = (): void => {
@@ -58,7 +67,8 @@ export function addDensityBenchCommand(bench: Command): void {
       let around: object = {};
       while (results.length < options.repeat && !abort.signal.aborted) {
         out.note(`bringing up a fleet of its own${options.repeat > 1 ? `, run ${results.length + 1}` : ''}`);
-        const fleet = await OwnFleet.up({ ...DEFAULT_OVERCOMMIT, memory: 1_000 });
+        const overcommit = { ...DEFAULT_OVERCOMMIT, memory: 1_000 };
+        const fleet = await OwnFleet.up({ overcommit, vmm, readyMs: options.ready });
         try {
           const { items: hosts } = await fleet.client.get<{ items: Host[] }>('/v1/hosts');
           around = surroundings(hosts, fleet.folder.path);
@@ -91,13 +101,14 @@ one more costs the host ${marginalCostKiB === null ? 'unknown' : `${(marginalCos
 `;
 }
 
-function told({ count, image, memoryMiB, concurrency }: DensityParameters, result: DensityResult): string {
+function told({ count, image, memoryMiB, concurrency, vmm }: DensityParameters, result: DensityResult): string {
   const { phases, windows, memory, teardown, slowdown } = result;
   const ms = (value: number | undefined): string | undefined => (value === undefined ? undefined : duration(value));
   const mib = (kib: number | null): string => (kib === null ? 'unknown' : `${(kib / 1_024).toFixed(3)} MiB`);
   const { vmms } = memory;
   const each = (kib: number): string => mib(vmms.vmms > 0 ? kib / vmms.vmms : null);
   const lines = [
+    ...(vmm === 'stand-in' ? ['stand-ins for VMMs, without guests: what all the rest costs'] : []),
     `${result.running} of ${count} ${image} microVMs of ${memoryMiB} MiB run at once, ${concurrency} creates in flight: ${duration(result.wallMs)}, ${result.startsPerSecond.toFixed(1)} per second`,
     '',
     phaseTable(phases),

@@ -1,6 +1,6 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { marginalCostKiB } from '#density';
-import type { FleetDensity, Microvm } from '#protocol';
+import type { FleetDensity, Microvm, VmmChoice } from '#protocol';
 import { START_PHASES, START_SPANS, spent } from '../../commands/microvm-timings';
 import type { RestClient } from '../../rest/rest-client';
 import { RestError } from '../../rest/rest-error';
@@ -18,6 +18,8 @@ export interface DensityParameters {
   concurrency: number;
   image: string;
   memoryMiB: number;
+  /** A stand-in has no guest: what is measured then is all the rest. */
+  vmm: VmmChoice;
 }
 
 export interface DensityResult {

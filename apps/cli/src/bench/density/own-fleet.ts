@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { freePort } from '#ports';
+import type { VmmChoice } from '#protocol';
 import { RestClient } from '../../rest/rest-client';
 import { targetOf } from '../../rest/target';
 import { urlOf } from '../../rest/url-of';
@@ -15,8 +16,16 @@ import type { Overcommit } from '../../supervisor/volley-processes';
 import { untilHostReady } from '../../up/first-light';
 import { endSupervisor, launchSupervisor, untilReady } from '../../up/supervisor-process';
 
-const READY_MS = 60_000;
 const LOOPBACK = '127.0.0.1';
+
+/** How long it may take to come up, where nothing else is said. */
+export const FLEET_READY_MS = 60_000;
+
+export interface OwnFleetOptions {
+  overcommit: Overcommit;
+  vmm?: VmmChoice;
+  readyMs?: number;
+}
 
 /** A whole Volley for one measurement, on a folder and a port of its own: nothing that runs here is touched, and nothing of it stays. */
 export class OwnFleet {
@@ -31,8 +40,8 @@ export class OwnFleet {
     this.#supervisor = supervisor;
   }
 
-  /** @throws CliError when it does not come up, or has no host that takes microVMs; nothing of it is left then. */
-  static async up(overcommit: Overcommit): Promise<OwnFleet> {
+  /** @throws CliError when it is not up in time, or has no host that takes microVMs; nothing of it is left then. */
+  static async up({ overcommit, vmm = 'kvm', readyMs = FLEET_READY_MS }: OwnFleetOptions): Promise<OwnFleet> {
     const folder = DataFolder.create(mkdtempSync(join(tmpdir(), 'volley-bench-')));
     let fleet: OwnFleet | undefined;
     let supervisor: ProcessIdentity | undefined;
@@ -44,15 +53,15 @@ export class OwnFleet {
         controllers: 1,
         cluster: false,
         emulated: false,
-        vmm: 'kvm',
+        vmm,
       });
       child.unref();
       supervisor = child.pid === undefined ? undefined : identify(child.pid);
       const target = { url: urlOf(listen), tokenFile: folder.operatorTokenFile, data: folder.path };
       const client = new RestClient(targetOf(target, {}));
-      await untilReady(folder, client, READY_MS, child);
+      await untilReady(folder, client, readyMs, child);
       fleet = new OwnFleet(folder, client, readSettings(folder)!, supervisor);
-      await untilHostReady(client, fleet.settings.hostId, READY_MS);
+      await untilHostReady(client, fleet.settings.hostId, readyMs);
       return fleet;
     } finally {
       if (!fleet) await remove(folder, supervisor);

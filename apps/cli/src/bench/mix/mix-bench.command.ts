@@ -4,7 +4,7 @@ import type { Host } from '#protocol';
 import { contextOf } from '../../commands/context';
 import { durationOption, memoryOption, ratioOption } from '../../commands/option-types';
 import { CliError } from '../../errors';
-import { OwnFleet } from '../density/own-fleet';
+import { FLEET_READY_MS, OwnFleet } from '../density/own-fleet';
 import { surroundings } from '../surroundings';
 import { benchMix, type MixParameters } from './mix.bench';
 
@@ -13,6 +13,7 @@ interface MixOptions {
   guaranteed: number;
   memory: number;
   duration: number;
+  ready: number;
 }
 
 export function addMixBenchCommand(bench: Command): void {
@@ -30,6 +31,7 @@ export function addMixBenchCommand(bench: Command): void {
       1_024,
     )
     .option('--duration <duration>', 'how long it is measured', durationOption, 90_000)
+    .option('--ready <duration>', 'how long the fleet may take to come up', durationOption, FLEET_READY_MS)
     .action(async (options: MixOptions, command: Command) => {
       const { out } = contextOf(command);
       const parameters: MixParameters = {
@@ -50,7 +52,8 @@ export function addMixBenchCommand(bench: Command): void {
         policy: { kind: 'fixedRatio', cpu: options.ratio, memory: options.ratio },
         guaranteed: { cpu: options.guaranteed, memory: 1 },
       });
-      const fleet = await OwnFleet.up({ cpu: options.ratio, memory: options.ratio });
+      const overcommit = { cpu: options.ratio, memory: options.ratio };
+      const fleet = await OwnFleet.up({ overcommit, readyMs: options.ready });
       try {
         const result = await benchMix(fleet.client, parameters, abort.signal, (text) => out.note(text));
         const { items: hosts } = await fleet.client.get<{ items: Host[] }>('/v1/hosts');
