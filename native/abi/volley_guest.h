@@ -114,8 +114,14 @@ struct volley_restored {
 // leaves the folder it goes into: neither by `..` nor over a symbolic link.
 // GET follows a symbolic link that is the request's path, and no other; it leaves out sockets, pipes, devices and the
 // kernel's own file systems.
+enum {
+  VOLLEY_ENTRY_FILE = 1,
+  VOLLEY_ENTRY_FOLDER = 2,
+  VOLLEY_ENTRY_LINK = 3,       // symbolic
+  VOLLEY_ENTRY_HARD_LINK = 4,  // PUT only: another name of the file at the path `target` of this exchange
+};
 struct volley_entry {
-  uint32_t kind;  // 1 file, 2 folder, 3 symbolic link, 4 another name of the file at the path `target` of this exchange
+  uint32_t kind;  // VOLLEY_ENTRY_*
   uint32_t mode;  // permission bits
   uint32_t uid;
   uint32_t gid;

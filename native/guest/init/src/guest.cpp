@@ -19,6 +19,7 @@
 #include "abi/volley_abi.h"
 #include "agent/agent.h"
 #include "base/files.h"
+#include "base/monotonic_clock.h"
 #include "base/text.h"
 #include "base/unique_fd.h"
 #include "boot/modules.h"
@@ -45,12 +46,6 @@ constexpr int64_t kClockSlackSeconds = 3'600;
 // systemd's way of asking PID 1.
 const int kSystemdPowerOff = SIGRTMIN + 4;
 const int kSystemdReboot = SIGRTMIN + 5;
-
-int64_t now_ms() {
-  timespec time{};
-  clock_gettime(CLOCK_MONOTONIC, &time);
-  return int64_t{time.tv_sec} * 1000 + time.tv_nsec / 1'000'000;
-}
 
 // How often the kernel's OOM killer has struck.
 uint64_t oom_kills() {

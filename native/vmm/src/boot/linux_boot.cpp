@@ -18,7 +18,6 @@ namespace {
 
 constexpr uint8_t kUnregisteredLoader = 0xff;
 constexpr uint16_t kBootFlag = 0xaa55;
-constexpr uint32_t kMagicHdrS = 0x53726448;
 constexpr uint16_t kElfProtocol = 0x020f;
 constexpr uint32_t kElfAlignment = 0x1000000;
 constexpr uint32_t kE820Ram = 1;
@@ -151,7 +150,7 @@ Status write_zero_page(const LinuxImage& image, const BootSource& source, const 
            image.setup_header_size);
   } else {
     zero_page.hdr.boot_flag = kBootFlag;
-    zero_page.hdr.header = kMagicHdrS;
+    zero_page.hdr.header = kLinuxHeaderMagic;
     zero_page.hdr.version = kElfProtocol;
     zero_page.hdr.kernel_alignment = kElfAlignment;
   }

@@ -26,7 +26,6 @@ constexpr size_t kPreferredAddress = 0x258;
 constexpr size_t kInitSize = 0x260;
 constexpr size_t kHeaderEndOfProtocol212 = 0x268;
 
-constexpr uint32_t kMagicHdrS = 0x53726448;
 constexpr uint16_t kProtocol212 = 0x020c;
 constexpr uint8_t kLoadedHigh = 0x01;
 constexpr uint16_t kHas64BitEntry = 0x0001;
@@ -44,7 +43,7 @@ T read_at(std::span<const uint8_t> head, size_t offset) {
 }
 
 Status parse_bzimage(std::span<const uint8_t> head, uint64_t file_size, LinuxImage* image) {
-  if (head.size() < kHeaderEndOfProtocol212 || read_at<uint32_t>(head, kHeaderMagic) != kMagicHdrS) {
+  if (head.size() < kHeaderEndOfProtocol212 || read_at<uint32_t>(head, kHeaderMagic) != kLinuxHeaderMagic) {
     return Status::error("the kernel is neither a bzImage nor a 64-bit ELF file");
   }
   const uint16_t protocol = read_at<uint16_t>(head, kProtocolVersion);

@@ -8,6 +8,9 @@
 
 namespace volley {
 
+// "HdrS", at the head of the kernel's setup header.
+constexpr uint32_t kLinuxHeaderMagic = 0x53726448;
+
 // A run of bytes of the kernel file and where it goes in guest memory.
 struct LinuxSegment {
   uint64_t file_offset;

@@ -9,13 +9,13 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <termios.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <string>
 
 #include "base/files.h"
+#include "base/monotonic_clock.h"
 #include "base/text.h"
 #include "base/unique_fd.h"
 #include "program.h"
@@ -26,17 +26,11 @@ namespace {
 
 // Output that waits for the host. The programs that make it wait with it.
 constexpr size_t kOutputLimit = 128 * 1024;
-constexpr size_t kReadSize = 32 * 1024;
+constexpr size_t kOutputAtOnce = 32 * 1024;
 constexpr size_t kCreditStep = 32 * 1024;
 constexpr int64_t kHangupGraceMs = 2'000;
 constexpr int kIdleTerminalMs = 100;
 constexpr char kEndOfInput = 4;  // Ctrl-D, which a terminal in its usual mode takes as the end of input
-
-int64_t now_ms() {
-  timespec time{};
-  clock_gettime(CLOCK_MONOTONIC, &time);
-  return int64_t{time.tv_sec} * 1000 + time.tv_nsec / 1'000'000;
-}
 
 void set_nonblocking(int fd) { fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK); }
 
@@ -263,7 +257,7 @@ class ExecSession {
 
   // Returns whether there may be more.
   bool read_output(UniqueFd& from, uint8_t type) {
-    char bytes[kReadSize];
+    char bytes[kOutputAtOnce];
     const ssize_t length = read(from.get(), bytes, sizeof(bytes));
     if (length > 0) {
       out_ += frame_of(type, {bytes, static_cast<size_t>(length)});

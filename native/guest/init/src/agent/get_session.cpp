@@ -12,17 +12,15 @@
 #include <vector>
 
 #include "agent/frames.h"
+#include "agent/tree.h"
 #include "base/text.h"
 #include "base/unique_fd.h"
 
 namespace volley {
 namespace {
 
-enum Kind : uint32_t { kFile = 1, kFolder = 2, kLink = 3 };
-
 // Files of the kernel say that they are empty; up to this much of them is read to see.
 constexpr size_t kLargestKernelFile = 1 << 20;
-constexpr size_t kLongestPath = 4096;
 
 bool is_of_the_kernel(int fd) {
   constexpr unsigned long kMagic[] = {
@@ -93,7 +91,7 @@ class Get {
     return !is_broken_;
   }
 
-  bool send_entry(Kind kind, const struct stat& status, uint64_t size, const std::string& path,
+  bool send_entry(uint32_t kind, const struct stat& status, uint64_t size, const std::string& path,
                   std::string_view target = {}) {
     const volley_entry entry{kind,
                              status.st_mode & 07777,
@@ -112,7 +110,7 @@ class Get {
   bool send_file(const UniqueFd& fd, const struct stat& status, const std::string& path) {
     if (status.st_size == 0) return send_small_file(fd, status, path);
     auto missing = static_cast<uint64_t>(status.st_size);
-    if (!send_entry(kFile, status, missing, path)) return false;
+    if (!send_entry(VOLLEY_ENTRY_FILE, status, missing, path)) return false;
     std::string bytes;
     while (missing > 0) {
       bytes.resize(std::min<uint64_t>(missing, VOLLEY_FRAME_MAX));
@@ -140,7 +138,7 @@ class Get {
       if (length <= 0) break;
       held += static_cast<size_t>(length);
     }
-    if (!send_entry(kFile, status, held, path)) return false;
+    if (!send_entry(VOLLEY_ENTRY_FILE, status, held, path)) return false;
     for (size_t sent = 0; sent < held; sent += VOLLEY_FRAME_MAX) {
       const auto part = std::string_view(bytes).substr(sent, std::min<size_t>(held - sent, VOLLEY_FRAME_MAX));
       if (!send(VOLLEY_GUEST_DATA, part)) return false;
@@ -149,7 +147,7 @@ class Get {
   }
 
   bool send_folder(UniqueFd fd, const struct stat& status, const std::string& path) {
-    if (!send_entry(kFolder, status, 0, path)) return false;
+    if (!send_entry(VOLLEY_ENTRY_FOLDER, status, 0, path)) return false;
     if (is_of_the_kernel(fd.get())) return true;
     DIR* listing = fdopendir(fd.get());
     if (listing == nullptr) return refuse(path);
@@ -181,7 +179,8 @@ class Get {
       std::string target(kLongestPath, '\0');
       const ssize_t length = readlinkat(folder, name.c_str(), target.data(), target.size());
       if (length < 0) return errno == ENOENT || refuse(path);
-      return send_entry(kLink, status, 0, path, std::string_view(target).substr(0, static_cast<size_t>(length)));
+      return send_entry(VOLLEY_ENTRY_LINK, status, 0, path,
+                        std::string_view(target).substr(0, static_cast<size_t>(length)));
     }
     if (!S_ISDIR(status.st_mode) && !S_ISREG(status.st_mode)) return true;
     const int flags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | (S_ISDIR(status.st_mode) ? O_DIRECTORY : 0);

@@ -18,10 +18,6 @@
 namespace volley {
 namespace {
 
-constexpr size_t kLongestPath = 4096;
-
-enum Kind : uint32_t { kFile = 1, kFolder = 2, kLink = 3, kHardLink = 4 };
-
 // A file that is being written under a name of its own and takes its place when it is whole.
 struct OpenFile {
   UniqueFd fd;
@@ -137,7 +133,7 @@ class Put {
     if (!place_of(path, parts)) return false;
     if (target.find('\0') != std::string::npos) return refuse(EINVAL, "a link's target has a NUL byte");
     ++entries_;
-    if (parts.empty()) return entry.kind == kFolder || refuse(EISDIR, "the path to copy to is a folder");
+    if (parts.empty()) return entry.kind == VOLLEY_ENTRY_FOLDER || refuse(EISDIR, "the path to copy to is a folder");
 
     const std::string name = parts.back();
     const std::string shown = joined_path(parts);
@@ -146,16 +142,16 @@ class Put {
     UniqueFd folder = open_folder_beneath(base_.get(), parts);
     if (!folder.is_open()) return refuse_errno(shown);
     switch (entry.kind) {
-      case kFile:
+      case VOLLEY_ENTRY_FILE:
         return open_file(std::move(folder), name, shown, entry);
-      case kFolder:
+      case VOLLEY_ENTRY_FOLDER:
         if (!take_folder(folder.get(), name, entry)) return refuse_errno(shown);
         // What follows may be named from here, when the copied folder itself goes by `.`.
         if (!new_name_.empty() && is_top && path_is_dot(path)) return enter(name, shown);
         return true;
-      case kLink:
+      case VOLLEY_ENTRY_LINK:
         return take_link(folder.get(), name, shown, target, entry);
-      case kHardLink:
+      case VOLLEY_ENTRY_HARD_LINK:
         return take_hard_link(folder.get(), name, shown, target);
       default:
         return refuse(EINVAL, shown + " is of a kind that cannot be copied");

@@ -8,6 +8,9 @@
 
 namespace volley {
 
+// Of what is copied; PATH_MAX, of Linux.
+constexpr size_t kLongestPath = 4096;
+
 // The parts of a relative path, without `.`. False: absolute, or it has `..`, so it could leave the folder it is meant
 // for.
 bool path_parts(std::string_view path, std::vector<std::string>& parts);

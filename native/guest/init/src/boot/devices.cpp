@@ -3,19 +3,13 @@
 #include <errno.h>
 #include <poll.h>
 #include <sys/inotify.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "base/monotonic_clock.h"
 #include "base/unique_fd.h"
 
 namespace volley {
 namespace {
-
-int64_t now_ms() {
-  timespec time{};
-  clock_gettime(CLOCK_MONOTONIC, &time);
-  return int64_t{time.tv_sec} * 1000 + time.tv_nsec / 1'000'000;
-}
 
 std::string first_missing(const std::vector<std::string>& paths) {
   for (const auto& path : paths) {

@@ -8,12 +8,12 @@
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <string>
 
+#include "base/monotonic_clock.h"
 #include "base/text.h"
 #include "base/unique_fd.h"
 
@@ -21,12 +21,6 @@ namespace volley {
 namespace {
 
 constexpr int kInterfaceTimeoutMs = 5'000;
-
-int64_t now_ms() {
-  timespec time{};
-  clock_gettime(CLOCK_MONOTONIC, &time);
-  return int64_t{time.tv_sec} * 1000 + time.tv_nsec / 1'000'000;
-}
 
 // A request to the kernel's routing socket, put together part by part.
 class Request {
