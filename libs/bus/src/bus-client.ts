@@ -189,7 +189,10 @@ function callError(subject: string, deadlineMs: number, error: unknown): Operati
     return new OperationError('unavailable', `${subject}: no service answers to it at the moment; nothing was done`);
   }
   if (findCause(error, errors.TimeoutError)) {
-    return new OperationError('timeout', `${subject}: no reply within ${deadlineMs} ms; the outcome is not known`);
+    return new OperationError(
+      'timeout',
+      `${subject}: no reply within ${Math.round(deadlineMs)} ms; the outcome is not known`,
+    );
   }
   if (findCause(error, errors.InvalidArgumentError)) {
     return new OperationError('invalid', `${subject}: the request cannot be sent: ${(error as Error).message}`);

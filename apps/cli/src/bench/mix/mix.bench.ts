@@ -1,13 +1,16 @@
+import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { setTimeout as pause } from 'node:timers/promises';
-import type { DensityReport, FleetDensity, HistoryEntry, Microvm, MicrovmClass } from '#protocol';
+import type { DensityReport, FleetDensity, HistoryEntry, Microvm, MicrovmClass, MicrovmSpecInput } from '#protocol';
 import { CliError } from '../../errors';
 import type { RestClient } from '../../rest/rest-client';
+import { RestError } from '../../rest/rest-error';
 import { distribution, round, type Distribution } from '../percentiles';
 import { mixOf, specOf, type MixMicrovm, type MixSize } from './mix-load';
 import { VcpuWaits, type WaitFigures } from './vcpu-waits';
 
 const CREATE_MS = 30_000;
+const CREATE_ATTEMPTS = 10;
 const MEASURE_MS = 1_000;
 /** Windows of so many measurements are told as well. */
 const LONG_WINDOW = 10;
@@ -108,18 +111,28 @@ async function createAll(client: RestClient, planned: readonly MixMicrovm[], sig
   const created: Microvm[] = [];
   for (const [index, one] of planned.entries()) {
     signal.throwIfAborted();
-    const waits = one.class === 'guaranteed' ? { wait: 'running', timeout: `${CREATE_MS}ms` } : {};
-    const { body } = await client.answer<Microvm>('POST', '/v1/microvms', {
-      body: specOf(one, index),
-      query: waits,
-      deadlineMs: CREATE_MS + 10_000,
-    });
+    const body = await create(client, specOf(one, index), signal);
     if (one.class === 'guaranteed' && body.state !== 'running') {
       throw new CliError(`${body.name} is ${body.state}: ${body.reason}`);
     }
     created.push(body);
   }
   return created;
+}
+
+/** On a host that is slow an answer may not come in time: the same call is sent again, which makes no second one. */
+async function create(client: RestClient, spec: MicrovmSpecInput, signal: AbortSignal): Promise<Microvm> {
+  const headers = { 'idempotency-key': randomUUID() };
+  const query = spec.class === 'guaranteed' ? { wait: 'running', timeout: `${CREATE_MS}ms` } : {};
+  for (let attempt = 1; ; attempt++) {
+    try {
+      const options = { body: spec, query, headers, deadlineMs: CREATE_MS + 10_000 };
+      return (await client.answer<Microvm>('POST', '/v1/microvms', options)).body;
+    } catch (error) {
+      const isLate = error instanceof RestError && (error.status === 503 || error.status === 504);
+      if (!isLate || attempt === CREATE_ATTEMPTS || signal.aborted) throw error;
+    }
+  }
 }
 
 interface Watch {
