@@ -10,7 +10,7 @@ import { mixOf, specOf, type MixMicrovm, type MixSize } from './mix-load';
 import { VcpuWaits, type WaitFigures } from './vcpu-waits';
 
 const CREATE_MS = 30_000;
-const CREATE_ATTEMPTS = 10;
+const ATTEMPTS = 10;
 const MEASURE_MS = 1_000;
 /** Windows of so many measurements are told as well. */
 const LONG_WINDOW = 10;
@@ -71,8 +71,12 @@ export async function benchMix(
   await pause(SETTLE_MS, undefined, { signal }).catch(() => undefined);
   progress(`measuring for ${parameters.seconds} s`);
   const watch = await watchHost(client, parameters, pids, signal);
-  const now = await Promise.all(created.map(({ id }) => client.get<Microvm>(`/v1/microvms/${id}`)));
-  const histories = await Promise.all(created.map(({ id }) => historyOf(client, id)));
+  const now: Microvm[] = [];
+  const histories: HistoryEntry[][] = [];
+  for (const { id } of created) {
+    now.push(await answered(() => client.get<Microvm>(`/v1/microvms/${id}`), signal));
+    histories.push(await answered(() => historyOf(client, id), signal));
+  }
   const ends: Record<string, number> = {};
   now.forEach((one, i) => {
     if (one.class !== 'bestEffort') return;
@@ -120,17 +124,22 @@ async function createAll(client: RestClient, planned: readonly MixMicrovm[], sig
   return created;
 }
 
-/** On a host that is slow an answer may not come in time: the same call is sent again, which makes no second one. */
 async function create(client: RestClient, spec: MicrovmSpecInput, signal: AbortSignal): Promise<Microvm> {
+  // Sent again it makes no second one.
   const headers = { 'idempotency-key': randomUUID() };
   const query = spec.class === 'guaranteed' ? { wait: 'running', timeout: `${CREATE_MS}ms` } : {};
+  const options = { body: spec, query, headers, deadlineMs: CREATE_MS + 10_000 };
+  return answered(async () => (await client.answer<Microvm>('POST', '/v1/microvms', options)).body, signal);
+}
+
+/** On a host that is slow, and as full as this one, an answer may not come in time: the call is repeated. */
+async function answered<T>(call: () => Promise<T>, signal: AbortSignal): Promise<T> {
   for (let attempt = 1; ; attempt++) {
     try {
-      const options = { body: spec, query, headers, deadlineMs: CREATE_MS + 10_000 };
-      return (await client.answer<Microvm>('POST', '/v1/microvms', options)).body;
+      return await call();
     } catch (error) {
       const isLate = error instanceof RestError && (error.status === 503 || error.status === 504);
-      if (!isLate || attempt === CREATE_ATTEMPTS || signal.aborted) throw error;
+      if (!isLate || attempt === ATTEMPTS || signal.aborted) throw error;
     }
   }
 }
