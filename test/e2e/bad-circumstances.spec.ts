@@ -19,25 +19,22 @@ import { jetstreamManager } from '@nats-io/jetstream';
 import { Objm } from '@nats-io/obj';
 import { BlobStore } from '#images';
 import { cachedKernelPackage } from '#kernel-package';
-import type { Image, ImageJob, Microvm } from '#protocol';
+import type { Image, ImageJob, Microvm, VmmChoice } from '#protocol';
 import { Fleet, until } from '../support/fleet';
 import { belongingsOf, type Belongings } from '../support/host-belongings';
 import { REGISTRY_PROGRAMS, startImageRegistry, type ImageRegistry } from '../support/image-registry';
-import { artefacts, kvmMissing } from '../support/kvm';
-import { natsServerMissing } from '../support/nats-server';
+import { artefacts, itWithKvm } from '../support/kvm';
 import { busyboxImage, missingProgram, OCI_PROGRAMS } from '../support/oci-image';
+import { describeWithAnyVmm } from '../support/vmm-here';
 import { mountTightDisk, tightDiskMissing, type TightDisk } from '#chaos';
 
 jest.setTimeout(120_000);
 
 const kernels = join(__dirname, '../../.volley/cache/kernels');
-const obstacle =
-  kvmMissing() ??
-  natsServerMissing() ??
+const missing =
   tightDiskMissing() ??
   missingProgram({ ...OCI_PROGRAMS, ip: 'iproute2', nft: 'nftables', unshare: 'util-linux', prlimit: 'util-linux' }) ??
   (cachedKernelPackage({ cacheFolder: kernels }) ? undefined : `no Debian kernel in ${kernels}`);
-if (obstacle) process.stderr.write(`SKIPPED: bad circumstances: ${obstacle}\n`);
 
 const HOST_DISK_BYTES = 340 << 20;
 const SLOTS = 4;
@@ -49,7 +46,7 @@ const WITH_HARDWARE_KVM = `
 sed 's/^flags.*/& vmx/' /proc/cpuinfo >"$0/cpuinfo" && mount --bind "$0/cpuinfo" /proc/cpuinfo &&
 mount -t tmpfs tmpfs /sys/module && exec "$@"`;
 
-(obstacle ? describe.skip : describe)('in bad circumstances', () => {
+const inBadCircumstances = (vmm: VmmChoice): void => {
   let fleet: Fleet;
   let folder: string;
   let disk: TightDisk;
@@ -72,7 +69,7 @@ mount -t tmpfs tmpfs /sys/module && exec "$@"`;
     mkdirSync(at('bin'));
     writeFileSync(at('bin/apt-cache'), '#!/bin/sh\nexit 1\n', { mode: 0o755 });
     process.env['PATH'] = `${at('bin')}${delimiter}${path}`;
-    fleet = new Fleet();
+    fleet = new Fleet(vmm);
     fleet.env = {
       VOLLEY_NETWORK: 'auto',
       VOLLEY_SLOTS: String(SLOTS),
@@ -256,7 +253,7 @@ mount -t tmpfs tmpfs /sys/module && exec "$@"`;
       writeFileSync(at('canary.bin'), whole);
     });
 
-    it('in the store: a host does not start it, a full disk is told; importing it again mends it', async () => {
+    itWithKvm('in the store: a host does not start it, a full disk is told; importing it again mends it', async () => {
       const { stdout } = await fleet.volley('image', 'import', at('layout'), '--name', 'box:1', '--json');
       image = (JSON.parse(stdout) as ImageJob).image!;
       before = { ...before, chunks: (await belongingsOf(fleet)).chunks };
@@ -357,7 +354,9 @@ mount -t tmpfs tmpfs /sys/module && exec "$@"`;
       },
     );
   });
-});
+};
+
+describeWithAnyVmm('in bad circumstances', inBadCircumstances, missing);
 
 function sizeOf(path: string): number {
   return readFileSync(path).length;
