@@ -141,6 +141,8 @@ async function answered<T>(call: () => Promise<T>, signal: AbortSignal): Promise
       const isLate = error instanceof RestError && (error.status === 503 || error.status === 504);
       if (!isLate || attempt === ATTEMPTS || signal.aborted) throw error;
     }
+    // Who says at once that it cannot answer now is not asked ten times in a breath.
+    await pause(MEASURE_MS, undefined, { signal }).catch(() => undefined);
   }
 }
 
