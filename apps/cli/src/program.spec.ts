@@ -13,7 +13,8 @@ describe('the volley command', () => {
 
   it('has all of them, each once, when none is named', async () => {
     const all = COMMAND_TABLE.flatMap(({ names }) => names);
-    for (const words of [undefined, [], ['--help'], ['nothing-such']]) expect(await namesOf(words)).toEqual(all);
+    for (const words of [undefined, [], ['--help'], ['--json', '-h', 'ps'], ['nothing-such']])
+      expect(await namesOf(words)).toEqual(all);
     expect(new Set(all).size).toBe(all.length);
   });
 

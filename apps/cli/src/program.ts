@@ -1,7 +1,7 @@
 import { Command } from 'commander';
 import { join } from 'node:path';
 import { ExitCode } from './exit-code';
-import { COMMAND_TABLE } from './command-table';
+import { COMMAND_TABLE, type CommandSource } from './command-table';
 import { repositoryRoot } from './repository-root';
 import { volleyVersion } from './version';
 
@@ -33,9 +33,16 @@ Exit codes: ${Object.entries(ExitCode)
         .map(([name, code]) => `${code} ${name}`)
         .join(', ')}; docs/operate.md says more.`,
     );
-  const meant = COMMAND_TABLE.filter(({ names }) => names.some((name) => words.includes(name)));
-  for (const { load } of meant.length > 0 ? meant : COMMAND_TABLE) (await load())(program);
+  for (const { load } of meant(words)) (await load())(program);
   return program;
+}
+
+function meant(words: readonly string[]): readonly CommandSource[] {
+  const sources = COMMAND_TABLE.filter(({ names }) => names.some((name) => words.includes(name)));
+  const first = words.findIndex((word) => sources.some(({ names }) => names.includes(word)));
+  // Help that is asked for before any command is that of the whole program.
+  const isForAll = words.slice(0, first).some((word) => word === '--help' || word === '-h');
+  return sources.length === 0 || isForAll ? COMMAND_TABLE : sources;
 }
 
 /** Carries out one command line. @throws CliError from the command, CommanderError for a line that makes none. */
