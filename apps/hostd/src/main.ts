@@ -3,6 +3,7 @@ import pino from 'pino';
 import { bootService, natsOptions, orExit, readConfig } from '#bus';
 import { AgentConfig } from './host/agent-config';
 import { startFence } from './fence/start-fence';
+import { takeLastWhenOutOfMemory } from './guards/oom-preference';
 import { HostAgent } from './host-agent';
 import { HostdModule } from './hostd.module';
 
@@ -16,6 +17,11 @@ async function main(): Promise<void> {
     log.fatal({ err: error }, `the host agent cannot go on and ends; microVMs go on running: ${error.message}`);
     process.exit(1);
   };
+  const exposed = takeLastWhenOutOfMemory();
+  if (exposed !== undefined) {
+    const remedy = 'give it CAP_SYS_RESOURCE, or OOMScoreAdjust=-900 in its unit';
+    log.info(`should memory run out, the kernel may take this agent before its guests (${exposed}): ${remedy}`);
+  }
   // microVMs are taken over, and fenced if need be, whether or not NATS can be reached.
   const agent = await HostAgent.start(config, log, fatal).catch((error: Error) => {
     log.fatal({ err: error }, `could not start: ${error.message}`);

@@ -65,6 +65,25 @@ VOLLEY_CHILD_CODE void Abandon(Errand* errand, const char* call, long result) {
   for (;;) Call(SYS_exit_group, 127);
 }
 
+// An agent that comes before its guests, by the kernel's choice of whom to kill or by its nice value, would hand that
+// on to every one of them. What it was made to give up, in contrast, they give up too. Without /proc there is nothing
+// to undo.
+VOLLEY_CHILD_CODE void GiveUpPrecedence() {
+  // The system call returns 20 - nice, so that no value looks like an error.
+  constexpr long kNiceZero = 20;
+  if (Call(SYS_getpriority, PRIO_PROCESS, 0) > kNiceZero) Call(SYS_setpriority, PRIO_PROCESS, 0, 0);
+
+  const char score[] = "/proc/self/oom_score_adj";
+  const long fd = Call(SYS_openat, AT_FDCWD, reinterpret_cast<long>(score), O_RDWR | O_CLOEXEC);
+  if (fd < 0) return;
+  char sign = 0;
+  const char zero[] = "0";
+  if (Call(SYS_pread64, fd, reinterpret_cast<long>(&sign), 1, 0) == 1 && sign == '-') {
+    Call(SYS_pwrite64, fd, reinterpret_cast<long>(zero), 1, 0);
+  }
+  Call(SYS_close, fd);
+}
+
 VOLLEY_CHILD_CODE void RunChild(Errand* errand) {
   long result = Call(SYS_close_range, errand->line + 1, static_cast<long>(~0u), CLOSE_RANGE_UNSHARE);
   if (result < 0) Abandon(errand, "close_range", result);
@@ -77,6 +96,8 @@ VOLLEY_CHILD_CODE void RunChild(Errand* errand) {
   // No core files: they would carry a tenant's memory to the host's disk.
   const rlimit none{0, 0};
   Call(SYS_prlimit64, 0, RLIMIT_CORE, reinterpret_cast<long>(&none), 0);
+
+  GiveUpPrecedence();
 
   // Handlers are gone already (CLONE_CLEAR_SIGHAND); this undoes what Node ignores, which would survive exec.
   const KernelSigaction by_default{};

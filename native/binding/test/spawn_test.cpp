@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -152,6 +153,60 @@ void AChildGetsWhatItNeedsAndNothingElse() {
   const auto killed = agent.Next<ExitedEvent>();
   CHECK(killed.evidence.kill_requested && killed.evidence.status == SIGKILL);
   close(leak);
+}
+
+std::string FirstLine(const fs::path& file) {
+  std::ifstream stream(file);
+  std::string line;
+  CHECK(std::getline(stream, line));
+  return line;
+}
+
+constexpr char kScore[] = "oom_score_adj";
+
+bool WriteOwnScore(const std::string& score) {
+  return static_cast<bool>(std::ofstream(fs::path("/proc/self") / kScore) << score << std::flush);
+}
+
+void ExpectOfAChild(int nice, const std::string& score) {
+  {
+    Agent agent;
+    (*agent).Launch(1, Order("after-its-agent", ""), Plain(), 0);
+    const auto launched = agent.Next<LaunchedEvent>();
+    agent.Next<BootedEvent>();
+    CHECK(getpriority(PRIO_PROCESS, static_cast<id_t>(launched.pid)) == nice);
+    CHECK(FirstLine(fs::path("/proc") / std::to_string(launched.pid) / kScore) == score);
+    (*agent).Kill(launched.handle);
+    agent.Next<ExitedEvent>();
+  }
+  fs::remove_all(scratch / "after-its-agent");
+}
+
+// Of an agent that the kernel runs before others, or kills after them, its VMMs inherit neither; of one that stands
+// behind others, both.
+void AChildComesNoSoonerThanOthers() {
+  const std::string score = FirstLine(fs::path("/proc/self") / kScore);
+  const int nice = getpriority(PRIO_PROCESS, 0);
+
+  if (setpriority(PRIO_PROCESS, 0, -5) == 0) {
+    ExpectOfAChild(0, score);
+    CHECK(getpriority(PRIO_PROCESS, 0) == -5);
+  } else {
+    fprintf(stderr, "SKIPPED: to run before others needs CAP_SYS_NICE\n");
+  }
+  if (setpriority(PRIO_PROCESS, 0, 5) == 0) ExpectOfAChild(5, score);
+  // Without the privilege nice values only go up: then the rest of this test stays behind others.
+  const int now = setpriority(PRIO_PROCESS, 0, nice) == 0 ? nice : 5;
+
+  if (WriteOwnScore("-500")) {
+    ExpectOfAChild(now, "0");
+    CHECK(FirstLine(fs::path("/proc/self") / kScore) == "-500");
+  } else {
+    fprintf(stderr, "SKIPPED: to be killed after others needs CAP_SYS_RESOURCE\n");
+  }
+  CHECK(WriteOwnScore("500"));
+  ExpectOfAChild(now, "500");
+  WriteOwnScore(score);
 }
 
 void NothingIsLeftWhenExecFails() {
@@ -313,6 +368,7 @@ int main(int argc, char** argv) {
   std::ofstream(scratch / "kernel") << "kernel";
   const size_t before = OpenDescriptors();
   AChildGetsWhatItNeedsAndNothingElse();
+  AChildComesNoSoonerThanOthers();
   NothingIsLeftWhenExecFails();
   BadOrdersLeaveNothing();
   AVmmOutlivesItsAgentAndIsFoundAndAdopted();
