@@ -13,6 +13,7 @@ import {
   type RequestOf,
 } from '#protocol';
 import { decodeMessage, invalidMessage, parseJson } from './message-codec';
+import { repeatedCall } from './repeated-call';
 
 export interface CallOptions {
   /** Fills `{hostId}` and the like in the subject. */
@@ -20,9 +21,9 @@ export interface CallOptions {
   /** Overrides the operation's deadline, in ms. */
   deadlineMs?: number;
   /**
-   * For a request that names itself and so may be sent twice: without an answer after this many ms it is sent again, and again,
-   * until the deadline, as far as possible to every replica. A service that died or froze with the request in hand then costs no more
-   * than that.
+   * For a request that names itself and so may be sent twice: without an answer after this many ms it is sent again, after twice as many
+   * once more, and so on until the deadline, as far as possible to every replica. A service that died or froze with the request in hand then
+   * costs no more than that. See {@link repeatedCall}.
    */
   repeatAfterMs?: number;
   /** Gives up waiting; the service goes on. */
@@ -33,9 +34,6 @@ export interface SubscribeOptions<S extends z.ZodType> {
   schema?: S;
   queue?: string;
 }
-
-/** Between attempts while nobody answers to the subject. */
-const RETRY_MS = 50;
 
 /** Calls operations and publishes events. */
 export class BusClient {
@@ -60,31 +58,12 @@ export class BusClient {
     const deadlineMs = options.deadlineMs ?? operation.deadlineMs;
     if (repeatAfterMs === undefined) return this.#callOnce(operation, request, { ...options, deadlineMs });
     const again = operation.repeatable ? { ...operation, subject: againSubject(operation.subject) } : operation;
-    return this.#repeat(deadlineMs, repeatAfterMs, (attemptMs, repeated) =>
-      this.#callOnce(repeated ? again : operation, request, { ...options, deadlineMs: attemptMs }),
-    );
-  }
-
-  /** Once an attempt went unanswered its outcome is open, so from then on nothing but an answer or the deadline ends the call. */
-  async #repeat<T>(
-    deadlineMs: number,
-    firstMs: number,
-    attempt: (ms: number, repeated: boolean) => Promise<T>,
-  ): Promise<T> {
     const deadline = performance.now() + deadlineMs;
-    let unanswered: OperationError | undefined;
-    for (;;) {
-      const left = Math.max(1, deadline - performance.now());
-      try {
-        return await attempt(Math.min(firstMs, left), unanswered !== undefined);
-      } catch (error) {
-        const code = error instanceof OperationError ? error.code : undefined;
-        if (code === 'timeout') unanswered = error as OperationError;
-        else if ((code !== 'unavailable' && code !== 'overloaded') || !unanswered) throw error;
-        if (performance.now() + RETRY_MS >= deadline) throw unanswered;
-        if (code !== 'timeout') await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
-      }
-    }
+    const attempt = (repeated: boolean): Promise<ReplyOf<O>> => {
+      const leftMs = Math.max(1, deadline - performance.now());
+      return this.#callOnce(repeated ? again : operation, request, { ...options, deadlineMs: leftMs });
+    };
+    return repeatedCall({ attempt, firstMs: repeatAfterMs, deadlineMs });
   }
 
   async #callOnce<O extends Operation>(

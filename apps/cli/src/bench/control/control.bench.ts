@@ -180,8 +180,7 @@ class ControlBench {
     this.progress(`${perSecond} creates per second for 10 s`);
     const before = new Set(this.#tally.starts.keys());
     const { calls } = await arrivals(perSecond, 10_000, () => this.#create());
-    await Promise.allSettled(calls);
-    await this.#settle();
+    await this.#settle(acceptedOf(await Promise.allSettled(calls)));
     return { perSecond, ...this.#latencies((id) => !before.has(id)) };
   }
 
@@ -205,16 +204,15 @@ class ControlBench {
     const victim = this.#controllers.at(-1)!;
     const killedAt = Date.now();
     await this.plane.kill9(victim);
-    const outcomes = await Promise.allSettled((await arriving).calls);
-    await this.#settle();
+    const accepted = acceptedOf(await Promise.allSettled((await arriving).calls));
+    await this.#settle(accepted);
     const starts = [...this.#tally.starts].filter(([id]) => !before.has(id)).map(([, steps]) => steps);
-    const accepted = outcomes.filter(({ status }) => status === 'fulfilled').length;
     const ran = starts.filter(({ runningAt }) => runningAt !== undefined);
     await this.plane.restart(victim);
     return {
       longestStartMs: round(Math.max(...ran.map((steps) => steps.runningAt! - steps.acceptedAt))),
       startsAfterKill: ran.filter(({ acceptedAt }) => acceptedAt > killedAt).length,
-      lost: Math.max(0, accepted - ran.length),
+      lost: accepted.length - this.#ran(accepted),
     };
   }
 
@@ -228,8 +226,8 @@ class ControlBench {
     const ranInTime = this.#tally.running - from;
     const wallMs = performance.now() - startedMs;
     const outcomes = await Promise.allSettled(calls);
-    const accepted = outcomes.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []));
-    await this.#settle();
+    const accepted = acceptedOf(outcomes);
+    await this.#settle(accepted);
     const turnedAway: Record<string, number> = {};
     let toldWhen = 0;
     for (const one of outcomes) {
@@ -245,16 +243,24 @@ class ControlBench {
       goodputPerSecond: round(goodput),
       goodputPercent: round((goodput / pace) * 100),
       accepted: accepted.length,
-      ran: accepted.filter((id) => this.#tally.starts.get(id)?.runningAt !== undefined).length,
+      ran: this.#ran(accepted),
       turnedAway,
       toldWhen,
       answer: distribution(answers) ?? null,
     };
   }
 
-  /** Until everything accepted so far runs. */
-  async #settle(): Promise<void> {
+  /** Until all of these run, and whatever else was accepted (the caller of some may have been gone by then). */
+  async #settle(accepted: readonly string[]): Promise<void> {
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<void>((resolve) => (timer = setTimeout(resolve, SETTLE_MS)));
+    await Promise.race([Promise.all(accepted.map((id) => this.#tally.untilRuns(id))), late]);
+    clearTimeout(timer);
     await this.#tally.untilRunning(this.#tally.starts.size, SETTLE_MS);
+  }
+
+  #ran(ids: readonly string[]): number {
+    return ids.filter((id) => this.#tally.starts.get(id)?.runningAt !== undefined).length;
   }
 
   #latencies(
@@ -276,6 +282,10 @@ class ControlBench {
     }
     return all;
   }
+}
+
+function acceptedOf(outcomes: readonly PromiseSettledResult<string>[]): string[] {
+  return outcomes.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []));
 }
 
 type Vitals = ReplyOf<typeof controllerVitals>;
