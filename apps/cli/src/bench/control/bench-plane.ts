@@ -1,4 +1,5 @@
 import { spawn, type ChildProcess } from 'node:child_process';
+import { setTimeout as pause } from 'node:timers/promises';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -66,6 +67,14 @@ export class BenchPlane {
     this.#processes.delete(name);
     child.kill('SIGKILL');
     await gone;
+  }
+
+  /** SIGSTOP and, after so many ms, SIGCONT. */
+  async frozenFor(names: readonly string[], ms: number): Promise<void> {
+    const children = names.map((name) => this.#processes.get(name)!.child);
+    for (const child of children) child.kill('SIGSTOP');
+    await pause(ms);
+    for (const child of children) child.kill('SIGCONT');
   }
 
   async restart(name: string): Promise<void> {

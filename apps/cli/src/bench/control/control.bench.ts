@@ -69,6 +69,19 @@ export interface ControlResult {
     toldWhen: number;
     answer: Distribution | null;
   };
+  /** The same load, while all controllers are frozen for a moment: whether a fleet that has fallen behind comes out of it. */
+  afterStall: {
+    frozenMs: number;
+    /** From so long after they went on, ms; until then it may catch up. */
+    measuredAfterMs: number;
+    goodputPerSecond: number;
+    /** Of the pace found, percent. */
+    goodputPercent: number;
+    accepted: number;
+    lost: number;
+    /** By error code. */
+    turnedAway: Record<string, number>;
+  };
 }
 
 const SPEC: MicrovmSpecInput = { image: 'canary', memoryMiB: 4 };
@@ -77,6 +90,8 @@ const CREATE_MS = 15_000;
 /** What the whole path has to take, so that placement is measured where it is used. */
 const PLACED_EACH_SECOND = 1_000;
 const SETTLE_MS = 120_000;
+/** Longer than a controller's lease, so that it finds all its work given up. */
+const STALL = { beforeMs: 5_000, frozenMs: 4_000, catchUpMs: 5_000, measuredMs: 15_000 };
 
 /** Measures the control plane alone: real nats-server, controllers and placement, scripted hosts. */
 export async function benchControl(
@@ -127,7 +142,8 @@ class ControlBench {
     const placement = await this.#placement();
     const takeOver = await this.#takeOver(sustained.perSecond);
     const overload = await this.#overload(sustained.perSecond);
-    return { sustained, memory, moderate, placement, takeOver, overload };
+    const afterStall = await this.#stall(sustained.perSecond);
+    return { sustained, memory, moderate, placement, takeOver, overload, afterStall };
   }
 
   async #create(deadlineMs = CREATE_MS, id = newId()): Promise<string> {
@@ -228,14 +244,7 @@ class ControlBench {
     const outcomes = await Promise.allSettled(calls);
     const accepted = acceptedOf(outcomes);
     await this.#settle(accepted);
-    const turnedAway: Record<string, number> = {};
-    let toldWhen = 0;
-    for (const one of outcomes) {
-      if (one.status === 'fulfilled') continue;
-      const error = one.reason as OperationError;
-      turnedAway[error.code] = (turnedAway[error.code] ?? 0) + 1;
-      if (error.retryAfterMs !== undefined) toldWhen++;
-    }
+    const { turnedAway, toldWhen } = refusalsAmong(outcomes);
     const goodput = (ranInTime / wallMs) * 1_000;
     return {
       offeredPerSecond: round((calls.length / wallMs) * 1_000),
@@ -247,6 +256,33 @@ class ControlBench {
       turnedAway,
       toldWhen,
       answer: distribution(answers) ?? null,
+    };
+  }
+
+  async #stall(pace: number): Promise<ControlResult['afterStall']> {
+    const offered = round(pace * this.parameters.overload);
+    const { beforeMs, frozenMs, catchUpMs, measuredMs } = STALL;
+    const forMs = beforeMs + frozenMs + catchUpMs + measuredMs;
+    this.progress(`${offered} creates per second for ${forMs / 1_000} s, and all controllers stand still for a while`);
+    const arriving = arrivals(offered, forMs, () => this.#create());
+    await pause(beforeMs);
+    await this.plane.frozenFor(this.#controllers, frozenMs);
+    await pause(catchUpMs);
+    const from = this.#tally.running;
+    const startedMs = performance.now();
+    const { calls } = await arriving;
+    const goodput = ((this.#tally.running - from) / (performance.now() - startedMs)) * 1_000;
+    const outcomes = await Promise.allSettled(calls);
+    const accepted = acceptedOf(outcomes);
+    await this.#settle(accepted);
+    return {
+      frozenMs,
+      measuredAfterMs: catchUpMs,
+      goodputPerSecond: round(goodput),
+      goodputPercent: round((goodput / pace) * 100),
+      accepted: accepted.length,
+      lost: accepted.length - this.#ran(accepted),
+      turnedAway: refusalsAmong(outcomes).turnedAway,
     };
   }
 
@@ -286,6 +322,22 @@ class ControlBench {
 
 function acceptedOf(outcomes: readonly PromiseSettledResult<string>[]): string[] {
   return outcomes.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []));
+}
+
+/** By error code, and how many of them were told when to come back. */
+function refusalsAmong(outcomes: readonly PromiseSettledResult<string>[]): {
+  turnedAway: Record<string, number>;
+  toldWhen: number;
+} {
+  const turnedAway: Record<string, number> = {};
+  let toldWhen = 0;
+  for (const one of outcomes) {
+    if (one.status === 'fulfilled') continue;
+    const error = one.reason as OperationError;
+    turnedAway[error.code] = (turnedAway[error.code] ?? 0) + 1;
+    if (error.retryAfterMs !== undefined) toldWhen++;
+  }
+  return { turnedAway, toldWhen };
 }
 
 type Vitals = ReplyOf<typeof controllerVitals>;
