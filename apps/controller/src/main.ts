@@ -33,6 +33,7 @@ void bootService({
   name: 'controller',
   module: ControllerModule.of({ id, retentionDays }),
   nats,
+  door: true,
   bus: { values: { hostId: ANY, controllerId: id } },
   logLevel,
 });

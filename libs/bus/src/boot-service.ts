@@ -5,6 +5,7 @@ import { Server as TlsServer } from 'node:tls';
 import { Module, type DynamicModule, type INestApplication, type INestMicroservice, type Type } from '@nestjs/common';
 import { NestFactory, type AbstractHttpAdapter } from '@nestjs/core';
 import pino, { type Logger } from 'pino';
+import type { NatsConnection } from 'nats';
 import { BusClient } from './bus-client';
 import { BusModule, type ServiceContext } from './bus.module';
 import { FleetBus, type FleetBusOptions } from './fleet-bus';
@@ -30,7 +31,9 @@ export interface BootOptions {
   /** The service's root module, or what makes it once the connection is there. */
   module: ModuleSource | ((context: ServiceContext) => ModuleSource | Promise<ModuleSource>);
   nats: Omit<ConnectOptions, 'name' | 'logger'>;
-  bus?: Omit<FleetBusOptions, 'connection' | 'logger'>;
+  bus?: Omit<FleetBusOptions, 'connection' | 'door' | 'logger'>;
+  /** A second connection, for new work alone (see `sheddable` of an operation). */
+  door?: boolean;
   /** Absent: the service has no HTTP. */
   http?: HttpOptions;
   logLevel?: string;
@@ -89,6 +92,7 @@ class Service {
   readonly #drainMs: number;
   #running: RunningService | undefined;
   #bus: FleetBus | undefined;
+  #door: NatsConnection | undefined;
   #stopping: Promise<void> | undefined;
   #exiting = false;
 
@@ -104,12 +108,8 @@ class Service {
     const { options, logger } = this;
     const startedMs = performance.now();
     logger.info({ servers: options.nats.servers }, 'connecting to NATS');
-    const nats = await connectNats({ ...options.nats, name: options.name, logger });
-    void nats.closed().then((error) => {
-      if (!error) return;
-      logger.fatal({ err: error }, 'NATS refuses this service');
-      process.exit(1);
-    });
+    const nats = await this.#connect(options.name);
+    this.#door = options.door ? await this.#connect(`${options.name} (new work)`) : undefined;
     const context: ServiceContext = {
       name: options.name,
       nats,
@@ -118,7 +118,11 @@ class Service {
       shutdown: this.#shutdown.signal,
       gate: new RequestGate(),
     };
-    this.#bus = new FleetBus({ connection: nats, logger, drainMs: this.#drainMs, gate: context.gate, ...options.bus });
+    this.#bus = new FleetBus({
+      ...{ connection: nats, logger, drainMs: this.#drainMs, gate: context.gate },
+      ...(this.#door ? { door: this.#door } : {}),
+      ...options.bus,
+    });
     const root = await rootModule(options.module, context);
     const [app, url] = options.http
       ? await this.#startWithHttp(root, context, options.http)
@@ -126,6 +130,17 @@ class Service {
     this.#running = { app, context, url, stop: (reason) => this.stop(reason ?? 'stop()') };
     logger.info({ url, ms: Math.round(performance.now() - startedMs) }, `${options.name} is ready`);
     return this.#running;
+  }
+
+  async #connect(name: string): Promise<NatsConnection> {
+    const { logger, options } = this;
+    const nats = await connectNats({ ...options.nats, name, logger });
+    void nats.closed().then((error) => {
+      if (!error) return;
+      logger.fatal({ err: error }, 'NATS refuses this service');
+      process.exit(1);
+    });
+    return nats;
   }
 
   async #startPlain(root: DynamicModule): Promise<INestMicroservice> {
@@ -171,8 +186,7 @@ class Service {
     const { app, context } = this.#running;
     await Promise.all([this.#bus?.close(), 'getHttpServer' in app ? closeHttp(app, this.#drainMs) : undefined]);
     await app.close();
-    await settled(context.nats.drain(), SHUTDOWN_SLACK_MS / 2);
-    if (!context.nats.isClosed()) await settled(context.nats.close(), SHUTDOWN_SLACK_MS / 4);
+    await Promise.all([context.nats, ...(this.#door ? [this.#door] : [])].map((connection) => hangUp(connection)));
   }
 
   async exit(reason: string): Promise<never> {
@@ -232,6 +246,11 @@ async function closeHttp(app: INestApplication, drainMs: number): Promise<void> 
   await settled(closed, drainMs);
   clearInterval(sweep);
   server.closeAllConnections();
+}
+
+async function hangUp(connection: NatsConnection): Promise<void> {
+  await settled(connection.drain(), SHUTDOWN_SLACK_MS / 2);
+  if (!connection.isClosed()) await settled(connection.close(), SHUTDOWN_SLACK_MS / 4);
 }
 
 async function settled(work: Promise<unknown>, limitMs: number): Promise<void> {

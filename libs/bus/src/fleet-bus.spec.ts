@@ -4,7 +4,8 @@ import type { INestMicroservice, Type } from '@nestjs/common';
 import { connect, type NatsConnection } from 'nats';
 import pino from 'pino';
 import { z } from 'zod';
-import { ANY, OperationError, operation } from '#protocol';
+import { InboundWatermark } from '#journal';
+import { againSubject, ANY, OperationError, operation } from '#protocol';
 import { describeWithNats, startNatsServer, type NatsServer } from '../../../test/support/nats-server';
 import { BusClient } from './bus-client';
 import type { BusContext } from './bus-context';
@@ -43,6 +44,16 @@ const name = operation({
   reply: z.strictObject({ by: z.string() }),
   deadlineMs: 2_000,
   summary: 'Tells who answers.',
+});
+const begin = operation({
+  subject: 'test.begin',
+  queue: 'begun',
+  repeatable: true,
+  sheddable: true,
+  request: z.strictObject({ id: z.string() }),
+  reply: z.strictObject({ by: z.string() }),
+  deadlineMs: 5_000,
+  summary: 'Begins something new.',
 });
 const Beat = z.strictObject({ n: z.int() });
 
@@ -108,6 +119,12 @@ function testController(id: string, probe: Probe): Type<unknown> {
 
     @Handles(name)
     name() {
+      return { by: id };
+    }
+
+    @Handles(begin)
+    begin(request: { id: string }) {
+      probe.saw(request.id);
       return { by: id };
     }
 
@@ -380,6 +397,43 @@ describeWithNats('FleetBus', () => {
     await probe.until(1);
     probe.release();
     expect(await held).toEqual({ by: 'gated' });
+  });
+
+  describe('new work', () => {
+    /** Messages that have come over a connection since. */
+    const heardOver = (connection: NatsConnection): (() => number) => {
+      const before = connection.stats().inMsgs;
+      return () => connection.stats().inMsgs - before;
+    };
+    afterEach(() => jest.restoreAllMocks());
+
+    it('comes through a door of its own where there is one, and everything else does not', async () => {
+      const door = await connectNats({ servers: server.url, name: 'door' });
+      connections.push(door);
+      await serve('one', { door });
+      const heard = heardOver(door);
+      expect(await client.call(begin, { id: 'a' })).toEqual({ by: 'one' });
+      expect(heard()).toBe(1);
+      expect((await caller.request(againSubject(begin.subject), '{"id":"b"}')).json()).toEqual({ by: 'one' });
+      expect(heard()).toBe(2);
+      await client.call(name, {});
+      expect(heard()).toBe(2);
+    });
+
+    it('is turned away unread while the service is behind; what is under way goes on', async () => {
+      const { probe } = await serve();
+      jest.spyOn(InboundWatermark.prototype, 'lagMs', 'get').mockReturnValue(1_500);
+      jest.spyOn(InboundWatermark.prototype, 'readUntilMs', 'get').mockReturnValue(1);
+      const outcomes = await Promise.allSettled(
+        Array.from({ length: 200 }, () => client.call(begin, { id: 'a' }, { deadlineMs: 60_000 })),
+      );
+      const refused = outcomes.filter((one) => one.status === 'rejected').map(({ reason }) => reason as unknown);
+      expect(refused).toHaveLength(200 - probe.seen.length);
+      expect(refused[0]).toMatchObject({ code: 'overloaded', retryAfterMs: 1_500 });
+      expect(await client.call(name, {})).toEqual({ by: 'one' });
+      jest.restoreAllMocks();
+      expect(await client.call(begin, { id: 'b' })).toEqual({ by: 'one' });
+    });
   });
 
   it('refuses two handlers for one subject', async () => {

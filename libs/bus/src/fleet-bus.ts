@@ -3,8 +3,9 @@ import { Server, type CustomTransportStrategy, type MessageHandler } from '@nest
 import { isObservable, lastValueFrom } from 'rxjs';
 import type { Msg, NatsConnection, Subscription } from 'nats';
 import type { Logger } from 'pino';
-import { ConnectionWatch, JournalUnavailableError } from '#journal';
+import { ConnectionWatch, InboundWatermark, JournalUnavailableError } from '#journal';
 import { againSubject, OperationError, subscriptionFor, valuesIn, type ErrorReply, type Operation } from '#protocol';
+import { BacklogShedder } from './backlog-shedder';
 import { BusContext } from './bus-context';
 import { UNANSWERED, type HandlerExtras, type ListenOptions } from './decorators';
 import { decodeMessage, parseJson } from './message-codec';
@@ -12,6 +13,8 @@ import { RequestGate } from './request-gate';
 
 export interface FleetBusOptions {
   connection: NatsConnection;
+  /** On which sheddable operations are heard. Default: `connection`. */
+  door?: NatsConnection;
   logger: Logger;
   /** Fills `{hostId}` and the like in subjects; with ANY every value is served, and the handler's context tells which it is. */
   values?: Record<string, string>;
@@ -48,6 +51,7 @@ export class FleetBus extends Server implements CustomTransportStrategy {
   readonly #handlers: { template: string; handler: MessageHandler; how: HandlerExtras['volley'] }[] = [];
   readonly #subscriptions: Subscription[] = [];
   readonly #inFlight = new Set<Promise<void>>();
+  #shedder: BacklogShedder | undefined;
   #closing: Promise<void> | undefined;
 
   constructor(options: FleetBusOptions) {
@@ -58,6 +62,7 @@ export class FleetBus extends Server implements CustomTransportStrategy {
       maxInFlight: 4096,
       drainMs: 10_000,
       gate: new RequestGate(),
+      door: options.connection,
       ...options,
     };
   }
@@ -104,16 +109,21 @@ export class FleetBus extends Server implements CustomTransportStrategy {
   }
 
   async #subscribeAll(): Promise<void> {
-    const { connection, values } = this.#options;
+    const { connection, door, values } = this.#options;
     let refused: Error | undefined;
-    const subscribe = (template: string, queue: string | undefined, handle: (msg: Msg) => void): void => {
+    const subscribe = (
+      template: string,
+      queue: string | undefined,
+      handle: (msg: Msg) => void,
+      where = connection,
+    ): void => {
       const subject = subscriptionFor(template, values);
       const callback = (error: Error | null, msg: Msg): void => {
         if (!error) return handle(msg);
         refused ??= error;
         this.#options.logger.error({ err: error, subject }, 'subscription failed');
       };
-      this.#subscriptions.push(connection.subscribe(subject, { ...(queue ? { queue } : {}), callback }));
+      this.#subscriptions.push(where.subscribe(subject, { ...(queue ? { queue } : {}), callback }));
     };
     for (const { template, handler, how } of this.#handlers) {
       const run = this.#run(template, handler);
@@ -122,19 +132,21 @@ export class FleetBus extends Server implements CustomTransportStrategy {
         continue;
       }
       const { operation } = how;
-      subscribe(template, operation.queue, this.#requests(operation, run));
+      const where = operation.sheddable ? door : connection;
+      subscribe(template, operation.queue, this.#requests(operation, run), where);
       if (!operation.repeatable) continue;
       const again = againSubject(template);
       const everyReplica = { ...operation, everyReplica: true as const };
-      subscribe(again, undefined, this.#requests(everyReplica, this.#run(again, handler)));
+      subscribe(again, undefined, this.#requests(everyReplica, this.#run(again, handler)), where);
     }
-    await this.#flush(); // the server knows them all before anybody is told that we are ready
+    await this.#flush(connection);
+    if (door !== connection) await this.#flush(door);
+    // The server knows them all before anybody is told that we are ready.
     if (refused) throw new Error('NATS does not let this service serve all that it should', { cause: refused });
   }
 
   /** A connection that is lost meanwhile tells the server of all subscriptions when it is back. */
-  async #flush(): Promise<void> {
-    const { connection } = this.#options;
+  async #flush(connection: NatsConnection): Promise<void> {
     const watch = ConnectionWatch.of(connection);
     for (;;) {
       try {
@@ -147,6 +159,10 @@ export class FleetBus extends Server implements CustomTransportStrategy {
   }
 
   #requests(operation: Operation, run: Run) {
+    const { connection, door } = this.#options;
+    const shedder = operation.sheddable
+      ? (this.#shedder ??= new BacklogShedder([connection, door].map((line) => InboundWatermark.of(line))))
+      : undefined;
     return (msg: Msg): void => {
       // Else whoever asks could have us, who may write histories, write there.
       if (msg.reply && !msg.reply.startsWith(INBOXES)) {
@@ -156,7 +172,7 @@ export class FleetBus extends Server implements CustomTransportStrategy {
           'a request wants its answer elsewhere',
         );
       }
-      const refusal = this.#refusal();
+      const refusal = this.#refusal() ?? shedder?.refusal();
       if (refusal) return this.#turnAway(msg, operation, refusal);
       this.#track(this.#answer(operation, run, msg));
     };
@@ -249,12 +265,11 @@ export class FleetBus extends Server implements CustomTransportStrategy {
   }
 
   async #drain(): Promise<void> {
-    const { connection, drainMs, logger } = this.#options;
+    const { drainMs, logger } = this.#options;
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<'late'>((resolve) => (timer = setTimeout(() => resolve('late'), drainMs)));
     const finish = async (): Promise<void> => {
-      if (!connection.isClosed())
-        await Promise.allSettled(this.#subscriptions.map((subscription) => subscription.drain()));
+      await Promise.allSettled(this.#subscriptions.map(async (one) => one.isClosed() || (await one.drain())));
       while (this.#inFlight.size > 0) await Promise.all(this.#inFlight);
     };
     if ((await Promise.race([finish(), late])) === 'late') {

@@ -5,6 +5,7 @@ export * from './connection-watch';
 export * from './deadline-queue';
 export * from './fold';
 export { type FollowOptions, type Follower } from './follower';
+export { InboundWatermark } from './inbound-watermark';
 export {
   Journal,
   type AppendOptions,

@@ -13,6 +13,11 @@ export interface Operation<Request extends z.ZodType = z.ZodType, Reply extends 
   readonly everyReplica?: true;
   /** With a queue: what was asked and not answered in time may be asked again of every replica; see {@link againSubject}. */
   readonly repeatable?: true;
+  /**
+   * New work. A service hears it at a door of its own, where it does not stand in front of what the service needs in order to get through what it
+   * has accepted, and turns it away unread while it is behind.
+   */
+  readonly sheddable?: true;
   readonly request: Request;
   readonly reply: Reply;
   /** How long a caller waits before it gives up, in ms. */

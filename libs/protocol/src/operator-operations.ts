@@ -35,6 +35,7 @@ export const createMicrovm = operation({
   subject: 'volley.v1.microvm.create',
   queue: 'controller',
   repeatable: true,
+  sheddable: true,
   request: z.strictObject({
     spec: MicrovmSpec,
     /** Chosen by a caller that may have to send the same create again; else the controller chooses. Never used twice. */

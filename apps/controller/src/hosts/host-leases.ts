@@ -2,19 +2,20 @@ import { Inject, Injectable, type OnApplicationBootstrap, type OnModuleDestroy }
 import type { NatsConnection } from 'nats';
 import type { Logger } from 'pino';
 import { LOGGER, NATS } from '#bus';
-import { ConnectionWatch, DeadlineQueue, steadyClock, steadyDue } from '#journal';
+import { ConnectionWatch, DeadlineQueue, InboundWatermark, steadyClock, steadyDue } from '#journal';
 import { HOST_LIMITS, hostState, isPresent, microvmContext, type HostLife } from '#lifecycle';
 import { partitionOf } from '#protocol';
 import { HostHistories } from '../histories/host-histories';
 import { MicrovmHistories } from '../histories/microvm-histories';
 import { Partitions } from '../partitions/partitions';
 
-/** What a new owner of a host waits at least until it counts its lease as ended, ms: a heartbeat may be on its way. */
-const TAKE_OVER_GRACE_MS = 2 * HOST_LIMITS.heartbeat;
+/** Until it is looked again whether all that had arrived when a lease ended was read, ms. */
+const READ_AGAIN_MS = 100;
 
 /**
  * Who is there. A lease is renewed by heartbeats, which every replica hears and none records; its end is recorded by the owner of the
  * host. While this process itself is cut off from NATS it owns nothing, and when it is back (or has just started) every host gets a whole lease to be heard again.
+ * One that is behind with reading has not heard anybody yet: a lease ends when all was read that had arrived by then.
  */
 @Injectable()
 export class HostLeases implements OnApplicationBootstrap, OnModuleDestroy {
@@ -26,7 +27,10 @@ export class HostLeases implements OnApplicationBootstrap, OnModuleDestroy {
     due: (key) => void this.#deadlinePassed(key),
     clock: steadyClock,
   });
+  /** Hosts whose lease is over unless a heartbeat waits to be read; when it ended, by `performance.now()`. */
+  readonly #ended = new Map<string, number>();
   readonly #watch: ConnectionWatch;
+  readonly #inbound: InboundWatermark;
   #offReconnect = (): void => {};
 
   constructor(
@@ -37,6 +41,7 @@ export class HostLeases implements OnApplicationBootstrap, OnModuleDestroy {
     @Inject(LOGGER) private readonly logger: Logger,
   ) {
     this.#watch = ConnectionWatch.of(nats);
+    this.#inbound = InboundWatermark.of(nats);
     hosts.listen({
       changed: (life) => this.#arm(life),
       asked: (life, effects) => {
@@ -65,6 +70,7 @@ export class HostLeases implements OnApplicationBootstrap, OnModuleDestroy {
   /** A host was heard. */
   heard(hostId: string): void {
     const life = this.hosts.get(hostId);
+    this.#ended.delete(hostId);
     if (life && isLeased(life)) this.#leases.set(hostId, steadyClock.now() + HOST_LIMITS.lease);
   }
 
@@ -74,9 +80,8 @@ export class HostLeases implements OnApplicationBootstrap, OnModuleDestroy {
 
   #takeOver(life: HostLife): void {
     this.#arm(life);
-    if (isLeased(life)) {
-      this.#leases.set(life.id, Math.max(this.#leases.get(life.id) ?? 0, steadyClock.now() + TAKE_OVER_GRACE_MS));
-    }
+    // A whole lease, for whoever becomes an owner may have been frozen, and what it was told meanwhile was turned away.
+    this.heard(life.id);
     // Whoever owned it before may have ended between the host's record and those of its microVMs.
     if (hostState(life) === 'unreachable') this.#tellMicrovms(life.id, 'hostLost');
     if (['lost', 'retired'].includes(hostState(life))) this.#tellMicrovms(life.id, 'hostGone');
@@ -93,7 +98,14 @@ export class HostLeases implements OnApplicationBootstrap, OnModuleDestroy {
 
   async #leaseEnded(hostId: string): Promise<void> {
     if (!this.#watch.connected) return this.heard(hostId);
+    const endedAtMs = this.#ended.get(hostId) ?? performance.now();
+    this.#ended.delete(hostId);
     if (!this.partitions.owns(hostId)) return;
+    if (this.#inbound.readUntilMs < endedAtMs) {
+      this.#ended.set(hostId, endedAtMs);
+      this.#leases.set(hostId, steadyClock.now() + READ_AGAIN_MS);
+      return;
+    }
     this.logger.warn({ hostId, leaseMs: HOST_LIMITS.lease }, 'a host was not heard for the length of its lease');
     await this.#record(hostId, `lease.${Date.now()}`, 'lease', { type: 'leaseExpired' }, () => this.heard(hostId));
   }
