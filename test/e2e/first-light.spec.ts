@@ -268,8 +268,8 @@ describeWithAnyVmm('the whole system', (vmm) => {
 
     it('kill -9 of a VMM makes its microVM failed, with that reason', async () => {
       const [id, pid] = [...pids].at(-1)!;
-      process.kill(pid, 'SIGKILL');
       const killedAt = Date.now();
+      process.kill(pid, 'SIGKILL');
       const failed = await fleet.reaches(id, 'failed');
       process.stdout.write(
         `first-light: VMM killed; failed on record after ${Date.parse(failed.updatedAt) - killedAt} ms\n`,
