@@ -5,6 +5,8 @@ import { ProblemError } from './problem';
 export const BODY_LIMIT = 64 * 1024;
 /** How long a JSON body may take to arrive, in ms. Files may take longer. */
 const ARRIVAL_MS = 30_000;
+/** What is read of a body that is refused, so that its sender gets to read why, bytes. */
+const READ_AWAY = 8 * 2 ** 20;
 
 /**
  * JSON is the only body there is, but for files on the routes that take one. None at all is fine: an empty one counts as absent
@@ -34,6 +36,14 @@ export function acceptJsonOnly(http: FastifyInstance): void {
     limitArrival(request);
     if (request.headers['content-length'] === '0') delete request.headers['content-type'];
     done();
+  });
+  // A connection that is closed while something is unread is reset, and takes the answer along. Where it stays open, Node reads the rest away.
+  http.addHook('onSend', (request, reply, payload, done) => {
+    const { raw, headers } = request;
+    if (!takesFile(request) && !raw.complete && Number(headers['content-length'] ?? 0) <= READ_AWAY) {
+      reply.removeHeader('connection');
+    }
+    done(null, payload);
   });
 }
 

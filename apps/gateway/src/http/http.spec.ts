@@ -1,4 +1,4 @@
-import { connect as dial } from 'node:net';
+import { connect as dial, type Socket } from 'node:net';
 import { once } from 'node:events';
 import type { FastifyInstance } from 'fastify';
 import fc from 'fast-check';
@@ -7,12 +7,31 @@ import { connectNats } from '#bus';
 import type { NatsConnection } from 'nats';
 import { describeWithNats, startNatsServer, type NatsServer } from '../../../../test/support/nats-server';
 import { ROUTES } from '../routes';
-import { ask, gatewayUnderTest, type GatewayUnderTest, type RequestOptions } from '../testing/gateway-under-test';
+import {
+  ask,
+  gatewayUnderTest,
+  TOKEN,
+  type GatewayUnderTest,
+  type RequestOptions,
+} from '../testing/gateway-under-test';
 import { ScriptedController } from '../testing/scripted-controller';
 import { ScriptedImages } from '../testing/scripted-images';
 import { Problem } from './problem';
 
 const ID = '01jaaaaaaaaaaaaaaaaaaaaaaa';
+
+/** Resolves with all that a server said when it holds so many answers; rejects when the connection breaks before. */
+function answersOn(socket: Socket): (count: number) => Promise<string> {
+  let text = '';
+  let look = (): void => undefined;
+  socket.setEncoding('utf8').on('data', (chunk: string) => ((text += chunk), look()));
+  return (count) =>
+    new Promise((resolve, reject) => {
+      socket.once('error', reject);
+      look = () => void ((text.match(/HTTP\/1\.1 \d{3} /g)?.length ?? 0) >= count && resolve(text));
+      look();
+    });
+}
 
 describeWithNats('the HTTP face of the gateway', () => {
   let server: NatsServer;
@@ -124,6 +143,29 @@ describeWithNats('the HTTP face of the gateway', () => {
     it('refuses too much', async () => {
       const body = JSON.stringify({ image: 'canary', cmdline: 'x'.repeat(65_536) });
       expect(await post(body)).toMatchObject({ status: 413, code: 'tooLarge' });
+    });
+
+    it.each([
+      ['goes on reading, so that the sender gets to read why', 1 << 20, 'keep-alive'],
+      ['hangs up on what would take too long', 1 << 30, 'close'],
+    ])('refuses too much and %s', async (_, length, connection) => {
+      const { hostname, port } = new URL(gateway.url);
+      const socket = dial(Number(port), hostname);
+      try {
+        const heard = answersOn(socket);
+        const head = (method: string, path: string) =>
+          `${method} ${path} HTTP/1.1\r\nhost: ${hostname}\r\nauthorization: Bearer ${TOKEN}\r\n`;
+        socket.write(
+          `${head('POST', '/v1/microvms')}content-type: application/json\r\ncontent-length: ${length}\r\n\r\n`,
+        );
+        expect(await heard(1)).toMatch(new RegExp(`^HTTP/1.1 413 [^]*connection: ${connection}`, 'i'));
+        if (connection === 'close') return expect(await once(socket, 'end')).toEqual([]);
+        socket.write('x'.repeat(length));
+        socket.write(`${head('GET', '/healthz')}\r\n`);
+        expect(await heard(2)).toContain('HTTP/1.1 200 ');
+      } finally {
+        socket.destroy();
+      }
     });
 
     it('refuses deep nesting without trouble', async () => {
