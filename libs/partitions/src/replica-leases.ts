@@ -141,6 +141,8 @@ export class ReplicaLeases {
       return;
     }
     if (this.#state !== 'joined') return;
+    // It may have run out since the last look. Then whoever asked was told that nothing is ours, and has to be told that it is again.
+    this.#look();
     this.#renewedAtMs = Math.max(this.#renewedAtMs, sentAtMs);
     this.#look();
   }
