@@ -26,7 +26,7 @@ class SlowBucket {
 describe('a lease that ran out between two looks', () => {
   afterEach(() => jest.restoreAllMocks());
 
-  it('was nobody’s meanwhile, and both is told before it is in force again', async () => {
+  it('belonged to nobody meanwhile, and both is told before it is in force again', async () => {
     const beats: (() => void)[] = [];
     jest.spyOn(global, 'setInterval').mockImplementation((beat) => (beats.push(beat as () => void), 0 as never));
     let passedMs = 0;
